@@ -1,0 +1,1 @@
+//! Floor 4: what HTTPS clients see: routes, JSON shapes, problems.

@@ -1,0 +1,73 @@
+//! How a command ends: exit codes, and errors with a hint what to do.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes that scripts may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed, for a reason that no other code names.
+    Failed = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// Unreachable, no majority, or not synchronized.
+    Unreachable = 3,
+    /// Refused or aborted.
+    Refused = 4,
+    /// A certificate has expired or is about to.
+    CertificateExpiry = 6,
+    /// The data on disk is corrupt.
+    CorruptData = 65,
+    /// The disk failed.
+    StorageError = 74,
+    /// A private key is readable by others.
+    UnsafeKey = 77,
+    /// The configuration is wrong.
+    Configuration = 78,
+    /// The time limit passed.
+    TimedOut = 124,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed, and what to type instead.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), hint: None }
+    }
+
+    pub(crate) fn message(exit: Exit, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::new(exit, anyhow::Error::msg(message))
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Prints the error, its causes and the hint to stderr.
+    pub(crate) fn report(self) -> ExitCode {
+        anstream::eprintln!("error: {}", self.error);
+        for cause in self.error.chain().skip(1) {
+            anstream::eprintln!("caused by: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            anstream::eprintln!("hint: {hint}");
+        }
+        self.exit.into()
+    }
+}

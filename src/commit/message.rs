@@ -1,0 +1,255 @@
+//! What the members say to one another.
+
+use crate::model::{Actor, Ballot, Digest, Incarnation, NodeId, RoutingState, Time, TxId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// I am here, this is what I hold, and this is what I heard from you.
+    #[serde(rename = "hb")]
+    Heartbeat(Box<Heartbeat>),
+    /// May this state follow? Phase one of an advance.
+    Prepare {
+        /// What the state would follow.
+        base: Base,
+        /// The state, with its txid.
+        next: Arc<RoutingState>,
+    },
+    /// The answer to a prepare: an opinion, held in memory.
+    Vote {
+        /// The transaction it is about.
+        txid: TxId,
+        /// The opinion.
+        vote: Vote,
+        /// What the voter measured.
+        evidence: Evidence,
+    },
+    /// The transaction is over before anything was sent for acceptance.
+    Abort {
+        /// The transaction.
+        txid: TxId,
+        /// The version it was meant for.
+        version: u64,
+        /// Who asked for it.
+        by: Actor,
+        /// Each member's vote.
+        votes: Votes,
+    },
+    /// Promise me to accept nothing below this ballot, and tell me what you accepted last.
+    Campaign {
+        /// The proposer's new ballot.
+        ballot: Ballot,
+    },
+    /// The promise asked for, on disk.
+    Promise {
+        /// The ballot promised.
+        ballot: Ballot,
+        /// What the member accepted last.
+        accepted: Option<Arc<Proposal>>,
+    },
+    /// Accept this state.
+    Accept {
+        /// The proposal.
+        proposal: Arc<Proposal>,
+    },
+    /// The state is accepted, on disk.
+    Accepted {
+        /// The ballot it was accepted under.
+        ballot: Ballot,
+        /// The version accepted.
+        version: u64,
+    },
+    /// I have promised a higher ballot.
+    Reject {
+        /// The ballot refused.
+        ballot: Ballot,
+        /// The ballot promised.
+        promised: Ballot,
+    },
+    /// A majority has accepted this: it is the routing state.
+    Decision {
+        /// What was chosen.
+        proposal: Arc<Proposal>,
+    },
+    /// I serve this version, or a later one.
+    Applied {
+        /// The version.
+        version: u64,
+    },
+}
+
+impl Message {
+    /// The name of the kind of message, for logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Prepare { .. } => "prepare",
+            Self::Vote { .. } => "vote",
+            Self::Abort { .. } => "abort",
+            Self::Campaign { .. } => "campaign",
+            Self::Promise { .. } => "promise",
+            Self::Accept { .. } => "accept",
+            Self::Accepted { .. } => "accepted",
+            Self::Reject { .. } => "reject",
+            Self::Decision { .. } => "decision",
+            Self::Applied { .. } => "applied",
+        }
+    }
+}
+
+/// A state put up for acceptance, with how it came about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The right under which it is proposed.
+    pub ballot: Ballot,
+    /// The whole next state.
+    pub state: Arc<RoutingState>,
+    /// Who asked for it; none for the state at version 0.
+    pub by: Option<Actor>,
+    /// The votes of an advance; empty for a retreat.
+    pub votes: Votes,
+}
+
+/// Each member's vote, where it gave one.
+pub type Votes = BTreeMap<NodeId, Vote>;
+
+/// A member's opinion on an advance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vote {
+    /// Nothing speaks against it.
+    Commit,
+    /// This does.
+    Abort(Reason),
+}
+
+/// Why an advance was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The sender is not a member that may coordinate.
+    MayNotCoordinate,
+    /// The member's committed state is another one.
+    BaseDiffers {
+        /// The version the member has.
+        has: u64,
+    },
+    /// The member is cut off, or has not yet confirmed its state.
+    Isolated,
+    /// The canary's upstream on that node does not answer its readiness probe.
+    UpstreamNotReady(String),
+    /// The member's own measurements speak against it.
+    Unhealthy(String),
+    /// The member's disk has no room but for the protocol's own records.
+    StorageFull,
+    /// The member is known to be unreachable.
+    Unreachable,
+    /// The member did not answer in time.
+    NoAnswer,
+    /// A retreat came first.
+    OvertakenByRetreat,
+    /// The coordinator lost its place while the votes were counted.
+    CoordinatorReplaced,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MayNotCoordinate => f.write_str("the sender may not coordinate"),
+            Self::BaseDiffers { has } => write!(f, "its committed state is version {has}"),
+            Self::Isolated => f.write_str("it is isolated from a majority"),
+            Self::UpstreamNotReady(why) => write!(f, "the canary's upstream is not ready there: {why}"),
+            Self::Unhealthy(why) => write!(f, "its measurements speak against it: {why}"),
+            Self::StorageFull => f.write_str("its disk is full"),
+            Self::Unreachable => f.write_str("it is unreachable"),
+            Self::NoAnswer => f.write_str("it did not vote in time"),
+            Self::OvertakenByRetreat => f.write_str("a retreat came first"),
+            Self::CoordinatorReplaced => f.write_str("another member coordinates now"),
+        }
+    }
+}
+
+/// What a voter measured, for those who read the history. Nothing yet beyond the vote itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Evidence {}
+
+/// The state that a proposal follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Base {
+    /// Its version.
+    pub version: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Sent every heartbeat interval, at once on connecting, and at once to one who asks for an echo.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender's clock when it sent this; only the sender reads it again, as an echo.
+    #[serde(rename = "t")]
+    pub sent: Time,
+    /// The newest `sent` that the sender has from the receiver.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Time>,
+    /// The sender wants an echo now: its lease is missing or runs out.
+    #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_echo: bool,
+    /// Whether the sender takes part yet.
+    #[serde(rename = "s")]
+    pub stage: Stage,
+    /// The life of the sender's disk.
+    #[serde(rename = "i")]
+    pub incarnation: Incarnation,
+    /// The sender's committed version and the digest of that state.
+    #[serde(rename = "c")]
+    pub committed: (u64, Digest),
+    /// The version of what the sender accepted last, if it is above the committed one.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
+    /// The sender's promise.
+    #[serde(rename = "p")]
+    pub promise: Ballot,
+    /// The sender is in touch with a majority and could coordinate.
+    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
+    /// The sender coordinates.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub leads: bool,
+    /// Whom the sender hears.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub hears: Vec<Hearing>,
+}
+
+/// That the sender of a heartbeat hears another member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hearing {
+    /// The member heard.
+    pub node: NodeId,
+    /// How long ago, in milliseconds.
+    pub age_ms: u32,
+    /// Whether that member said that it could coordinate.
+    pub ready: bool,
+}
+
+/// Whether a member takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Its disk is empty and it has seen no proof of a first boot.
+    Blank,
+    /// Its disk was lost; it is asking the others what they hold.
+    Rejoining,
+    /// It takes part.
+    #[serde(rename = "m")]
+    Member {
+        /// On a first boot, the incarnations that all members were seen with while they were blank.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        founders: BTreeMap<NodeId, Incarnation>,
+    },
+}

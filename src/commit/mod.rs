@@ -1,0 +1,15 @@
+//! Floor 1: the agreement of the members on one register with a version, the routing state.
+//!
+//! Two-phase commit with the decision kept by a majority (Gray and Lamport, *Consensus on Transaction Commit*, 2004),
+//! the register after CASPaxos (Rystsov, 2018). The engine does no I/O, reads no clock and draws no random numbers:
+//! it turns one input and a time into effects, which its owner carries out in the order they are listed.
+
+mod answer;
+mod message;
+mod record;
+mod view;
+
+pub use answer::{Answer, Refusal, Ticket};
+pub use message::{Base, Evidence, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Vote, Votes};
+pub use record::{Durable, Record};
+pub use view::{IsolationPolicy, PeerView, Pending, View};

@@ -1,0 +1,140 @@
+//! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
+
+use crate::commit::{Answer, View, Votes};
+use crate::model::{Actor, Change, RoutingState, TxId, UnixMillis};
+use arc_swap::ArcSwap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many decided transactions a node keeps in memory for `GET /history`.
+const HISTORY_LENGTH: usize = 1_000;
+/// Requests that may wait for the driver; more are refused by waiting, which slows the caller only.
+const QUEUE_LENGTH: usize = 64;
+
+/// A caller's request for a change.
+#[derive(Debug)]
+pub struct Request {
+    /// What to change.
+    pub change: Change,
+    /// The version that the caller bases it on, if it names one.
+    pub base_version: Option<u64>,
+    /// Who asks.
+    pub by: Actor,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// The node is stopping and answers no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopped;
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the state, or was.
+    Commit,
+    /// It never will be.
+    Abort,
+}
+
+/// One decided transaction, as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The transaction.
+    pub txid: TxId,
+    /// Its version, or the one it was meant for.
+    pub version: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who asked for it; none where this node learned it without that.
+    pub by: Option<Actor>,
+    /// When it was proposed, by the coordinator's wall clock.
+    pub proposed_at: UnixMillis,
+    /// When this node learned the end, by its own.
+    pub learned_at: UnixMillis,
+    /// Each member's vote; empty for a retreat.
+    pub votes: Votes,
+    /// What it decided; none for an abort.
+    pub decided: Option<Arc<RoutingState>>,
+    /// On the coordinator, how long it took from the request to the end.
+    pub took: Option<Duration>,
+}
+
+/// A cheap, cloneable way to the driver.
+#[derive(Clone)]
+pub struct Handle {
+    view: Arc<ArcSwap<View>>,
+    changes: watch::Receiver<Arc<View>>,
+    requests: mpsc::Sender<Request>,
+    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
+}
+
+/// The driver's end of all handles.
+pub struct Publisher {
+    view: Arc<ArcSwap<View>>,
+    changes: watch::Sender<Arc<View>>,
+    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
+}
+
+impl Handle {
+    /// A handle that shows `view`, the driver's end of it, and the requests made through it.
+    #[must_use]
+    pub fn new(view: View) -> (Self, Publisher, mpsc::Receiver<Request>) {
+        let view = Arc::new(view);
+        let (changed, changes) = watch::channel(Arc::clone(&view));
+        let view = Arc::new(ArcSwap::new(view));
+        let history = Arc::new(Mutex::new(VecDeque::new()));
+        let (requests, inbox) = mpsc::channel(QUEUE_LENGTH);
+        let publisher = Publisher { view: Arc::clone(&view), changes: changed, history: Arc::clone(&history) };
+        (Self { view, changes, requests, history }, publisher, inbox)
+    }
+
+    /// The newest picture, without a lock: for every `/predict`.
+    #[must_use]
+    pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// The newest picture, and a way to wait for the next.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<View>> {
+        self.changes.clone()
+    }
+
+    /// Asks for a change and waits for its end, which comes within seconds, decided or not.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// The newest `limit` decided transactions, newest first.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(limit).cloned().collect()
+    }
+}
+
+impl Publisher {
+    /// Makes `view` what everyone sees.
+    pub fn publish(&self, view: View) {
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
+        self.changes.send_replace(view);
+    }
+
+    /// Adds a decided transaction to the history.
+    pub fn record(&self, entry: HistoryEntry) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.len() == HISTORY_LENGTH {
+            history.pop_front();
+        }
+        history.push_back(entry);
+    }
+}

@@ -1,0 +1,1 @@
+//! Floor 2: mutually authenticated links to all peers.

@@ -1,0 +1,22 @@
+//! Floor 0: the plain values that everything else speaks in.
+//!
+//! Values here are parsed once, at the edge, and valid from then on. This room knows no time, no files, no sockets
+//! and no randomness.
+
+mod actor;
+mod change;
+mod clock;
+mod ids;
+mod node;
+mod peers;
+mod state;
+mod weight;
+
+pub use actor::Actor;
+pub use change::{Change, ChangeError, Direction};
+pub use clock::{Time, UnixMillis};
+pub use ids::{Ballot, Digest, DigestError, Incarnation, ModelId, ModelIdError, TxId, TxIdError};
+pub use node::{MAX_NODES, MIN_NODES, NodeId, NodeIdError, NodeSet};
+pub use peers::{Host, HostError, Peers, PeersError};
+pub use state::{CHAIN_LENGTH, Canary, Link, Model, RoutingState};
+pub use weight::{Weight, WeightError};

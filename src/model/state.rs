@@ -1,0 +1,151 @@
+//! The routing state: the one value that the members agree on.
+
+use super::{Digest, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// How many earlier decisions a state names. A proposer that missed decisions learns from them what became of its own;
+/// one that missed more than this many answers "unknown", which is honest and rare.
+pub const CHAIN_LENGTH: usize = 8;
+
+/// A model and, if it was given with it, the URL that serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Model {
+    /// Its name.
+    pub id: ModelId,
+    /// Where it is served, unless a node's own configuration says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+}
+
+/// The new version on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Canary {
+    /// The model.
+    pub model: Model,
+    /// The share of the traffic it gets.
+    pub weight: Weight,
+    /// What keys are hashed with; it changes when the canary model does, so that the same users are not always first.
+    pub salt: String,
+}
+
+/// One decided version: what was decided there, without its content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Link {
+    /// The version.
+    pub version: u64,
+    /// The transaction that was decided at it.
+    pub txid: TxId,
+    /// The digest of the state that it decided.
+    pub digest: Digest,
+}
+
+/// How the traffic is split, from one decision to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RoutingState {
+    /// Counts the decisions; 0 before any.
+    pub version: u64,
+    /// What decided it; none at version 0.
+    pub txid: Option<TxId>,
+    /// Who drove the decision.
+    pub coordinator: NodeId,
+    /// When it was proposed, by the coordinator's wall clock.
+    pub timestamp: UnixMillis,
+    /// The model that gets all traffic that the canary does not get.
+    pub stable: Model,
+    /// The model on trial, if there is one.
+    pub canary: Option<Canary>,
+    /// Members taken out of the vote; they serve the stable model only.
+    pub drained: NodeSet,
+    /// The decisions before this one, oldest first, at most [`CHAIN_LENGTH`].
+    pub chain: Vec<Link>,
+}
+
+impl RoutingState {
+    /// The state before any decision: all traffic to `stable`.
+    #[must_use]
+    pub const fn initial(stable: ModelId) -> Self {
+        Self {
+            version: 0,
+            txid: None,
+            coordinator: NodeId::A,
+            timestamp: UnixMillis(0),
+            stable: Model { id: stable, upstream: None },
+            canary: None,
+            drained: NodeSet::EMPTY,
+            chain: Vec::new(),
+        }
+    }
+
+    /// The agreed share of the canary, zero when there is none.
+    #[must_use]
+    pub fn canary_weight(&self) -> Weight {
+        self.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight)
+    }
+
+    /// The transaction that was decided at `version`, as far back as this state remembers.
+    #[must_use]
+    pub fn decided_at(&self, version: u64) -> Option<TxId> {
+        if version == self.version {
+            return self.txid;
+        }
+        self.chain.iter().find(|link| link.version == version).map(|link| link.txid)
+    }
+
+    /// The chain of a state that follows this one.
+    #[must_use]
+    pub fn extended_chain(&self) -> Vec<Link> {
+        let own = self.txid.map(|txid| Link { version: self.version, txid, digest: self.digest() });
+        let chain: Vec<Link> = self.chain.iter().cloned().chain(own).collect();
+        let surplus = chain.len().saturating_sub(CHAIN_LENGTH);
+        chain.into_iter().skip(surplus).collect()
+    }
+
+    /// SHA-256 over every agreed field and the digest of the state before, so that equal digests mean equal histories.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hash = Fields(Sha256::new());
+        hash.number(self.version);
+        hash.optional(self.txid.map(|txid| txid.to_string()).as_deref());
+        hash.text(&self.coordinator.to_string());
+        hash.number(self.timestamp.0);
+        hash.model(&self.stable);
+        match &self.canary {
+            None => hash.number(0),
+            Some(canary) => {
+                hash.number(1);
+                hash.model(&canary.model);
+                hash.number(u64::from(canary.weight.basis_points()));
+                hash.text(&canary.salt);
+            }
+        }
+        hash.text(&self.drained.to_string());
+        let parent = self.chain.last().map_or(Digest::default(), |link| link.digest);
+        hash.0.update(parent.0);
+        Digest(hash.0.finalize().into())
+    }
+}
+
+/// Feeds fields to a hash so that no two different sequences of fields give the same bytes.
+struct Fields(Sha256);
+
+impl Fields {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.number(u64::from(text.is_some()));
+        self.text(text.unwrap_or_default());
+    }
+
+    fn model(&mut self, model: &Model) {
+        self.text(model.id.as_str());
+        self.optional(model.upstream.as_deref());
+    }
+}

@@ -1,0 +1,1 @@
+//! Floor 2: the certificate authority, its profiles and its files.

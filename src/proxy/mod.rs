@@ -1,0 +1,1 @@
+//! Floor 4: `/predict` and the upstreams behind it.

@@ -1,0 +1,1 @@
+//! Floor 1: which model a request goes to; pure.

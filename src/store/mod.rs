@@ -1,0 +1,1 @@
+//! Floor 2: what a member must not forget, on disk.
