@@ -9,6 +9,7 @@ mod clock;
 mod ids;
 mod node;
 mod peers;
+mod spiffe;
 mod state;
 mod weight;
 
@@ -18,5 +19,6 @@ pub use clock::{Time, UnixMillis};
 pub use ids::{Ballot, Digest, DigestError, Incarnation, ModelId, ModelIdError, TxId, TxIdError};
 pub use node::{MAX_NODES, MIN_NODES, NodeId, NodeIdError, NodeSet};
 pub use peers::{Host, HostError, Peers, PeersError};
+pub use spiffe::{Role, SpiffeId, SpiffeIdError, is_name, is_trust_domain};
 pub use state::{CHAIN_LENGTH, Canary, Link, Model, RoutingState};
 pub use weight::{Weight, WeightError};
