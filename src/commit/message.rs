@@ -209,32 +209,43 @@ pub struct Heartbeat {
     /// The sender's committed version and the digest of that state.
     #[serde(rename = "c")]
     pub committed: (u64, Digest),
-    /// The version of what the sender accepted last, if it is above the committed one.
-    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<u64>,
+    /// The version of what the sender accepted last, or the committed one where that is higher.
+    #[serde(rename = "a")]
+    pub accepted: u64,
     /// The sender's promise.
     #[serde(rename = "p")]
     pub promise: Ballot,
-    /// The sender is in touch with a majority and could coordinate.
-    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
-    pub ready: bool,
-    /// The sender coordinates.
-    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
-    pub leads: bool,
+    /// Whether the sender coordinates, or could.
+    #[serde(rename = "l", default, skip_serializing_if = "Standing::is_follows")]
+    pub standing: Standing,
     /// Whom the sender hears.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     pub hears: Vec<Hearing>,
 }
 
-/// That the sender of a heartbeat hears another member.
+/// What the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Hearing {
-    /// The member heard.
-    pub node: NodeId,
-    /// How long ago, in milliseconds.
-    pub age_ms: u32,
-    /// Whether that member said that it could coordinate.
-    pub ready: bool,
+pub struct Hearing(pub NodeId, pub u32, pub Standing);
+
+/// A member's place among those who could coordinate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// It is not in touch with a majority, or has to catch up first.
+    #[default]
+    #[serde(rename = "f")]
+    Follows,
+    /// It is in touch with a majority and could coordinate.
+    #[serde(rename = "r")]
+    Ready,
+    /// It coordinates.
+    #[serde(rename = "l")]
+    Leads,
+}
+
+impl Standing {
+    const fn is_follows(&self) -> bool {
+        matches!(self, Self::Follows)
+    }
 }
 
 /// Whether a member takes part.
@@ -242,14 +253,18 @@ pub struct Hearing {
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Its disk is empty and it has seen no proof of a first boot.
-    Blank,
+    Blank {
+        /// The blank members it has seen, with their incarnations, itself included.
+        seen: BTreeMap<NodeId, Incarnation>,
+    },
     /// Its disk was lost; it is asking the others what they hold.
     Rejoining,
     /// It takes part.
     #[serde(rename = "m")]
-    Member {
-        /// On a first boot, the incarnations that all members were seen with while they were blank.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    Member,
+    /// It takes part and was there at the first boot; said to those who may still be blank.
+    Founder {
+        /// All members, with the incarnations that they were blank with.
         founders: BTreeMap<NodeId, Incarnation>,
     },
 }

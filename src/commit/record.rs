@@ -1,16 +1,18 @@
 //! What a member must not forget.
 
 use super::Proposal;
-use crate::model::{Ballot, Incarnation, RoutingState};
+use crate::model::{Ballot, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One thing to remember. What is not [lazy](Record::is_lazy) is forced to disk before anything is said on its strength.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
-    /// The member takes part from now on: a first boot was proved, or what the others hold was adopted.
-    Joined,
+    /// The member takes part from now on: a first boot was proved by these incarnations of all members, or, when there
+    /// are none, what the others hold was adopted or the operator said that it is the first boot.
+    Joined(BTreeMap<NodeId, Incarnation>),
     /// Nothing below this ballot will be accepted.
     Promised(Ballot),
     /// This was accepted last; it is also a promise of its ballot.
@@ -25,7 +27,7 @@ impl Record {
     pub const fn is_lazy(&self) -> bool {
         match self {
             Self::Committed(_) => true,
-            Self::Joined | Self::Promised(_) | Self::Accepted(_) => false,
+            Self::Joined(_) | Self::Promised(_) | Self::Accepted(_) => false,
         }
     }
 }
@@ -37,8 +39,8 @@ pub struct Durable {
     pub incarnation: Incarnation,
     /// How often a node has started on this disk, this start included; 1 at first.
     pub epoch: u64,
-    /// Whether the member takes part; a blank one promises and accepts nothing.
-    pub joined: bool,
+    /// Whether the member takes part, and since when: see [`Record::Joined`]. A blank one promises and accepts nothing.
+    pub joined: Option<BTreeMap<NodeId, Incarnation>>,
     /// Nothing below it is accepted.
     pub promise: Ballot,
     /// What was accepted last.
@@ -51,13 +53,13 @@ impl Durable {
     /// An empty disk.
     #[must_use]
     pub const fn blank(incarnation: Incarnation) -> Self {
-        Self { incarnation, epoch: 1, joined: false, promise: Ballot::ZERO, accepted: None, committed: None }
+        Self { incarnation, epoch: 1, joined: None, promise: Ballot::ZERO, accepted: None, committed: None }
     }
 
     /// Takes one record into account.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Joined => self.joined = true,
+            Record::Joined(founders) => self.joined = Some(founders.clone()),
             Record::Promised(ballot) => self.promise = self.promise.max(*ballot),
             Record::Accepted(proposal) => {
                 self.promise = self.promise.max(proposal.ballot);
@@ -65,11 +67,5 @@ impl Durable {
             }
             Record::Committed(proposal) => self.committed = Some(Arc::clone(proposal)),
         }
-    }
-
-    /// The newest decided state known to this disk, or `initial`.
-    #[must_use]
-    pub fn committed_state(&self, initial: &Arc<RoutingState>) -> Arc<RoutingState> {
-        self.committed.as_ref().map_or_else(|| Arc::clone(initial), |proposal| Arc::clone(&proposal.state))
     }
 }
