@@ -1,0 +1,303 @@
+//! Request bodies, read as far as they are looked into; and the bodies of answers.
+
+use super::BoxError;
+use super::observe::Recording;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep, timeout};
+
+/// How much of a body is looked into for a key. What is longer carries data that no one wants parsed twice.
+const LOOKED_INTO: usize = 64 * 1024;
+/// The longest body there may be: enough for an image or a long text, little enough for a thousand at once.
+pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
+/// A body must arrive as far as it is looked into within this time: 64 KiB over a slow phone link take a few seconds.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// What is read past the limit, and for how long, so that the client is still there for the answer: many clients see
+/// a reset instead of the answer when the connection is closed before they have sent everything.
+const DISCARDED: u64 = 16 * BODY_LIMIT;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a request's body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// It is longer than [`BODY_LIMIT`].
+    #[error("the body is longer than {BODY_LIMIT} bytes")]
+    TooLarge,
+    /// It did not come within [`BODY_TIMEOUT`].
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// The client or the connection failed.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A request's body, as far as it was read.
+pub(super) enum Taken<B> {
+    /// All of it.
+    Whole(Bytes),
+    /// Its beginning, longer than what is looked into, and the rest.
+    Long(Rest<B>),
+}
+
+/// What the client does before it sends its body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// It sends it at once.
+    Sends,
+    /// It said `expect: 100-continue` and waits to be asked.
+    Waits,
+}
+
+/// Reads `body` as far as it is looked into.
+pub(super) async fn take<B>(mut body: B, client: Client) -> Result<Taken<B>, BodyError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    if body.size_hint().lower() > BODY_LIMIT {
+        if client == Client::Sends {
+            discard(body).await;
+        }
+        return Err(BodyError::TooLarge);
+    }
+    let start = match read_start(&mut body).await {
+        Ok(start) => start,
+        Err(error) => {
+            if matches!(error, BodyError::TooLarge) {
+                discard(body).await;
+            }
+            return Err(error);
+        }
+    };
+    Ok(match start {
+        Start::Whole(bytes) => Taken::Whole(bytes),
+        Start::Long(bytes) => Taken::Long(Rest { left: BODY_LIMIT - bytes.len() as u64, start: Some(bytes), body }),
+    })
+}
+
+/// Reads on after [`BodyError::TooLarge`] and forgets what it reads, within bounds.
+async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if read > DISCARDED {
+                return;
+            }
+        }
+    };
+    // Whether it ended or not, the answer is the same.
+    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+}
+
+enum Start {
+    Whole(Bytes),
+    Long(Bytes),
+}
+
+async fn read_start<B>(body: &mut B) -> Result<Start, BodyError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let mut start = pin!(start(body));
+    // Nearly every body came together with its head; those need no timer.
+    match poll_fn(|context| Poll::Ready(start.as_mut().poll(context))).await {
+        Poll::Ready(start) => start,
+        Poll::Pending => timeout(BODY_TIMEOUT, start).await.map_err(|_| BodyError::Slow)?,
+    }
+}
+
+async fn start<B>(body: &mut B) -> Result<Start, BodyError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let first = next_data(body).await?.unwrap_or_default();
+    if body.is_end_stream() && first.len() <= LOOKED_INTO {
+        return Ok(Start::Whole(first));
+    }
+    let mut read = BytesMut::from(first);
+    while read.len() <= LOOKED_INTO {
+        let Some(data) = next_data(body).await? else { return Ok(Start::Whole(read.freeze())) };
+        read.extend_from_slice(&data);
+    }
+    if read.len() as u64 > BODY_LIMIT { Err(BodyError::TooLarge) } else { Ok(Start::Long(read.freeze())) }
+}
+
+/// The next bytes; trailers are passed over.
+async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>, BodyError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BodyError::Broken(error.into().to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// The beginning of a long body, then what comes, up to the limit.
+pub(super) struct Rest<B> {
+    start: Option<Bytes>,
+    body: B,
+    left: u64,
+}
+
+impl<B> Rest<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Reads and forgets the rest, for a request that nobody else reads.
+    ///
+    /// # Errors
+    /// As for every body.
+    pub(super) async fn drain(mut self) -> Result<(), BodyError> {
+        let drained = async {
+            while let Some(frame) = self.frame().await {
+                frame?;
+            }
+            Ok(())
+        };
+        let drained = timeout(BODY_TIMEOUT, drained).await.map_err(|_| BodyError::Slow)?;
+        if matches!(drained, Err(BodyError::TooLarge)) {
+            discard(self.body).await;
+        }
+        drained
+    }
+}
+
+impl<B> HttpBody for Rest<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(start) = self.start.take() {
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
+            Some(Ok(frame)) => frame,
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let start = self.start.as_ref().map_or(0, Bytes::len) as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(start));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(start));
+        }
+        hint
+    }
+}
+
+/// The body of an answer to `/predict`: made here, or streamed from an upstream.
+pub struct Body(Kind);
+
+enum Kind {
+    Whole(Bytes),
+    Streamed(Box<Streamed>),
+}
+
+struct Streamed {
+    incoming: Incoming,
+    /// Dropped, and thereby counted, when the upstream's body ends.
+    recording: Option<Recording>,
+    idle: Option<Pin<Box<Sleep>>>,
+    idle_timeout: Duration,
+}
+
+impl Body {
+    /// A body that is all there.
+    pub(super) const fn whole(bytes: Bytes) -> Self {
+        Self(Kind::Whole(bytes))
+    }
+
+    /// An upstream's body, which must not pause for longer than `idle_timeout`.
+    pub(super) fn streamed(incoming: Incoming, recording: Recording, idle_timeout: Duration) -> Self {
+        // A body without bytes may never be polled, so it is counted now.
+        let recording = (!incoming.is_end_stream()).then_some(recording);
+        Self(Kind::Streamed(Box::new(Streamed { incoming, recording, idle: None, idle_timeout })))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Streamed(streamed) => streamed.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Streamed(streamed) => streamed.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Streamed(streamed) => streamed.incoming.size_hint(),
+        }
+    }
+}
+
+impl Streamed {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            let idle_timeout = self.idle_timeout;
+            let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
+            std::task::ready!(idle.as_mut().poll(context));
+            self.fail();
+            return Poll::Ready(Some(Err("the upstream paused for too long".into())));
+        };
+        self.idle = None;
+        if matches!(frame, Some(Err(_))) {
+            self.fail();
+        } else if frame.is_none() || self.incoming.is_end_stream() {
+            self.recording = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn fail(&mut self) {
+        if let Some(mut recording) = self.recording.take() {
+            recording.on_failure();
+        }
+    }
+}
