@@ -1,1 +1,26 @@
 //! Floor 4: what HTTPS clients see: routes, JSON shapes, problems.
+//!
+//! Every node answers the same. Reads need no client certificate; a change needs an operator's, and who may is decided
+//! before anything else is looked at. This room sees the agreement through [`Handle`](crate::driver::Handle) only: it
+//! decides nothing, stores nothing, and never waits for disk or peers to answer a read.
+
+mod body;
+mod caller;
+mod metrics;
+mod openapi;
+mod poll;
+mod problem;
+mod read;
+mod router;
+mod shapes;
+mod state;
+mod write;
+
+pub use caller::{Caller, Identity};
+pub use problem::Problem;
+pub use router::router;
+pub use shapes::{
+    AgreedState, Committed, HistoryLine, NodeReason, PendingShape, ServedState, Shares, VoteShape, WeightRequest,
+    rfc3339,
+};
+pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, Observed, PeerHealth};

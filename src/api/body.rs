@@ -1,0 +1,61 @@
+//! Reading a request's body without being at the mercy of who sends it.
+
+use super::problem::Problem;
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::EXPECT;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest body of a request that changes something: a thousand times what any of them needs.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
+/// Time to send it; a slow link carries the few bytes of a real request in a fraction of that.
+const READ_TIME: Duration = Duration::from_secs(10);
+/// Of a body that is too long, this much is read and thrown away before the answer, because a connection closed with
+/// unread bytes is reset, and the reset may overtake the answer that says why.
+const DRAINED: usize = 16 * 1024 * 1024;
+/// How long such a body may take before the answer comes anyway.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// The whole body, at most [`MAX_BODY`] bytes within [`READ_TIME`].
+pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
+    // Who waits for "100 Continue" has sent nothing yet: there is nothing to drain.
+    let awaits_leave = request.headers().contains_key(EXPECT);
+    let mut body = request.into_body();
+    let announced = http_body::Body::size_hint(&body).lower();
+    if announced > MAX_BODY as u64 {
+        if !awaits_leave {
+            drain(&mut body).await;
+        }
+        return Err(Problem::too_large(MAX_BODY));
+    }
+    let Ok(result) = timeout(READ_TIME, Limited::new(&mut body, MAX_BODY).collect()).await else {
+        let detail = format!("the body did not arrive within {} s", READ_TIME.as_secs());
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly", detail));
+    };
+    match result {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            drain(&mut body).await;
+            Err(Problem::too_large(MAX_BODY))
+        }
+        Err(error) => Err(Problem::bad_request(format!("the body broke off: {error}"))),
+    }
+}
+
+async fn drain(body: &mut Body) {
+    let discard = async {
+        let mut left = DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Either way the answer follows.
+    let _ = timeout(DRAIN_TIME, discard).await;
+}

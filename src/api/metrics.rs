@@ -1,0 +1,219 @@
+//! `GET /metrics` in the Prometheus text format 0.0.4.
+//!
+//! No label comes from a request: models are those of the agreed state and of what was measured, peers are members, and
+//! reasons are fixed words. So nobody can make a node remember more by asking.
+
+use super::state::{Api, HealthSnapshot};
+use crate::driver::{View, boottime};
+use crate::model::{Time, Weight};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the routes and their server count.
+#[derive(Debug, Default)]
+pub struct Counters {
+    allowed: AtomicU64,
+    unauthenticated: AtomicU64,
+    forbidden: AtomicU64,
+    /// Connections that are open, handshakes included.
+    pub connections: AtomicU64,
+    /// Handshakes under way.
+    pub handshakes: AtomicU64,
+    rejections: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counters {
+    /// Counts a request for a change; `refusal` is the status it was refused with.
+    pub(super) fn count_auth(&self, refusal: Option<StatusCode>) {
+        let counter = match refusal {
+            None => &self.allowed,
+            Some(StatusCode::UNAUTHORIZED) => &self.unauthenticated,
+            Some(_) => &self.forbidden,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that ended before its first request, by a fixed word for the reason.
+    pub fn count_rejection(&self, reason: &'static str) {
+        *self.rejections.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    fn rejections(&self) -> BTreeMap<&'static str, u64> {
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let mut text = Exposition::default();
+    agreement(&mut text, &api.handle.view(), boottime());
+    health(&mut text, &api.snapshot());
+    https(&mut text, &api.counters);
+    certificates(&mut text, &api);
+    let body = text.0 + &(api.more_metrics)();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+}
+
+fn agreement(text: &mut Exposition, view: &View, now: Time) {
+    text.gauge("canary_routing_version", "Version of the committed routing state.").sample(&[], view.state.version);
+    let stable = view.state.stable.id.as_str();
+    let canary = view.state.canary.as_ref().map(|canary| canary.model.id.as_str());
+    let mut shares = |name, help, weight: Weight| {
+        let mut family = text.gauge(name, help);
+        family.sample(&[("model", stable)], weight.rest().fraction());
+        if let Some(canary) = canary {
+            family.sample(&[("model", canary)], weight.fraction());
+        }
+    };
+    let agreed = view.state.canary_weight();
+    shares("canary_weight_ratio", "Share of the traffic that was agreed for the model.", agreed);
+    let serving = view.serving_weight(now);
+    shares("canary_serving_ratio", "Share of the traffic that this node gives the model now.", serving);
+    let isolated = view.is_isolated(now);
+    text.gauge("canary_isolated", "1 while the node's lease has run out.").sample(&[], u8::from(isolated));
+    text.gauge("canary_in_touch", "1 while the node is in touch with a majority, both ways.")
+        .sample(&[], u8::from(view.in_touch));
+    text.gauge("canary_coordinating", "1 while the node coordinates.")
+        .sample(&[], u8::from(view.coordinator == Some(view.me)));
+    text.gauge("canary_pending", "1 while a proposal is known that is not decided yet.")
+        .sample(&[], u8::from(view.pending.is_some()));
+    let mut family = text.gauge("canary_member_drained", "1 for a member that was taken out of the vote.");
+    for member in view.members.iter() {
+        family.sample(&[("member", &member.to_string())], u8::from(view.state.drained.contains(member)));
+    }
+}
+
+fn health(text: &mut Exposition, health: &HealthSnapshot) {
+    let mut family = text.gauge("canary_peer_link_up", "1 while there is a link to the peer.");
+    for (peer, shown) in &health.peers {
+        family.sample(&[("peer", &peer.to_string())], u8::from(shown.connected));
+    }
+    let mut family = text.gauge("canary_peer_silence_seconds", "Time since the peer was heard.");
+    for (peer, shown) in &health.peers {
+        if let Some(millis) = shown.last_seen_ms {
+            family.sample(&[("peer", &peer.to_string())], std::time::Duration::from_millis(millis).as_secs_f64());
+        }
+    }
+    let mut family = text.gauge("canary_peer_version", "Committed version of the peer, as it said last.");
+    for (peer, shown) in &health.peers {
+        if let Some(version) = shown.last_committed_version {
+            family.sample(&[("peer", &peer.to_string())], version);
+        }
+    }
+    let mut family = text.gauge("canary_window_requests", "Requests to the model in the newest window.");
+    for (model, shown) in &health.models {
+        family.sample(&[("model", model.as_str())], shown.requests);
+    }
+    let mut family = text.gauge("canary_window_error_ratio", "Share of the window's requests that failed.");
+    for (model, shown) in &health.models {
+        if let Some(rate) = shown.error_rate {
+            family.sample(&[("model", model.as_str())], rate);
+        }
+    }
+    let mut family = text.gauge("canary_window_latency_p95_seconds", "95th percentile of the window's latencies.");
+    for (model, shown) in &health.models {
+        if let Some(millis) = shown.p95 {
+            family.sample(&[("model", model.as_str())], millis / 1e3);
+        }
+    }
+}
+
+fn https(text: &mut Exposition, counters: &Counters) {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut family = text.counter("canary_http_auth_total", "Requests for a change, by what the certificate allowed.");
+    family.sample(&[("result", "allowed")], of(&counters.allowed));
+    family.sample(&[("result", "unauthenticated")], of(&counters.unauthenticated));
+    family.sample(&[("result", "forbidden")], of(&counters.forbidden));
+    text.gauge("canary_https_connections", "HTTPS connections that are open.").sample(&[], of(&counters.connections));
+    text.gauge("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.")
+        .sample(&[], of(&counters.handshakes));
+    let mut family =
+        text.counter("canary_https_rejections_total", "HTTPS connections that ended before a request, by reason.");
+    for (reason, count) in counters.rejections() {
+        family.sample(&[("reason", reason)], count);
+    }
+    text.gauge("canary_build_info", "1, with the version of the program.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+fn certificates(text: &mut Exposition, api: &Api) {
+    let mut family =
+        text.gauge("canary_cert_not_after_timestamp_seconds", "When the certificate or revocation list ends.");
+    for certificate in api.certificates.load().iter() {
+        let labels = [("kind", certificate.kind), ("serial", &certificate.serial)];
+        family.sample(&labels, certificate.not_after.0 / 1_000);
+    }
+}
+
+/// Metric families as text. A family without samples leaves no line.
+#[derive(Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn gauge(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
+        Family { text: &mut self.0, name, help, kind: Some("gauge") }
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
+        Family { text: &mut self.0, name, help, kind: Some("counter") }
+    }
+}
+
+struct Family<'a> {
+    text: &'a mut String,
+    name: &'static str,
+    help: &'static str,
+    /// Until the first sample.
+    kind: Option<&'static str>,
+}
+
+impl Family<'_> {
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        // Writing to a string does not fail.
+        if let Some(kind) = self.kind.take() {
+            let _ = writeln!(self.text, "# HELP {0} {1}\n# TYPE {0} {kind}", self.name, self.help);
+        }
+        self.text.push_str(self.name);
+        for (position, (label, value)) in labels.iter().enumerate() {
+            let _ = write!(self.text, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escaped(value));
+        }
+        self.text.push_str(if labels.is_empty() { "" } else { "}" });
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_written_once_with_all_their_samples() {
+        let mut text = Exposition::default();
+        text.gauge("empty", "Nothing.");
+        let mut family = text.counter("hits_total", "Hits.");
+        family.sample(&[("a", "x\"\\\n"), ("b", "y")], 1);
+        family.sample(&[], 0.25);
+        let expected = "# HELP hits_total Hits.\n# TYPE hits_total counter\nhits_total{a=\"x\\\"\\\\\\n\",b=\"y\"} 1\nhits_total 0.25\n";
+        assert_eq!(text.0, expected);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_kind() {
+        let counters = Counters::default();
+        counters.count_auth(None);
+        counters.count_auth(Some(StatusCode::UNAUTHORIZED));
+        counters.count_auth(Some(StatusCode::FORBIDDEN));
+        counters.count_auth(Some(StatusCode::FORBIDDEN));
+        let counts = [&counters.allowed, &counters.unauthenticated, &counters.forbidden];
+        assert_eq!(counts.map(|counter| counter.load(Ordering::Relaxed)), [1, 1, 2]);
+    }
+}

@@ -1,0 +1,146 @@
+//! Errors as `application/problem+json` (RFC 9457), each with a stable `code` that scripts may compare.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+/// Enough to name what is wrong; a message that quotes its input must not become as long as the input.
+const MAX_DETAIL: usize = 400;
+
+/// An error as a client sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Parts {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem of which `title` says the kind and `detail` this occurrence.
+    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let detail: String = detail.into();
+        let detail = detail.chars().take(MAX_DETAIL).collect();
+        Self(Box::new(Parts { status, code, title, detail, more: Map::new(), header: None }))
+    }
+
+    /// The request cannot be understood, or asks for what makes no sense.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", "The request is not valid", detail)
+    }
+
+    /// No client certificate where one is needed.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        let title = "A client certificate is needed";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", title, detail)
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("ClientCertificate realm=\"operator\""))
+    }
+
+    /// A client certificate of another role than the one that is needed.
+    pub fn role_not_allowed(have: &str, need: &str) -> Self {
+        let detail = format!("this needs a certificate of role {need}; the one presented is {have}");
+        Self::new(StatusCode::FORBIDDEN, "role_not_allowed", "The certificate's role may not do this", detail)
+            .with("have", have)
+            .with("need", need)
+    }
+
+    /// A body longer than `limit` bytes.
+    pub fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is longer than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail).with("limit", limit)
+    }
+
+    /// Nothing can be decided here now.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Nothing can be decided here now", detail)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// The change was refused because of what the state is, or what else is under way.
+    pub fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, title, detail)
+    }
+
+    /// Ask there instead, with the same method and body.
+    pub fn elsewhere(location: &str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::TEMPORARY_REDIRECT, "not_coordinating", "Another node coordinates", detail)
+            .with("location", location);
+        match HeaderValue::from_str(location) {
+            Ok(value) => problem.with_header(LOCATION, value),
+            Err(_) => Self::unavailable("no_majority", "the coordinator's address cannot be written in a header"),
+        }
+    }
+
+    /// Adds a member to the document.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sends this header with it; the last one given counts.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// The HTTP status it is sent with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    fn document(&self) -> Value {
+        let mut document = json!({
+            "type": format!("urn:canary:problem:{}", self.0.code),
+            "title": self.0.title,
+            "status": self.0.status.as_u16(),
+            "detail": self.0.detail,
+            "code": self.0.code,
+        });
+        if let Value::Object(members) = &mut document {
+            members.extend(self.0.more.clone());
+        }
+        document
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = (CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = (self.0.status, [kind], self.document().to_string()).into_response();
+        if let Some((name, value)) = self.0.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_code_and_keeps_its_members() {
+        let problem = Problem::role_not_allowed("node/node-b", "operator");
+        let document = problem.document();
+        assert_eq!(document["code"], "role_not_allowed");
+        assert_eq!(document["status"], 403);
+        assert_eq!((&document["have"], &document["need"]), (&json!("node/node-b"), &json!("operator")));
+        let response = problem.into_response();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn a_long_detail_is_cut() {
+        let problem = Problem::bad_request("é".repeat(10_000));
+        assert_eq!(problem.0.detail.chars().count(), MAX_DETAIL);
+    }
+}

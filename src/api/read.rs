@@ -1,0 +1,53 @@
+//! The other reads: health, history, and whether the node lives and serves.
+
+use super::problem::Problem;
+use super::shapes::HistoryLine;
+use super::state::{Api, HealthSnapshot};
+use crate::driver::Stage;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use std::sync::Arc;
+
+const DEFAULT_HISTORY: usize = 50;
+/// As much as a node keeps.
+const MAX_HISTORY: usize = 1_000;
+
+pub(super) async fn health_snapshot(State(api): State<Arc<Api>>) -> Json<HealthSnapshot> {
+    Json(api.snapshot())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    limit: Option<usize>,
+}
+
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<Vec<HistoryLine>>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_HISTORY);
+    if !(1..=MAX_HISTORY).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit must be 1 to {MAX_HISTORY}")));
+    }
+    Ok(Json(api.handle.history(limit).iter().map(HistoryLine::of).collect()))
+}
+
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Ready is who serves from a state of its own: recovered from disk, or the first one. A node that lost its disk and is
+/// asking the others what they hold is not, and neither is one that stops.
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Problem> {
+    if api.stopping.is_cancelled() {
+        return Err(Problem::unavailable("stopping", "this node is stopping"));
+    }
+    match &api.handle.view().stage {
+        Stage::Rejoining => Err(Problem::unavailable("not_joined", "this node is asking the others what they hold")),
+        Stage::Blank { .. } | Stage::Member | Stage::Founder { .. } => Ok("ok\n"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Every route in one list, and what holds for all answers.
+
+use super::problem::Problem;
+use super::state::Api;
+use super::{metrics, openapi, poll, read, write};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use std::sync::Arc;
+
+/// One route: its method, its path, and what answers it.
+type Route = (Method, &'static str, MethodRouter<Arc<Api>>);
+
+/// The routes of one node, but for `/predict`: that one is answered before any routing, by [`serve`](super::serve).
+pub fn router(api: Arc<Api>) -> Router {
+    let routes = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    routes
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(with_common_headers))
+        .with_state(api)
+}
+
+fn routes() -> Vec<Route> {
+    vec![
+        (Method::GET, "/routing/state", get(poll::routing_state)),
+        (Method::GET, "/health/snapshot", get(read::health_snapshot)),
+        (Method::GET, "/history", get(read::history)),
+        (Method::GET, "/livez", get(read::livez)),
+        (Method::GET, "/readyz", get(read::readyz)),
+        (Method::GET, "/metrics", get(metrics::metrics)),
+        (Method::GET, "/openapi.json", get(openapi::document)),
+        (Method::POST, "/routing/weights", post(write::weights)),
+        (Method::POST, "/members/{id}/drain", post(write::drain)),
+        (Method::POST, "/members/{id}/undrain", post(write::undrain)),
+    ]
+}
+
+async fn no_such_route(uri: Uri) -> Problem {
+    let detail = format!("there is no {:?} here: /openapi.json lists what there is", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not a method of {:?}: the Allow header lists what is", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has no such method", detail)
+}
+
+async fn with_common_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in COMMON_HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// On every answer: no browser may take it for anything else than it says it is.
+pub(super) const COMMON_HEADERS: [(HeaderName, HeaderValue); 1] =
+    [(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_describes_exactly_the_routes_there_are() {
+        let document = openapi::parsed();
+        let paths = document["paths"].as_object().expect("a map of paths");
+        let described = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("a map of methods");
+            methods.keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        let mut described: Vec<String> = described.collect();
+        let mut there: Vec<String> = routes().iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+        there.push("POST /predict".into());
+        described.sort();
+        there.sort();
+        assert_eq!(described, there);
+    }
+}

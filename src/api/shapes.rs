@@ -1,0 +1,286 @@
+//! The JSON that nodes answer with; servers write it, the command line reads it.
+
+use crate::driver::{HistoryEntry, Outcome, Reason, View, Vote, Votes};
+use crate::model::{Digest, ModelId, NodeId, NodeSet, RoutingState, Time, TxId, UnixMillis, Weight};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Each model's share of the traffic as a fraction, 0 to 1.
+pub type Shares = BTreeMap<ModelId, f64>;
+
+/// The part of a state that all members agree on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgreedState {
+    /// Counts the decisions; 0 before any.
+    pub version: u64,
+    /// The model that gets what the canary does not get.
+    pub stable_model_id: ModelId,
+    /// The model on trial.
+    pub canary_model_id: Option<ModelId>,
+    /// What was agreed, by model.
+    pub weights: Shares,
+    /// Always `COMMITTED`: what is undecided is never shown as the state.
+    pub status: String,
+    /// What decided it; none at version 0.
+    pub txid: Option<TxId>,
+    /// When it was proposed, RFC 3339.
+    pub timestamp: String,
+    /// Over the agreed part, so that equal states have equal digests on all nodes.
+    pub digest: Digest,
+    /// Who drove the decision.
+    pub coordinator: NodeId,
+    /// What keys are hashed with; none without a canary.
+    pub salt: Option<String>,
+    /// Members taken out of the vote.
+    pub drained: NodeSet,
+}
+
+/// What `GET /routing/state` shows: the agreed part, and what this node makes of it now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedState {
+    /// The agreed part.
+    #[serde(flatten)]
+    pub agreed: AgreedState,
+    /// The node that answers.
+    pub node_id: NodeId,
+    /// What this node gives each model at this moment.
+    pub serving: Shares,
+    /// Whether this node's lease has run out.
+    pub isolated: bool,
+    /// A proposal that is not decided yet.
+    pub pending: Option<PendingShape>,
+    /// Who coordinates now, as far as this node knows.
+    pub acting_coordinator: Option<NodeId>,
+    /// The open rollout.
+    pub rollout: Option<serde_json::Value>,
+}
+
+/// A proposal that is not decided yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingShape {
+    /// The transaction.
+    pub txid: TxId,
+    /// The version it is meant for.
+    pub version: u64,
+    /// Since when this node knows it, RFC 3339.
+    pub since: String,
+}
+
+/// The answer to a change that was decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Always `COMMIT`.
+    pub decision: String,
+    /// The state that this request made.
+    pub state: AgreedState,
+    /// The members known to serve it.
+    pub acknowledged: Vec<NodeId>,
+    /// All other members.
+    pub others: Vec<NodeId>,
+    /// When the others serve stable only at the latest, RFC 3339. None when there are no others, and also when they
+    /// hold their weights while isolated: then there is no bound.
+    pub others_until: Option<String>,
+}
+
+/// One member's reason against a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReason {
+    /// The member.
+    pub node: NodeId,
+    /// The kind of reason, a stable word.
+    #[serde(default)]
+    pub code: String,
+    /// The reason in words.
+    pub reason: String,
+}
+
+/// One line of `GET /history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    /// The transaction.
+    pub txid: TxId,
+    /// Its version, or the one it was meant for.
+    pub version: u64,
+    /// `COMMIT` or `ABORT`.
+    pub decision: String,
+    /// Who asked, `operator/admin`.
+    pub by: Option<String>,
+    /// Each member's vote; empty for a retreat, which needs none.
+    pub votes: BTreeMap<NodeId, VoteShape>,
+    /// When it was proposed, by the coordinator's clock, RFC 3339.
+    pub proposed_at: String,
+    /// When this node learned the end, by its own clock, RFC 3339.
+    pub learned_at: String,
+    /// On the coordinator, milliseconds from the request to the end.
+    pub took_ms: Option<f64>,
+    /// What was decided; none for an abort.
+    pub state: Option<AgreedState>,
+}
+
+/// One member's vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteShape {
+    /// `COMMIT` or `ABORT`.
+    pub vote: String,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Only these fields are read from `POST /routing/weights`; others are refused by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightRequest {
+    /// The canary's share as a fraction, 0 to 1.
+    pub canary_weight: f64,
+    /// The canary from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_model_id: Option<ModelId>,
+    /// The version that the change is based on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_version: Option<u64>,
+}
+
+impl AgreedState {
+    /// The agreed part of `state`, whose digest is `digest`.
+    #[must_use]
+    pub fn of(state: &RoutingState, digest: Digest) -> Self {
+        Self {
+            version: state.version,
+            stable_model_id: state.stable.id.clone(),
+            canary_model_id: state.canary.as_ref().map(|canary| canary.model.id.clone()),
+            weights: shares(state, state.canary_weight()),
+            status: "COMMITTED".into(),
+            txid: state.txid,
+            timestamp: rfc3339(state.timestamp),
+            digest,
+            coordinator: state.coordinator,
+            salt: state.canary.as_ref().map(|canary| canary.salt.clone()),
+            drained: state.drained,
+        }
+    }
+}
+
+impl ServedState {
+    /// What `view` shows at `now`; `since` turns the node's clock into a date.
+    #[must_use]
+    pub fn of(view: &View, now: Time, since: impl Fn(Time) -> UnixMillis) -> Self {
+        Self {
+            agreed: AgreedState::of(&view.state, view.digest),
+            node_id: view.me,
+            serving: shares(&view.state, view.serving_weight(now)),
+            isolated: view.is_isolated(now),
+            pending: view.pending.map(|pending| PendingShape {
+                txid: pending.txid,
+                version: pending.version,
+                since: rfc3339(since(pending.since)),
+            }),
+            acting_coordinator: view.coordinator,
+            rollout: None,
+        }
+    }
+}
+
+impl HistoryLine {
+    /// The line of `entry`.
+    #[must_use]
+    pub fn of(entry: &HistoryEntry) -> Self {
+        Self {
+            txid: entry.txid,
+            version: entry.version,
+            decision: match entry.outcome {
+                Outcome::Commit => "COMMIT".into(),
+                Outcome::Abort => "ABORT".into(),
+            },
+            by: entry.by.as_ref().map(|actor| actor.id.clone()),
+            votes: entry.votes.iter().map(|(node, vote)| (*node, VoteShape::of(vote))).collect(),
+            proposed_at: rfc3339(entry.proposed_at),
+            learned_at: rfc3339(entry.learned_at),
+            took_ms: entry.took.map(|took| took.as_secs_f64() * 1e3),
+            state: entry.decided.as_ref().map(|state| AgreedState::of(state, state.digest())),
+        }
+    }
+}
+
+impl VoteShape {
+    fn of(vote: &Vote) -> Self {
+        match vote {
+            Vote::Commit => Self { vote: "COMMIT".into(), reason: None },
+            Vote::Abort(reason) => Self { vote: "ABORT".into(), reason: Some(reason.to_string()) },
+        }
+    }
+}
+
+/// Each member that spoke against a change, with its reason.
+#[must_use]
+pub(super) fn reasons(votes: &Votes) -> Vec<NodeReason> {
+    let reason = |(node, vote): (&NodeId, &Vote)| match vote {
+        Vote::Commit => None,
+        Vote::Abort(reason) => Some(NodeReason { node: *node, code: word(reason).into(), reason: reason.to_string() }),
+    };
+    votes.iter().filter_map(reason).collect()
+}
+
+const fn word(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::MayNotCoordinate => "may_not_coordinate",
+        Reason::BaseDiffers { .. } => "base_differs",
+        Reason::Isolated => "isolated",
+        Reason::UpstreamNotReady(_) => "upstream_not_ready",
+        Reason::Unhealthy(_) => "unhealthy",
+        Reason::StorageFull => "storage_full",
+        Reason::Unreachable => "unreachable",
+        Reason::NoAnswer => "no_answer",
+        Reason::OvertakenByRetreat => "overtaken_by_retreat",
+        Reason::CoordinatorReplaced => "coordinator_replaced",
+    }
+}
+
+fn shares(state: &RoutingState, canary_weight: Weight) -> Shares {
+    let canary = state.canary.as_ref().map(|canary| (canary.model.id.clone(), canary_weight.fraction()));
+    std::iter::once((state.stable.id.clone(), canary_weight.rest().fraction())).chain(canary).collect()
+}
+
+/// A date that people and programs read, in UTC with milliseconds.
+#[must_use]
+pub fn rfc3339(at: UnixMillis) -> String {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Canary, Model};
+
+    fn state(points: u16) -> RoutingState {
+        let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: None };
+        let weight = Weight::from_basis_points(points).expect("a weight");
+        RoutingState {
+            canary: Some(Canary { model: model("v2"), weight, salt: "rollout-1".into() }),
+            ..RoutingState::initial("v1".parse().expect("a model id"))
+        }
+    }
+
+    #[test]
+    fn shares_are_exact_fractions() {
+        let shown = |points| serde_json::to_string(&AgreedState::of(&state(points), Digest::default()).weights);
+        assert_eq!(shown(2000).expect("JSON"), r#"{"v1":0.8,"v2":0.2}"#);
+        assert_eq!(shown(0).expect("JSON"), r#"{"v1":1.0,"v2":0.0}"#);
+        assert_eq!(shown(7).expect("JSON"), r#"{"v1":0.9993,"v2":0.0007}"#);
+    }
+
+    #[test]
+    fn without_a_canary_stable_has_everything() {
+        let state = RoutingState::initial("v1".parse().expect("a model id"));
+        let shown = AgreedState::of(&state, state.digest());
+        assert_eq!(shown.weights.into_iter().collect::<Vec<_>>(), [("v1".parse().expect("a model id"), 1.0)]);
+        assert_eq!((shown.canary_model_id, shown.salt, shown.txid), (None, None, None));
+    }
+
+    #[test]
+    fn dates_are_utc() {
+        assert_eq!(rfc3339(UnixMillis(1_795_399_200_250)), "2026-11-23T02:00:00.25Z");
+        assert!(rfc3339(UnixMillis(u64::MAX)).starts_with("9999-"));
+    }
+}

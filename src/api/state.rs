@@ -1,0 +1,244 @@
+//! What the routes know, and what they show of the node's health.
+
+use super::metrics::Counters;
+use super::shapes::rfc3339;
+use crate::driver::{Handle, View, boottime, unix_millis};
+use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
+
+/// A step of the wall clock that is larger than this is believed; a smaller one is the rounding of two clocks.
+const CLOCK_STEP_MS: u64 = 1_000;
+
+/// What the routes of one node work with.
+pub struct Api {
+    /// The agreement.
+    pub handle: Handle,
+    /// Where the members are; a change is sent on to no other address.
+    pub peers: Peers,
+    /// What this node measured of each model.
+    pub observe: Arc<dyn Fn() -> Observed + Send + Sync>,
+    /// The certificates in use; replaced when they are loaded anew.
+    pub certificates: Arc<ArcSwap<Vec<CertificateInfo>>>,
+    /// Metrics of other rooms, whole families in the text format, each line ended.
+    pub more_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Cancelled when the node stops: long polls end and `/readyz` says so.
+    pub stopping: CancellationToken,
+    /// What the routes themselves count.
+    pub counters: Arc<Counters>,
+    wall: WallClock,
+}
+
+impl Api {
+    /// The routes' view of a node that shows nothing but the agreement; the public fields say more.
+    #[must_use]
+    pub fn new(handle: Handle, peers: Peers) -> Self {
+        Self {
+            handle,
+            peers,
+            observe: Arc::new(Observed::default),
+            certificates: Arc::default(),
+            more_metrics: Arc::new(String::new),
+            stopping: CancellationToken::new(),
+            counters: Arc::default(),
+            wall: WallClock::default(),
+        }
+    }
+
+    /// The date of a reading of the node's clock.
+    pub(super) fn date(&self, time: Time) -> UnixMillis {
+        self.wall.date(time, boottime(), unix_millis())
+    }
+
+    pub(super) fn snapshot(&self) -> HealthSnapshot {
+        let view = self.handle.view();
+        HealthSnapshot::of(&view, boottime(), (self.observe)(), &self.certificates.load())
+    }
+}
+
+/// Turns readings of the node's clock into dates. The difference of the two clocks is remembered, so that the same
+/// reading always gives the same date and a state that did not change looks the same.
+#[derive(Debug, Default)]
+struct WallClock {
+    offset_ms: AtomicU64,
+}
+
+impl WallClock {
+    fn date(&self, time: Time, now: Time, wall_now: UnixMillis) -> UnixMillis {
+        let offset = wall_now.0.saturating_sub(now.as_micros() / 1_000);
+        let known = self.offset_ms.load(Ordering::Relaxed);
+        let used = if known.abs_diff(offset) > CLOCK_STEP_MS {
+            self.offset_ms.store(offset, Ordering::Relaxed);
+            offset
+        } else {
+            known
+        };
+        UnixMillis(used.saturating_add(time.as_micros() / 1_000))
+    }
+}
+
+/// What a node measured over the last window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Counts the windows.
+    pub window_id: u64,
+    /// Over all models, milliseconds; none when nothing was measured.
+    pub p95: Option<f64>,
+    /// Over all models, 0 to 1; none when nothing was measured.
+    pub error_rate: Option<f64>,
+    /// Each model that was used.
+    pub models: BTreeMap<ModelId, ModelHealth>,
+}
+
+/// One model's measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelHealth {
+    /// Requests in the window.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// 0 to 1; none without requests.
+    pub error_rate: Option<f64>,
+    /// Milliseconds.
+    pub p50: Option<f64>,
+    /// Milliseconds.
+    pub p95: Option<f64>,
+    /// Milliseconds.
+    pub p99: Option<f64>,
+}
+
+/// One certificate or revocation list that the node uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// `ca`, `node` or `crl`.
+    pub kind: &'static str,
+    /// The SPIFFE id, or the subject where there is none.
+    pub subject: String,
+    /// The serial number in lower-case hexadecimal; a list's number.
+    pub serial: String,
+    /// When it expires, or a new list is due.
+    pub not_after: UnixMillis,
+}
+
+/// `GET /health/snapshot`: milliseconds and fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthSnapshot {
+    /// The node that answers.
+    pub node_id: NodeId,
+    /// Its word on the command line.
+    pub role: String,
+    /// Whether it coordinates now.
+    pub coordinating: bool,
+    /// Who coordinates now, as far as this node knows.
+    pub acting_coordinator: Option<NodeId>,
+    /// Whether it is in touch with a majority.
+    pub in_touch: bool,
+    /// Whether its lease has run out.
+    pub isolated: bool,
+    /// Over all models.
+    pub p95: Option<f64>,
+    /// Over all models.
+    pub error_rate: Option<f64>,
+    /// Counts the windows.
+    pub window_id: u64,
+    /// The version of the committed state.
+    pub last_committed_version: u64,
+    /// The digest of the committed state.
+    pub digest: Digest,
+    /// Each model that was used in the window.
+    pub models: BTreeMap<ModelId, ModelHealth>,
+    /// Every other member.
+    pub peers: BTreeMap<NodeId, PeerHealth>,
+    /// What the node proves itself with, by kind.
+    pub certificates: BTreeMap<String, CertificateHealth>,
+    /// The version of the program.
+    pub software: String,
+}
+
+/// What a node knows of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerHealth {
+    /// Whether there is a link.
+    pub connected: bool,
+    /// How long ago it was heard.
+    pub last_seen_ms: Option<u64>,
+    /// Its version, as it said last.
+    pub last_committed_version: Option<u64>,
+    /// Its digest, as it said last.
+    pub digest: Option<Digest>,
+}
+
+/// When a certificate ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateHealth {
+    /// Whose it is.
+    pub subject: String,
+    /// Its serial number.
+    pub serial: String,
+    /// When it ends, RFC 3339.
+    pub not_after: String,
+}
+
+impl HealthSnapshot {
+    fn of(view: &View, now: Time, observed: Observed, certificates: &[CertificateInfo]) -> Self {
+        let peers = view.peers.iter().map(|(id, peer)| {
+            let shown = PeerHealth {
+                connected: peer.connected,
+                last_seen_ms: peer.last_heard.map(|heard| millis(now, heard)),
+                last_committed_version: peer.committed_version,
+                digest: peer.digest,
+            };
+            (*id, shown)
+        });
+        let certificates = certificates.iter().map(|certificate| {
+            let shown = CertificateHealth {
+                subject: certificate.subject.clone(),
+                serial: certificate.serial.clone(),
+                not_after: rfc3339(certificate.not_after),
+            };
+            (certificate.kind.to_owned(), shown)
+        });
+        Self {
+            node_id: view.me,
+            role: view.me.role_word(),
+            coordinating: view.coordinator == Some(view.me),
+            acting_coordinator: view.coordinator,
+            in_touch: view.in_touch,
+            isolated: view.is_isolated(now),
+            p95: observed.p95,
+            error_rate: observed.error_rate,
+            window_id: observed.window_id,
+            last_committed_version: view.state.version,
+            digest: view.digest,
+            models: observed.models,
+            peers: peers.collect(),
+            certificates: certificates.collect(),
+            software: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+fn millis(now: Time, then: Time) -> u64 {
+    u64::try_from(now.since(then).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_reading_keeps_its_date_until_the_wall_clock_is_set() {
+        let wall = WallClock::default();
+        let (then, now) = (Time::from_micros(5_000_000), Time::from_micros(6_000_000));
+        let first = wall.date(then, now, UnixMillis(1_000_006_000));
+        assert_eq!(first, UnixMillis(1_000_005_000));
+        let later = now + Duration::from_micros(900);
+        assert_eq!(wall.date(then, later, UnixMillis(1_000_006_003)), first, "the clocks' rounding must not show");
+        assert_eq!(wall.date(then, later, UnixMillis(1_000_106_000)), UnixMillis(1_000_105_000));
+    }
+}

@@ -1,0 +1,197 @@
+//! What changes the routing: an operator's request, sent on to who coordinates or put to this node's own engine.
+//!
+//! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
+
+use super::body;
+use super::caller::Caller;
+use super::problem::Problem;
+use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
+use super::state::Api;
+use crate::driver::{Answer, Refusal, unix_millis};
+use crate::model::{Actor, Change, ChangeError, Model, NodeId, NodeSet, TxId, Weight};
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{HOST, ORIGIN};
+use http::{StatusCode, Uri};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The engine answers within its own limits, a few seconds; beyond this it is taken for stuck, and the caller told so.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+pub(super) async fn weights(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let wanted: WeightRequest = serde_json::from_slice(&asked.body)
+        .map_err(|error| Problem::bad_request(format!("the body is not what is expected: {error}")))?;
+    let weight = Weight::from_fraction(wanted.canary_weight)
+        .map_err(|error| Problem::bad_request(format!("canary_weight: {error}")))?;
+    let canary = wanted.canary_model_id.map(|id| Model { id, upstream: None });
+    propose(&api, asked, Change::Weight { weight, canary }, wanted.base_version).await
+}
+
+pub(super) async fn drain(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let member = member(&api, &id)?;
+    propose(&api, asked, Change::Drain(member), None).await
+}
+
+pub(super) async fn undrain(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let member = member(&api, &id)?;
+    propose(&api, asked, Change::Undrain(member), None).await
+}
+
+/// A request from someone who may make it, to the node that should decide it.
+struct Asked {
+    by: Actor,
+    target: Uri,
+    body: bytes::Bytes,
+}
+
+impl Asked {
+    async fn admit(api: &Api, request: Request) -> Result<Self, Problem> {
+        let by = operator(api, &request)?;
+        refuse_other_sites(&request)?;
+        let target = request.uri().clone();
+        let body = body::read(request).await?;
+        let view = api.handle.view();
+        match view.coordinator {
+            Some(other) if other != view.me => Err(elsewhere(api, other, &target)),
+            Some(_) | None => Ok(Self { by, target, body }),
+        }
+    }
+}
+
+fn operator(api: &Api, request: &Request) -> Result<Actor, Problem> {
+    let caller = request.extensions().get::<Arc<Caller>>();
+    let Some(caller) = caller else {
+        return Err(Problem::unauthenticated("the connection has no client certificate"));
+    };
+    let allowed = caller.operator(unix_millis());
+    api.counters.count_auth(allowed.as_ref().err().map(Problem::status));
+    allowed.inspect_err(|problem| {
+        let claimed = caller.identity.as_ref().map(|identity| identity.spiffe.to_string());
+        tracing::warn!(
+            target: "canary::security",
+            event = "request_refused",
+            plane = "https",
+            remote = %caller.remote,
+            claimed = claimed.as_deref().unwrap_or("-"),
+            status = problem.status().as_u16(),
+            "Change refused"
+        );
+    })
+}
+
+/// A browser that holds an operator's certificate would present it for any page that posts here. Browsers name the page's
+/// site; programs do not.
+fn refuse_other_sites(request: &Request) -> Result<(), Problem> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let authority = request.uri().authority().map(|authority| authority.as_str()).or_else(|| header(HOST));
+    let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://"));
+    if origin.is_some() && origin == authority {
+        return Ok(());
+    }
+    let title = "Changes are not taken from other sites";
+    Err(Problem::new(StatusCode::FORBIDDEN, "other_origin", title, "the page that sends this is of another site"))
+}
+
+fn elsewhere(api: &Api, other: NodeId, target: &Uri) -> Problem {
+    let Some(host) = api.peers.host(other) else {
+        return Problem::unavailable("no_majority", format!("{other} coordinates and is not configured here"));
+    };
+    let path = target.path_and_query().map_or("/", |path| path.as_str());
+    let location = format!("https://{}:{}{path}", host.in_url(), other.data_port());
+    Problem::elsewhere(&location, format!("{other} coordinates: ask it")).with("coordinator", other.to_string())
+}
+
+fn member(api: &Api, id: &str) -> Result<NodeId, Problem> {
+    let unknown = || {
+        let detail = format!("no such member (members: {})", api.peers.members());
+        Problem::new(StatusCode::NOT_FOUND, "not_a_member", "There is no such member", detail)
+    };
+    let member: NodeId = id.parse().map_err(|_| unknown())?;
+    if api.peers.members().contains(member) { Ok(member) } else { Err(unknown()) }
+}
+
+async fn propose(api: &Api, asked: Asked, change: Change, base: Option<u64>) -> Result<Response, Problem> {
+    let Ok(answer) = timeout(ANSWER_TIME, api.handle.propose(change, base, asked.by)).await else {
+        return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
+    };
+    let answer = answer.map_err(|stopped| Problem::unavailable("stopping", stopped.to_string()))?;
+    told(api, answer, &asked.target)
+}
+
+/// What the client is told of the engine's answer.
+fn told(api: &Api, answer: Answer, target: &Uri) -> Result<Response, Problem> {
+    match answer {
+        Answer::Committed { state, acknowledged, others_until } => {
+            let members: NodeSet = api.handle.view().members;
+            let committed = Committed {
+                decision: "COMMIT".into(),
+                state: AgreedState::of(&state, state.digest()),
+                acknowledged: acknowledged.iter().collect(),
+                others: members.minus(acknowledged).iter().collect(),
+                others_until: others_until.map(|time| rfc3339(api.date(time))),
+            };
+            Ok(Json(committed).into_response())
+        }
+        Answer::Aborted { txid, votes } => {
+            let reasons = reasons(&votes);
+            let detail = reasons.iter().map(|reason| format!("{}: {}", reason.node, reason.reason));
+            let detail = detail.collect::<Vec<_>>().join("; ");
+            Err(aborted("aborted", "The members voted it down", txid, detail).with("reasons", json!(reasons)))
+        }
+        Answer::Superseded { txid, by } => {
+            let detail = format!("{by} was decided at its version: it is the state now, and this change never will be");
+            Err(aborted("superseded", "Another change was decided first", txid, detail)
+                .with("reasons", json!([]))
+                .with("superseded_by", by.to_string()))
+        }
+        Answer::Refused(refusal) => Err(refused(api, refusal, target)),
+        Answer::Unknown { txid, version } => {
+            let detail = "it was sent for acceptance and is not settled yet: /routing/state shows it as pending";
+            Err(unknown(detail).with("txid", txid.to_string()).with("version", version))
+        }
+    }
+}
+
+fn aborted(code: &'static str, title: &'static str, txid: TxId, detail: String) -> Problem {
+    Problem::conflict(code, title, detail).with("decision", "ABORT").with("txid", txid.to_string())
+}
+
+fn unknown(detail: &str) -> Problem {
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", "The outcome is not known yet", detail)
+}
+
+fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::NotCoordinating(other) if other != api.handle.view().me => elsewhere(api, other, target),
+        Refusal::NotCoordinating(_) | Refusal::NoMajority => Problem::unavailable("no_majority", detail),
+        Refusal::BaseVersion { current, wanted } => Problem::conflict("base_version", "The state has moved on", detail)
+            .with("current", current)
+            .with("wanted", wanted),
+        Refusal::Busy => Problem::conflict("busy", "Another change is under way", detail),
+        Refusal::WouldRaise { version } => {
+            Problem::conflict("would_raise", "It would give the canary more than it has", detail)
+                .with("current", version)
+        }
+        Refusal::Invalid(ChangeError::NoCanary(_) | ChangeError::CanaryIsStable(_) | ChangeError::NotAMember(..)) => {
+            Problem::bad_request(detail)
+        }
+        Refusal::NotJoined => Problem::unavailable("not_joined", detail),
+    }
+}

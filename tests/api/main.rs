@@ -1,0 +1,7 @@
+//! What HTTPS clients see of one node, in process and over TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod changes;
+mod reads;
+mod world;

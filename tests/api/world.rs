@@ -1,0 +1,158 @@
+//! One node's routes over an agreement that the test plays.
+
+use axum::Router;
+use axum::body::Body;
+use canary::api::{Api, Caller, Identity, router};
+use canary::driver::{
+    Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
+};
+use canary::model::{Canary, Incarnation, Model, NodeId, NodeSet, Peers, RoutingState, TxId, UnixMillis, Weight};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+pub(crate) const MEMBERS: usize = 3;
+/// Long enough that no test sees it end.
+const LEASE: Duration = Duration::from_secs(600);
+
+pub(crate) struct World {
+    pub(crate) api: Arc<Api>,
+    pub(crate) router: Router,
+    pub(crate) publisher: Publisher,
+    pub(crate) inbox: mpsc::Receiver<Proposed>,
+}
+
+pub(crate) fn node(letter: char) -> NodeId {
+    NodeId::from_letter(letter).unwrap()
+}
+
+pub(crate) fn txid(sequence: u64) -> TxId {
+    TxId { node: NodeId::A, incarnation: Incarnation(0xc0ffee), epoch: 1, sequence }
+}
+
+pub(crate) fn state(version: u64, points: u16) -> RoutingState {
+    let model = |id: &str| Model { id: id.parse().unwrap(), upstream: None };
+    RoutingState {
+        version,
+        txid: Some(txid(version)),
+        timestamp: UnixMillis(1_795_399_200_000),
+        canary: Some(Canary {
+            model: model("v2"),
+            weight: Weight::from_basis_points(points).unwrap(),
+            salt: "rollout-1".into(),
+        }),
+        ..RoutingState::initial("v1".parse().unwrap())
+    }
+}
+
+pub(crate) fn view(state: RoutingState) -> View {
+    let heard = PeerView { connected: true, last_heard: Some(boottime()), committed_version: Some(3), digest: None };
+    View {
+        me: NodeId::A,
+        members: NodeSet::first(MEMBERS),
+        stage: Stage::Member,
+        digest: state.digest(),
+        state: Arc::new(state),
+        lease_end: boottime() + LEASE,
+        on_isolation: IsolationPolicy::Stable,
+        coordinator: Some(NodeId::A),
+        in_touch: true,
+        pending: None,
+        peers: [(node('b'), heard), (node('c'), PeerView::default())].into(),
+    }
+}
+
+impl World {
+    pub(crate) fn new(view: View) -> Self {
+        let (handle, publisher, inbox) = Handle::new(view);
+        let peers = Peers::new(
+            "abc"
+                .chars()
+                .zip(1..)
+                .map(|(letter, number)| (node(letter), format!("127.25.0.{number}").parse().unwrap())),
+        );
+        let api = Arc::new(Api::new(handle, peers.unwrap()));
+        Self { router: router(Arc::clone(&api)), api, publisher, inbox }
+    }
+
+    /// Sends one request as `role`, without a certificate where that is empty.
+    pub(crate) async fn send(&self, role: &str, request: Request<Body>) -> Reply {
+        ask(self.router.clone(), role, request).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("", Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Posts `body` as an operator, while the agreement answers with `answer`; gives what it was asked, too.
+    pub(crate) async fn change(&mut self, path: &str, body: &str, answer: Answer) -> (Reply, Proposed) {
+        let asked = ask(self.router.clone(), "operator/admin", post(path, body));
+        let played = async {
+            let mut proposed = self.inbox.recv().await.unwrap();
+            let reply = std::mem::replace(&mut proposed.reply, tokio::sync::oneshot::channel().0);
+            reply.send(answer).unwrap();
+            proposed
+        };
+        tokio::join!(asked, played)
+    }
+}
+
+pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
+    Request::post(path).body(Body::from(body.to_owned())).unwrap()
+}
+
+async fn ask(router: Router, role: &str, mut request: Request<Body>) -> Reply {
+    let caller = Caller { remote: "127.25.0.9:4711".parse().unwrap(), identity: identity(role) };
+    request.extensions_mut().insert(Arc::new(caller));
+    Reply::of(router.oneshot(request).await.unwrap()).await
+}
+
+fn identity(role: &str) -> Option<Identity> {
+    (!role.is_empty()).then(|| Identity {
+        spiffe: format!("spiffe://c-1.canary/{role}").parse().unwrap(),
+        serial: "0a0b".into(),
+        not_after: UnixMillis(unix_millis().0 + 60_000),
+    })
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    async fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The status and the stable code of a problem, which must be one.
+    #[track_caller]
+    pub(crate) fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
+        let document = self.json();
+        assert_eq!(document["status"], self.status.as_u16());
+        for member in ["type", "title", "detail"] {
+            assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {}", self.body);
+        }
+        (self.status.as_u16(), document["code"].as_str().unwrap().to_owned())
+    }
+}
+
+pub(crate) fn method(name: &str) -> Method {
+    name.parse().unwrap()
+}
