@@ -1,0 +1,172 @@
+//! Files and directories with exact modes, forced to disk; and bounded reads.
+//!
+//! The modes do not depend on the umask. A file is only ever created: nothing here overwrites or follows a link.
+
+use super::PkiError;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each
+/// entry, so this holds 25 000 revocations; what is longer is some other file.
+pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A lock on a directory against other processes, held until it is dropped.
+pub(super) struct Lock {
+    _directory: OwnedFd,
+}
+
+/// Wraps an error of the system with what was tried and where.
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+    let path = path.to_owned();
+    move |source| PkiError::Io { action, path, source }
+}
+
+/// Takes the lock on a directory.
+///
+/// # Errors
+/// When another process holds it or the directory cannot be opened.
+pub(super) fn lock(directory: &Path) -> Result<Lock, PkiError> {
+    let opened = open_directory(directory)?;
+    match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _directory: opened }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(PkiError::Busy { dir: directory.to_owned() }),
+        Err(error) => Err(failed("lock", directory)(error.into())),
+    }
+}
+
+/// Makes a directory that is not there yet.
+///
+/// # Errors
+/// When something is there, or the system refuses.
+pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), PkiError> {
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(|error| failed("create", path)(error.into()))?;
+    let opened = open_directory(path)?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
+        .map_err(|error| failed("set the mode of", path)(error.into()))
+}
+
+/// Makes a file that is not there yet and forces it to disk.
+///
+/// # Errors
+/// When something is there, or the system refuses.
+pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(), PkiError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Readable by nobody else from the first moment on; widened to the exact mode while it is still empty.
+    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .map_err(|error| failed("create", path)(error.into()))?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
+        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    let mut file = File::from(opened);
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed("write", path))
+}
+
+/// Forces the entries of a directory to disk.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn sync_directory(path: &Path) -> Result<(), PkiError> {
+    let opened = open_directory(path)?;
+    rustix::fs::fsync(&opened).map_err(|error| failed("force to disk", path)(error.into()))
+}
+
+/// Moves an entry within a file system.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), PkiError> {
+    fs::rename(from, to).map_err(failed("move into place", to))
+}
+
+/// Reads a file that may be readable by everyone; nothing when it is not there.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
+    // NONBLOCK so that a named pipe is an error and not a hang.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error.into())),
+    };
+    let contents = read_opened(File::from(opened), path)?;
+    Ok(Some(contents.to_vec()))
+}
+
+/// Reads an open file into a buffer that is wiped when dropped.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub(super) fn read_opened(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    let facts = file.metadata().map_err(failed("read", path))?;
+    if !facts.is_file() {
+        return Err(failed("read", path)(io::Error::other("it is not a regular file")));
+    }
+    let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    let too_large = || PkiError::TooLarge { path: path.to_owned(), limit: MAX_FILE_BYTES };
+    if length > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    // With room for one more byte the buffer is never moved, so no copy of a key is left behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(length + 1));
+    let limit = u64::try_from(length + 1).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut contents).map_err(failed("read", path))?;
+    if contents.len() > length {
+        Err(failed("read", path)(io::Error::other("it grew while it was read")))
+    } else {
+        Ok(contents)
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, PkiError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(opened) => Ok(opened),
+        Err(rustix::io::Errno::NOTDIR) => Err(PkiError::NotADirectory(path.to_owned())),
+        Err(error) => Err(failed("open", path)(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn files_are_never_overwritten_and_links_never_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        create_file(&file, 0o644, b"one").expect("a new file");
+        assert!(create_file(&file, 0o644, b"two").is_err());
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).expect("a link");
+        assert!(create_file(&link, 0o600, b"two").is_err());
+        assert!(!dir.path().join("elsewhere").exists());
+        assert_eq!(fs::read(&file).expect("readable"), b"one");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o7777, 0o644);
+    }
+
+    #[test]
+    fn only_short_regular_files_are_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        assert!(matches!(read(&file), Ok(None)));
+        fs::write(&file, vec![b'x'; MAX_FILE_BYTES]).expect("written");
+        assert!(matches!(read(&file), Ok(Some(contents)) if contents.len() == MAX_FILE_BYTES));
+        fs::write(&file, vec![b'x'; MAX_FILE_BYTES + 1]).expect("written");
+        assert!(matches!(read(&file), Err(PkiError::TooLarge { .. })));
+        assert!(matches!(read(dir.path()), Err(PkiError::Io { .. })));
+    }
+
+    #[test]
+    fn a_directory_is_locked_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = lock(dir.path()).expect("free");
+        assert!(matches!(lock(dir.path()), Err(PkiError::Busy { .. })));
+        drop(held);
+        assert!(lock(dir.path()).is_ok());
+    }
+}

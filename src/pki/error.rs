@@ -1,0 +1,236 @@
+//! What can be wrong with certificates, keys and their files, and what to type instead.
+
+use super::SvidError;
+use crate::model::{Host, NodeId, PeersError};
+use jiff::Timestamp;
+use std::io;
+use std::path::PathBuf;
+
+/// Why certificates could not be made, read or trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// What was asked for cannot be made.
+    #[error("{0}")]
+    Plan(String),
+    /// The addresses do not make a mesh.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// There are certificates already.
+    #[error("{dir} already holds {entries}: use --force to replace them (they are kept as *.bak-<time>)")]
+    Exists {
+        /// The certificate directory.
+        dir: PathBuf,
+        /// What is there, as a list.
+        entries: String,
+    },
+    /// A run died between its first and last rename.
+    #[error(
+        "an earlier `canary pki init` in {dir} was interrupted while it moved its files into place: run it again with --force (what is there is kept as *.bak-<time>)"
+    )]
+    Interrupted {
+        /// The certificate directory.
+        dir: PathBuf,
+    },
+    /// Another process writes there.
+    #[error("another `canary pki` is writing to {dir}: wait for it to end")]
+    Busy {
+        /// The certificate directory.
+        dir: PathBuf,
+    },
+    /// A file where a directory should be.
+    #[error("{0} is not a directory")]
+    NotADirectory(PathBuf),
+    /// A file operation failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that must be there is not.
+    #[error("{path} is missing: {advice}")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Where to copy it from.
+        advice: String,
+    },
+    /// A file is longer than any of its kind.
+    #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+    /// A file does not hold what its name says.
+    #[error("{path} cannot be read as {what}: {detail}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A private key that others may read or replace.
+    #[error("the private key {path} is not safe: {problem}; {fix}")]
+    UnsafeKey {
+        /// The key, or the directory or link that makes it unsafe.
+        path: PathBuf,
+        /// What is wrong, with the mode that it has and the one that it should have.
+        problem: String,
+        /// What to type.
+        fix: String,
+    },
+    /// An authority that cannot be trusted.
+    #[error("the authority in {path} cannot be used: {problem}")]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: CaProblem,
+    },
+    /// A revocation list that cannot be trusted.
+    #[error("the revocation list {path} cannot be used: {problem}")]
+    Crl {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: CrlProblem,
+    },
+    /// A certificate that breaks the profile.
+    #[error("the certificate {path} is not an identity")]
+    Svid {
+        /// The file.
+        path: PathBuf,
+        /// Which rule it breaks.
+        source: SvidError,
+    },
+    /// The certificate of someone else.
+    #[error("the certificate {path} belongs to {found}, not to {wanted}: copy the folder of {wanted} to this machine")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// A key that is not the certificate's.
+    #[error("{key} is not the key of {certificate}: copy both from the same `canary pki init`")]
+    KeyMismatch {
+        /// The key file.
+        key: PathBuf,
+        /// The certificate file.
+        certificate: PathBuf,
+    },
+    /// A certificate of another authority, or revoked, or otherwise refused by rustls.
+    #[error("the certificate {path} is not accepted under {authority}: {detail}")]
+    Chain {
+        /// The certificate file.
+        path: PathBuf,
+        /// The authority's file.
+        authority: PathBuf,
+        /// What rustls says.
+        detail: String,
+    },
+    /// A certificate whose time is over.
+    #[error("the certificate {path} expired at {not_after}: make a new one, or check this machine's clock")]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// When.
+        not_after: Timestamp,
+    },
+    /// A certificate whose time has not come.
+    #[error("the certificate {path} is not valid before {not_before}: check this machine's clock")]
+    NotYetValid {
+        /// The file.
+        path: PathBuf,
+        /// From when.
+        not_before: Timestamp,
+    },
+    /// A configured address that the own certificate does not carry.
+    #[error(
+        "{variable}={configured} contradicts the certificate {path}, which is for {names}: correct {variable}, or make certificates for the new address with `canary pki init --force`"
+    )]
+    Address {
+        /// The environment variable.
+        variable: String,
+        /// Its value.
+        configured: Host,
+        /// The certificate file.
+        path: PathBuf,
+        /// The addresses that the certificate carries.
+        names: String,
+    },
+    /// The folder's description and its certificates disagree.
+    #[error("{path} does not fit the files beside it: {detail}; copy the whole folder of {node} again")]
+    Bundle {
+        /// The description, `bundle.json`.
+        path: PathBuf,
+        /// What differs.
+        detail: String,
+        /// Whose folder.
+        node: NodeId,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate")]
+    Generate(#[from] rcgen::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Why an authority cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaProblem {
+    /// No certificate in the file.
+    #[error("the file holds no certificate")]
+    None,
+    /// More certificates than a rotation needs.
+    #[error("the file holds {0} certificates, more than the {1} that a change of authority needs")]
+    TooMany(usize, usize),
+    /// Not readable as a certificate.
+    #[error("it is not one DER certificate")]
+    Malformed,
+    /// Not an authority, or not for this purpose.
+    #[error("{0} is not an authority: {1}")]
+    NotAnAuthority(String, &'static str),
+    /// Its time is over.
+    #[error("{0} expired at {1}: every certificate under it is void; make a new authority")]
+    Expired(String, Timestamp),
+    /// Its time has not come.
+    #[error("{0} is not valid before {1}: check this machine's clock")]
+    NotYetValid(String, Timestamp),
+    /// A key that can be broken or that cannot be checked.
+    #[error("{0} has a key of kind {1}: use P-256, P-384, Ed25519 or RSA of 2048 bits or more")]
+    WeakKey(String, String),
+    /// Its own signature is wrong.
+    #[error("the signature of {0} on itself is wrong")]
+    BadSignature(String),
+    /// Two authorities of one name, whose revocation lists cannot be told apart.
+    #[error("two authorities are called {0}: their revocation lists cannot be told apart")]
+    SameName(String),
+}
+
+/// Why a revocation list cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CrlProblem {
+    /// Not readable as a revocation list.
+    #[error("it is not a DER revocation list")]
+    Malformed,
+    /// Of an authority that is not in `ca.pem`.
+    #[error("it is of {0}, which is not in ca.pem")]
+    UnknownIssuer(String),
+    /// Not signed by the authority it names. In logs: `crl_bad_signature`.
+    #[error("its signature is not that of {0}: with it, every connection would be refused")]
+    BadSignature(String),
+    /// An authority without a list, whose certificates would all be refused.
+    #[error("it holds no list of {0}: without one, every certificate of it is refused")]
+    Absent(String),
+}
