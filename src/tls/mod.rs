@@ -1,1 +1,22 @@
-//! Floor 2: TLS configurations and the identity that a certificate proves.
+//! Floor 2: TLS configurations, and the identity that a certificate proves.
+//!
+//! TLS 1.3 only, without session resumption, tickets or early data, because each of them skips the look at the
+//! certificate; post-quantum hybrid key exchange first. No process-wide default of rustls is read or set, and the
+//! system's certificate store is never trusted. This room opens no connection.
+
+mod config;
+mod identity;
+mod reason;
+mod rejections;
+mod verify;
+
+pub use config::{
+    ClientAuth, ConfigError, ControlPlane, CrlPolicy, WordError, api_client, control_client, control_server,
+    https_server, provider, require_control_alpn,
+};
+pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity};
+pub use reason::{Reason, Refusal};
+pub use rejections::{Direction, Plane, Rejection, Rejections};
+
+/// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
+pub const CONTROL_ALPN: &[u8] = b"canary/1";

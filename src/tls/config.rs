@@ -1,0 +1,295 @@
+//! The configurations of rustls: for the control plane both ways, for the HTTPS port, and for the command line.
+
+use super::verify::{Admission, ClientVerifier, PeerVerifier};
+use super::{CONTROL_ALPN, Reason, Refusal};
+use crate::model::{NodeId, NodeSet};
+use crate::pki::{ClientFiles, NodeFiles};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::CertificateDer;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CrlPolicy {
+    /// It still counts. One forgotten signature must not stop the cluster.
+    #[default]
+    Warn,
+    /// Nobody is let in until there is a new one.
+    Enforce,
+}
+
+/// Whether the HTTPS port asks for a client certificate: `CANARY_HTTPS_CLIENT_AUTH`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Never: for clients that cannot take the question. Nobody can then change anything over HTTPS.
+    Off,
+    /// A client may show one. A bad one fails the handshake and does not make its holder anonymous.
+    #[default]
+    Optional,
+    /// Nobody comes in without one.
+    Required,
+}
+
+/// The word is not one of a setting's values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is none of {allowed}")]
+pub struct WordError {
+    /// What was there.
+    pub word: String,
+    /// What may be there.
+    pub allowed: &'static str,
+}
+
+impl WordError {
+    pub(crate) fn new(word: &str, allowed: &'static str) -> Self {
+        Self { word: word.chars().take(64).collect(), allowed }
+    }
+}
+
+impl FromStr for CrlPolicy {
+    type Err = WordError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "warn" => Ok(Self::Warn),
+            "enforce" => Ok(Self::Enforce),
+            _ => Err(WordError::new(word, "warn, enforce")),
+        }
+    }
+}
+
+impl FromStr for ClientAuth {
+    type Err = WordError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "off" => Ok(Self::Off),
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            _ => Err(WordError::new(word, "off, optional, required")),
+        }
+    }
+}
+
+/// The certificates do not make a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Without a list of revoked certificates rustls would look for no revocation at all.
+    #[error(
+        "there is no list of revoked certificates: crl.pem must hold one for each authority in ca.pem, even an empty one"
+    )]
+    NoCrl,
+    /// A certificate of the authority that rustls cannot use.
+    #[error("a certificate in ca.pem cannot be used: {0}")]
+    Authority(rustls::Error),
+    /// A list of revoked certificates that rustls cannot use.
+    #[error("ca.pem or crl.pem cannot be used: {0}")]
+    Verifier(#[from] VerifierBuilderError),
+    /// The own certificate or key, or that they do not belong together.
+    #[error("the own certificate and key cannot be used: {0}")]
+    Own(rustls::Error),
+    /// The provider lacks TLS 1.3, which it does not.
+    #[error("TLS 1.3 cannot be set up: {0}")]
+    Provider(rustls::Error),
+}
+
+/// The cryptography that every configuration here uses: aws-lc-rs, X25519MLKEM768 first.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// All that the mesh needs of TLS, built at once so that it can be exchanged at once.
+#[derive(Debug)]
+pub struct ControlPlane {
+    /// For those who dial this node.
+    pub server: Arc<ServerConfig>,
+    /// For each peer that this node dials.
+    pub clients: BTreeMap<NodeId, Arc<ClientConfig>>,
+    /// The cluster.
+    pub trust_domain: String,
+}
+
+impl ControlPlane {
+    /// The configurations of node `me` among `members`.
+    ///
+    /// # Errors
+    /// When the certificates, key or revocation lists cannot be used.
+    pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
+        let server = control_server(files, me, members, policy)?;
+        let clients = members
+            .without(me)
+            .iter()
+            .map(|peer| Ok((peer, control_client(files, me, peer, policy)?)))
+            .collect::<Result<_, ConfigError>>()?;
+        Ok(Self { server, clients, trust_domain: files.bundle.trust_domain.clone() })
+    }
+}
+
+/// For those who dial this node's control plane: members other than itself, and nobody else.
+///
+/// # Errors
+/// When the certificates, key or revocation lists cannot be used.
+pub fn control_server(
+    files: &NodeFiles,
+    me: NodeId,
+    members: NodeSet,
+    policy: CrlPolicy,
+) -> Result<Arc<ServerConfig>, ConfigError> {
+    let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
+    let mut config = server_config(files, verifier)?;
+    config.alpn_protocols = vec![CONTROL_ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// For the HTTPS port.
+///
+/// # Errors
+/// When the certificates, key or revocation lists cannot be used.
+pub fn https_server(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Arc<ServerConfig>, ConfigError> {
+    let verifier = match auth {
+        ClientAuth::Off => WebPkiClientVerifier::no_client_auth(),
+        ClientAuth::Optional => {
+            client_verifier(files, policy, Admission::Anyone, ClientCertVerifierBuilder::allow_unauthenticated)?
+        }
+        ClientAuth::Required => client_verifier(files, policy, Admission::Anyone, |builder| builder)?,
+    };
+    let mut config = server_config(files, verifier)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// For dialing `peer` as node `me`: whoever answers must prove to be that peer.
+///
+/// # Errors
+/// When the certificates, key or revocation lists cannot be used.
+pub fn control_client(
+    files: &NodeFiles,
+    me: NodeId,
+    peer: NodeId,
+    policy: CrlPolicy,
+) -> Result<Arc<ClientConfig>, ConfigError> {
+    if files.crls.is_empty() {
+        return Err(ConfigError::NoCrl);
+    }
+    let builder = WebPkiServerVerifier::builder_with_provider(roots(&files.ca)?, provider());
+    let builder = builder.with_crls(files.crls.iter().cloned());
+    let chain = match policy {
+        CrlPolicy::Warn => builder,
+        CrlPolicy::Enforce => builder.enforce_revocation_expiration(),
+    }
+    .build()?;
+    let verifier = PeerVerifier { chain, trust_domain: files.bundle.trust_domain.clone(), peer, me };
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(ConfigError::Provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(files.chain.clone(), files.key.clone_key())
+        .map_err(ConfigError::Own)?;
+    config.alpn_protocols = vec![CONTROL_ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// For the command line: trusts the cluster's authority alone, and shows the client's certificate if there is one.
+/// The application protocols are for the HTTP client to set.
+///
+/// # Errors
+/// When the certificates or key cannot be used.
+pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>) -> Result<ClientConfig, ConfigError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(ConfigError::Provider)?
+        .with_root_certificates(roots(ca)?);
+    let mut config = match identity {
+        Some(files) => {
+            builder.with_client_auth_cert(files.chain.clone(), files.key.clone_key()).map_err(ConfigError::Own)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn client_verifier(
+    files: &NodeFiles,
+    policy: CrlPolicy,
+    admission: Admission,
+    with_auth: impl FnOnce(ClientCertVerifierBuilder) -> ClientCertVerifierBuilder,
+) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    if files.crls.is_empty() {
+        return Err(ConfigError::NoCrl);
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots(&files.ca)?, provider());
+    let builder = with_auth(builder.with_crls(files.crls.iter().cloned()));
+    let chain = match policy {
+        CrlPolicy::Warn => builder,
+        CrlPolicy::Enforce => builder.enforce_revocation_expiration(),
+    }
+    .build()?;
+    Ok(Arc::new(ClientVerifier { chain, trust_domain: files.bundle.trust_domain.clone(), admission }))
+}
+
+fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, ConfigError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(ConfigError::Provider)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(files.chain.clone(), files.key.clone_key())
+        .map_err(ConfigError::Own)?;
+    // A resumed session would skip the look at the certificate: revocation and expiry would go unseen.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in ca {
+        roots.add(certificate.clone()).map_err(ConfigError::Authority)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// What must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
+///
+/// # Errors
+/// When the other side did not ask for the control plane's protocol.
+pub fn require_control_alpn(negotiated: Option<&[u8]>) -> Result<(), Refusal> {
+    match negotiated {
+        Some(CONTROL_ALPN) => Ok(()),
+        Some(_) | None => Err(Refusal::new(
+            Reason::AlpnMismatch,
+            "the other side did not ask for the protocol canary/1: this is the control plane, HTTPS is at 5005x",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::NamedGroup;
+
+    #[test]
+    fn the_hybrid_key_exchange_comes_first() {
+        let provider = provider();
+        assert_eq!(provider.kx_groups.first().map(|group| group.name()), Some(NamedGroup::X25519MLKEM768));
+    }
+
+    #[test]
+    fn settings_are_read_and_mistakes_named() {
+        assert_eq!("enforce".parse(), Ok(CrlPolicy::Enforce));
+        assert_eq!("optional".parse(), Ok(ClientAuth::Optional));
+        let error = "maybe".parse::<ClientAuth>().expect_err("no such setting").to_string();
+        assert_eq!(error, "\"maybe\" is none of off, optional, required");
+    }
+}

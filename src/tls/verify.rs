@@ -1,0 +1,188 @@
+//! The checks that rustls does not make.
+//!
+//! Chain, dates, names and revocation are rustls' to check, and it does so first. What follows is whose certificate it
+//! is, by the rules of [`crate::pki::svid`], and whether that one may come in by this door. Nothing here verifies a
+//! signature.
+
+use super::identity::note_claim;
+use super::{Reason, Refusal};
+use crate::model::{NodeId, NodeSet, Role};
+use crate::pki::svid::{self, SvidError};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+
+/// Who may come in by a door.
+#[derive(Clone, Debug)]
+pub(super) enum Admission {
+    /// The control plane: members other than this node.
+    Members {
+        /// The configured members.
+        members: NodeSet,
+        /// This node.
+        me: NodeId,
+    },
+    /// The data plane: any identity of the cluster. What it may do is decided for each request.
+    Anyone,
+}
+
+/// Verifies the certificates of those who connect.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
+    pub(super) trust_domain: String,
+    pub(super) admission: Admission,
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        note_claim(end_entity);
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let role = role_of(end_entity, &self.trust_domain)?;
+        match self.admission {
+            Admission::Members { members, me } => admit_member(&role, members, me)?,
+            Admission::Anyone => {}
+        }
+        Ok(verified)
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        self.chain.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Verifies that the server at a peer's address is that peer.
+#[derive(Debug)]
+pub(super) struct PeerVerifier {
+    pub(super) chain: Arc<dyn ServerCertVerifier>,
+    pub(super) trust_domain: String,
+    pub(super) peer: NodeId,
+    pub(super) me: NodeId,
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        note_claim(end_entity);
+        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        // The name is checked last, when the chain is known to be good. Another node's certificate fails there
+        // already, and who it is says more than which names it has.
+        match &verified {
+            Ok(_) => {}
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => {}
+            Err(_) => return verified,
+        }
+        self.expect_peer(&role_of(end_entity, &self.trust_domain)?)?;
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+impl PeerVerifier {
+    fn expect_peer(&self, role: &Role) -> Result<(), Refusal> {
+        match role {
+            Role::Node(id) if *id == self.peer => Ok(()),
+            Role::Node(id) if *id == self.me => Err(Refusal::new(
+                Reason::SelfConnection,
+                format!("the address configured for {} leads back to this node", self.peer),
+            )),
+            Role::Node(id) => Err(Refusal::new(
+                Reason::ServerIdentityMismatch,
+                format!("the node at the address configured for {} is {id}", self.peer),
+            )),
+            Role::Operator(_) | Role::App(_) | Role::Monitor(_) => Err(not_a_node(role)),
+        }
+    }
+}
+
+fn role_of(certificate: &CertificateDer<'_>, trust_domain: &str) -> Result<Role, Refusal> {
+    match svid::peer_identity(certificate, trust_domain) {
+        Ok(spiffe) => Ok(spiffe.role),
+        Err(error @ SvidError::TrustDomain { .. }) => Err(Refusal::new(Reason::ClusterMismatch, error.to_string())),
+        Err(error) => Err(Refusal::new(Reason::BadSvid, error.to_string())),
+    }
+}
+
+fn admit_member(role: &Role, members: NodeSet, me: NodeId) -> Result<(), Refusal> {
+    match role {
+        Role::Node(id) if *id == me => Err(Refusal::new(
+            Reason::SelfConnection,
+            "the peer shows this node's own identity: a copied key, or a wrong address in PEERS_NODE_*",
+        )),
+        Role::Node(id) if members.contains(*id) => Ok(()),
+        Role::Node(id) => {
+            Err(Refusal::new(Reason::NotAMember, format!("{id} is not among the configured members {members}")))
+        }
+        Role::Operator(_) | Role::App(_) | Role::Monitor(_) => Err(not_a_node(role)),
+    }
+}
+
+fn not_a_node(role: &Role) -> Refusal {
+    Refusal::new(Reason::RoleNotAllowed, format!("{role} is not a node: the control plane is for nodes only"))
+}
