@@ -1,1 +1,214 @@
 //! Floor 2: mutually authenticated links to all peers.
+//!
+//! Every node dials every other. A connection carries messages from the node that dialed it to the one that accepted
+//! it, so a pair of nodes has two, and nobody has to decide which of two connections to keep. The link to a peer is up
+//! when the peer has welcomed this node, not before: in TLS 1.3 a client has finished before the server has judged it.
+//!
+//! Whoever connects is judged in a fixed order, each step with its own reason: the certificate's chain, the one
+//! identity in it, role, membership, the address it comes from, whether that identity is here already, and its hello.
+//! Then every frame. Messages are sent at most once, in order, and dropped when the link is down: repeating them is
+//! the engine's affair. Nothing here understands what is agreed.
+
+mod accept;
+mod addresses;
+mod dial;
+mod frame;
+mod greet;
+mod link;
+mod registry;
+mod rules;
+mod socket;
+
+pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
+
+use crate::commit::Message;
+use crate::model::{Incarnation, NodeId, Peers};
+use crate::tls::{ControlPlane, Rejections};
+use addresses::AddressBook;
+use arc_swap::ArcSwap;
+use frame::Payload;
+use greet::Identity;
+use link::Outbox;
+use registry::Registry;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a mesh is made of.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// This node.
+    pub me: NodeId,
+    /// All members and their addresses, this node included.
+    pub peers: Peers,
+    /// The life of this node's disk.
+    pub incarnation: Incarnation,
+    /// Where to connect from, instead of this node's own configured address; unspecified leaves it to the system.
+    pub bind: Option<IpAddr>,
+    /// What it means when a peer connects from a foreign address.
+    pub address_check: AddressCheck,
+    /// Further addresses that peers may connect from.
+    pub extra_sources: ExtraSources,
+    /// The certificates; may be exchanged at any time, for new connections.
+    pub tls: Arc<ArcSwap<ControlPlane>>,
+    /// Where refusals are counted.
+    pub rejections: Arc<Rejections>,
+}
+
+/// What happens on the mesh.
+#[derive(Debug)]
+pub enum Event {
+    /// Messages to this peer are being delivered from now on.
+    Up(NodeId),
+    /// They no longer are.
+    Down(NodeId),
+    /// A peer says something.
+    Message {
+        /// Who, by its certificate.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+}
+
+/// An established link to a peer, as it is shown to people.
+#[derive(Clone, Debug)]
+pub struct LinkInfo {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The serial number of its certificate.
+    pub serial: String,
+    /// When its certificate ends.
+    pub not_after: SystemTime,
+    /// The version of TLS.
+    pub tls_version: String,
+    /// How the session's key was agreed.
+    pub key_exchange: String,
+    /// By how much its wall clock is ahead, in milliseconds.
+    pub skew_ms: i64,
+}
+
+/// The running mesh. Clones are the same mesh.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    identity: Identity,
+    source: Option<IpAddr>,
+    book: Arc<AddressBook>,
+    tls: Arc<ArcSwap<ControlPlane>>,
+    rejections: Arc<Rejections>,
+    registry: Registry,
+    peers: BTreeMap<NodeId, PeerLink>,
+    events: mpsc::Sender<Event>,
+    shutdown: CancellationToken,
+}
+
+/// What the mesh holds for one peer.
+#[derive(Debug)]
+struct PeerLink {
+    outbox: Outbox,
+    up: AtomicBool,
+    info: Mutex<Option<LinkInfo>>,
+    /// The peer has just connected, so it can be reached now.
+    poke: Notify,
+}
+
+impl Shared {
+    /// Hands an event on. While nobody takes it this waits, but no longer than until the shutdown.
+    async fn tell(&self, event: Event) {
+        tokio::select! {
+            _ = self.events.send(event) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+impl Mesh {
+    /// Begins to accept and to dial, on the runtime that this is called in. It ends when `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// When the listener cannot be used on that runtime.
+    pub fn start(
+        config: MeshConfig,
+        listener: std::net::TcpListener,
+        events: mpsc::Sender<Event>,
+        shutdown: CancellationToken,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let MeshConfig { me, peers, incarnation, bind, address_check, extra_sources, tls, rejections } = config;
+        let source = bind.or_else(|| match peers.host(me) {
+            Some(crate::model::Host::Ip(address)) => Some(*address),
+            Some(crate::model::Host::Name(_)) | None => None,
+        });
+        let (links, queues): (BTreeMap<_, _>, Vec<_>) = peers
+            .members()
+            .without(me)
+            .iter()
+            .map(|peer| {
+                let (outbox, queue) = link::outbox();
+                let link = PeerLink { outbox, up: AtomicBool::new(false), info: Mutex::default(), poke: Notify::new() };
+                ((peer, link), (peer, queue))
+            })
+            .unzip();
+        let shared = Arc::new(Shared {
+            identity: Identity::new(me, &peers, incarnation),
+            source,
+            book: Arc::new(AddressBook::new(&peers, address_check, extra_sources)),
+            tls,
+            rejections,
+            registry: Registry::default(),
+            peers: links,
+            events,
+            shutdown,
+        });
+        let tasks = TaskTracker::new();
+        for (id, name) in shared.book.named() {
+            let resolving = Arc::clone(&shared.book).keep_resolving(id, name);
+            tasks.spawn(shared.shutdown.clone().run_until_cancelled_owned(resolving));
+        }
+        for (peer, queue) in queues {
+            tasks.spawn(dial::keep_linked(Arc::clone(&shared), peer, queue));
+        }
+        tasks.spawn(accept::accept(Arc::clone(&shared), listener, tasks.clone()));
+        tasks.close();
+        Ok(Self { shared, tasks })
+    }
+
+    /// Sends a message, if the link to the peer is up and its queue has room; else nothing happens. Never waits.
+    pub fn send(&self, to: NodeId, message: &Message) {
+        let Some(peer) = self.shared.peers.get(&to) else { return };
+        if !peer.up.load(Ordering::Acquire) {
+            return;
+        }
+        match Payload::new(message) {
+            Ok(payload) => peer.outbox.push(payload),
+            Err(error) => tracing::error!(peer = %to, kind = message.kind(), %error, "A message cannot be sent"),
+        }
+    }
+
+    /// The links that are up.
+    #[must_use]
+    pub fn links(&self) -> BTreeMap<NodeId, LinkInfo> {
+        let info = |link: &PeerLink| link.info.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.shared.peers.iter().filter_map(|(id, link)| Some((*id, info(link)?))).collect()
+    }
+
+    /// Waits until everything that the mesh started has ended, which it does after the shutdown was asked for.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,258 @@
+//! A connection after its greetings: the dialer writes messages, the acceptor reads them.
+
+use super::Event;
+use super::frame::{Decoder, Encoder, Greeting, MAX_GREETING, Payload, printable};
+use super::registry::Admitted;
+use super::rules::check_sender;
+use crate::model::NodeId;
+use crate::tls::{Reason, Refusal};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A write that does not finish in this time ends the connection: the peer has stopped reading.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to end politely.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Frames that wait are written together up to this length, four TLS records.
+const MAX_BATCH: usize = 64 << 10;
+/// How much is read at once.
+const READ_SIZE: usize = 16 << 10;
+/// Connections end this long after the certificate they rest on, which leaves room for clocks that differ.
+const EXPIRY_GRACE: Duration = Duration::from_secs(60);
+/// The furthest deadline that is waited for; a certificate that lasts longer ends the connection then, harmlessly.
+const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Bytes that may wait for one peer: a few of the largest frames. Beyond it messages are dropped, which the protocol
+/// bears; it repeats what matters.
+const MAX_WAITING_BYTES: usize = 4 << 20;
+/// Messages that may wait for one peer.
+const MAX_WAITING: usize = 256;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// This node is stopping.
+    Stopped,
+    /// The other side closed it.
+    Closed,
+    /// It broke.
+    Broken(io::Error),
+    /// The other side does not read.
+    Stalled,
+    /// The certificate it rests on has expired.
+    Expired,
+    /// The peer has opened a newer one.
+    Replaced,
+    /// This side refuses to go on.
+    Refused(Refusal),
+    /// The other side does.
+    RefusedByPeer(Refusal),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("this node is stopping"),
+            Self::Closed => f.write_str("the other side closed it"),
+            Self::Broken(error) => error.fmt(f),
+            Self::Stalled => write!(f, "the other side has read nothing for {WRITE_TIMEOUT:?}"),
+            Self::Expired => f.write_str("the certificate has expired"),
+            Self::Replaced => f.write_str("the peer has opened a newer one"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::RefusedByPeer(refusal) => write!(f, "the other side refused: {refusal}"),
+        }
+    }
+}
+
+/// When a connection that rests on a certificate until `not_after` must end.
+pub(crate) fn expiry(not_after: SystemTime) -> Instant {
+    let left = (not_after + EXPIRY_GRACE).duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + left.min(FOREVER)
+}
+
+/// The sending end of the queue of one peer.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: mpsc::Sender<Payload>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    queue: mpsc::Receiver<Payload>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+/// A new queue.
+pub(crate) fn outbox() -> (Outbox, Queue) {
+    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let waiting_bytes = Arc::new(AtomicUsize::new(0));
+    (Outbox { queue: sender, waiting_bytes: Arc::clone(&waiting_bytes) }, Queue { queue: receiver, waiting_bytes })
+}
+
+impl Outbox {
+    /// Queues a message, or drops it when there is no room.
+    pub(crate) fn push(&self, payload: Payload) {
+        let length = payload.len();
+        if self.waiting_bytes.load(Ordering::Relaxed) + length > MAX_WAITING_BYTES {
+            return;
+        }
+        self.waiting_bytes.fetch_add(length, Ordering::Relaxed);
+        if self.queue.try_send(payload).is_err() {
+            self.waiting_bytes.fetch_sub(length, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Queue {
+    async fn next(&mut self) -> Option<Payload> {
+        let payload = self.queue.recv().await;
+        self.taken(payload)
+    }
+
+    fn next_now(&mut self) -> Option<Payload> {
+        let payload = self.queue.try_recv().ok();
+        self.taken(payload)
+    }
+
+    fn taken(&self, payload: Option<Payload>) -> Option<Payload> {
+        if let Some(payload) = &payload {
+            self.waiting_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+        }
+        payload
+    }
+
+    /// Throws away what was meant for a connection that is gone.
+    pub(crate) fn clear(&mut self) {
+        while self.next_now().is_some() {}
+    }
+}
+
+/// Writes what is queued until the connection ends. The other side has nothing more to say but why it refuses.
+pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    mut decoder: Decoder,
+    queue: &mut Queue,
+    expires: Instant,
+    shutdown: &CancellationToken,
+) -> End {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut encoder = Encoder::default();
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            payload = queue.next() => {
+                let Some(payload) = payload else { return close(&mut writer, End::Stopped).await };
+                batch.clear();
+                encoder.encode(&payload, &mut batch);
+                while batch.len() < MAX_BATCH && let Some(payload) = queue.next_now() {
+                    encoder.encode(&payload, &mut batch);
+                }
+                match timeout(WRITE_TIMEOUT, write(&mut writer, &batch)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return last_words(&mut reader, &mut decoder, error).await,
+                    Err(_) => return End::Stalled,
+                }
+            }
+            end = read_farewell(&mut reader, &mut decoder) => return end,
+            () = sleep_until(expires) => return close(&mut writer, End::Expired).await,
+            () = shutdown.cancelled() => return close(&mut writer, End::Stopped).await,
+        }
+    }
+}
+
+async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
+    writer.write_all(batch).await?;
+    writer.flush().await
+}
+
+/// Ends the connection in a way that the other side sees at once.
+async fn close(writer: &mut (impl AsyncWrite + Unpin), end: End) -> End {
+    let _ = timeout(CLOSE_TIMEOUT, writer.shutdown()).await;
+    end
+}
+
+/// Waits for the end that the acceptor makes.
+async fn read_farewell(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder) -> End {
+    loop {
+        match decoder.next_greeting() {
+            Ok(Some(Greeting::Reject { reason, detail })) => {
+                return End::RefusedByPeer(Refusal::new(Reason::from_word(&reason), printable(&detail)));
+            }
+            Ok(Some(Greeting::Hello { .. } | Greeting::Welcome { .. })) => {
+                return End::Refused(Refusal::new(Reason::FrameMalformed, "a second greeting on one connection"));
+            }
+            Ok(None) => {}
+            Err(error) => return End::Refused(Refusal::new(error.reason(), error.to_string())),
+        }
+        decoder.buffer.reserve(MAX_GREETING);
+        match reader.read_buf(&mut decoder.buffer).await {
+            Ok(0) => return End::Closed,
+            Ok(_) => {}
+            Err(error) => return broken(error),
+        }
+    }
+}
+
+/// A write that fails often means that the other side has said why and left: what it said is still there to read.
+async fn last_words(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder, error: io::Error) -> End {
+    match timeout(CLOSE_TIMEOUT, read_farewell(reader, decoder)).await {
+        Ok(end @ (End::RefusedByPeer(_) | End::Refused(_))) => end,
+        Ok(_) | Err(_) => broken(error),
+    }
+}
+
+fn broken(error: io::Error) -> End {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return End::Closed;
+    }
+    match Refusal::in_io(&error) {
+        Some(refusal) => End::RefusedByPeer(refusal),
+        None => End::Broken(error),
+    }
+}
+
+/// Reads messages and hands them on until the connection ends. While nobody takes them, nothing is read.
+pub(crate) async fn read_messages<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut decoder: Decoder,
+    peer: NodeId,
+    admitted: &Admitted<'_>,
+    events: &mpsc::Sender<Event>,
+) -> End {
+    loop {
+        match decoder.next_message() {
+            Ok(Some(message)) => {
+                if let Err(refusal) = check_sender(peer, &message) {
+                    return End::Refused(refusal);
+                }
+                admitted.heard(Instant::now());
+                if events.send(Event::Message { from: peer, message }).await.is_err() {
+                    return End::Stopped;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => return End::Refused(Refusal::new(error.reason(), error.to_string())),
+        }
+        decoder.buffer.reserve(READ_SIZE);
+        match stream.read_buf(&mut decoder.buffer).await {
+            Ok(0) => return End::Closed,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Closed,
+            Err(error) => {
+                return match Refusal::in_io(&error) {
+                    Some(refusal) => End::Refused(refusal),
+                    None => End::Broken(error),
+                };
+            }
+        }
+    }
+}
