@@ -1,0 +1,7 @@
+//! The mesh over real sockets and real certificates: links come up and heal, and whoever may not come in stays out,
+//! for the reason that security demands.
+
+mod mesh {
+    mod links;
+    mod world;
+}
