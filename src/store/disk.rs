@@ -1,0 +1,194 @@
+//! The few things that the store asks of a file system, so that tests can count them, fail them and cut them short.
+
+use super::error::StoreError;
+use super::frame::SEGMENT;
+use rustix::fs::{FlockOperation, flock, fstatvfs};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = "lock";
+const IDENTITY: &str = "identity.json";
+const IDENTITY_TEMPORARY: &str = "identity.json.new";
+/// The longest identity file that is read, in bytes: it holds a few short names.
+const MAX_IDENTITY: u64 = 4 * 1024;
+/// The longest lock file that is read, in bytes: it holds one number.
+const MAX_LOCK: u64 = 32;
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// One of the two files that the segments alternate between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Even,
+    Odd,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::Even, Self::Odd];
+
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Even => Self::Odd,
+            Self::Odd => Self::Even,
+        }
+    }
+
+    pub(super) const fn file_name(self) -> &'static str {
+        match self {
+            Self::Even => "log.0",
+            Self::Odd => "log.1",
+        }
+    }
+}
+
+/// A directory with two segments and an identity.
+pub(super) trait Disk: Send {
+    /// Up to [`SEGMENT`] bytes of a segment; none when there is no such file.
+    fn read(&mut self, side: Side) -> io::Result<Option<Vec<u8>>>;
+    /// Makes the segment [`SEGMENT`] zero bytes, its name and all of it on disk.
+    fn create(&mut self, side: Side) -> io::Result<()>;
+    /// Writes into a segment; not yet on disk.
+    fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()>;
+    /// Forces all that was written into the segment to disk.
+    fn force(&mut self, side: Side) -> io::Result<()>;
+    /// The identity; none when there is no such file.
+    fn identity(&mut self) -> io::Result<Option<Vec<u8>>>;
+    /// Puts the identity on disk, all of it or nothing.
+    fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// The directory of a running node.
+pub(super) struct Directory {
+    path: PathBuf,
+    handle: File,
+    segments: [Option<File>; 2],
+}
+
+impl Directory {
+    /// Opens the directory, making it if it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
+        let missing: Vec<&Path> = path.ancestors().take_while(|part| is_missing(part)).collect();
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(failed("make"))?;
+        // The name of a new directory is on disk only when the directory above it is.
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed("force the name of"))?;
+        }
+        let handle = File::open(path).map_err(failed("open"))?;
+        Ok(Self { path: path.to_owned(), handle, segments: [None, None] })
+    }
+
+    fn segment(&mut self, side: Side) -> io::Result<&File> {
+        let slot = &mut self.segments[side as usize];
+        if slot.is_none() {
+            *slot = Some(OpenOptions::new().read(true).write(true).open(self.path.join(side.file_name()))?);
+        }
+        Ok(slot.as_ref().expect("it was opened just now"))
+    }
+}
+
+impl Disk for Directory {
+    fn read(&mut self, side: Side) -> io::Result<Option<Vec<u8>>> {
+        match self.segment(side) {
+            Ok(file) => read_up_to(file, SEGMENT as u64).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&mut self, side: Side) -> io::Result<()> {
+        let file = private().truncate(false).open(self.path.join(side.file_name()))?;
+        // Written, not only allocated: forcing a record then changes no metadata, and a full disk cannot stop it.
+        file.write_all_at(&vec![0; SEGMENT], 0)?;
+        file.set_len(SEGMENT as u64)?;
+        file.sync_all()?;
+        self.handle.sync_all()?;
+        self.segments[side as usize] = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.segment(side)?.write_all_at(bytes, offset as u64)
+    }
+
+    fn force(&mut self, side: Side) -> io::Result<()> {
+        self.segment(side)?.sync_data()
+    }
+
+    fn identity(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match File::open(self.path.join(IDENTITY)) {
+            Ok(file) => read_up_to(&file, MAX_IDENTITY).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.path.join(IDENTITY_TEMPORARY);
+        let mut file = private().truncate(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, self.path.join(IDENTITY))?;
+        self.handle.sync_all()
+    }
+}
+
+/// The file that the identity is in.
+pub(super) fn identity_path(dir: &Path) -> PathBuf {
+    dir.join(IDENTITY)
+}
+
+/// Holds the directory for this process until it ends or drops this.
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Takes the directory, or says who has it.
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(LOCK);
+        let failed = |doing| {
+            let path = path.clone();
+            move |source| StoreError::Io { doing, path, source }
+        };
+        let file = private().truncate(false).open(&path).map_err(failed("open"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = read_up_to(&file, MAX_LOCK).unwrap_or_default();
+                let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+                return Err(StoreError::InUse { dir: dir.to_owned(), pid });
+            }
+            Err(error) => return Err(failed("lock")(error.into())),
+        }
+        // Always as long as before, so that a full disk does not keep a node from starting again.
+        let pid = format!("{:>10}\n", std::process::id());
+        file.write_all_at(pid.as_bytes(), 0).map_err(failed("write"))?;
+        Ok(Self(file))
+    }
+
+    /// How many bytes this process may still take on the file system.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let figures = fstatvfs(&self.0)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && !path.exists()
+}
+
+/// For reading and writing, made if missing, for nobody else to read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(FILE_MODE);
+    options
+}
+
+fn read_up_to(mut file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

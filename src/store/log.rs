@@ -1,0 +1,302 @@
+//! The log: two segments in turn, each a snapshot and the records after it.
+//!
+//! A segment is wiped and forced before it is begun, and begun by one record, the snapshot. Until that record is whole
+//! on disk the other segment is the one to believe; from then on this one is. No step needs a file to be made, renamed
+//! or grown, so a full disk stops none of them.
+
+use super::disk::{Disk, Side};
+use super::error::StoreError;
+use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SEGMENT, encode, space_for};
+use super::segment::{Current, Damage, Snapshot, recover};
+use super::{FORMAT, StoreIdentity};
+use crate::commit::{Durable, Record};
+use crate::model::Incarnation;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the directory says of itself; it is written last, so that a directory with it is complete.
+#[derive(Debug, Serialize, Deserialize)]
+struct IdentityFile {
+    format: u64,
+    node: String,
+    cluster: String,
+    incarnation: Incarnation,
+}
+
+/// Only this is read of an identity file until its format is known.
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u64,
+}
+
+/// An open log.
+pub(super) struct Log {
+    disk: Box<dyn Disk>,
+    dir: PathBuf,
+    identity: StoreIdentity,
+    durable: Durable,
+    current: Side,
+    generation: u64,
+    /// Where the next record goes in the current segment.
+    end: usize,
+    /// Everything before this is on disk.
+    forced: usize,
+    /// A write failed: what is on disk is unknown until a start reads it.
+    broken: bool,
+}
+
+impl Log {
+    /// Opens the log of a directory, or begins one with the incarnation `fresh`.
+    pub(super) fn open(
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        identity: StoreIdentity,
+        fresh: Incarnation,
+    ) -> Result<Self, StoreError> {
+        let durable = Durable::blank(fresh);
+        let dir = dir.to_owned();
+        let mut log =
+            Self { disk, dir, identity, durable, current: Side::Odd, generation: 0, end: 0, forced: 0, broken: false };
+        let bytes = log.disk.identity().map_err(|error| log.failed("read", log.identity_path(), error))?;
+        let incarnation = bytes.map(|bytes| log.check_identity(&bytes)).transpose()?;
+        let segments = [log.read(Side::Even)?, log.read(Side::Odd)?];
+        let found = recover([segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default))
+            .map_err(|damage| log.corrupt(damage))?;
+        match incarnation {
+            Some(incarnation) => log.resume(found, incarnation, &segments)?,
+            None => log.begin(found)?,
+        }
+        Ok(log)
+    }
+
+    /// The directory it is in.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All that the member remembers.
+    pub(super) const fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// Adds records; when one of them is not lazy, all that was ever added is on disk when this returns.
+    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.check_sound()?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let bodies = records.iter().map(encode_body).collect::<Result<Vec<_>, _>>()?;
+        let mut durable = self.durable.clone();
+        records.iter().for_each(|record| durable.apply(record));
+        let must_force = records.iter().any(|record| !record.is_lazy());
+        self.broken = true;
+        let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
+        if self.end + space > SEGMENT {
+            self.rotate(&durable)?;
+        } else {
+            self.write_records(&bodies)?;
+            if must_force {
+                self.force_current()?;
+            }
+        }
+        self.durable = durable;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Brings all that was added to disk.
+    pub(super) fn force(&mut self) -> Result<(), StoreError> {
+        self.check_sound()?;
+        if self.forced < self.end {
+            self.broken = true;
+            self.force_current()?;
+            self.broken = false;
+        }
+        Ok(())
+    }
+
+    fn check_sound(&self) -> Result<(), StoreError> {
+        if self.broken { Err(StoreError::Failed { dir: self.dir.clone() }) } else { Ok(()) }
+    }
+
+    /// The first start in a directory, or one after a first start that was cut short.
+    fn begin(&mut self, found: Option<Current>) -> Result<(), StoreError> {
+        let used = |found: &Current| found.generation > 1 || found.records > 0;
+        if found.as_ref().is_some_and(used) {
+            let what = format!("it is missing, though {} has records", Side::Even.file_name());
+            return Err(StoreError::Corrupt { file: self.identity_path(), offset: 0, what });
+        }
+        for side in Side::BOTH {
+            self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error))?;
+        }
+        self.write_snapshot(Side::Even, &self.durable.clone())?;
+        let file = IdentityFile {
+            format: FORMAT,
+            node: self.identity.node.to_string(),
+            cluster: self.identity.cluster.clone(),
+            incarnation: self.durable.incarnation,
+        };
+        let mut text = serde_json::to_vec_pretty(&file).expect("plain text fields are always JSON");
+        text.push(b'\n');
+        self.disk.write_identity(&text).map_err(|error| self.failed("write", self.identity_path(), error))
+    }
+
+    /// Any later start: a new epoch, in a new segment.
+    fn resume(
+        &mut self,
+        found: Option<Current>,
+        incarnation: Incarnation,
+        segments: &[Option<Vec<u8>>; 2],
+    ) -> Result<(), StoreError> {
+        let damage = |what: &str| Damage { side: Side::Even, offset: 0, what: what.into() };
+        let Some(found) = found else { return Err(self.corrupt(damage("neither segment has a snapshot"))) };
+        let Current { side, generation, snapshot, cut_at, .. } = found;
+        self.check_snapshot(side, &snapshot, incarnation)?;
+        if let Some(offset) = cut_at {
+            let file = self.path(side).display().to_string();
+            tracing::warn!(file, offset, "dropped the end of the log: a write was cut short before it was answered");
+        }
+        self.durable = snapshot.durable;
+        self.durable.epoch += 1;
+        self.current = side;
+        self.generation = generation;
+        let [old, spare] = [side, side.other()].map(|side| segments[side as usize].as_deref().unwrap_or_default());
+        // What was read may be in memory only, if just the process was killed. It must be on disk before the other
+        // segment is touched.
+        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        self.blank(side.other(), spare)?;
+        self.begin_segment(&self.durable.clone())?;
+        self.blank(side, old)
+    }
+
+    /// Goes on in the other segment, which was wiped when it was left.
+    fn rotate(&mut self, durable: &Durable) -> Result<(), StoreError> {
+        let (old, used) = (self.current, self.end);
+        self.begin_segment(durable)?;
+        // Forced only when this segment is begun again; by then the zeros have long been written.
+        self.wipe(old, used)
+    }
+
+    /// Begins the other segment, whose content must be zeros.
+    fn begin_segment(&mut self, durable: &Durable) -> Result<(), StoreError> {
+        let side = self.current.other();
+        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        self.write_snapshot(side, durable)
+    }
+
+    fn write_snapshot(&mut self, side: Side, durable: &Durable) -> Result<(), StoreError> {
+        let StoreIdentity { node, cluster } = self.identity.clone();
+        let snapshot = Snapshot { format: FORMAT, node, cluster, durable: durable.clone() };
+        let body = serde_json::to_vec(&snapshot).expect("a snapshot is always JSON");
+        if body.len() > MAX_SNAPSHOT {
+            return Err(StoreError::TooLarge(body.len()));
+        }
+        self.current = side;
+        self.generation += 1;
+        self.end = 0;
+        self.forced = 0;
+        self.write_records(&[body])?;
+        self.force_current()
+    }
+
+    fn write_records(&mut self, bodies: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut bytes = Vec::with_capacity(bodies.iter().map(|body| space_for(body.len())).sum());
+        for body in bodies {
+            let position = self.end + bytes.len();
+            encode(&mut bytes, Header { generation: self.generation, position, forced: self.forced }, body);
+        }
+        let side = self.current;
+        self.disk.write(side, self.end, &bytes).map_err(|error| self.failed("write", self.path(side), error))?;
+        self.end += bytes.len();
+        Ok(())
+    }
+
+    fn force_current(&mut self) -> Result<(), StoreError> {
+        let side = self.current;
+        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        self.forced = self.end;
+        Ok(())
+    }
+
+    /// Makes a segment, of which a start has read `content`, as good as new.
+    fn blank(&mut self, side: Side, content: &[u8]) -> Result<(), StoreError> {
+        if content.len() < SEGMENT {
+            return self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error));
+        }
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        self.wipe(side, used)
+    }
+
+    fn wipe(&mut self, side: Side, used: usize) -> Result<(), StoreError> {
+        let zeros = vec![0; used];
+        self.disk.write(side, 0, &zeros).map_err(|error| self.failed("wipe", self.path(side), error))
+    }
+
+    fn read(&mut self, side: Side) -> Result<Option<Vec<u8>>, StoreError> {
+        self.disk.read(side).map_err(|error| self.failed("read", self.path(side), error))
+    }
+
+    fn check_identity(&self, bytes: &[u8]) -> Result<Incarnation, StoreError> {
+        let corrupt = |error: &dyn ToString| StoreError::Corrupt {
+            file: self.identity_path(),
+            offset: 0,
+            what: error.to_string(),
+        };
+        let FormatOnly { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
+        self.check_format(self.identity_path(), format)?;
+        let file: IdentityFile = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
+        let node = file.node.parse().map_err(|error| corrupt(&error))?;
+        self.check_owner(&StoreIdentity { node, cluster: file.cluster })?;
+        Ok(file.incarnation)
+    }
+
+    fn check_snapshot(&self, side: Side, snapshot: &Snapshot, incarnation: Incarnation) -> Result<(), StoreError> {
+        self.check_format(self.path(side), snapshot.format)?;
+        self.check_owner(&StoreIdentity { node: snapshot.node, cluster: snapshot.cluster.clone() })?;
+        if snapshot.durable.incarnation == incarnation {
+            return Ok(());
+        }
+        let found = snapshot.durable.incarnation;
+        let what = format!("it is of incarnation {found}, {} of {incarnation}", self.identity_path().display());
+        Err(self.corrupt(Damage { side, offset: 0, what }))
+    }
+
+    fn check_format(&self, file: PathBuf, found: u64) -> Result<(), StoreError> {
+        if found > FORMAT { Err(StoreError::NewerFormat { file, found }) } else { Ok(()) }
+    }
+
+    fn check_owner(&self, found: &StoreIdentity) -> Result<(), StoreError> {
+        let (dir, wanted) = (self.dir.clone(), &self.identity);
+        if found.cluster != wanted.cluster {
+            let (found, wanted) = (found.cluster.clone(), wanted.cluster.clone());
+            return Err(StoreError::OtherCluster { dir, found, wanted });
+        }
+        if found.node != wanted.node {
+            return Err(StoreError::OtherNode { dir, found: found.node, wanted: wanted.node });
+        }
+        Ok(())
+    }
+
+    fn path(&self, side: Side) -> PathBuf {
+        self.dir.join(side.file_name())
+    }
+
+    fn identity_path(&self) -> PathBuf {
+        super::disk::identity_path(&self.dir)
+    }
+
+    fn failed(&self, doing: &'static str, path: PathBuf, source: io::Error) -> StoreError {
+        StoreError::Io { doing, path, source }
+    }
+
+    fn corrupt(&self, damage: Damage) -> StoreError {
+        let Damage { side, offset, what } = damage;
+        StoreError::Corrupt { file: self.path(side), offset: offset as u64, what }
+    }
+}
+
+fn encode_body(record: &Record) -> Result<Vec<u8>, StoreError> {
+    let body = serde_json::to_vec(record).expect("a record is always JSON");
+    if body.len() > MAX_BODY { Err(StoreError::TooLarge(body.len())) } else { Ok(body) }
+}
