@@ -354,6 +354,25 @@ fn a_snapshot_that_vanished_is_named() {
 }
 
 #[test]
+fn segments_of_different_times_are_not_mixed() {
+    let (disk, _) = small_log(3);
+    let [first, _] = used_images(&disk);
+    disk.open(8).and_then(|mut log| log.append(&[record(5, 600)])).expect("the disk works");
+    let [wiped, mut second] = used_images(&disk);
+    recover([&first, &second]).expect("a crash before the wipe leaves both");
+    second[..2 * SECTOR].fill(0);
+    let damage = recover([&first, &second]).expect_err("the newer snapshot is missing, a record after it is there");
+    assert_eq!((damage.side, damage.offset), (Side::Odd, 0));
+    for _ in 0..2 {
+        disk.open(8).expect("the disk works");
+    }
+    let [_, later] = used_images(&disk);
+    let damage = recover([&first, &later]).expect_err("one of them is from a backup");
+    assert!(damage.what.contains("generation 4"), "{damage:?}");
+    recover([&wiped, &later]).expect("a wiped one fits any");
+}
+
+#[test]
 fn a_forced_record_costs_one_write_and_one_force() {
     let (disk, _) = small_log(0);
     let mut log = disk.open(7).expect("the disk works");
