@@ -98,6 +98,15 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.word() == word).unwrap_or(Self::Other)
     }
 
+    /// Whether an identity was seen where it does not belong.
+    #[must_use]
+    pub const fn is_identity_conflict(self) -> bool {
+        matches!(
+            self,
+            Self::AddressMismatch | Self::ServerIdentityMismatch | Self::SelfConnection | Self::DuplicateIdentity
+        )
+    }
+
     /// Whether only an operator can change it, so that trying again soon is useless.
     #[must_use]
     pub const fn needs_operator(self) -> bool {

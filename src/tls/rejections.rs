@@ -116,6 +116,15 @@ impl Rejections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
+    /// How often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
+    /// copied key or a wrong address, and is worth waking somebody.
+    #[must_use]
+    pub fn identity_conflicts(&self) -> u64 {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = book.counts.iter().filter(|((_, _, reason), _)| reason.is_identity_conflict());
+        counts.map(|(_, count)| count).sum()
+    }
+
     /// How often this was the reason.
     #[must_use]
     pub fn count(&self, plane: Plane, direction: Direction, reason: Reason) -> u64 {
