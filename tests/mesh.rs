@@ -2,6 +2,13 @@
 //! for the reason that security demands.
 
 mod mesh {
+    mod certificates;
+    mod forge;
+    mod frames;
+    mod intruder;
     mod links;
+    mod log;
+    mod places;
+    mod servers;
     mod world;
 }

@@ -1,5 +1,6 @@
 //! Three members on loopback addresses of one test, with certificates of their own authority.
 
+use super::log;
 use arc_swap::ArcSwap;
 use canary::commit::Message;
 use canary::mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig};
@@ -52,6 +53,7 @@ impl World {
     }
 
     pub(crate) fn with(net: u8, change: impl FnOnce(&mut InitPlan)) -> Self {
+        log::keep();
         let dir = tempfile::tempdir().expect("a directory");
         let peers = peers(net);
         let mut plan = InitPlan::for_peers(dir.path(), &peers);
@@ -79,6 +81,10 @@ impl World {
 
     pub(crate) fn files(&self, id: NodeId) -> NodeFiles {
         NodeFiles::load(self.certs(), id).expect("the files of a member")
+    }
+
+    pub(crate) fn trust_domain(&self) -> String {
+        self.files(A).bundle.trust_domain
     }
 
     pub(crate) fn plane(&self, id: NodeId) -> ControlPlane {
@@ -164,8 +170,13 @@ impl Member {
 
     /// Waits until somebody was refused for this reason.
     pub(crate) async fn wait_rejection(&self, direction: Direction, reason: Reason) {
+        self.wait_rejections(direction, reason, 1).await;
+    }
+
+    /// Waits until so many were.
+    pub(crate) async fn wait_rejections(&self, direction: Direction, reason: Reason, count: u64) {
         let counted = async {
-            while self.rejections.count(Plane::Control, direction, reason) == 0 {
+            while self.rejections.count(Plane::Control, direction, reason) < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

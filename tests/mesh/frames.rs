@@ -1,0 +1,132 @@
+//! What a member may say once its certificate is believed: a wrong word ends the connection, and nothing else.
+
+use super::intruder::{Fate, Intruder, frame, hello, message_frame, prefixed};
+use super::world::{A, B, C, Member, World, message};
+use canary::tls::{Direction, Reason};
+use serde_json::{Value, json};
+
+/// Says these bytes instead of a hello.
+async fn greet_with(world: &World, bytes: &[u8]) -> Fate {
+    let mut intruder = Intruder::member(world, B, world.address(A)).await;
+    intruder.send(bytes).await;
+    intruder.fate().await
+}
+
+/// Says these bytes after the welcome.
+async fn say(world: &World, bytes: &[u8]) -> Fate {
+    let mut intruder = Intruder::welcome_member(world, B, A).await;
+    intruder.send(bytes).await;
+    intruder.fate().await
+}
+
+async fn expect(a: &Member, fate: Fate, reason: Reason, what: &str) {
+    // The explanation may be lost when the peer keeps on writing into a closed connection.
+    assert!(fate == Fate::Rejected(reason.to_string()) || fate == Fate::Closed, "{what}: {fate:?}");
+    a.wait_rejection(Direction::In, reason).await;
+}
+
+fn changed(mut hello: Value, field: &str, value: Value) -> Vec<u8> {
+    hello["hello"][field] = value;
+    frame(&hello)
+}
+
+#[tokio::test]
+async fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
+    let world = World::new(40);
+    let good = || hello(&world, B, A);
+    let cases = [
+        (Reason::WireVersion, changed(good(), "version", json!(2))),
+        (Reason::ClusterMismatch, changed(good(), "cluster", json!("c-00000000.canary"))),
+        (Reason::MembersDiffer, changed(good(), "members", json!(["node-a", "node-b", "node-c", "node-d"]))),
+        (Reason::IdentityFrameMismatch, changed(good(), "node", json!("node-c"))),
+        (Reason::ServerIdentityMismatch, changed(good(), "to", json!("node-c"))),
+        (Reason::FrameMalformed, frame(&json!({ "hi": {} }))),
+        (Reason::FrameMalformed, frame(&json!({ "welcome": good()["hello"] }))),
+        (Reason::FrameMalformed, prefixed(b"")),
+        (Reason::FrameMalformed, prefixed(&[0xff; 100])),
+        (Reason::FrameMalformed, prefixed("[".repeat(4_000).as_bytes())),
+        (Reason::FrameMalformed, changed(good(), "clock", json!(-1))),
+        (Reason::FrameTooLarge, prefixed(&[b' '; 4_097])),
+        (Reason::FrameTooLarge, u32::MAX.to_be_bytes().to_vec()),
+        (Reason::FrameTooLarge, b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+    ];
+    for (reason, bytes) in cases {
+        let a = world.start(A);
+        let fate = greet_with(&world, &bytes).await;
+        expect(&a, fate, reason, &String::from_utf8_lossy(&bytes)).await;
+        a.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn frames_that_are_none_end_the_connection() {
+    let world = World::new(41);
+    let good = serde_json::to_value(message(B, 1)).expect("JSON");
+    let deep = format!("{{\"n\":1,\"m\":{}", "[".repeat(10_000));
+    let cases = [
+        (Reason::FrameTooLarge, ((1_u32 << 20) + 1).to_be_bytes().to_vec()),
+        (Reason::FrameTooLarge, u32::MAX.to_be_bytes().to_vec()),
+        (Reason::FrameMalformed, prefixed(b"")),
+        (Reason::FrameMalformed, prefixed(&[9; 50])),
+        (Reason::FrameMalformed, prefixed(&[1; 50])),
+        (Reason::FrameMalformed, prefixed(&[&[0], deep.as_bytes()].concat())),
+        (Reason::FrameMalformed, message_frame(1, &json!({ "no_such_message": {} }))),
+        (Reason::BadSequence, message_frame(0, &good)),
+        (Reason::BadSequence, message_frame(2, &good)),
+        (Reason::BadSequence, [message_frame(1, &good), message_frame(1, &good)].concat()),
+        (Reason::BadSequence, [message_frame(1, &good), message_frame(3, &good)].concat()),
+    ];
+    for (reason, bytes) in cases {
+        let a = world.start(A);
+        let fate = say(&world, &bytes).await;
+        expect(&a, fate, reason, &String::from_utf8_lossy(&bytes)).await;
+        a.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_another() {
+    let world = World::new(42);
+    let campaign = serde_json::to_value(message(C, 1)).expect("JSON");
+    let ballot = campaign["campaign"]["ballot"].clone();
+    let txid = "node-c.00c0ffee00c0ffee.1.7";
+    let model = json!({ "id": "v1" });
+    let state = json!({
+        "version": 1, "txid": txid, "coordinator": "node-c", "timestamp": 1, "stable": model, "canary": null,
+        "drained": [], "chain": [],
+    });
+    let digest = "00".repeat(32);
+    let proposal = json!({ "ballot": ballot, "state": state, "by": null, "votes": {} });
+    let actor = json!({ "id": "operator/x", "serial": "1", "remote": "-" });
+    let cases = [
+        (Reason::IdentityFrameMismatch, campaign),
+        (Reason::IdentityFrameMismatch, json!({ "accept": { "proposal": proposal } })),
+        (Reason::RoleViolation, json!({ "prepare": { "base": { "version": 0, "digest": digest }, "next": state } })),
+        (Reason::RoleViolation, json!({ "abort": { "txid": txid, "version": 1, "by": actor, "votes": {} } })),
+    ];
+    for (reason, message) in cases {
+        let mut a = world.start(A);
+        let fate = say(&world, &message_frame(1, &message)).await;
+        expect(&a, fate, reason, &message.to_string()).await;
+        assert!(a.events.try_recv().is_err(), "the engine must not hear of it");
+        a.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_cut_short_is_never_delivered() {
+    let world = World::new(43);
+    let mut a = world.start(A);
+    let good = |round| serde_json::to_value(message(B, round)).expect("JSON");
+    let mut intruder = Intruder::welcome_member(&world, B, A).await;
+    let second = message_frame(2, &good(2));
+    intruder.send(&message_frame(1, &good(1))).await;
+    intruder.send(&second[..second.len() - 1]).await;
+    assert_eq!(a.message().await, (B, message(B, 1)));
+    drop(intruder);
+    // The same peer comes again: its numbers begin anew.
+    let mut intruder = Intruder::welcome_member(&world, B, A).await;
+    intruder.send(&message_frame(1, &good(3))).await;
+    assert_eq!(a.message().await, (B, message(B, 3)));
+    assert!(a.refused_nobody(), "{:?}", a.rejections.counts());
+}
