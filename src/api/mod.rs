@@ -6,6 +6,7 @@
 
 mod body;
 mod caller;
+pub mod client;
 mod metrics;
 mod openapi;
 mod poll;

@@ -1,0 +1,327 @@
+//! The other end: how the command line reads nodes and asks for changes.
+//!
+//! It trusts the cluster's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and
+//! says of every failure whether a change may have been made.
+
+use super::shapes::ServedState;
+use super::state::HealthSnapshot;
+use crate::model::{NodeId, Peers};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest answer that is read: a full history is a third of it.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// Who coordinates may change while a request is on its way, but not this often.
+const MAX_REDIRECTS: usize = 3;
+/// A node answers a change within 15 s, decided or not; the rest is for the way.
+const CHANGE_TIME: Duration = Duration::from_secs(20);
+
+/// Reads nodes and asks them for changes. Cheap to clone: clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    peers: Peers,
+    patience: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing within the time given.
+    #[error("no answer within {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// Nobody listens at the address.
+    #[error("connection refused: no node runs there")]
+    ConnectionRefused,
+    /// The connection could not be made or broke.
+    #[error("{0}")]
+    Connection(String),
+    /// The server's certificate, or this client's, was not accepted.
+    #[error("{0}")]
+    Tls(String),
+    /// The answer is not what a node says.
+    #[error("not the answer of a canary node: {0}")]
+    NotANode(String),
+    /// Another node answers at the address.
+    #[error("{found} answers at the address of {wanted}: check PEERS_NODE_*")]
+    OtherNode {
+        /// Who was asked.
+        wanted: NodeId,
+        /// Who answered.
+        found: NodeId,
+    },
+    /// It was sent to an address that is not configured.
+    #[error("the node sent this request on to {0}, which is not the address of a configured node")]
+    Stray(String),
+    /// It was sent on and on.
+    #[error("the nodes do not agree on who coordinates: try again")]
+    Circles,
+}
+
+/// What a node answered to a request for a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The node that gave the answer.
+    pub node: NodeId,
+    /// 200, or the status of a problem.
+    pub status: StatusCode,
+    /// The document.
+    pub document: Value,
+}
+
+/// Why a change got no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ChangeFailure {
+    /// It was not sent: another node may be asked.
+    #[error("{node}: {error}")]
+    NotSent {
+        /// Who was asked.
+        node: NodeId,
+        /// What is wrong.
+        error: ClientError,
+    },
+    /// It was sent, and may have been decided.
+    #[error("{node} took the request and gave no answer: {error}")]
+    Unknown {
+        /// Who was asked.
+        node: NodeId,
+        /// What is wrong.
+        error: ClientError,
+    },
+}
+
+/// What a wait for another state brought.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Polled {
+    /// The state and its tag.
+    State(Box<ServedState>, String),
+    /// It is still the one whose tag was named.
+    Unchanged,
+}
+
+impl Client {
+    /// A client for the nodes at `peers`, each of which has `patience` to answer a read.
+    #[must_use]
+    pub fn new(tls: ClientConfig, peers: Peers, patience: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(patience));
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(connector);
+        let http = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Self { http, peers, patience }
+    }
+
+    /// The nodes there are.
+    #[must_use]
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// The state that `node` shows.
+    ///
+    /// # Errors
+    /// When it does not answer, or is not that node.
+    pub async fn state(&self, node: NodeId) -> Result<ServedState, ClientError> {
+        let state: ServedState = self.read(node, "/routing/state").await?;
+        same_node(node, state.node_id)?;
+        Ok(state)
+    }
+
+    /// Waits at most `wait` for another state than the one with `tag`.
+    ///
+    /// # Errors
+    /// When it does not answer, or is not that node.
+    pub async fn poll(&self, node: NodeId, tag: Option<&str>, wait: Duration) -> Result<Polled, ClientError> {
+        let mut request = Request::get(self.uri(node, &format!("/routing/state?wait={}", wait.as_secs())));
+        if let Some(tag) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let response = self.send(request, Bytes::new(), wait + self.patience).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Polled::Unchanged);
+        }
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
+        let state: ServedState = document(response, self.patience).await?;
+        same_node(node, state.node_id)?;
+        Ok(Polled::State(Box::new(state), tag))
+    }
+
+    /// What `node` measured and whom it hears.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
+        self.read(node, "/health/snapshot").await
+    }
+
+    /// Reads any document of `node`.
+    ///
+    /// # Errors
+    /// When it does not answer, or answers something else.
+    pub async fn read<T: DeserializeOwned>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
+        let response = self.send(Request::get(self.uri(node, path)), Bytes::new(), self.patience).await?;
+        document(response, self.patience).await
+    }
+
+    /// Asks `node` for a change, and whoever it names instead.
+    ///
+    /// # Errors
+    /// Tells whether the change may have been made.
+    pub async fn change(&self, node: NodeId, path: &str, body: &impl Serialize) -> Result<Told, ChangeFailure> {
+        let body = serde_json::to_vec(body).map(Bytes::from).unwrap_or_default();
+        let mut node = node;
+        for _ in 0..=MAX_REDIRECTS {
+            // A node that is gone is noticed before the change is sent, so that another one can be asked.
+            let not_sent = |error| ChangeFailure::NotSent { node, error };
+            let _: ServedState = self.read(node, "/routing/state").await.map_err(not_sent)?;
+            let unknown = |error| ChangeFailure::Unknown { node, error };
+            let request = Request::post(self.uri(node, path)).header(CONTENT_TYPE, "application/json");
+            let response = self.send(request, body.clone(), CHANGE_TIME).await.map_err(unknown)?;
+            let status = response.status();
+            if status != StatusCode::TEMPORARY_REDIRECT {
+                let document = document_of(response, self.patience).await.map_err(unknown)?;
+                return Ok(Told { node, status, document });
+            }
+            node = self.sent_to(&response).map_err(|error| ChangeFailure::NotSent { node, error })?;
+        }
+        Err(ChangeFailure::NotSent { node, error: ClientError::Circles })
+    }
+
+    /// Which configured node a redirection names.
+    fn sent_to(&self, response: &Response<Incoming>) -> Result<NodeId, ClientError> {
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let stray = || ClientError::Stray(location.chars().take(200).collect());
+        let uri: Uri = location.parse().map_err(|_| stray())?;
+        if uri.scheme_str() != Some("https") {
+            return Err(stray());
+        }
+        let named = self.peers.iter().find(|(id, host)| {
+            uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port())
+        });
+        named.map(|(id, _)| id).ok_or_else(stray)
+    }
+
+    fn uri(&self, node: NodeId, path: &str) -> String {
+        let host = self.peers.host(node).map(crate::model::Host::in_url).unwrap_or_default();
+        format!("https://{host}:{}{path}", node.data_port())
+    }
+
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Connection(error.to_string()))?;
+        match timeout(patience, self.http.request(request)).await {
+            Err(_) => Err(ClientError::Silent(patience)),
+            Ok(Err(error)) => Err(explain(&error)),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+}
+
+fn same_node(wanted: NodeId, found: NodeId) -> Result<(), ClientError> {
+    if wanted == found { Ok(()) } else { Err(ClientError::OtherNode { wanted, found }) }
+}
+
+/// The document of a successful answer.
+async fn document<T: DeserializeOwned>(response: Response<Incoming>, patience: Duration) -> Result<T, ClientError> {
+    let status = response.status();
+    let document = document_of(response, patience).await?;
+    if !status.is_success() {
+        let detail = document["detail"].as_str().unwrap_or("no reason given").to_owned();
+        return Err(ClientError::NotANode(format!("{status}: {detail}")));
+    }
+    serde_json::from_value(document).map_err(|error| ClientError::NotANode(error.to_string()))
+}
+
+async fn document_of(response: Response<Incoming>, patience: Duration) -> Result<Value, ClientError> {
+    let whole = Limited::new(response.into_body(), MAX_ANSWER).collect();
+    let whole = timeout(patience, whole).await.map_err(|_| ClientError::Silent(patience))?;
+    let whole = whole.map_err(|error| ClientError::Connection(format!("the answer broke off: {error}")))?;
+    serde_json::from_slice(&whole.to_bytes()).map_err(|error| ClientError::NotANode(error.to_string()))
+}
+
+/// The cause that an operator can do something about, from the innermost error outward.
+fn explain(error: &(dyn Error + 'static)) -> ClientError {
+    let mut causes = vec![error];
+    while let Some(cause) = causes.last().and_then(|cause| inner(*cause)) {
+        causes.push(cause);
+    }
+    if let Some(tls) = causes.iter().rev().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return ClientError::Tls(explain_tls(tls));
+    }
+    let refused = |cause: &&(dyn Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    if causes.iter().any(refused) {
+        return ClientError::ConnectionRefused;
+    }
+    ClientError::Connection(causes.last().map_or_else(String::new, ToString::to_string))
+}
+
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    // An I/O error hides what it wraps behind that one's own source.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
+}
+
+fn explain_tls(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Certificate;
+    let rustls::Error::InvalidCertificate(wrong) = error else {
+        return format!("TLS: {error}");
+    };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds kinds; its own words serve for the others")]
+    match wrong {
+        Certificate::UnknownIssuer | Certificate::BadSignature => {
+            "the node's certificate is not of the authority in ca.pem: copy this cluster's ca.pem".into()
+        }
+        Certificate::Expired | Certificate::ExpiredContext { .. } => {
+            format!("the node's certificate has expired, or a clock is wrong: {wrong}")
+        }
+        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+            format!("the node's certificate is not valid yet, or a clock is wrong: {wrong}")
+        }
+        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+            format!("the node's certificate is for another address: {wrong}")
+        }
+        other => format!("the node's certificate is refused: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn the_innermost_cause_is_told() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(explain(&io::Error::other(refused)), ClientError::ConnectionRefused);
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let ClientError::Tls(text) = explain(&io::Error::other(io::Error::other(expired))) else {
+            panic!("an error of TLS")
+        };
+        assert!(text.contains("expired"), "{text}");
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(matches!(explain(&unknown), ClientError::Tls(text) if text.contains("ca.pem")));
+        assert_eq!(explain(&io::Error::other("it rains")), ClientError::Connection("it rains".into()));
+    }
+}
