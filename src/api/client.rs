@@ -211,9 +211,10 @@ impl Client {
         if uri.scheme_str() != Some("https") {
             return Err(stray());
         }
-        let named = self.peers.iter().find(|(id, host)| {
-            uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port())
-        });
+        let named = self
+            .peers
+            .iter()
+            .find(|(id, host)| uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port()));
         named.map(|(id, _)| id).ok_or_else(stray)
     }
 

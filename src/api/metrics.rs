@@ -6,14 +6,14 @@
 use super::state::{Api, HealthSnapshot};
 use crate::driver::{View, boottime};
 use crate::model::{Time, Weight};
+use crate::tls::Rejections;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the routes and their server count.
 #[derive(Debug, Default)]
@@ -22,10 +22,9 @@ pub struct Counters {
     unauthenticated: AtomicU64,
     forbidden: AtomicU64,
     /// Connections that are open, handshakes included.
-    pub connections: AtomicU64,
+    pub(super) connections: AtomicU64,
     /// Handshakes under way.
-    pub handshakes: AtomicU64,
-    rejections: Mutex<BTreeMap<&'static str, u64>>,
+    pub(super) handshakes: AtomicU64,
 }
 
 impl Counters {
@@ -38,14 +37,24 @@ impl Counters {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
 
-    /// Counts a connection that ended before its first request, by a fixed word for the reason.
-    pub fn count_rejection(&self, reason: &'static str) {
-        *self.rejections.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+/// Counts one thing as there until it is dropped.
+pub(super) struct Counting {
+    counters: Arc<Counters>,
+    gauge: fn(&Counters) -> &AtomicU64,
+}
+
+impl Counting {
+    pub(super) fn start(counters: &Arc<Counters>, gauge: fn(&Counters) -> &AtomicU64) -> Self {
+        gauge(counters).fetch_add(1, Ordering::Relaxed);
+        Self { counters: Arc::clone(counters), gauge }
     }
+}
 
-    fn rejections(&self) -> BTreeMap<&'static str, u64> {
-        self.rejections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Drop for Counting {
+    fn drop(&mut self) {
+        (self.gauge)(&self.counters).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -54,6 +63,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     agreement(&mut text, &api.handle.view(), boottime());
     health(&mut text, &api.snapshot());
     https(&mut text, &api.counters);
+    rejections(&mut text, &api.rejections);
     certificates(&mut text, &api);
     let body = text.0 + &(api.more_metrics)();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
@@ -132,13 +142,17 @@ fn https(text: &mut Exposition, counters: &Counters) {
     text.gauge("canary_https_connections", "HTTPS connections that are open.").sample(&[], of(&counters.connections));
     text.gauge("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.")
         .sample(&[], of(&counters.handshakes));
-    let mut family =
-        text.counter("canary_https_rejections_total", "HTTPS connections that ended before a request, by reason.");
-    for (reason, count) in counters.rejections() {
-        family.sample(&[("reason", reason)], count);
-    }
     text.gauge("canary_build_info", "1, with the version of the program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+fn rejections(text: &mut Exposition, rejections: &Rejections) {
+    let mut family =
+        text.counter("canary_tls_rejections_total", "Connections that were refused, by port, direction and reason.");
+    for ((plane, direction, reason), count) in rejections.counts() {
+        let (plane, direction) = (plane.to_string(), direction.to_string());
+        family.sample(&[("plane", &plane), ("dir", &direction), ("reason", reason.word())], count);
+    }
 }
 
 fn certificates(text: &mut Exposition, api: &Api) {

@@ -7,12 +7,14 @@
 mod body;
 mod caller;
 pub mod client;
+mod door;
 mod metrics;
 mod openapi;
 mod poll;
 mod problem;
 mod read;
 mod router;
+mod serve;
 mod shapes;
 mod state;
 mod write;
@@ -20,8 +22,9 @@ mod write;
 pub use caller::{Caller, Identity};
 pub use problem::Problem;
 pub use router::router;
+pub use serve::{Limits, serve};
 pub use shapes::{
     AgreedState, Committed, HistoryLine, NodeReason, PendingShape, ServedState, Shares, VoteShape, WeightRequest,
     rfc3339,
 };
-pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, Observed, PeerHealth};
+pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};

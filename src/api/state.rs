@@ -4,6 +4,8 @@ use super::metrics::Counters;
 use super::shapes::rfc3339;
 use crate::driver::{Handle, View, boottime, unix_millis};
 use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
+use crate::proxy::{ModelObservations, Observations, Proxy};
+use crate::tls::Rejections;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ pub struct Api {
     pub handle: Handle,
     /// Where the members are; a change is sent on to no other address.
     pub peers: Peers,
-    /// What this node measured of each model.
-    pub observe: Arc<dyn Fn() -> Observed + Send + Sync>,
+    /// What answers `/predict`, and knows how the models did.
+    pub proxy: Proxy,
+    /// Connections that were refused, on both ports.
+    pub rejections: Arc<Rejections>,
     /// The certificates in use; replaced when they are loaded anew.
     pub certificates: Arc<ArcSwap<Vec<CertificateInfo>>>,
     /// Metrics of other rooms, whole families in the text format, each line ended.
@@ -34,13 +38,14 @@ pub struct Api {
 }
 
 impl Api {
-    /// The routes' view of a node that shows nothing but the agreement; the public fields say more.
+    /// The routes of a node at one of `peers`. The other public fields may be set before it is shared.
     #[must_use]
-    pub fn new(handle: Handle, peers: Peers) -> Self {
+    pub fn new(handle: Handle, peers: Peers, proxy: Proxy, rejections: Arc<Rejections>) -> Self {
         Self {
             handle,
             peers,
-            observe: Arc::new(Observed::default),
+            proxy,
+            rejections,
             certificates: Arc::default(),
             more_metrics: Arc::new(String::new),
             stopping: CancellationToken::new(),
@@ -56,7 +61,7 @@ impl Api {
 
     pub(super) fn snapshot(&self) -> HealthSnapshot {
         let view = self.handle.view();
-        HealthSnapshot::of(&view, boottime(), (self.observe)(), &self.certificates.load())
+        HealthSnapshot::of(&view, boottime(), self.proxy.observations(), &self.certificates.load())
     }
 }
 
@@ -79,19 +84,6 @@ impl WallClock {
         };
         UnixMillis(used.saturating_add(time.as_micros() / 1_000))
     }
-}
-
-/// What a node measured over the last window.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observed {
-    /// Counts the windows.
-    pub window_id: u64,
-    /// Over all models, milliseconds; none when nothing was measured.
-    pub p95: Option<f64>,
-    /// Over all models, 0 to 1; none when nothing was measured.
-    pub error_rate: Option<f64>,
-    /// Each model that was used.
-    pub models: BTreeMap<ModelId, ModelHealth>,
 }
 
 /// One model's measurements.
@@ -183,8 +175,15 @@ pub struct CertificateHealth {
     pub not_after: String,
 }
 
+impl From<ModelObservations> for ModelHealth {
+    fn from(observed: ModelObservations) -> Self {
+        let ModelObservations { requests, errors, error_rate, p50, p95, p99 } = observed;
+        Self { requests, errors, error_rate, p50, p95, p99 }
+    }
+}
+
 impl HealthSnapshot {
-    fn of(view: &View, now: Time, observed: Observed, certificates: &[CertificateInfo]) -> Self {
+    fn of(view: &View, now: Time, observed: Observations, certificates: &[CertificateInfo]) -> Self {
         let peers = view.peers.iter().map(|(id, peer)| {
             let shown = PeerHealth {
                 connected: peer.connected,
@@ -209,12 +208,12 @@ impl HealthSnapshot {
             acting_coordinator: view.coordinator,
             in_touch: view.in_touch,
             isolated: view.is_isolated(now),
-            p95: observed.p95,
-            error_rate: observed.error_rate,
+            p95: observed.overall.p95,
+            error_rate: observed.overall.error_rate,
             window_id: observed.window_id,
             last_committed_version: view.state.version,
             digest: view.digest,
-            models: observed.models,
+            models: observed.models.into_iter().map(|(id, model)| (id, model.into())).collect(),
             peers: peers.collect(),
             certificates: certificates.collect(),
             software: env!("CARGO_PKG_VERSION").into(),

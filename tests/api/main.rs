@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod changes;
+mod cluster;
+mod https;
 mod reads;
 mod world;

@@ -7,6 +7,7 @@ use canary::driver::{
     Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
 };
 use canary::model::{Canary, Incarnation, Model, NodeId, NodeSet, Peers, RoutingState, TxId, UnixMillis, Weight};
+use canary::proxy::{Proxy, Upstreams};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -28,6 +29,15 @@ pub(crate) struct World {
 
 pub(crate) fn node(letter: char) -> NodeId {
     NodeId::from_letter(letter).unwrap()
+}
+
+/// Three members at 127.25.`octet`.1, .2 and .3.
+pub(crate) fn peers_on(octet: u8) -> Peers {
+    let hosts = "abc"
+        .chars()
+        .zip(1..)
+        .map(|(letter, number): (char, u8)| (node(letter), format!("127.25.{octet}.{number}").parse().unwrap()));
+    Peers::new(hosts).unwrap()
 }
 
 pub(crate) fn txid(sequence: u64) -> TxId {
@@ -69,13 +79,8 @@ pub(crate) fn view(state: RoutingState) -> View {
 impl World {
     pub(crate) fn new(view: View) -> Self {
         let (handle, publisher, inbox) = Handle::new(view);
-        let peers = Peers::new(
-            "abc"
-                .chars()
-                .zip(1..)
-                .map(|(letter, number)| (node(letter), format!("127.25.0.{number}").parse().unwrap())),
-        );
-        let api = Arc::new(Api::new(handle, peers.unwrap()));
+        let api =
+            Arc::new(Api::new(handle.clone(), peers_on(0), Proxy::new(handle, Upstreams::default()), Arc::default()));
         Self { router: router(Arc::clone(&api)), api, publisher, inbox }
     }
 

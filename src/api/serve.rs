@@ -1,0 +1,152 @@
+//! The HTTPS server of a node: connections in, requests to the routes, a clean stop.
+
+use super::door::{Connection, Door, OfConnection};
+use super::router::{COMMON_HEADERS, router};
+use super::state::Api;
+use crate::proxy;
+use crate::tls::Rejections;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum_server::Handle;
+use http::{Method, Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower::{Service, service_fn};
+
+/// What one address or all together may take of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time from the TCP connection to the end of the TLS handshake. A slow mobile link needs one or two seconds.
+    pub handshake: Duration,
+    /// Time from there to the end of the first request's headers.
+    pub first_request: Duration,
+    /// Time for the headers of each later request, the silence before it included: how long an idle connection is kept.
+    /// A little over the minute after which most clients give theirs up, so that the client is the one to close it.
+    pub idle: Duration,
+    /// Connections that are open. Each takes about 50 KiB, and a file descriptor of the 1024 that many systems give.
+    pub connections: usize,
+    /// Handshakes under way. Each takes a core for a third of a millisecond, so even these are worked off in 50 ms.
+    pub handshakes: usize,
+    /// Of those, from one address; more of them wait. Below the number above, so that one address cannot take all.
+    pub handshakes_of_address: usize,
+    /// Streams of one HTTP/2 connection that are open, as many as nginx allows.
+    pub streams: u32,
+    /// How long requests in flight may take when the node stops. Operators are promised a stop within 2 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            connections: 900,
+            handshakes: 256,
+            handshakes_of_address: 128,
+            streams: 128,
+            drain: Duration::from_millis(1_800),
+        }
+    }
+}
+
+/// The largest header block: what nginx and most servers allow.
+const MAX_HEADERS: u32 = 16 * 1024;
+/// Read at once from an HTTP/1 connection; it bounds what a request line and its headers may take, too.
+const READ_BUFFER: usize = 64 * 1024;
+/// A silent HTTP/2 connection is asked whether anybody is there, and closed when nobody is.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(10);
+
+/// Serves `api` on `listener` until `api.stopping` is cancelled and the requests in flight are answered.
+///
+/// `tls` is read for every connection, so that what is stored there counts from the next one on.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    rejections: Arc<Rejections>,
+    api: Arc<Api>,
+    limits: Limits,
+) -> io::Result<()> {
+    let door = Door::new(tls, limits, rejections, Arc::clone(&api.counters));
+    let handle = Handle::new();
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(door)
+        .handle(handle.clone())
+        .first_request_timeout(limits.first_request)
+        .accept_error_handler(|remote: Option<&SocketAddr>, error: &io::Error| {
+            // With an address, the door has told it already.
+            if remote.is_none() {
+                tracing::warn!(%error, "Cannot accept connections");
+            }
+        });
+    let http = server.http_builder();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(READ_BUFFER);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIME);
+    let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
+    let serving = server.serve(service_fn(move |_: SocketAddr| std::future::ready(Ok::<_, Infallible>(entry.clone()))));
+    let stop = async {
+        api.stopping.cancelled().await;
+        handle.graceful_shutdown(Some(limits.drain));
+    };
+    let (served, ()) = tokio::join!(serving, stop);
+    served
+}
+
+/// Where every request comes in. `/predict` is answered here, because it is most of the traffic and needs no routing.
+#[derive(Clone)]
+struct Entry {
+    router: Router,
+    proxy: proxy::Proxy,
+    /// None only before the connection is accepted.
+    connection: Option<Arc<Connection>>,
+}
+
+impl OfConnection for Entry {
+    fn of_connection(self, connection: Arc<Connection>) -> Self {
+        Self { connection: Some(connection), ..self }
+    }
+}
+
+impl Service<Request<Incoming>> for Entry {
+    type Response = Response<Either<proxy::Body, axum::body::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        if request.method() == Method::POST && request.uri().path() == "/predict" {
+            let proxy = self.proxy.clone();
+            return Box::pin(async move {
+                let mut response = proxy.predict(request).await.map(Either::Left);
+                response.headers_mut().extend(COMMON_HEADERS);
+                Ok(response)
+            });
+        }
+        if let Some(connection) = &self.connection {
+            request.extensions_mut().insert(Arc::clone(&connection.caller));
+        }
+        let answer = self.router.call(request);
+        Box::pin(async move { Ok(answer.await?.map(Either::Right)) })
+    }
+}
