@@ -59,6 +59,12 @@ impl Failure {
         self
     }
 
+    /// The code that the process ends with.
+    #[cfg(test)]
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Prints the error, its causes and the hint to stderr.
     pub(crate) fn report(self) -> ExitCode {
         anstream::eprintln!("error: {}", self.error);
@@ -69,5 +75,11 @@ impl Failure {
             anstream::eprintln!("hint: {hint}");
         }
         self.exit.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
     }
 }

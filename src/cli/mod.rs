@@ -2,6 +2,8 @@
 //!
 //! Data goes to stdout, everything else to stderr. Nothing prompts.
 
+mod change;
+mod cluster;
 mod completions;
 mod demo;
 mod failure;
@@ -11,6 +13,7 @@ mod node;
 mod pki;
 mod query;
 mod rollout;
+mod table;
 
 use clap::{Parser, Subcommand};
 use failure::{Exit, Failure};

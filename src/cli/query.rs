@@ -1,13 +1,73 @@
 //! `canary query`.
 
+mod show;
+mod verdict;
+mod watch;
+
+pub(super) use show::shares;
+
+use super::cluster::{OutputFormat, block_on, parse_span, print, reader};
 use super::failure::{Exit, Failure};
+use crate::api::client::Client;
+use crate::model::NodeId;
 use clap::Args;
 use std::path::Path;
+use std::time::Duration;
+use verdict::{Row, Seen, Verdict};
+
+const EXAMPLES: &str = "\
+Examples:
+  canary query                      one row a node, and one verdict
+  canary query --watch              draws it anew with every change
+  canary query --output json        for programs
+  canary query --timeout 500ms      do not wait longer for a dead node
+
+Where the nodes are: PEERS_NODE_A, PEERS_NODE_B …; else a bundle.json below the certificate directory; else 127.0.0.1.
+Exit code: 0 when SYNCHRONIZED; 3 when CATCHING UP, DIVERGED or UNREACHABLE.";
 
 /// Show what every node serves, and whether they agree.
+///
+/// Needs no client certificate, only ca.pem in the certificate directory.
 #[derive(Debug, Args)]
-pub(crate) struct QueryArgs {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct QueryArgs {
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: OutputFormat,
+    /// Keep showing changes until interrupted: redraws on a terminal, else prints a line for each.
+    #[arg(long, short)]
+    watch: bool,
+    /// How long each node may take to answer.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    timeout: Duration,
+}
 
-pub(crate) fn run(_args: QueryArgs, _certs: &Path) -> Result<Exit, Failure> {
-    Err(Failure::message(Exit::Failed, "not built yet"))
+pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
+    let client = reader(certs, args.timeout)?;
+    block_on(async {
+        if args.watch {
+            return watch::run(&client, args.output).await;
+        }
+        let rows = gather(&client).await;
+        let verdict = Verdict::of(&rows);
+        match args.output {
+            OutputFormat::Table => print(format_args!("{}\n\n{verdict}", show::table(&rows))),
+            OutputFormat::Json => print(format_args!("{:#}", show::json(&rows))),
+        }
+        Ok(verdict.exit())
+    })
+}
+
+/// Asks all nodes at once; one that does not answer in time is a row, too.
+async fn gather(client: &Client) -> Vec<Row> {
+    let nodes: Vec<NodeId> = client.peers().iter().map(|(node, _)| node).collect();
+    futures_util::future::join_all(nodes.into_iter().map(|node| look(client, node))).await
+}
+
+async fn look(client: &Client, node: NodeId) -> Row {
+    let answer = match client.state(node).await {
+        Ok(state) => Ok(Box::new(Seen { state, health: client.health(node).await.ok() })),
+        Err(error) => Err(error.to_string()),
+    };
+    Row { node, answer }
 }

@@ -1,13 +1,167 @@
 //! `canary rollout`.
 
+use super::change;
+use super::cluster::{OutputFormat, block_on, parse_span, print, reader};
 use super::failure::{Exit, Failure};
-use clap::Args;
+use super::query::shares;
+use super::table;
+use crate::api::client::{Client, ClientError};
+use crate::api::{HistoryLine, ServedState, WeightRequest};
+use crate::model::{ModelId, NodeId, Weight};
+use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::time::Duration;
 
-/// Change how much traffic the canary gets.
+const WEIGHT_EXAMPLES: &str = "\
+Examples:
+  canary rollout set-weight 20 --canary v2     20 % to v2; needs the vote of every member
+  canary rollout set-weight 0.5                half a per cent to the present canary
+  canary rollout set-weight 0                  pull it back; a majority suffices, nobody has a veto
+  canary rollout set-weight 50 --base-version 7     only if the state is still version 7
+
+Exit code: 0 decided; 3 no majority or nobody reachable; 4 refused or voted down, with each node's reason;
+124 sent, but the outcome is not known yet (see `canary rollout status`).";
+
+/// Change how much traffic the canary gets, and see what was decided.
 #[derive(Debug, Args)]
-pub(crate) struct RolloutArgs {}
+pub(crate) struct RolloutArgs {
+    #[command(subcommand)]
+    command: RolloutCommand,
+}
 
-pub(crate) fn run(_args: RolloutArgs, _certs: &Path) -> Result<Exit, Failure> {
-    Err(Failure::message(Exit::Failed, "not built yet"))
+#[derive(Debug, Subcommand)]
+enum RolloutCommand {
+    SetWeight(SetWeightArgs),
+    Status(StatusArgs),
+    History(HistoryArgs),
+}
+
+/// Give the canary this share of the traffic, in per cent.
+#[derive(Debug, Args)]
+#[command(after_help = WEIGHT_EXAMPLES)]
+struct SetWeightArgs {
+    /// The share in per cent, 0 to 100 with up to two decimals: 20 is a fifth, 0.2 is two in a thousand.
+    #[arg(value_name = "PER_CENT", value_parser = Weight::from_percent, allow_negative_numbers = true)]
+    weight: Weight,
+    /// Make this model the canary; without it, the present one is meant.
+    #[arg(long, value_name = "MODEL")]
+    canary: Option<ModelId>,
+    /// Refuse unless the state is at this version.
+    #[arg(long, value_name = "VERSION")]
+    base_version: Option<u64>,
+    #[command(flatten)]
+    change: change::ChangeArgs,
+}
+
+/// Show the state that was agreed last, from the first node that answers.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  canary rollout status\n  canary rollout status --output json")]
+struct StatusArgs {
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+/// Show decided transactions, newest first, from the first node that answers.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  canary rollout history\n  canary rollout history --limit 5 --output json")]
+struct HistoryArgs {
+    /// How many.
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: OutputFormat,
+    /// How long each node may take to answer.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    timeout: Duration,
+}
+
+pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
+    match args.command {
+        RolloutCommand::SetWeight(args) => set_weight(&args, certs),
+        RolloutCommand::Status(args) => status(&args.read, certs),
+        RolloutCommand::History(args) => history(&args, certs),
+    }
+}
+
+fn set_weight(args: &SetWeightArgs, certs: &Path) -> Result<Exit, Failure> {
+    let body = WeightRequest {
+        canary_weight: args.weight.fraction(),
+        canary_model_id: args.canary.clone(),
+        base_version: args.base_version,
+    };
+    change::run(&args.change, certs, "/routing/weights", &body)
+}
+
+fn status(args: &ReadArgs, certs: &Path) -> Result<Exit, Failure> {
+    let (node, state): (NodeId, ServedState) = first(args, certs, "/routing/state")?;
+    if args.output == OutputFormat::Json {
+        print(format_args!("{:#}", serde_json::json!(state)));
+        return Ok(Exit::Done);
+    }
+    let agreed = &state.agreed;
+    print(format_args!("version:   {} ({})", agreed.version, agreed.status));
+    print(format_args!("weights:   {}", shares(&agreed.weights)));
+    if let Some(txid) = agreed.txid {
+        print(format_args!("decided:   {txid}, proposed {}", agreed.timestamp));
+    }
+    print(format_args!("digest:    {}", agreed.digest));
+    if !agreed.drained.is_empty() {
+        print(format_args!("drained:   {}", agreed.drained));
+    }
+    if let Some(pending) = &state.pending {
+        print(format_args!("pending:   {} for version {}, since {}", pending.txid, pending.version, pending.since));
+    }
+    let note = if state.isolated { ", which is isolated and may be behind" } else { "" };
+    print(format_args!("told by:   {node}{note}"));
+    Ok(Exit::Done)
+}
+
+fn history(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
+    let path = format!("/history?limit={}", args.limit);
+    let (_, lines): (NodeId, Vec<HistoryLine>) = first(&args.read, certs, &path)?;
+    if args.read.output == OutputFormat::Json {
+        print(format_args!("{:#}", serde_json::json!(lines)));
+        return Ok(Exit::Done);
+    }
+    let header = ["VERSION", "DECISION", "WEIGHTS", "BY", "PROPOSED", "TOOK", "TXID", "REASONS"];
+    print(table::text(header, lines.iter().map(history_cells)));
+    Ok(Exit::Done)
+}
+
+fn history_cells(line: &HistoryLine) -> [String; 8] {
+    let dash = || "-".to_owned();
+    let reasons = line.votes.iter().filter_map(|(node, vote)| Some(format!("{node}: {}", vote.reason.as_ref()?)));
+    [
+        line.version.to_string(),
+        line.decision.clone(),
+        line.state.as_ref().map_or_else(dash, |state| shares(&state.weights)),
+        line.by.clone().unwrap_or_else(dash),
+        line.proposed_at.clone(),
+        line.took_ms.map_or_else(dash, |millis| format!("{millis:.1} ms")),
+        line.txid.to_string(),
+        reasons.collect::<Vec<_>>().join("; "),
+    ]
+}
+
+/// The document of the first node, in id order, that answers.
+fn first<T: DeserializeOwned>(args: &ReadArgs, certs: &Path, path: &str) -> Result<(NodeId, T), Failure> {
+    let client: Client = reader(certs, args.timeout)?;
+    block_on(async {
+        let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
+        for (node, _) in client.peers().iter() {
+            match client.read(node, path).await {
+                Ok(document) => return Ok((node, document)),
+                Err(error) => silent.push((node, error)),
+            }
+        }
+        Err(change::nobody(&silent))
+    })
 }
