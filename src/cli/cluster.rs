@@ -84,11 +84,12 @@ fn bundled(certs: &Path) -> Result<Option<Peers>, Failure> {
 
 /// The certificates cannot be used; the error itself says what to copy or type.
 fn unusable(error: PkiError) -> Failure {
-    let exit = match &error {
-        PkiError::UnsafeKey { .. } => Exit::UnsafeKey,
-        PkiError::Expired { .. } => Exit::CertificateExpiry,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the exit codes name no other kind")]
-        _ => Exit::Failed,
+    let exit = if matches!(error, PkiError::UnsafeKey { .. }) {
+        Exit::UnsafeKey
+    } else if matches!(error, PkiError::Expired { .. }) {
+        Exit::CertificateExpiry
+    } else {
+        Exit::Failed
     };
     Failure::new(exit, error)
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod cluster;
+mod command;
 mod https;
 mod reads;
 mod world;
