@@ -4,6 +4,7 @@ use crate::model::{Actor, Ballot, Digest, Incarnation, NodeId, RoutingState, Tim
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
@@ -104,7 +105,7 @@ impl Message {
 }
 
 /// A state put up for acceptance, with how it came about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// The right under which it is proposed.
     pub ballot: Ballot,
@@ -114,6 +115,14 @@ pub struct Proposal {
     pub by: Option<Actor>,
     /// The votes of an advance; empty for a retreat.
     pub votes: Votes,
+}
+
+impl Hash for Proposal {
+    /// A ballot and a state say it all, and searches hash proposals by the million.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.ballot.hash(hasher);
+        self.state.hash(hasher);
+    }
 }
 
 /// Each member's vote, where it gave one.

@@ -5,11 +5,23 @@
 //! it turns one input and a time into effects, which its owner carries out in the order they are listed.
 
 mod answer;
+mod asked;
+mod config;
+mod coordinator;
+mod effect;
+mod engine;
+mod joining;
 mod message;
+mod participant;
+mod presence;
 mod record;
+mod rule;
 mod view;
 
 pub use answer::{Answer, Refusal, Ticket};
-pub use message::{Base, Evidence, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Vote, Votes};
+pub use config::{Config, OnEmptyDisk, Timing};
+pub use effect::{Alarm, Envelope, Event, Input, Output, Probe, Question, Stop};
+pub use engine::Engine;
+pub use message::{Base, Evidence, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
 pub use record::{Durable, Record};
 pub use view::{IsolationPolicy, PeerView, Pending, View};

@@ -3,6 +3,7 @@
 use super::{Digest, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::hash::{Hash, Hasher};
 
 /// How many earlier decisions a state names. A proposer that missed decisions learns from them what became of its own;
 /// one that missed more than this many answers "unknown", which is honest and rare.
@@ -41,7 +42,7 @@ pub struct Link {
 }
 
 /// How the traffic is split, from one decision to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutingState {
     /// Counts the decisions; 0 before any.
     pub version: u64,
@@ -59,6 +60,14 @@ pub struct RoutingState {
     pub drained: NodeSet,
     /// The decisions before this one, oldest first, at most [`CHAIN_LENGTH`].
     pub chain: Vec<Link>,
+}
+
+impl Hash for RoutingState {
+    /// A transaction makes one state and no other, so its name stands for the whole.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.version.hash(hasher);
+        self.txid.hash(hasher);
+    }
 }
 
 impl RoutingState {

@@ -1,0 +1,244 @@
+//! A member's part as one of many: it votes, promises, accepts and applies.
+
+use super::engine::EchoWish;
+use super::rule::Rule;
+use super::{
+    Alarm, Base, Engine, Event, Evidence, Message, Output, Probe, Proposal, Reason, Record, Standing, Vote, Votes,
+};
+use crate::model::{Actor, Ballot, Model, NodeId, RoutingState, Time, TxId, Weight};
+use std::sync::Arc;
+
+/// How many votes a member remembers. A coordinator has one transaction open at a time, so one for each member would
+/// do; a few more make the alarm for an unlawful request work for late messages too.
+const REMEMBERED_VOTES: usize = 32;
+
+impl Engine {
+    /// Votes, unless the upstream has to be asked first.
+    pub(super) fn on_prepare(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        base: &Base,
+        next: &Arc<RoutingState>,
+        out: &mut Output,
+    ) {
+        let Some(txid) = next.txid else { return };
+        if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
+            return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: Evidence {} }, out);
+        }
+        if let Some(reason) = self.objection(now, from, base) {
+            return self.give_vote(from, txid, Vote::Abort(reason), out);
+        }
+        match upstream_to_ask(&self.committed.state, next, self.config.me) {
+            None => self.give_vote(from, txid, Vote::Commit, out),
+            Some(model) => {
+                self.probing = Some((from, txid));
+                out.probe = Some(Probe { txid, model });
+            }
+        }
+    }
+
+    pub(super) fn on_probed(&mut self, now: Time, txid: TxId, result: Result<(), String>, out: &mut Output) {
+        let Some((from, _)) = self.probing.take_if(|(_, waiting)| *waiting == txid) else { return };
+        let vote = match result {
+            Err(why) => Vote::Abort(Reason::UpstreamNotReady(why)),
+            // The answer took a while; what was true when the question came may not be any more.
+            Ok(()) if self.is_isolated(now) => Vote::Abort(Reason::Isolated),
+            Ok(()) => Vote::Commit,
+        };
+        self.give_vote(from, txid, vote, out);
+    }
+
+    /// What speaks against an advance, in the order in which it is checked.
+    fn objection(&self, now: Time, from: NodeId, base: &Base) -> Option<Reason> {
+        if from != self.config.me && self.knows_better_coordinator(now, from) {
+            return Some(Reason::MayNotCoordinate);
+        }
+        let own = &self.committed.state;
+        let differs = base.version != own.version || base.digest != self.committed_digest;
+        if differs && self.keeps(Rule::VoteOnOwnBase) {
+            return Some(Reason::BaseDiffers { has: own.version });
+        }
+        if self.is_isolated(now) {
+            return Some(Reason::Isolated);
+        }
+        self.veto.clone()
+    }
+
+    /// Whether a member before the sender coordinates, as far as this member hears.
+    fn knows_better_coordinator(&self, now: Time, from: NodeId) -> bool {
+        let silence = self.config.timing.silence;
+        let leads = |id: NodeId| match id == self.config.me {
+            true => self.acts,
+            false => self.presence.heard_standing(id, now, silence) == Some(Standing::Leads),
+        };
+        self.config.members.iter().take_while(|id| *id < from).any(leads)
+    }
+
+    fn vote_on(&self, txid: TxId) -> Option<&Vote> {
+        self.voted.iter().find(|(voted, _)| *voted == txid).map(|(_, vote)| vote)
+    }
+
+    fn give_vote(&mut self, to: NodeId, txid: TxId, vote: Vote, out: &mut Output) {
+        if self.voted.len() == REMEMBERED_VOTES {
+            self.voted.pop_front();
+        }
+        self.voted.push_back((txid, vote.clone()));
+        self.send(to, Message::Vote { txid, vote, evidence: Evidence {} }, out);
+    }
+
+    /// Learns that a transaction is over before anything was sent for acceptance.
+    pub(super) fn on_abort(
+        &mut self,
+        from: NodeId,
+        txid: TxId,
+        version: u64,
+        by: Actor,
+        votes: Votes,
+        out: &mut Output,
+    ) {
+        if txid.node != from {
+            return;
+        }
+        self.probing.take_if(|(_, waiting)| *waiting == txid);
+        out.events.push(Event::Aborted { txid, version, by, votes, took: None });
+    }
+
+    /// Promises a ballot that is above every promise so far, once it is on disk.
+    pub(super) fn on_campaign(&mut self, from: NodeId, ballot: Ballot, out: &mut Output) {
+        if !self.may_take_part() {
+            return;
+        }
+        if ballot.node != from {
+            return out.events.push(Event::Alarm(Alarm::ForeignBallot { from, owner: ballot.node }));
+        }
+        self.round = self.round.max(ballot.round);
+        if ballot < self.disk.promise {
+            return self.send(from, Message::Reject { ballot, promised: self.disk.promise }, out);
+        }
+        if ballot > self.disk.promise {
+            self.append(Record::Promised(ballot), out);
+        }
+        let message = Message::Promise { ballot, accepted: self.disk.accepted.clone() };
+        self.speak(from, message, out);
+    }
+
+    /// Accepts a proposal that no promise stands against, once it is on disk.
+    pub(super) fn on_accept(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal>, out: &mut Output) {
+        if !self.may_take_part() {
+            return;
+        }
+        let (ballot, version) = (proposal.ballot, proposal.state.version);
+        self.round = self.round.max(ballot.round);
+        if let Some(alarm) = self.unlawful(from, proposal) {
+            return out.events.push(Event::Alarm(alarm));
+        }
+        if ballot < self.disk.promise && self.keeps(Rule::NothingBelowPromise) {
+            return self.send(from, Message::Reject { ballot, promised: self.disk.promise }, out);
+        }
+        let last = self.disk.accepted.as_ref().map(|last| (last.ballot, last.state.version, last.state.txid));
+        match last {
+            Some((last_ballot, last_version, txid)) if (last_ballot, last_version) == (ballot, version) => {
+                if txid != proposal.state.txid {
+                    return out.events.push(Event::Alarm(Alarm::TwoProposals { from, version }));
+                }
+            }
+            Some((last_ballot, last_version, _))
+                if (last_ballot, last_version) > (ballot, version) && self.keeps(Rule::AcceptUpward) =>
+            {
+                return;
+            }
+            Some(_) | None => self.take_in(now, proposal, out),
+        }
+        self.speak(from, Message::Accepted { ballot, version }, out);
+    }
+
+    /// Writes down that `proposal` is accepted, which is also a promise.
+    pub(super) fn take_in(&mut self, now: Time, proposal: &Arc<Proposal>, out: &mut Output) {
+        let before = self.disk.promise;
+        self.append(Record::Accepted(Arc::clone(proposal)), out);
+        if !self.keeps(Rule::AcceptingPromises) {
+            self.disk.promise = before;
+        }
+        if proposal.state.version > self.committed.state.version {
+            self.pending_since = now;
+            if !self.keeps(Rule::ApplyWhenChosen) {
+                self.apply(now, proposal, out);
+            }
+        }
+    }
+
+    /// Why no member may lawfully ask for this acceptance.
+    fn unlawful(&self, from: NodeId, proposal: &Proposal) -> Option<Alarm> {
+        if proposal.ballot.node != from {
+            return Some(Alarm::ForeignBallot { from, owner: proposal.ballot.node });
+        }
+        let Some(txid) = proposal.state.txid else {
+            let version = proposal.state.version;
+            return (version > 0).then_some(Alarm::NoTransaction { from, version });
+        };
+        let voted_down = matches!(self.vote_on(txid), Some(Vote::Abort(_)));
+        voted_down.then_some(Alarm::VotedDown { from, txid })
+    }
+
+    /// Learns a decision, and serves it if it is newer than what is served.
+    pub(super) fn on_decision(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal>, out: &mut Output) {
+        if !self.has_joined() {
+            return;
+        }
+        let version = proposal.state.version;
+        if version > 0 && proposal.state.txid.is_none() {
+            return out.events.push(Event::Alarm(Alarm::NoTransaction { from, version }));
+        }
+        if version == self.committed.state.version && proposal.state.digest() != self.committed_digest {
+            return out.events.push(Event::Alarm(Alarm::Diverged { from, version }));
+        }
+        if version > self.committed.state.version {
+            self.apply(now, proposal, out);
+            if self.is_isolated(now) {
+                self.send_heartbeat(now, from, EchoWish::IfNeeded, out);
+            }
+        }
+        self.send(from, Message::Applied { version: self.committed.state.version }, out);
+    }
+
+    /// Makes a decided state the one that is served.
+    pub(super) fn apply(&mut self, now: Time, proposal: &Arc<Proposal>, out: &mut Output) {
+        self.committed = Arc::clone(proposal);
+        self.committed_digest = proposal.state.digest();
+        self.append(Record::Committed(Arc::clone(proposal)), out);
+        out.publish = true;
+        let took = self.took(now, proposal.state.txid);
+        out.events.push(Event::Committed { proposal: Arc::clone(proposal), took });
+        self.resolve_asked(now);
+        self.check_acknowledged(now, out);
+    }
+
+    /// Whether the member may promise and accept.
+    fn may_take_part(&self) -> bool {
+        self.has_joined() || !self.keeps(Rule::EmptyDiskIsSilent)
+    }
+
+    /// Hands out a record. What is said in the same step is said after it is on disk.
+    pub(super) fn append(&mut self, record: Record, out: &mut Output) {
+        self.disk.apply(&record);
+        out.publish = true;
+        out.append.push(record);
+    }
+
+    /// Says what rests on a record.
+    fn speak(&mut self, to: NodeId, message: Message, out: &mut Output) {
+        if !self.keeps(Rule::WriteThenSpeak) && to != self.config.me {
+            return out.ask.push(super::Envelope { to, message });
+        }
+        self.send(to, message, out);
+    }
+}
+
+/// The model whose upstream on this node has to answer before the canary gets more traffic here.
+fn upstream_to_ask(base: &RoutingState, next: &RoutingState, me: NodeId) -> Option<Model> {
+    let canary = next.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
+    let changed = base.canary.as_ref().is_none_or(|before| before.model != canary.model);
+    let gets_more = next.canary_weight() > base.canary_weight() || changed || base.drained.contains(me);
+    (gets_more && !next.drained.contains(me)).then(|| canary.model.clone())
+}
