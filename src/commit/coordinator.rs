@@ -20,13 +20,22 @@ pub(super) enum Seat {
     /// It holds no ballot.
     Idle,
     /// Phase one: it has asked for promises.
-    Campaigning { ballot: Ballot, promises: BTreeMap<NodeId, Option<Arc<Proposal>>>, resend_at: Time },
+    Campaigning(Box<Campaigning>),
     /// It may propose without phase one: a majority has promised its ballot, and `chosen` was chosen last under it.
     Holding { ballot: Ballot, chosen: Arc<Proposal> },
     /// It has asked for votes on what would follow `chosen`.
     Preparing(Box<Preparing>),
     /// It has asked for acceptance.
     Accepting { proposal: Arc<Proposal>, accepted: NodeSet, rejected: NodeSet, resend_at: Time },
+}
+
+/// A ballot that promises are awaited for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Campaigning {
+    ballot: Ballot,
+    promises: BTreeMap<NodeId, Option<Arc<Proposal>>>,
+    rejected: NodeSet,
+    resend_at: Time,
 }
 
 /// An advance that is being voted on.
@@ -54,7 +63,8 @@ impl Seat {
     pub(super) fn deadline(&self) -> Option<Time> {
         match self {
             Self::Idle | Self::Holding { .. } => None,
-            Self::Campaigning { resend_at, .. } | Self::Accepting { resend_at, .. } => Some(*resend_at),
+            Self::Campaigning(campaigning) => Some(campaigning.resend_at),
+            Self::Accepting { resend_at, .. } => Some(*resend_at),
             Self::Preparing(preparing) => Some(preparing.deadline),
         }
     }
@@ -62,7 +72,7 @@ impl Seat {
     /// The state that is being voted on or was sent for acceptance.
     pub(super) fn open_state(&self) -> Option<&Arc<RoutingState>> {
         match self {
-            Self::Idle | Self::Campaigning { .. } | Self::Holding { .. } | Self::Accepting { .. } => None,
+            Self::Idle | Self::Campaigning(_) | Self::Holding { .. } | Self::Accepting { .. } => None,
             Self::Preparing(preparing) => Some(&preparing.next),
         }
     }
@@ -157,16 +167,18 @@ impl Engine {
 
     /// When a proposer that waits out a refusal tries again.
     pub(super) fn poll_retry(&self, now: Time) -> Option<Time> {
-        let waits = matches!(self.seat, Seat::Idle | Seat::Holding { .. });
-        Some(self.retry_at).filter(|at| waits && *at > now)
+        let waits = match &self.seat {
+            Seat::Idle => self.wants_ballot(now),
+            Seat::Holding { ballot, .. } => self.acts && self.is_unsettled(now, *ballot),
+            Seat::Campaigning(_) | Seat::Preparing(_) | Seat::Accepting { .. } => false,
+        };
+        waits.then_some(self.retry_at)
     }
 
     fn advance_seat(&mut self, now: Time, out: &mut Output) -> bool {
         match std::mem::replace(&mut self.seat, Seat::Idle) {
             Seat::Idle => self.advance_idle(now, out),
-            Seat::Campaigning { ballot, promises, resend_at } => {
-                self.advance_campaign(now, ballot, promises, resend_at, out)
-            }
+            Seat::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
             Seat::Holding { ballot, chosen } => self.advance_holding(now, ballot, chosen, out),
             Seat::Preparing(preparing) => self.advance_preparing(now, preparing, out),
             Seat::Accepting { proposal, accepted, rejected, resend_at } => {
@@ -176,12 +188,16 @@ impl Engine {
     }
 
     fn advance_idle(&mut self, now: Time, out: &mut Output) -> bool {
-        let wanted = self.has_joined() && (self.acts || !self.tasks.is_empty());
-        let possible = now >= self.retry_at && self.in_touch(now).len() >= self.config.members.majority();
-        if wanted && possible {
+        let due = now >= self.retry_at && self.wants_ballot(now);
+        if due {
             self.campaign(now, out);
         }
-        wanted && possible
+        due
+    }
+
+    fn wants_ballot(&self, now: Time) -> bool {
+        let wanted = self.has_joined() && (self.acts || !self.tasks.is_empty());
+        wanted && self.in_touch(now).len() >= self.config.members.majority()
     }
 
     /// Begins phase one: first its own promise on disk, then the question to all others.
@@ -200,44 +216,43 @@ impl Engine {
             out.ask.extend(self.config.others().iter().map(|to| Envelope { to, message: message.clone() }));
         }
         let promises = BTreeMap::from([(self.config.me, self.disk.accepted.clone())]);
-        self.seat = Seat::Campaigning { ballot, promises, resend_at: now + self.config.timing.resend };
+        let resend_at = now + self.config.timing.resend;
+        self.seat = Seat::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
     }
 
     pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<Arc<Proposal>>) {
         let version = accepted.as_ref().map(|proposal| proposal.state.version);
         self.presence.on_promise(from, ballot, version);
         self.joining.on_promise(from, ballot, accepted.as_ref());
-        if let Seat::Campaigning { ballot: own, promises, .. } = &mut self.seat
-            && *own == ballot
+        if let Seat::Campaigning(campaigning) = &mut self.seat
+            && campaigning.ballot == ballot
         {
-            promises.insert(from, accepted);
+            campaigning.promises.insert(from, accepted);
         }
     }
 
-    fn advance_campaign(
-        &mut self,
-        now: Time,
-        ballot: Ballot,
-        promises: BTreeMap<NodeId, Option<Arc<Proposal>>>,
-        resend_at: Time,
-        out: &mut Output,
-    ) -> bool {
+    fn advance_campaign(&mut self, now: Time, mut campaigning: Box<Campaigning>, out: &mut Output) -> bool {
+        let (ballot, members) = (campaigning.ballot, self.config.members);
         if self.disk.promise > ballot || (!self.acts && self.tasks.is_empty()) {
             return true;
         }
-        let members = self.config.members;
         let enough = members.majority() - usize::from(!self.keeps(Rule::MajorityPromises));
-        if promises.len() >= enough {
-            self.take_over(now, ballot, promises.into_values().flatten(), out);
+        if campaigning.promises.len() >= enough {
+            self.take_over(now, ballot, campaigning.promises.into_values().flatten(), out);
             return true;
         }
-        let due = now >= resend_at;
-        let resend_at = if due { now + self.config.timing.resend } else { resend_at };
+        let due = now >= campaigning.resend_at;
+        let rejected = campaigning.rejected;
+        if members.minus(rejected).len() < members.majority() || (due && !rejected.is_empty()) {
+            self.step_back(now);
+            return true;
+        }
         if due {
-            let silent = self.presence.connected().minus(promises.keys().copied().collect());
+            campaigning.resend_at = now + self.config.timing.resend;
+            let silent = self.presence.connected().minus(campaigning.promises.keys().copied().collect());
             out.send.extend(silent.iter().map(|to| Envelope { to, message: Message::Campaign { ballot } }));
         }
-        self.seat = Seat::Campaigning { ballot, promises, resend_at };
+        self.seat = Seat::Campaigning(campaigning);
         due
     }
 
@@ -471,17 +486,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_reject(&mut self, now: Time, from: NodeId, ballot: Ballot, promised: Ballot) {
+    pub(super) fn on_reject(&mut self, from: NodeId, ballot: Ballot, promised: Ballot) {
         self.round = self.round.max(promised.round);
         self.joining.on_reject(ballot);
         match &mut self.seat {
-            Seat::Campaigning { ballot: own, .. } if *own == ballot => self.step_back(now),
+            Seat::Campaigning(campaigning) if campaigning.ballot == ballot => campaigning.rejected.insert(from),
             Seat::Accepting { proposal, rejected, .. } if proposal.ballot == ballot => rejected.insert(from),
-            Seat::Idle
-            | Seat::Campaigning { .. }
-            | Seat::Holding { .. }
-            | Seat::Preparing(_)
-            | Seat::Accepting { .. } => {}
+            Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) | Seat::Accepting { .. } => {}
         }
     }
 
@@ -556,7 +567,7 @@ impl Engine {
     pub(super) fn remind(&self, id: NodeId, out: &mut Output) {
         let message = match &self.seat {
             Seat::Idle | Seat::Holding { .. } | Seat::Preparing(_) => return,
-            Seat::Campaigning { ballot, .. } => Message::Campaign { ballot: *ballot },
+            Seat::Campaigning(campaigning) => Message::Campaign { ballot: campaigning.ballot },
             Seat::Accepting { proposal, .. } => Message::Accept { proposal: Arc::clone(proposal) },
         };
         out.send.push(Envelope { to: id, message });

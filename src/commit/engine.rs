@@ -145,7 +145,7 @@ impl Engine {
     /// When the engine wants to be stepped again though nothing happens.
     #[must_use]
     pub fn poll_timeout(&self, now: Time) -> Time {
-        let lease = Some(self.lease_end()).filter(|end| self.confirmed && *end > now);
+        let lease = self.confirmed.then(|| self.lease_end());
         let standing = self.presence.next_change(now, self.config.timing.silence);
         let questions = self.asked.iter().map(Asked::deadline);
         let tasks = self.tasks.iter().map(|task| task.deadline);
@@ -251,7 +251,7 @@ impl Engine {
             Message::Promise { ballot, accepted } => self.on_promise(from, ballot, accepted),
             Message::Accept { proposal } => self.on_accept(now, from, &proposal, out),
             Message::Accepted { ballot, version } => self.on_accepted(from, ballot, version),
-            Message::Reject { ballot, promised } => self.on_reject(now, from, ballot, promised),
+            Message::Reject { ballot, promised } => self.on_reject(from, ballot, promised),
             Message::Decision { proposal } => self.on_decision(now, from, &proposal, out),
             Message::Applied { version } => self.on_applied(now, from, version, out),
         }
@@ -291,12 +291,14 @@ impl Engine {
     }
 
     fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output) {
+        let was_heard = self.presence.heard_standing(from, now, self.config.timing.silence).is_some();
         self.presence.on_heartbeat(now, self.config.me, from, heartbeat);
         self.round = self.round.max(heartbeat.promise.round);
         out.publish = true;
         self.on_stage(from, heartbeat, out);
         self.count_echo(now, from, heartbeat);
-        if heartbeat.wants_echo {
+        // One that was not heard for a while wants to know soon that it is heard again.
+        if heartbeat.wants_echo || !was_heard {
             self.send_heartbeat(now, from, EchoWish::Never, out);
         }
         if !self.has_joined() {
@@ -406,8 +408,9 @@ impl Engine {
         Stage::Founder { founders: founders.clone() }
     }
 
-    /// Whether this member coordinates, or could. It could when it is in touch with a majority, and either holds a
-    /// lease, so that it is known to have caught up, or hears of nobody else who coordinates.
+    /// Whether this member coordinates, or could. It could when it is in touch with a majority, and holds a lease, so that
+    /// it is known to have caught up, or hears of nobody else who coordinates, or could before: without that, two members
+    /// could go on making room for each other.
     pub(super) fn standing(&self, now: Time) -> Standing {
         if self.acts {
             return Standing::Leads;
@@ -418,7 +421,8 @@ impl Engine {
     fn is_ready(&self, now: Time) -> bool {
         let in_touch = self.in_touch(now).len() >= self.config.members.majority();
         let others_lead = || self.config.others().iter().any(|id| self.standing_of(id, now) == Some(Standing::Leads));
-        self.has_joined() && in_touch && (!self.is_isolated(now) || !others_lead())
+        let was_ready = self.told != Standing::Follows;
+        self.has_joined() && in_touch && (was_ready || !self.is_isolated(now) || !others_lead())
     }
 
     /// Another member's standing, as heard or as reported.

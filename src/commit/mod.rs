@@ -16,6 +16,8 @@ mod participant;
 mod presence;
 mod record;
 mod rule;
+#[cfg(test)]
+mod search;
 mod view;
 
 pub use answer::{Answer, Refusal, Ticket};

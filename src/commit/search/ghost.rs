@@ -1,0 +1,268 @@
+//! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
+
+use crate::commit::{Answer, Message, Output, Proposal, Record, Vote};
+use crate::model::{Ballot, Digest, Direction, Link, NodeId, NodeSet, RoutingState, Time, TxId, Weight};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A promise that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The sentence of the list.
+    pub(super) promise: Promise,
+    /// What was seen.
+    pub(super) how: String,
+}
+
+/// The promises, in the order and words of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Promise {
+    /// For any version one transaction and one digest, over all members and all time; every choice extends the chain of
+    /// those before it.
+    Agreement,
+    /// What an operator was told is committed was chosen, and survives everything.
+    Durability,
+    /// A chosen advance had the vote of every member not drained, all held when acceptance was first asked for; a
+    /// retreat never gave the canary more than what it was built on.
+    Validity,
+    /// No outcome is ever reversed: what was told as aborted is never chosen.
+    Stability,
+    /// No confirmed version of a member goes back, restarts included.
+    Monotony,
+    /// Nothing undecided is ever served.
+    NoDirtyRead,
+    /// Nothing below a promise is accepted, ballots are never reused, and no member votes twice.
+    Fencing,
+    /// Once a rollback was answered, the members it names serve no more than it says, and all others do so in time.
+    RollbackBound,
+    /// With a majority alive and connected every question is settled, all are at one version, and one coordinates.
+    Progress,
+    /// No member sees what cannot be.
+    NoAlarm,
+}
+
+/// A retreat whose caller was told that it is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Rollback {
+    version: u64,
+    weight: Weight,
+    acknowledged: NodeSet,
+    others_until: Option<Time>,
+}
+
+/// The observer's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Ghost {
+    members: NodeSet,
+    accepted: BTreeMap<(Ballot, u64, Option<TxId>), NodeSet>,
+    pub(super) chosen: BTreeMap<u64, (TxId, Digest)>,
+    pub(super) newest: Option<Arc<RoutingState>>,
+    voted: BTreeMap<(TxId, NodeId, u32), Vote>,
+    told_committed: BTreeSet<(u64, TxId)>,
+    told_aborted: BTreeSet<TxId>,
+    confirmed: BTreeMap<NodeId, u64>,
+    campaigns: BTreeMap<Ballot, (NodeId, u32)>,
+    promised: BTreeMap<NodeId, Ballot>,
+    rollbacks: Vec<Rollback>,
+}
+
+impl Ghost {
+    pub(super) fn new(members: NodeSet) -> Self {
+        Self { members, ..Self::default() }
+    }
+
+    /// Sees what `node`, in its `run`-th process, sends and answers, and what reached its disk.
+    pub(super) fn observe(&mut self, node: NodeId, run: u32, out: &Output, stored: &[Record]) -> Result<(), Broken> {
+        for record in stored {
+            if let Record::Accepted(proposal) = record {
+                self.on_accepted(node, proposal)?;
+            }
+        }
+        for envelope in out.ask.iter().chain(&out.send) {
+            self.on_sent(node, run, &envelope.message)?;
+        }
+        for (_, answer) in &out.reply {
+            self.on_answer(answer)?;
+        }
+        Ok(())
+    }
+
+    fn on_accepted(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
+        if let Some(promised) = self.promised.get(&node).filter(|promised| proposal.ballot < **promised) {
+            return broken(
+                Promise::Fencing,
+                format!("{node} accepted under {} below its promise {promised}", proposal.ballot),
+            );
+        }
+        let state = &proposal.state;
+        let acceptors = self.accepted.entry((proposal.ballot, state.version, state.txid)).or_default();
+        acceptors.insert(node);
+        if acceptors.len() < self.members.majority() {
+            return Ok(());
+        }
+        self.on_chosen(proposal)
+    }
+
+    fn on_chosen(&mut self, proposal: &Proposal) -> Result<(), Broken> {
+        let state = &proposal.state;
+        let Some(txid) = state.txid else { return Ok(()) };
+        let own = Link { version: state.version, txid, digest: state.digest() };
+        for link in state.chain.iter().chain([&own]) {
+            let before = *self.chosen.entry(link.version).or_insert((link.txid, link.digest));
+            if before != (link.txid, link.digest) {
+                return broken(
+                    Promise::Agreement,
+                    format!("version {} is {} for one and {} for another", link.version, before.0, link.txid),
+                );
+            }
+            if self.told_aborted.contains(&link.txid) {
+                return broken(Promise::Stability, format!("{} was told as aborted and is chosen", link.txid));
+            }
+        }
+        let first = state.chain.first().map_or(state.version, |link| link.version);
+        let missed = self
+            .chosen
+            .keys()
+            .find(|version| (first..state.version).contains(version) && state.decided_at(**version).is_none());
+        if let Some(version) = missed {
+            return broken(Promise::Agreement, format!("version {} does not know of version {version}", state.version));
+        }
+        if self.newest.as_ref().is_none_or(|newest| newest.version < state.version) {
+            self.newest = Some(Arc::clone(state));
+        }
+        Ok(())
+    }
+
+    fn on_sent(&mut self, node: NodeId, run: u32, message: &Message) -> Result<(), Broken> {
+        match message {
+            Message::Vote { txid, vote, .. } => {
+                let first = self.voted.entry((*txid, node, run)).or_insert_with(|| vote.clone());
+                if first != vote {
+                    return broken(Promise::Fencing, format!("{node} voted twice on {txid}"));
+                }
+            }
+            Message::Campaign { ballot } => {
+                let first = *self.campaigns.entry(*ballot).or_insert((node, run));
+                if first != (node, run) {
+                    return broken(Promise::Fencing, format!("{node} uses ballot {ballot} again"));
+                }
+            }
+            Message::Promise { ballot, .. } => {
+                let promised = self.promised.entry(node).or_insert(*ballot);
+                *promised = (*promised).max(*ballot);
+            }
+            Message::Accept { proposal } if proposal.ballot.node == node => self.on_asked(node, proposal)?,
+            Message::Accept { .. } => {}
+            Message::Heartbeat(_)
+            | Message::Prepare { .. }
+            | Message::Abort { .. }
+            | Message::Accepted { .. }
+            | Message::Reject { .. }
+            | Message::Decision { .. }
+            | Message::Applied { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_asked(&self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
+        if proposal.votes.is_empty() {
+            return Ok(());
+        }
+        let txid = proposal.state.txid.unwrap_or_else(|| unreachable!("votes are given on transactions"));
+        let voters = self.members.minus(proposal.state.drained);
+        // The coordinator's own vote is not sent; it is in the proposal.
+        let voted = |id: NodeId| {
+            let runs = (txid, id, 0)..=(txid, id, u32::MAX);
+            id == txid.node || self.voted.range(runs).any(|(_, vote)| *vote == Vote::Commit)
+        };
+        let missing = voters.iter().find(|id| !voted(*id) || proposal.votes.get(id) != Some(&Vote::Commit));
+        match missing {
+            Some(id) => broken(Promise::Validity, format!("{node} asks to accept {txid} without the vote of {id}")),
+            None => Ok(()),
+        }
+    }
+
+    /// That a retreat, when it is first sent, gives no more than the state it is built on.
+    pub(super) fn observe_retreat(&self, base: &RoutingState, next: &RoutingState) -> Result<(), Broken> {
+        if Direction::between(base, next) == Direction::Advance {
+            return broken(Promise::Validity, format!("{:?} raises the canary without a vote", next.txid));
+        }
+        Ok(())
+    }
+
+    fn on_answer(&mut self, answer: &Answer) -> Result<(), Broken> {
+        match answer {
+            Answer::Committed { state, acknowledged, others_until } => {
+                let Some(txid) = state.txid else { return broken(Promise::Durability, "no transaction".into()) };
+                self.told_committed.insert((state.version, txid));
+                if self.chosen.get(&state.version).map(|(chosen, _)| *chosen) != Some(txid) {
+                    return broken(Promise::Durability, format!("{txid} was told as committed and is not chosen"));
+                }
+                self.rollbacks.push(Rollback {
+                    version: state.version,
+                    weight: state.canary_weight(),
+                    acknowledged: *acknowledged,
+                    others_until: *others_until,
+                });
+            }
+            Answer::Aborted { txid, .. } | Answer::Superseded { txid, .. } => {
+                self.told_aborted.insert(*txid);
+                if self.chosen.values().any(|(chosen, _)| chosen == txid) {
+                    return broken(Promise::Stability, format!("{txid} was told as aborted and is chosen"));
+                }
+            }
+            Answer::Refused(_) | Answer::Unknown { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Sees what a living member serves, and whether its lease confirms it.
+    pub(super) fn observe_served(&mut self, node: NodeId, state: &RoutingState, lease: Lease) -> Result<(), Broken> {
+        if let Some(txid) = state.txid
+            && self.chosen.get(&state.version) != Some(&(txid, state.digest()))
+        {
+            return broken(Promise::NoDirtyRead, format!("{node} serves {txid}, which is not chosen"));
+        }
+        if lease == Lease::Holds {
+            let newest = self.confirmed.entry(node).or_insert(state.version);
+            if state.version < *newest {
+                return broken(Promise::Monotony, format!("{node} went back from {newest} to {}", state.version));
+            }
+            *newest = state.version;
+        }
+        Ok(())
+    }
+
+    /// Sees what share a living member gives the canary at `now`.
+    pub(super) fn observe_serving(&self, node: NodeId, version: u64, serving: Weight, now: Time) -> Result<(), Broken> {
+        for rollback in &self.rollbacks {
+            let bound = rollback.acknowledged.contains(node) || rollback.others_until.is_some_and(|until| now >= until);
+            if bound && version < rollback.version && serving > rollback.weight {
+                return broken(
+                    Promise::RollbackBound,
+                    format!(
+                        "{node} gives {serving} by version {version} after version {} was answered",
+                        rollback.version
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// How many versions were chosen.
+    pub(super) fn versions(&self) -> usize {
+        self.chosen.len()
+    }
+}
+
+/// Whether a member's lease holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lease {
+    Holds,
+    Over,
+}
+
+pub(super) fn broken<T>(promise: Promise, how: String) -> Result<T, Broken> {
+    Err(Broken { promise, how })
+}
