@@ -189,9 +189,12 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             Problem::conflict("would_raise", "It would give the canary more than it has", detail)
                 .with("current", version)
         }
-        Refusal::Invalid(ChangeError::NoCanary(_) | ChangeError::CanaryIsStable(_) | ChangeError::NotAMember(..)) => {
-            Problem::bad_request(detail)
-        }
+        Refusal::Invalid(
+            ChangeError::NoCanary(_)
+            | ChangeError::CanaryIsStable(_)
+            | ChangeError::NotAMember(..)
+            | ChangeError::LastMember(_),
+        ) => Problem::bad_request(detail),
         Refusal::NotJoined => Problem::unavailable("not_joined", detail),
     }
 }

@@ -40,6 +40,9 @@ pub enum ChangeError {
     /// Not a configured member.
     #[error("{0} is not a member of this mesh (members: {1})")]
     NotAMember(NodeId, NodeSet),
+    /// Nobody would be left to vote.
+    #[error("{0} is the last member that is not drained: undrain another one first")]
+    LastMember(NodeId),
 }
 
 impl Change {
@@ -65,7 +68,12 @@ impl Change {
         };
         match self {
             Self::Weight { weight, canary } => next.canary = canary_after(base, *weight, canary.as_ref(), version)?,
-            Self::Drain(node) => next.drained.insert(member(*node, members)?),
+            Self::Drain(node) => {
+                next.drained.insert(member(*node, members)?);
+                if members.minus(next.drained).is_empty() {
+                    return Err(ChangeError::LastMember(*node));
+                }
+            }
             Self::Undrain(node) => next.drained.remove(member(*node, members)?),
         }
         Ok(next)
@@ -163,6 +171,9 @@ mod tests {
         let stranger = NodeId::from_letter('z').expect("a letter");
         assert!(matches!(after(&initial(), &Change::Drain(stranger)), Err(ChangeError::NotAMember(..))));
         assert!(after(&initial(), &weight("0", None)).is_ok(), "pulling back always works");
+        let two_drained = RoutingState { drained: NodeSet::first(2), ..initial() };
+        let last = NodeId::from_letter('c').expect("a letter");
+        assert_eq!(after(&two_drained, &Change::Drain(last)), Err(ChangeError::LastMember(last)));
     }
 
     #[test]

@@ -56,21 +56,25 @@ pub(super) fn run(members: usize, seed: u64, omitted: Option<Rule>, trace: Trace
         one_way_view(&mut world)?;
     }
     world.heal(SETTLED_WITHIN)?;
-    // After everything is settled an advance must work again, and a retreat.
-    let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts)).unwrap_or(id(0));
     for change in [pull_back(), share(50)] {
-        let before = world.ghost.versions();
-        world.propose(acting, change)?;
-        let deadline = world.now + Duration::from_secs(1);
-        while world.now < deadline && (world.ghost.versions() == before || !world.is_settled()) {
-            world.pass(Duration::from_millis(50))?;
-        }
-        if world.ghost.versions() == before {
-            let how = format!("healed, but nothing can be decided: {}", world.describe());
-            return super::ghost::broken(super::ghost::Promise::Progress, how);
-        }
+        decide(&mut world, &change)?;
     }
     Ok(Stats { versions: world.ghost.versions() })
+}
+
+/// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
+fn decide(world: &mut World, change: &Change) -> Result<(), Broken> {
+    let before = world.ghost.versions();
+    for _ in 0..4 {
+        let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts));
+        world.propose(acting.unwrap_or(id(0)), change.clone())?;
+        world.pass(Duration::from_millis(300))?;
+        if world.ghost.versions() > before && world.is_settled() {
+            return Ok(());
+        }
+    }
+    let how = format!("healed, but nothing can be decided: {}", world.describe());
+    super::ghost::broken(super::ghost::Promise::Progress, how)
 }
 
 /// Whether every step is printed.
