@@ -15,7 +15,7 @@ mod query;
 mod rollout;
 mod table;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +44,11 @@ enum Command {
     Demo(demo::DemoArgs),
     Firewall(firewall::FirewallArgs),
     Completions(completions::CompletionsArgs),
+}
+
+/// The whole command line, as the completions need it.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the command and gives its exit code.
