@@ -155,6 +155,12 @@ impl Engine {
         others.chain(questions).chain(tasks).fold(self.next_heartbeat, Time::min)
     }
 
+    /// The member itself.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.config.me
+    }
+
     /// The newest decided state that this member knows.
     #[must_use]
     pub fn committed(&self) -> &Arc<Proposal> {

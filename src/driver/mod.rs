@@ -2,9 +2,15 @@
 
 mod clock;
 mod handle;
+mod journal;
+mod run;
 
 pub use clock::{boottime, unix_millis};
 pub use handle::{Handle, HistoryEntry, Outcome, Publisher, Request, Stopped};
+pub use run::{Driver, DriverError, Inbox, Prober, Probing};
 
-// What a handle shows and answers, for the floors above, which know the agreement only through it.
-pub use crate::commit::{Answer, IsolationPolicy, PeerView, Pending, Reason, Refusal, Stage, View, Vote, Votes};
+// What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
+pub use crate::commit::{
+    Answer, Config, IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Refusal, Stage, Stop, Timing, View, Vote,
+    Votes,
+};
