@@ -10,6 +10,7 @@ mod failure;
 mod firewall;
 mod member;
 mod node;
+mod output;
 mod pki;
 mod query;
 mod rollout;
