@@ -3,8 +3,10 @@
 use super::profile::{self, Period, Permitted};
 use super::{PkiError, facts};
 use crate::model::{Host, SpiffeId};
+use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 use rcgen::{Certificate, CertificateParams, Issuer, KeyPair};
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -23,13 +25,20 @@ pub enum KeyAlgorithm {
 
 impl KeyAlgorithm {
     fn generate(self) -> Result<Zeroizing<KeyPair>, PkiError> {
-        let algorithm = match self {
-            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::Ed25519 => &rcgen::PKCS_ED25519,
+        let pair = match self {
+            Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+            Self::Ed25519 => generate_ed25519(),
         };
-        Ok(Zeroizing::new(KeyPair::generate_for(algorithm)?))
+        Ok(Zeroizing::new(pair?))
     }
+}
+
+/// In version 1 of PKCS#8: OpenSSL 3.0, and with it curl, cannot read the version 2 that rcgen would write.
+fn generate_ed25519() -> Result<KeyPair, rcgen::Error> {
+    let pair = Ed25519KeyPair::generate().map_err(|_| rcgen::Error::KeyGenerationUnavailable)?;
+    let document = pair.to_pkcs8v1().map_err(|_| rcgen::Error::KeyGenerationUnavailable)?;
+    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(document.as_ref()), &rcgen::PKCS_ED25519)
 }
 
 /// A certificate with its key, both as PEM, and its line of the index.

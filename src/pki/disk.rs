@@ -85,7 +85,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), PkiError> {
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -93,8 +93,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(failed("open", path)(error.into())),
     };
-    let contents = read_opened(File::from(opened), path)?;
-    Ok(Some(contents.to_vec()))
+    read_opened(File::from(opened), path).map(Some)
 }
 
 /// Reads an open file into a buffer that is wiped when dropped.

@@ -143,8 +143,9 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Hexadecimal in pairs with colons, upper case.
-pub(super) fn fingerprint(hex: &str) -> String {
+/// Hexadecimal in upper-case pairs with colons, as `openssl x509 -fingerprint` prints it.
+#[must_use]
+pub fn fingerprint(hex: &str) -> String {
     let pairs: Vec<&str> = (0..hex.len() / 2).filter_map(|pair| hex.get(2 * pair..2 * pair + 2)).collect();
     pairs.join(":").to_ascii_uppercase()
 }

@@ -61,6 +61,8 @@ pub struct NodeFiles {
     pub ca_key: Option<PathBuf>,
     /// The own certificate's file.
     pub path: PathBuf,
+    /// The time at which all this was judged.
+    pub loaded_at: Timestamp,
 }
 
 /// Everything that a client with a certificate needs.
@@ -107,7 +109,7 @@ impl NodeFiles {
             return Err(PkiError::Bundle { path: bundle_path, detail, node });
         }
         let own = read_pair(folder, NODE, &advice)?;
-        let leaf = own.judge(&ca_path, &ca, &crls, now)?;
+        let leaf = judge_chain(&own.path, &own.chain, (&ca_path, &ca), &crls, now)?;
         if own.id.trust_domain != bundle.trust_domain {
             let detail =
                 format!("its trust domain is {}, the certificate's is {}", bundle.trust_domain, own.id.trust_domain);
@@ -122,7 +124,7 @@ impl NodeFiles {
         }
         let ca_key = find_ca_key(folder, certs_dir);
         let Pair { chain, key, path, .. } = own;
-        Ok(Self { chain, key, ca, crls, bundle, leaf, ca_facts, crl_facts, ca_key, path })
+        Ok(Self { chain, key, ca, crls, bundle, leaf, ca_facts, crl_facts, ca_key, path, loaded_at: now })
     }
 
     /// The cluster, as its authority names it.
@@ -169,7 +171,7 @@ impl ClientFiles {
         let (ca_path, ca) = read_first::<CertificateDer<'static>>(&[dir, parent], CA, "certificates", &advice)?;
         check::authorities(&ca_path, &ca, now)?;
         let own = read_pair(dir, CLIENT, &advice)?;
-        let leaf = own.judge(&ca_path, &ca, &[], now)?;
+        let leaf = judge_chain(&own.path, &own.chain, (&ca_path, &ca), &[], now)?;
         let Pair { chain, key, id, .. } = own;
         Ok(Self { chain, key, ca, id, leaf })
     }
@@ -211,29 +213,27 @@ struct Pair {
     path: PathBuf,
 }
 
-impl Pair {
-    /// What the certificate says, once it is clear that the others will accept it.
-    fn judge(
-        &self,
-        ca_path: &Path,
-        ca: &[CertificateDer<'static>],
-        crls: &[CertificateRevocationListDer<'static>],
-        now: Timestamp,
-    ) -> Result<CertificateFacts, PkiError> {
-        let path = self.path.clone();
-        let Some(facts) = self.chain.first().and_then(CertificateFacts::of) else {
-            return Err(malformed(&path, "a certificate", "it is not DER"));
-        };
-        if now > facts.not_after {
-            return Err(PkiError::Expired { path, not_after: facts.not_after });
-        }
-        if now < facts.not_before {
-            return Err(PkiError::NotYetValid { path, not_before: facts.not_before });
-        }
-        let judged = check::Judge::new(ca, crls, now).and_then(|judge| judge.accepts_client(&self.chain));
-        judged.map_err(|detail| PkiError::Chain { path, authority: ca_path.to_owned(), detail })?;
-        Ok(facts)
+/// What the certificate says, once it is clear that the others will accept it.
+pub(super) fn judge_chain(
+    path: &Path,
+    chain: &[CertificateDer<'_>],
+    (ca_path, ca): (&Path, &[CertificateDer<'static>]),
+    crls: &[CertificateRevocationListDer<'static>],
+    now: Timestamp,
+) -> Result<CertificateFacts, PkiError> {
+    let path = path.to_owned();
+    let Some(facts) = chain.first().and_then(CertificateFacts::of) else {
+        return Err(malformed(&path, "a certificate", "it is not DER"));
+    };
+    if now > facts.not_after {
+        return Err(PkiError::Expired { path, not_after: facts.not_after });
     }
+    if now < facts.not_before {
+        return Err(PkiError::NotYetValid { path, not_before: facts.not_before });
+    }
+    let judged = check::Judge::new(ca, crls, now).and_then(|judge| judge.accepts_client(chain));
+    judged.map_err(|detail| PkiError::Chain { path, authority: ca_path.to_owned(), detail })?;
+    Ok(facts)
 }
 
 fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> Result<Pair, PkiError> {
@@ -255,7 +255,7 @@ fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> R
     }
 }
 
-fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), PkiError> {
+pub(super) fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), PkiError> {
     let path = folder.join(BUNDLE);
     let Some(json) = disk::read(&path)? else {
         return Err(PkiError::Missing { path, advice: advice.to_owned() });
@@ -273,7 +273,7 @@ fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bu
 }
 
 /// All items of the first of these directories that has the file.
-fn read_first<T: PemObject>(
+pub(super) fn read_first<T: PemObject>(
     directories: &[&Path],
     name: &str,
     what: &'static str,
@@ -298,7 +298,7 @@ fn find_ca_key(folder: &Path, certs_dir: &Path) -> Option<PathBuf> {
     places.into_iter().find(|place| place.exists())
 }
 
-fn malformed(path: &Path, what: &'static str, detail: &str) -> PkiError {
+pub(super) fn malformed(path: &Path, what: &'static str, detail: &str) -> PkiError {
     PkiError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
 }
 

@@ -7,93 +7,23 @@
 use super::authority::{Authority, Issued};
 use super::disk::{self, failed};
 use super::files::{self, Bundle, ClientFiles, NodeFiles};
-use super::profile::{Period, Permitted};
-use super::{Cidr, KeyAlgorithm, PkiError, check, facts};
-use crate::model::{Host, NodeId, Peers, Role, SpiffeId, is_name, is_trust_domain};
+use super::place::{Building, Directory, Found, make_directory, random_word};
+use super::plan::{Constraints, DevNames, Existing, InitPlan};
+use super::profile::Period;
+use super::tree::{FIRST_LIST, Tree};
+use super::{PkiError, check, facts};
+use crate::model::{Host, NodeId, Peers, Role, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A clock that is slow by less than this still accepts a certificate made just now.
 const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
-/// The longest that a certificate may live, in days: ten years, as long as the authority by default.
-const MAX_DAYS: u32 = 3650;
-/// The longest that an authority may live, in days: a hundred years.
-const MAX_CA_DAYS: u32 = 36_500;
-/// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
-const MAX_HOSTS: usize = 32;
-const PUBLIC_DIR: u32 = 0o755;
-const PRIVATE_DIR: u32 = 0o700;
-const PUBLIC_FILE: u32 = 0o644;
-const PRIVATE_FILE: u32 = 0o600;
-/// A tree that is being built. The name begins with a dot so that no one copies it.
-const BUILDING: &str = ".building-";
-/// A finished tree of which some entries may have been moved into place.
-const MOVING: &str = ".moving-";
-const BACKUP: &str = ".bak-";
-const CLIENT_PREFIXES: [&str; 3] = ["operator-", "app-", "monitor-"];
-
-/// What to make. [`InitPlan::new`] fills in the defaults.
-#[derive(Clone, Debug)]
-pub struct InitPlan {
-    /// The certificate directory; made if it is not there.
-    pub dir: PathBuf,
-    /// All members. The first address of each is the one that the others dial.
-    pub nodes: BTreeMap<NodeId, Vec<Host>>,
-    /// The cluster's name; drawn at random when absent.
-    pub trust_domain: Option<String>,
-    /// How long certificates are valid, 1 to 3650 days.
-    pub days: u32,
-    /// How long the authority is valid, 1 to 36 500 days.
-    pub ca_days: u32,
-    /// The kind of all keys.
-    pub key_algorithm: KeyAlgorithm,
-    /// What the authority may issue for.
-    pub constraints: Constraints,
-    /// The name of the operator.
-    pub operator: String,
-    /// Whether every member also answers to the names of its own machine.
-    pub dev: DevNames,
-    /// What to do with certificates that are there already.
-    pub existing: Existing,
-}
-
-/// What the new authority may issue for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraints {
-    /// The configured addresses and these.
-    Named {
-        /// Domains, with all names below them.
-        dns: Vec<String>,
-        /// Address blocks.
-        cidrs: Vec<Cidr>,
-    },
-    /// Everything.
-    Unlimited,
-}
-
-/// Whether `localhost`, 127.0.0.1 and `::1` stand in every member's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DevNames {
-    /// They do not.
-    LeftOut,
-    /// They do.
-    Included,
-}
-
-/// What to do with certificates that are there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Fail and touch nothing.
-    Refuse,
-    /// Rename them to `*.bak-<time>`.
-    KeepAsBackup,
-}
-
 /// What was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct InitReport {
@@ -130,109 +60,6 @@ pub struct NodeReport {
     pub serial: String,
 }
 
-impl InitPlan {
-    /// A plan with the defaults: 90 days, ten years for the authority, P-256, an operator called `admin`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, nodes: BTreeMap<NodeId, Vec<Host>>) -> Self {
-        Self {
-            dir: dir.into(),
-            nodes,
-            trust_domain: None,
-            days: 90,
-            ca_days: 3650,
-            key_algorithm: KeyAlgorithm::P256,
-            constraints: Constraints::Named { dns: Vec::new(), cidrs: Vec::new() },
-            operator: "admin".to_owned(),
-            dev: DevNames::LeftOut,
-            existing: Existing::Refuse,
-        }
-    }
-
-    /// A plan for members with one address each.
-    #[must_use]
-    pub fn for_peers(dir: impl Into<PathBuf>, peers: &Peers) -> Self {
-        Self::new(dir, peers.iter().map(|(id, host)| (id, vec![host.clone()])).collect())
-    }
-
-    /// The first address of each member, which is where the others dial it.
-    fn peers(&self) -> Result<Peers, PkiError> {
-        let mut first = Vec::new();
-        for (id, hosts) in &self.nodes {
-            let Some(host) = hosts.first() else { return Err(PkiError::Plan(format!("{id} has no address"))) };
-            if hosts.len() > MAX_HOSTS {
-                return Err(PkiError::Plan(format!("{id} has {} addresses, more than {MAX_HOSTS}", hosts.len())));
-            }
-            first.push((*id, host.clone()));
-        }
-        Ok(Peers::new(first)?)
-    }
-
-    fn check(&self) -> Result<(), PkiError> {
-        let wrong = |text: String| Err(PkiError::Plan(text));
-        if let Some(domain) = self.trust_domain.as_ref().filter(|domain| !is_trust_domain(domain)) {
-            return wrong(format!("{domain:?} is not a trust domain: use 1 to 255 of a-z, 0-9, '.', '-' and '_'"));
-        }
-        if !(1..=MAX_DAYS).contains(&self.days) {
-            return wrong(format!("certificates cannot be valid for {} days: use 1 to {MAX_DAYS}", self.days));
-        }
-        if !(1..=MAX_CA_DAYS).contains(&self.ca_days) {
-            return wrong(format!("an authority cannot be valid for {} days: use 1 to {MAX_CA_DAYS}", self.ca_days));
-        }
-        if !is_name(&self.operator) || self.operator.contains(BACKUP) {
-            let rule = "use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'";
-            return wrong(format!("{:?} cannot be an operator's name: {rule}", self.operator));
-        }
-        if let Constraints::Named { dns, .. } = &self.constraints {
-            for name in dns {
-                if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-                    return wrong(format!("{name:?} is not a domain: use one such as example.org"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// All addresses of a member's certificate, each once, in the order they were given.
-    fn hosts(&self, node: NodeId) -> Vec<Host> {
-        let loopback = match self.dev {
-            DevNames::LeftOut => Vec::new(),
-            DevNames::Included => vec![
-                Host::Name("localhost".to_owned()),
-                Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            ],
-        };
-        let mut hosts: Vec<Host> = Vec::new();
-        for host in self.nodes.get(&node).into_iter().flatten().chain(&loopback) {
-            if !hosts.contains(host) {
-                hosts.push(host.clone());
-            }
-        }
-        hosts
-    }
-
-    /// The configured addresses and what is permitted beyond them.
-    fn permitted(&self) -> Option<Permitted> {
-        let Constraints::Named { dns, cidrs } = &self.constraints else { return None };
-        let (mut names, mut blocks) = (BTreeSet::new(), BTreeSet::new());
-        for host in self.nodes.keys().flat_map(|node| self.hosts(*node)) {
-            match host {
-                Host::Ip(address) => blocks.insert(Cidr::of(address)),
-                Host::Name(name) => names.insert(name),
-            };
-        }
-        names.extend(dns.iter().map(|name| domain(name).to_ascii_lowercase()));
-        blocks.extend(cidrs.iter().copied());
-        Some(Permitted { names: names.into_iter().collect(), blocks: blocks.into_iter().collect() })
-    }
-}
-
-/// A domain as it stands in a constraint; people also write it with a leading dot.
-fn domain(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('.').unwrap_or(text)
-}
-
 /// Makes the authority, a certificate for each member, one operator and an empty revocation list.
 ///
 /// The result has been read back and checked as the members and rustls will.
@@ -243,33 +70,13 @@ fn domain(text: &str) -> &str {
 pub fn init(plan: &InitPlan) -> Result<InitReport, PkiError> {
     plan.check()?;
     let peers = plan.peers()?;
-    let new_dir = make_directory(&plan.dir)?;
+    let directory = make_directory(&plan.dir)?;
     let outcome = init_in(plan, &peers);
-    if outcome.is_err() && new_dir == NewDirectory::Made {
+    if outcome.is_err() && directory == Directory::Made {
         // Only an empty directory goes; if it stays, it stays empty of certificates.
         let _ = fs::remove_dir(&plan.dir);
     }
     outcome
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NewDirectory {
-    Made,
-    WasThere,
-}
-
-fn make_directory(dir: &Path) -> Result<NewDirectory, PkiError> {
-    match fs::metadata(dir) {
-        Ok(found) if found.is_dir() => return Ok(NewDirectory::WasThere),
-        Ok(_) => return Err(PkiError::NotADirectory(dir.to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("open", dir)(error)),
-    }
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(failed("create", parent))?;
-    }
-    disk::create_directory(dir, PUBLIC_DIR)?;
-    Ok(NewDirectory::Made)
 }
 
 fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, PkiError> {
@@ -287,114 +94,6 @@ fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, PkiError> {
     check_tree(plan, &building.path, now)?;
     let backups = building.move_into_place(&plan.dir, &found, now)?;
     Ok(report(plan, peers, made, backups))
-}
-
-/// What a certificate directory holds already.
-struct Found {
-    /// Names of entries that belong to certificates.
-    entries: Vec<String>,
-    /// Trees of runs that died while they built.
-    unfinished: Vec<PathBuf>,
-    /// Trees of runs that died while they moved.
-    interrupted: Vec<PathBuf>,
-}
-
-impl Found {
-    fn in_directory(dir: &Path) -> Result<Self, PkiError> {
-        let mut found = Self { entries: Vec::new(), unfinished: Vec::new(), interrupted: Vec::new() };
-        for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
-            let entry = entry.map_err(failed("list", dir))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with(BUILDING) {
-                found.unfinished.push(entry.path());
-            } else if name.starts_with(MOVING) {
-                found.interrupted.push(entry.path());
-            } else if is_ours(&name) {
-                found.entries.push(name);
-            }
-        }
-        found.entries.sort();
-        Ok(found)
-    }
-
-    fn must_be_empty(&self, dir: &Path) -> Result<(), PkiError> {
-        if !self.interrupted.is_empty() {
-            return Err(PkiError::Interrupted { dir: dir.to_owned() });
-        }
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        Err(PkiError::Exists { dir: dir.to_owned(), entries: self.entries.join(", ") })
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    let is_node = name.starts_with("node-") && name.parse::<NodeId>().is_ok();
-    let is_client = CLIENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    !name.contains(BACKUP) && (is_node || is_client || [files::CA, files::CRL, files::AUTHORITY].contains(&name))
-}
-
-/// A tree under construction, removed when dropped before it is moved.
-struct Building {
-    path: PathBuf,
-}
-
-impl Building {
-    fn start(dir: &Path) -> Result<Self, PkiError> {
-        let path = dir.join(format!("{BUILDING}{}", random_word()?));
-        disk::create_directory(&path, PRIVATE_DIR)?;
-        Ok(Self { path })
-    }
-
-    /// Moves every entry to its place, after what was there has been renamed.
-    fn move_into_place(mut self, dir: &Path, found: &Found, now: Timestamp) -> Result<Vec<PathBuf>, PkiError> {
-        disk::sync_directory(&self.path)?;
-        let moving = dir.join(format!("{MOVING}{}", random_word()?));
-        disk::rename(&self.path, &moving)?;
-        // From here on a crash leaves a mixture, which the next run must notice: the tree is not removed on errors.
-        self.path = PathBuf::new();
-        disk::sync_directory(dir)?;
-        let mut backups = Vec::new();
-        for name in &found.entries {
-            let backup = unused_backup(dir, name, now);
-            disk::rename(&dir.join(name), &backup)?;
-            backups.push(backup);
-        }
-        for entry in fs::read_dir(&moving).map_err(failed("list", &moving))? {
-            let entry = entry.map_err(failed("list", &moving))?;
-            disk::rename(&entry.path(), &dir.join(entry.file_name()))?;
-        }
-        disk::sync_directory(dir)?;
-        for done in found.interrupted.iter().chain([&moving]) {
-            fs::remove_dir_all(done).map_err(failed("remove", done))?;
-        }
-        disk::sync_directory(dir)?;
-        Ok(backups)
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // What cannot be removed now is removed by the next run.
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-fn random_word() -> Result<String, PkiError> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(PkiError::Random)?;
-    Ok(facts::hex(&bytes))
-}
-
-/// `node-a.bak-20261120T020647Z`, with a number behind it if there is one of that second already.
-fn unused_backup(dir: &Path, name: &str, now: Timestamp) -> PathBuf {
-    let time = now.strftime("%Y%m%dT%H%M%SZ");
-    let first = dir.join(format!("{name}{BACKUP}{time}"));
-    let numbered = (2..).map(|number: u32| dir.join(format!("{name}{BACKUP}{time}-{number}")));
-    let mut candidates = std::iter::once(first).chain(numbered);
-    candidates.find(|candidate| fs::symlink_metadata(candidate).is_err()).expect("there are more numbers than files")
 }
 
 /// What the report needs to know of the new tree.
@@ -434,15 +133,12 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
     }
     let id = SpiffeId { trust_domain: trust_domain.clone(), role: Role::Operator(plan.operator.clone()) };
     let operator = authority.issue(&id, &[], certificates, now)?;
-    tree.write_client(&folder_of(plan), &operator)?;
+    tree.write_client(&plan.operator_folder(), &operator)?;
     let operator_facts = said(&operator);
     index.push(operator.entry);
     tree.write_authority(&ca, &index)?;
     Ok(Made { trust_domain, ca: ca_facts, nodes, operator: operator_facts })
 }
-
-/// The number of the first revocation list; each later one has the next.
-const FIRST_LIST: u64 = 1;
 
 fn period(now: Timestamp, days: u32) -> Period {
     // The latest start plus a hundred years is far from the end of the calendar.
@@ -450,69 +146,9 @@ fn period(now: Timestamp, days: u32) -> Period {
     Period { from: now.checked_sub(BACKDATED).unwrap_or(now), until: now.checked_add(length).unwrap_or(Timestamp::MAX) }
 }
 
-fn folder_of(plan: &InitPlan) -> String {
-    format!("operator-{}", plan.operator)
-}
-
 fn said(issued: &Issued) -> facts::CertificateFacts {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
     let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).ok();
     der.as_ref().and_then(facts::CertificateFacts::of).expect("this PEM was written a moment ago")
-}
-
-/// Writes the files of a new tree.
-struct Tree<'a> {
-    root: &'a Path,
-    ca: &'a str,
-    list: &'a str,
-}
-
-impl Tree<'_> {
-    fn write_node(&self, issued: &Issued, bundle: &Bundle) -> Result<(), PkiError> {
-        let folder = self.folder(&bundle.id.to_string())?;
-        let (certificate, key) = files::NODE;
-        write_pair(&folder, issued, certificate, key)?;
-        disk::create_file(&folder.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
-        disk::create_file(&folder.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())?;
-        let json = serde_json::to_string_pretty(bundle).expect("a bundle is plain strings") + "\n";
-        disk::create_file(&folder.join(files::BUNDLE), PUBLIC_FILE, json.as_bytes())?;
-        disk::sync_directory(&folder)
-    }
-
-    fn write_client(&self, name: &str, issued: &Issued) -> Result<(), PkiError> {
-        let folder = self.folder(name)?;
-        let (certificate, key) = files::CLIENT;
-        write_pair(&folder, issued, certificate, key)?;
-        disk::create_file(&folder.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
-        disk::sync_directory(&folder)
-    }
-
-    fn write_authority(&self, ca: &Issued, index: &[super::authority::IndexEntry]) -> Result<(), PkiError> {
-        let folder = self.folder(files::AUTHORITY)?;
-        disk::create_file(&folder.join(files::CA_KEY), PRIVATE_FILE, ca.key.as_bytes())?;
-        let mut lines = String::new();
-        for entry in index {
-            lines += &serde_json::to_string(entry).expect("an entry is plain strings");
-            lines.push('\n');
-        }
-        disk::create_file(&folder.join("index.jsonl"), PRIVATE_FILE, lines.as_bytes())?;
-        disk::create_file(&folder.join("crlnumber"), PRIVATE_FILE, format!("{FIRST_LIST}\n").as_bytes())?;
-        disk::sync_directory(&folder)?;
-        disk::create_file(&self.root.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
-        disk::create_file(&self.root.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())
-    }
-
-    fn folder(&self, name: &str) -> Result<PathBuf, PkiError> {
-        let folder = self.root.join(name);
-        disk::create_directory(&folder, PRIVATE_DIR)?;
-        Ok(folder)
-    }
-}
-
-fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), PkiError> {
-    disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
-    disk::create_file(&folder.join(key), PRIVATE_FILE, issued.key.as_bytes())
 }
 
 /// Reads the new tree as its users will, and asks rustls about every address.
@@ -529,7 +165,7 @@ fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), PkiErr
             judge.accepts_server(&own.chain, &name).map_err(refused)?;
         }
     }
-    ClientFiles::load_at(&root.join(folder_of(plan)), now).map(|_| ())
+    ClientFiles::load_at(&root.join(plan.operator_folder()), now).map(|_| ())
 }
 
 fn report(plan: &InitPlan, peers: &Peers, made: Made, backups: Vec<PathBuf>) -> InitReport {
@@ -545,7 +181,7 @@ fn report(plan: &InitPlan, peers: &Peers, made: Made, backups: Vec<PathBuf>) -> 
         ca_sha256: made.ca.sha256,
         ca_not_after: made.ca.not_after,
         nodes: nodes.collect(),
-        operator: plan.dir.join(folder_of(plan)),
+        operator: plan.dir.join(plan.operator_folder()),
         not_after: made.operator.not_after,
         backups,
         warnings: warnings(plan, peers, made.ca.not_after, made.operator.not_after),
@@ -554,6 +190,11 @@ fn report(plan: &InitPlan, peers: &Peers, made: Made, backups: Vec<PathBuf>) -> 
 
 fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
+    let mode = fs::metadata(&plan.dir).map_or(0, |facts| facts.mode() & 0o7777);
+    if mode & 0o022 != 0 {
+        let dir = super::keyfile::shell_word(&plan.dir);
+        warnings.push(format!("others can replace what is in {dir} (its mode is {mode:04o}); type: chmod 755 {dir}"));
+    }
     let sharing = peers.sharing();
     if !sharing.is_empty() {
         warnings.push(format!("{sharing} share an address: it does not tell them apart"));
@@ -576,7 +217,11 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
 
 #[cfg(test)]
 mod tests {
+    use super::super::KeyAlgorithm;
+    use super::super::authority::IndexEntry;
+    use super::super::plan::{MAX_CA_DAYS, MAX_DAYS};
     use super::*;
+    use std::collections::BTreeSet;
     use tempfile::TempDir;
 
     fn plan(dir: &TempDir) -> InitPlan {
@@ -605,7 +250,7 @@ mod tests {
         let index = fs::read_to_string(report.dir.join("ca/index.jsonl")).expect("an index");
         let serials: BTreeSet<String> = index
             .lines()
-            .map(|line| serde_json::from_str::<super::super::authority::IndexEntry>(line).expect("an entry"))
+            .map(|line| serde_json::from_str::<IndexEntry>(line).expect("an entry"))
             .map(|entry| serde_json::to_value(entry).expect("JSON")["serial"].to_string())
             .collect();
         assert_eq!(serials.len(), 5, "the authority, three members and an operator, each with its own serial");

@@ -1,0 +1,155 @@
+//! Where a new tree is built, and how it comes to its place: as a whole, or so that the next run notices.
+
+use super::disk::{self, failed};
+use super::{PkiError, facts, files};
+use crate::model::NodeId;
+use jiff::Timestamp;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PUBLIC_DIRECTORY: u32 = 0o755;
+const PRIVATE_DIRECTORY: u32 = 0o700;
+/// A tree that is being built. The name begins with a dot so that no one copies it.
+const BUILDING: &str = ".building-";
+/// A finished tree of which some entries may have been moved into place.
+const MOVING: &str = ".moving-";
+/// Between the name of what was there before and the time at which it was replaced.
+pub(super) const BACKUP: &str = ".bak-";
+/// How the folders of clients begin; what follows is the client's name.
+pub(super) const CLIENT_PREFIXES: [&str; 3] = ["operator-", "app-", "monitor-"];
+
+/// Whether the certificate directory was made by this run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Directory {
+    Made,
+    WasThere,
+}
+
+/// Makes the certificate directory unless it is there, with the directories above it.
+pub(super) fn make_directory(dir: &Path) -> Result<Directory, PkiError> {
+    match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => return Ok(Directory::WasThere),
+        Ok(_) => return Err(PkiError::NotADirectory(dir.to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("open", dir)(error)),
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(failed("create", parent))?;
+    }
+    disk::create_directory(dir, PUBLIC_DIRECTORY)?;
+    Ok(Directory::Made)
+}
+
+/// What a certificate directory holds already.
+pub(super) struct Found {
+    /// Names of entries that belong to certificates.
+    pub(super) entries: Vec<String>,
+    /// Trees of runs that died while they built.
+    pub(super) unfinished: Vec<PathBuf>,
+    /// Trees of runs that died while they moved.
+    interrupted: Vec<PathBuf>,
+}
+
+impl Found {
+    pub(super) fn in_directory(dir: &Path) -> Result<Self, PkiError> {
+        let mut found = Self { entries: Vec::new(), unfinished: Vec::new(), interrupted: Vec::new() };
+        for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
+            let entry = entry.map_err(failed("list", dir))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with(BUILDING) {
+                found.unfinished.push(entry.path());
+            } else if name.starts_with(MOVING) {
+                found.interrupted.push(entry.path());
+            } else if is_ours(&name) {
+                found.entries.push(name);
+            }
+        }
+        found.entries.sort();
+        Ok(found)
+    }
+
+    pub(super) fn must_be_empty(&self, dir: &Path) -> Result<(), PkiError> {
+        if !self.interrupted.is_empty() {
+            return Err(PkiError::Interrupted { dir: dir.to_owned() });
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        Err(PkiError::Exists { dir: dir.to_owned(), entries: self.entries.join(", ") })
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    let is_node = name.starts_with("node-") && name.parse::<NodeId>().is_ok();
+    let is_client = CLIENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    !name.contains(BACKUP) && (is_node || is_client || [files::CA, files::CRL, files::AUTHORITY].contains(&name))
+}
+
+/// A tree under construction, removed when dropped before it is moved.
+pub(super) struct Building {
+    pub(super) path: PathBuf,
+}
+
+impl Building {
+    pub(super) fn start(dir: &Path) -> Result<Self, PkiError> {
+        let path = dir.join(format!("{BUILDING}{}", random_word()?));
+        disk::create_directory(&path, PRIVATE_DIRECTORY)?;
+        Ok(Self { path })
+    }
+
+    /// Moves every entry to its place, after what was there has been renamed.
+    pub(super) fn move_into_place(
+        mut self,
+        dir: &Path,
+        found: &Found,
+        now: Timestamp,
+    ) -> Result<Vec<PathBuf>, PkiError> {
+        disk::sync_directory(&self.path)?;
+        let moving = dir.join(format!("{MOVING}{}", random_word()?));
+        disk::rename(&self.path, &moving)?;
+        // From here on a crash leaves a mixture, which the next run must notice: the tree is not removed on errors.
+        self.path = PathBuf::new();
+        disk::sync_directory(dir)?;
+        let mut backups = Vec::new();
+        for name in &found.entries {
+            let backup = unused_backup(dir, name, now);
+            disk::rename(&dir.join(name), &backup)?;
+            backups.push(backup);
+        }
+        for entry in fs::read_dir(&moving).map_err(failed("list", &moving))? {
+            let entry = entry.map_err(failed("list", &moving))?;
+            disk::rename(&entry.path(), &dir.join(entry.file_name()))?;
+        }
+        disk::sync_directory(dir)?;
+        for done in found.interrupted.iter().chain([&moving]) {
+            fs::remove_dir_all(done).map_err(failed("remove", done))?;
+        }
+        disk::sync_directory(dir)?;
+        Ok(backups)
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // What cannot be removed now is removed by the next run.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Eight random hexadecimal digits.
+pub(super) fn random_word() -> Result<String, PkiError> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(PkiError::Random)?;
+    Ok(facts::hex(&bytes))
+}
+
+/// `node-a.bak-20261120T020647Z`, with a number behind it if there is one of that second already.
+fn unused_backup(dir: &Path, name: &str, now: Timestamp) -> PathBuf {
+    let time = now.strftime("%Y%m%dT%H%M%SZ");
+    let first = dir.join(format!("{name}{BACKUP}{time}"));
+    let numbered = (2..).map(|number: u32| dir.join(format!("{name}{BACKUP}{time}-{number}")));
+    let mut candidates = std::iter::once(first).chain(numbered);
+    candidates.find(|candidate| fs::symlink_metadata(candidate).is_err()).expect("there are more numbers than files")
+}

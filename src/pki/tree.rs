@@ -1,0 +1,69 @@
+//! The files of a new tree, each with its mode. The tree is made in an empty directory and moved later.
+
+use super::authority::{IndexEntry, Issued};
+use super::files::{self, Bundle};
+use super::{PkiError, disk};
+use std::path::{Path, PathBuf};
+
+const PRIVATE_DIRECTORY: u32 = 0o700;
+const PUBLIC_FILE: u32 = 0o644;
+const PRIVATE_FILE: u32 = 0o600;
+/// The number of the first revocation list; each later one has the next.
+pub(super) const FIRST_LIST: u64 = 1;
+
+/// Writes the files of a new tree.
+pub(super) struct Tree<'a> {
+    /// An empty directory.
+    pub(super) root: &'a Path,
+    /// The authority's certificate, as PEM.
+    pub(super) ca: &'a str,
+    /// The revocation list, as PEM.
+    pub(super) list: &'a str,
+}
+
+impl Tree<'_> {
+    pub(super) fn write_node(&self, issued: &Issued, bundle: &Bundle) -> Result<(), PkiError> {
+        let folder = self.folder(&bundle.id.to_string())?;
+        let (certificate, key) = files::NODE;
+        write_pair(&folder, issued, certificate, key)?;
+        disk::create_file(&folder.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
+        disk::create_file(&folder.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())?;
+        let json = serde_json::to_string_pretty(bundle).expect("a bundle is plain strings") + "\n";
+        disk::create_file(&folder.join(files::BUNDLE), PUBLIC_FILE, json.as_bytes())?;
+        disk::sync_directory(&folder)
+    }
+
+    pub(super) fn write_client(&self, name: &str, issued: &Issued) -> Result<(), PkiError> {
+        let folder = self.folder(name)?;
+        let (certificate, key) = files::CLIENT;
+        write_pair(&folder, issued, certificate, key)?;
+        disk::create_file(&folder.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
+        disk::sync_directory(&folder)
+    }
+
+    pub(super) fn write_authority(&self, ca: &Issued, index: &[IndexEntry]) -> Result<(), PkiError> {
+        let folder = self.folder(files::AUTHORITY)?;
+        disk::create_file(&folder.join(files::CA_KEY), PRIVATE_FILE, ca.key.as_bytes())?;
+        let mut lines = String::new();
+        for entry in index {
+            lines += &serde_json::to_string(entry).expect("an entry is plain strings");
+            lines.push('\n');
+        }
+        disk::create_file(&folder.join("index.jsonl"), PRIVATE_FILE, lines.as_bytes())?;
+        disk::create_file(&folder.join("crlnumber"), PRIVATE_FILE, format!("{FIRST_LIST}\n").as_bytes())?;
+        disk::sync_directory(&folder)?;
+        disk::create_file(&self.root.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
+        disk::create_file(&self.root.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, PkiError> {
+        let folder = self.root.join(name);
+        disk::create_directory(&folder, PRIVATE_DIRECTORY)?;
+        Ok(folder)
+    }
+}
+
+fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), PkiError> {
+    disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
+    disk::create_file(&folder.join(key), PRIVATE_FILE, issued.key.as_bytes())
+}
