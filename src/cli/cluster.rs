@@ -39,7 +39,7 @@ impl IdentityArgs {
     /// A client that asks as this operator.
     pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
         let folder = self.identity.clone().unwrap_or_else(|| certs.join(format!("operator-{}", self.operator)));
-        let files = ClientFiles::load(&folder).map_err(unusable)?;
+        let files = ClientFiles::load(&folder).map_err(|error| unusable(error, Exit::Failed))?;
         let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Client::new(tls, peers(certs)?, patience))
     }
@@ -47,7 +47,7 @@ impl IdentityArgs {
 
 /// A client without a certificate, for reading.
 pub(crate) fn reader(certs: &Path, patience: Duration) -> Result<Client, Failure> {
-    let ca = load_ca(certs).map_err(unusable)?;
+    let ca = load_ca(certs).map_err(|error| unusable(error, Exit::Failed))?;
     let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Client::new(tls, peers(certs)?, patience))
 }
@@ -55,14 +55,18 @@ pub(crate) fn reader(certs: &Path, patience: Duration) -> Result<Client, Failure
 /// The members: by `PEERS_NODE_*`, else by the first `bundle.json` below the certificate directory, else three on this
 /// machine.
 pub(crate) fn peers(certs: &Path) -> Result<Peers, Failure> {
-    // A variable with another encoding is none of ours.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let configured = Peers::from_variables(variables).map_err(|error| Failure::new(Exit::Configuration, error))?;
-    match configured {
+    match configured_peers()? {
         Some(peers) => Ok(peers),
         None => Ok(bundled(certs)?.unwrap_or_else(Peers::local)),
     }
+}
+
+/// The members by `PEERS_NODE_*`, if there is any of these.
+pub(crate) fn configured_peers() -> Result<Option<Peers>, Failure> {
+    // A variable with another encoding is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    Peers::from_variables(variables).map_err(|error| Failure::new(Exit::Configuration, error))
 }
 
 fn bundled(certs: &Path) -> Result<Option<Peers>, Failure> {
@@ -83,13 +87,13 @@ fn bundled(certs: &Path) -> Result<Option<Peers>, Failure> {
 }
 
 /// The certificates cannot be used; the error itself says what to copy or type.
-fn unusable(error: PkiError) -> Failure {
+pub(crate) fn unusable(error: PkiError, otherwise: Exit) -> Failure {
     let exit = if matches!(error, PkiError::UnsafeKey { .. }) {
         Exit::UnsafeKey
     } else if matches!(error, PkiError::Expired { .. }) {
         Exit::CertificateExpiry
     } else {
-        Exit::Failed
+        otherwise
     };
     Failure::new(exit, error)
 }

@@ -8,6 +8,7 @@ mod completions;
 mod demo;
 mod failure;
 mod firewall;
+mod logging;
 mod member;
 mod node;
 mod output;

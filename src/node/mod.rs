@@ -1,1 +1,12 @@
 //! Floor 5: configuration and assembly of one node.
+//!
+//! Open → recover → bind → serve → drain. The agreement and the mesh live on a thread of their own, so that neither a
+//! disk that takes its time nor a flood of requests makes the other wait. Nothing is decided here.
+
+mod bind;
+mod config;
+mod run;
+
+pub use bind::BindError;
+pub use config::{Certificates, NodeConfig};
+pub use run::{NodeError, run};

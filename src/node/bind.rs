@@ -1,0 +1,151 @@
+//! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
+
+use crate::model::Host;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a taken port is tried again. The ports 50051 … lie in Linux's ephemeral range, so that an outgoing
+/// connection of any program may hold one for a while.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// A place to listen that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The own host name has no address.
+    #[error("the own host name {name} cannot be resolved: {source}")]
+    Unresolvable {
+        /// The name.
+        name: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// The address is not one of this machine's.
+    #[error(
+        "{0} is not an address of this machine: correct the node's own PEERS_NODE_* variable, or, behind NAT, say where to listen with --bind"
+    )]
+    NotHere(IpAddr),
+    /// Something else has the port.
+    #[error("port {} on {} is taken{}: stop what holds it, or reserve the range with sysctl net.ipv4.ip_local_reserved_ports", address.port(), address.ip(), holder.as_deref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
+    Taken {
+        /// The place.
+        address: SocketAddr,
+        /// Who holds it, as far as can be seen.
+        holder: Option<String>,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Io {
+        /// The place.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The address that a node listens on: as told, or its own as configured.
+pub(super) fn own_address(bind: Option<IpAddr>, host: &Host) -> Result<IpAddr, BindError> {
+    if let Some(address) = bind {
+        return Ok(address);
+    }
+    match host {
+        Host::Ip(address) => Ok(*address),
+        Host::Name(name) => {
+            let unresolvable = |source| BindError::Unresolvable { name: name.clone(), source };
+            let mut addresses = (name.as_str(), 0).to_socket_addrs().map_err(unresolvable)?;
+            let first = addresses.next().map(|address| address.ip().to_canonical());
+            let address = first.ok_or_else(|| unresolvable(io::Error::other("it has no address")))?;
+            if address.is_loopback() {
+                tracing::warn!(
+                    name,
+                    %address,
+                    "The own host name is a loopback address (Debian puts 127.0.1.1 into /etc/hosts): the others cannot \
+                     reach it; use the machine's address or --bind"
+                );
+            }
+            Ok(address)
+        }
+    }
+}
+
+/// Listens on `address`; a port that is taken is tried again for a while.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let give_up = Instant::now() + RETRY_FOR;
+    let mut told = false;
+    loop {
+        let error = match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable => return Err(BindError::NotHere(address.ip())),
+            io::ErrorKind::AddrInUse if Instant::now() < give_up => {
+                if !told {
+                    let holder = holder_of(address.port()).unwrap_or_else(|| "another program".into());
+                    tracing::warn!(%address, holder, "The port is taken; trying again for 10 s");
+                    told = true;
+                }
+                thread::sleep(RETRY_EVERY);
+            }
+            io::ErrorKind::AddrInUse => return Err(BindError::Taken { address, holder: holder_of(address.port()) }),
+            _ => return Err(BindError::Io { address, source: error }),
+        }
+    }
+}
+
+/// The program that has a socket on a local TCP port, as /proc shows it: the socket's inode in the table of sockets,
+/// then the process that has it open. Only processes that this user may look into are found.
+fn holder_of(port: u16) -> Option<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let inodes: Vec<String> = tables.flat_map(|table| inodes_on(&table, port)).collect();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let is_holder = |process: &PathBuf| {
+        let Ok(files) = std::fs::read_dir(process.join("fd")) else { return false };
+        let links = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        let names = links.map(|link| link.to_string_lossy().into_owned()).collect::<Vec<_>>();
+        inodes.iter().any(|inode| names.contains(&format!("socket:[{inode}]")))
+    };
+    let process = processes.filter(|path| path.file_name().is_some_and(is_number)).find(is_holder)?;
+    let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
+}
+
+fn is_number(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The inodes of the sockets in one of the kernel's tables whose local port is `port` (proc(5), `/proc/net/tcp`).
+fn inodes_on(table: &str, port: u16) -> Vec<String> {
+    const CLOSED: &str = "0";
+    let inode = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let local = fields.get(1)?.rsplit_once(':')?.1;
+        let inode = *fields.get(9)?;
+        (u16::from_str_radix(local, 16).ok()? == port && inode != CLOSED).then(|| inode.to_owned())
+    };
+    table.lines().skip(1).filter_map(inode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_port_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let holder = holder_of(port).expect("this very process");
+        assert!(holder.ends_with(&format!("(process {})", std::process::id())), "{holder}");
+        drop(listener);
+        assert_eq!(holder_of(port), None);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let error = listen("192.0.2.1:0".parse().expect("an address")).expect_err("not an address of this machine");
+        assert!(error.to_string().contains("192.0.2.1 is not an address of this machine"), "{error}");
+    }
+}

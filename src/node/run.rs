@@ -1,0 +1,239 @@
+//! From a configuration to a node that serves, and to a node that has stopped.
+
+use super::bind::{BindError, listen, own_address};
+use super::config::{Certificates, NodeConfig, open_files};
+use crate::api::{self, Api, Limits};
+use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Prober, Probing, Timing};
+use crate::mesh::{Mesh, MeshConfig};
+use crate::model::{Incarnation, Model, NodeId, Peers};
+use crate::pki::{NodeFiles, PkiError};
+use crate::proxy::Proxy;
+use crate::store::{Store, StoreError, StoreIdentity};
+use crate::tls::{ConfigError, Rejections};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
+const MESH_QUEUE: usize = 256;
+/// Threads that serve HTTPS. More than a few gain nothing: the work for one request is a few microseconds.
+const MOST_WORKERS: usize = 4;
+
+/// Why a node could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// TLS cannot use them.
+    #[error(transparent)]
+    Tls(#[from] ConfigError),
+    /// The member is not among those configured.
+    #[error("{me} is not a member: {variable} is not set, and the members are {members}")]
+    NotAMember {
+        /// The member.
+        me: NodeId,
+        /// The variable that would make it one.
+        variable: String,
+        /// Those configured.
+        members: String,
+    },
+    /// There is no place to listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The agreement has ended.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The operating system refuses something that every program needs.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl NodeError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Runs the node until SIGTERM or SIGINT, or until it cannot go on.
+///
+/// # Errors
+/// When it cannot start, or has to stop for a reason of its own.
+pub fn run(config: NodeConfig) -> Result<(), NodeError> {
+    let me = config.me;
+    let files = open_files(&config, config.peers.as_ref())?;
+    let peers = config.peers.clone().unwrap_or_else(|| files.bundle.peers.clone());
+    let Some(host) = peers.host(me) else {
+        return Err(NodeError::NotAMember { me, variable: me.variable(), members: peers.members().to_string() });
+    };
+    files.check_address(host)?;
+    warn_about(&config, &peers, &files);
+    let certificates = Certificates::new(&files, &config, &peers)?;
+
+    let address = own_address(config.bind, host)?;
+    let (control, data) = (SocketAddr::new(address, me.control_port()), SocketAddr::new(address, me.data_port()));
+    let (control_listener, data_listener) = (listen(control)?, listen(data)?);
+
+    let identity = StoreIdentity { node: me, cluster: files.bundle.trust_domain.clone() };
+    drop(files);
+    let (store, durable) = Store::open(&config.data.join(me.to_string()), identity, fresh_incarnation()?)?;
+    let incarnation = durable.incarnation;
+    let engine = Driver::engine(
+        Config {
+            me,
+            members: peers.members(),
+            stable: config.stable.clone(),
+            on_isolation: config.on_isolation,
+            on_empty_disk: config.on_empty_disk,
+            timing: Timing::default(),
+        },
+        durable,
+    );
+    let (handle, publisher, requests) = Handle::new(engine.view(crate::driver::boottime()));
+    let proxy = Proxy::new(handle.clone(), config.upstreams.clone());
+    let rejections = Arc::new(Rejections::default());
+    let stopping = CancellationToken::new();
+    let mesh_config = MeshConfig {
+        me,
+        peers: peers.clone(),
+        incarnation,
+        bind: config.bind,
+        address_check: config.address_check,
+        extra_sources: config.extra_sources.clone(),
+        tls: Arc::clone(&certificates.control),
+        rejections: Arc::clone(&rejections),
+    };
+    let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
+    api.certificates = Arc::clone(&certificates.shown);
+    api.stopping = stopping.clone();
+
+    let agreement = {
+        let stopping = stopping.clone();
+        let agree = move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(NodeError::system("cannot start the runtime of the agreement"))?;
+            let _stop_all = stopping.clone().drop_guard();
+            runtime.block_on(async move {
+                let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
+                let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
+                    .map_err(NodeError::system("cannot listen for peers"))?;
+                let driver = Driver::new(engine, store, mesh.clone(), publisher, Box::new(ProxyProber(proxy)));
+                let ended = driver.run(Inbox { mesh: mesh_inbox, requests }, stopping.clone()).await;
+                stopping.cancel();
+                mesh.stopped().await;
+                ended.map_err(NodeError::from)
+            })
+        };
+        thread::Builder::new()
+            .name("agreement".into())
+            .spawn(agree)
+            .map_err(NodeError::system("cannot start a thread"))?
+    };
+
+    let role = if me == NodeId::A { "Coordinator started" } else { "Participant started" };
+    tracing::info!(node = %me, %control, %data, version = api.handle.view().state.version, "{role}");
+    let served = serve(&config, &peers, &certificates, api, data_listener, rejections, stopping.clone());
+    stopping.cancel();
+    let agreed = agreement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    tracing::info!(node = %me, "Stopped");
+    agreed.and(served)
+}
+
+/// Serves HTTPS until the node stops.
+fn serve(
+    config: &NodeConfig,
+    peers: &Peers,
+    certificates: &Certificates,
+    api: Api,
+    listener: std::net::TcpListener,
+    rejections: Arc<Rejections>,
+    stopping: CancellationToken,
+) -> Result<(), NodeError> {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("https")
+        .enable_all()
+        .build()
+        .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;
+    runtime.block_on(async {
+        let https = Arc::clone(&certificates.https);
+        let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), Limits::default()));
+        obey_signals(config, peers, certificates, &stopping).await?;
+        let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        served.map_err(NodeError::system("cannot serve HTTPS"))
+    })
+}
+
+/// Stops the node on SIGTERM and SIGINT, and loads certificates anew on SIGHUP.
+async fn obey_signals(
+    config: &NodeConfig,
+    peers: &Peers,
+    certificates: &Certificates,
+    stopping: &CancellationToken,
+) -> Result<(), NodeError> {
+    let listen_for = |kind| signal(kind).map_err(NodeError::system("cannot listen for signals"));
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let mut hang_up = listen_for(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => certificates.reload(config, peers),
+        }
+    }
+    tracing::info!(node = %config.me, "Stopping: finishing the requests in flight");
+    stopping.cancel();
+    Ok(())
+}
+
+/// What works, but not as well as it could.
+fn warn_about(config: &NodeConfig, peers: &Peers, files: &NodeFiles) {
+    let sharing = peers.sharing();
+    if !sharing.is_empty() {
+        tracing::warn!(nodes = %sharing, "Several members share an address: it does not tell them apart");
+    }
+    if let Some(path) = &files.ca_key {
+        let path = path.display();
+        tracing::warn!(
+            %path,
+            reason = "ca_key_present",
+            "The authority's key is on this node: keep it where certificates are made"
+        );
+    }
+    let (address_check, client_auth, crl_expired) = (config.address_check, config.client_auth, config.crl_policy);
+    tracing::info!(?address_check, ?client_auth, ?crl_expired, "Policies in effect");
+}
+
+fn fresh_incarnation() -> Result<Incarnation, NodeError> {
+    let drawn = getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+    drawn.map(Incarnation).map_err(NodeError::system("cannot draw a random number"))
+}
+
+/// Asks upstreams through the proxy that will use them.
+struct ProxyProber(Proxy);
+
+impl Prober for ProxyProber {
+    fn probe(&self, model: &Model) -> Option<Probing> {
+        let (proxy, model) = (self.0.clone(), model.clone());
+        if !proxy.has_upstream(&model) {
+            return None;
+        }
+        Some(Box::pin(async move { proxy.probe(&model).await }))
+    }
+}
