@@ -6,17 +6,23 @@
 
 mod answer;
 mod body;
+mod date;
 mod forward;
 mod key;
 mod observe;
+mod plain;
 mod plan;
 mod predict;
+mod rewound;
+mod shortcut;
 mod upstreams;
 
 pub use body::Body;
 pub use forward::Timeouts;
 pub use observe::{ModelObservations, Observations};
 pub use predict::Proxy;
+pub use rewound::Rewound;
+pub use shortcut::Shortcut;
 pub use upstreams::{Upstream, UpstreamError, Upstreams, UpstreamsError};
 
 /// Any error of a body that is not this room's own.

@@ -28,10 +28,25 @@ pub(super) struct Target {
     pub(super) name: HeaderValue,
     /// Where it is served.
     pub(super) upstream: Result<Option<Upstream>, UpstreamError>,
-    /// The answer when it is served nowhere, to a request with a key.
-    pub(super) sticky: Bytes,
-    /// The same, to a request without one.
-    pub(super) random: Bytes,
+    sticky: Prepared,
+    random: Prepared,
+}
+
+/// The answer of a model that is served nowhere.
+pub(super) struct Prepared {
+    /// Status line and headers of HTTP/1.1, without the empty line at their end.
+    pub(super) head: Vec<u8>,
+    /// The body.
+    pub(super) body: Bytes,
+}
+
+/// Whether a request has a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stickiness {
+    /// It has, and goes where the key goes.
+    Sticky,
+    /// It goes anywhere.
+    Random,
 }
 
 impl Plan {
@@ -63,20 +78,35 @@ impl Plan {
 
 impl Target {
     fn new(model: &Model, view: &View, upstreams: &Upstreams) -> Self {
-        // Model ids and node ids hold no character that JSON would escape.
-        let answer = |sticky: &str| {
-            let (id, version, node) = (&model.id, view.state.version, view.me);
-            let text =
-                format!(r#"{{"model_selected":"{id}","version":{version},"node_id":"{node}","sticky":{sticky}}}"#);
-            Bytes::from(text)
-        };
         Self {
             model: model.id.clone(),
             name: header(model.id.as_str()),
             upstream: upstreams.of(model),
-            sticky: answer("true"),
-            random: answer("false"),
+            sticky: Prepared::new(model, view, "true"),
+            random: Prepared::new(model, view, "false"),
         }
+    }
+
+    /// The answer when the model is served nowhere.
+    pub(super) const fn decision(&self, stickiness: Stickiness) -> &Prepared {
+        match stickiness {
+            Stickiness::Sticky => &self.sticky,
+            Stickiness::Random => &self.random,
+        }
+    }
+}
+
+impl Prepared {
+    fn new(model: &Model, view: &View, sticky: &str) -> Self {
+        // Model ids and node ids hold no character that JSON would escape.
+        let (id, version, node) = (&model.id, view.state.version, view.me);
+        let body = format!(r#"{{"model_selected":"{id}","version":{version},"node_id":"{node}","sticky":{sticky}}}"#);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-canary-model: {id}\r\n\
+             x-canary-version: {version}\r\nx-canary-node: {node}\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        Self { head: head.into_bytes(), body: body.into() }
     }
 }
 

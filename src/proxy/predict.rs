@@ -6,7 +6,7 @@ use super::body::{self, Body, Client, Rest, Taken};
 use super::forward::{Forwarder, Outgoing, Timeouts, outgoing_stream, outgoing_whole};
 use super::key::key_of;
 use super::observe::{Observations, Observer, Recording};
-use super::plan::{Plan, Target};
+use super::plan::{Plan, Prepared, Stickiness, Target};
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
 use crate::driver::{Handle, boottime};
 use crate::health::{Sample, Verdict};
@@ -32,13 +32,6 @@ struct Shared {
     plan: ArcSwap<Plan>,
     forwarder: Forwarder,
     observer: Arc<Observer>,
-}
-
-/// Whether a request has a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stickiness {
-    Sticky,
-    Random,
 }
 
 /// What became of one request before it is carried out.
@@ -115,11 +108,11 @@ impl Proxy {
 
     /// A request whose body is all there, and was looked into.
     async fn predict_whole(&self, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let arrived = boottime();
         let body_key = match key_of(&body) {
             Ok(key) => key,
             Err(error) => return self.refuse(&headers, &Problem::NotJson(error)),
         };
-        let arrived = boottime();
         let chosen = self.choose(header_key(&headers).or(body_key.as_deref()));
         match &chosen.target().upstream {
             Ok(None) => self.decide(&chosen, arrived),
@@ -171,16 +164,37 @@ impl Proxy {
         Chosen { plan, choice, stickiness, at }
     }
 
+    /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`.
+    ///
+    /// Gives none, and does nothing, when a decision is not enough: the body is no JSON, or the model has an upstream.
+    pub(super) fn decide_plain(
+        &self,
+        key: Option<&[u8]>,
+        body: &[u8],
+        answer: impl FnOnce(&Prepared, Time),
+    ) -> Option<()> {
+        let arrived = boottime();
+        let body_key = key_of(body).ok()?;
+        let chosen = self.choose(key.or(body_key.as_deref()));
+        if !matches!(chosen.target().upstream, Ok(None)) {
+            return None;
+        }
+        answer(self.decided(&chosen, arrived), chosen.at);
+        Some(())
+    }
+
     /// Answers with the decision itself.
     fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
+        let body = self.decided(chosen, arrived).body.clone();
+        answer::decision(body, &chosen.plan, chosen.target())
+    }
+
+    /// Counts a decision, and gives the prepared answer.
+    fn decided<'a>(&self, chosen: &'a Chosen, arrived: Time) -> &'a Prepared {
         let target = chosen.target();
-        let body = match chosen.stickiness {
-            Stickiness::Sticky => target.sticky.clone(),
-            Stickiness::Random => target.random.clone(),
-        };
         let sample = Sample { latency: chosen.at.since(arrived), verdict: Verdict::Good };
         self.0.observer.record(&target.model, chosen.at, sample);
-        answer::decision(body, &chosen.plan, target)
+        target.decision(chosen.stickiness)
     }
 
     /// Passes the request on to the model's upstream, and its answer back.

@@ -1,0 +1,184 @@
+//! Recognises the plainest form of `POST /predict` in the bytes of an HTTP/1.1 connection.
+//!
+//! It judges nothing: whatever is not plain beyond doubt is left, byte for byte, to the real HTTP server.
+
+use httparse::{EMPTY_HEADER, Header, Request, Status};
+
+/// Longest request that is looked at, head and body; the real server takes longer ones.
+pub(super) const LONGEST: usize = 16 * 1024;
+/// Most headers; clients send about ten.
+const MOST_HEADERS: usize = 32;
+
+/// What the beginning of some bytes is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen<'a> {
+    /// A whole plain request.
+    Plain(Plain<'a>),
+    /// Perhaps the beginning of one.
+    Unfinished,
+    /// Something else, or nothing that HTTP knows.
+    Other,
+}
+
+/// A plain request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plain<'a> {
+    /// The value of `x-canary-key`.
+    pub(super) key: Option<&'a [u8]>,
+    /// The body.
+    pub(super) body: &'a [u8],
+    /// Bytes of the request, head and body.
+    pub(super) length: usize,
+}
+
+/// What `bytes` begin with.
+pub(super) fn look(bytes: &[u8]) -> Seen<'_> {
+    let mut headers = [EMPTY_HEADER; MOST_HEADERS];
+    let mut request = Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(Status::Complete(head)) => head,
+        Ok(Status::Partial) if bytes.len() < LONGEST => return Seen::Unfinished,
+        Ok(Status::Partial) | Err(_) => return Seen::Other,
+    };
+    let path = request.path.unwrap_or_default();
+    let is_predict = path.strip_prefix("/predict").is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
+    if request.method != Some("POST") || request.version != Some(1) || !is_predict {
+        return Seen::Other;
+    }
+    let Some(Fields { key, length: body }) = fields(request.headers) else { return Seen::Other };
+    let length = head + body;
+    match bytes.get(head..length) {
+        Some(body) => Seen::Plain(Plain { key, body, length }),
+        None if length <= LONGEST => Seen::Unfinished,
+        None => Seen::Other,
+    }
+}
+
+struct Fields<'a> {
+    key: Option<&'a [u8]>,
+    length: usize,
+}
+
+/// The fields that matter here; none when there is one that changes how the message or the connection is to be read.
+fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
+    let (mut key, mut length, mut host) = (None, None, None);
+    for Header { name, value } in headers {
+        let known = |known: &str| name.eq_ignore_ascii_case(known);
+        // Nothing else is told apart, so the length of the name sorts out most headers at once.
+        match name.len() {
+            14 if known("content-length") => set_once(&mut length, decimal(value)?)?,
+            12 if known("x-canary-key") => set_once(&mut key, *value)?,
+            4 if known("host") => set_once(&mut host, ())?,
+            10 if known("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => return None,
+            17 if known("transfer-encoding") => return None,
+            6 if known("expect") => return None,
+            7 if known("upgrade") => return None,
+            _ => {}
+        }
+    }
+    host?;
+    Some(Fields { key: key.filter(|key: &&[u8]| !key.is_empty()), length: length? })
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
+/// A decimal number of at most six digits: more than [`LONGEST`] has.
+fn decimal(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() || digits.len() > 6 {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + usize::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PLAIN: &str = "POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nX-Canary-Key: bob\r\n\r\n{}";
+
+    fn with(replaced: &str, by: &str) -> String {
+        assert!(PLAIN.contains(replaced));
+        PLAIN.replacen(replaced, by, 1)
+    }
+
+    #[test]
+    fn a_plain_request_is_seen_as_soon_as_it_is_whole() {
+        let plain = Plain { key: Some(b"bob"), body: b"{}", length: PLAIN.len() };
+        assert_eq!(look(PLAIN.as_bytes()), Seen::Plain(plain));
+        for length in 0..PLAIN.len() {
+            assert_eq!(look(&PLAIN.as_bytes()[..length]), Seen::Unfinished, "at {length} bytes");
+        }
+        let two = format!("{PLAIN}GET / HTTP/1.1\r\n");
+        let Seen::Plain(first) = look(two.as_bytes()) else { panic!("it is whole") };
+        assert_eq!(first.length, PLAIN.len());
+    }
+
+    #[test]
+    fn harmless_variations_are_plain() {
+        for request in [
+            with("/predict", "/predict?key=1"),
+            with("Host: a\r\n", "Host: a\r\nConnection: Keep-Alive\r\nAccept: */*\r\n"),
+            with("X-Canary-Key: bob\r\n", ""),
+            with("Content-Length: 2", "content-length: 0002"),
+        ] {
+            assert!(matches!(look(request.as_bytes()), Seen::Plain(_)), "{request}");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_the_reading_is_left_to_the_server() {
+        for request in [
+            with("POST", "GET"),
+            with("/predict", "/predictions"),
+            with("/predict", "/predict/"),
+            with("/predict", "http://a/predict"),
+            with("HTTP/1.1", "HTTP/1.0"),
+            with("Host: a\r\n", ""),
+            with("Host: a\r\n", "Host: a\r\nHost: b\r\n"),
+            with("Content-Length: 2\r\n", ""),
+            with("Content-Length: 2", "Content-Length: 2\r\nContent-Length: 2"),
+            with("Content-Length: 2", "Content-Length: +2"),
+            with("Content-Length: 2", "Content-Length: 2, 2"),
+            with("Content-Length: 2", "Content-Length: 0x2"),
+            with("Content-Length: 2", "Content-Length:"),
+            with("Content-Length: 2", "Content-Length: 99999"),
+            with("Content-Length: 2", "Content-Length: 18446744073709551618"),
+            with("Content-Length: 2", "Content-Length : 2"),
+            with("X-Canary-Key: bob", "X-Canary-Key: bob\r\nX-Canary-Key: eve"),
+            with("Host: a", "Host: a\r\nTransfer-Encoding: chunked"),
+            with("Host: a", "Host: a\r\nTransfer-Encoding: identity"),
+            with("Host: a", "Host: a\r\nExpect: 100-continue"),
+            with("Host: a", "Host: a\r\nConnection: close"),
+            with("Host: a", "Host: a\r\nConnection: keep-alive, upgrade"),
+            with("Host: a", "Host: a\r\nUpgrade: h2c"),
+            with("Host: a", "Host: a\r\n folded: b"),
+            with("Host: a", &format!("Host: a{}", "\r\nA: b".repeat(MOST_HEADERS))),
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            "\u{16}\u{3}\u{1}".to_owned(),
+        ] {
+            assert_eq!(look(request.as_bytes()), Seen::Other, "{request}");
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_given_up() {
+        let endless = with("Host: a", &format!("Host: {}", "a".repeat(LONGEST)));
+        assert_eq!(look(&endless.as_bytes()[..LONGEST - 1]), Seen::Unfinished);
+        assert_eq!(look(&endless.as_bytes()[..LONGEST]), Seen::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..PLAIN.len()) {
+            let mut mixed = PLAIN.as_bytes().to_vec();
+            mixed.splice(at..at, bytes);
+            if let Seen::Plain(plain) = look(&mixed) {
+                prop_assert!(plain.length <= mixed.len());
+                prop_assert!(plain.body.len() <= plain.length);
+            }
+        }
+    }
+}
