@@ -22,7 +22,7 @@ mod socket;
 pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 
 use crate::commit::Message;
-use crate::model::{Incarnation, NodeId, Peers};
+use crate::model::{Host, Incarnation, NodeId, Peers};
 use crate::tls::{ControlPlane, Rejections};
 use addresses::AddressBook;
 use arc_swap::ArcSwap;
@@ -50,7 +50,7 @@ pub struct MeshConfig {
     pub peers: Peers,
     /// The life of this node's disk.
     pub incarnation: Incarnation,
-    /// Where to connect from, instead of this node's own configured address; unspecified leaves it to the system.
+    /// Where to connect from, instead of the address that the listener has; unspecified leaves it to the system.
     pub bind: Option<IpAddr>,
     /// What it means when a peer connects from a foreign address.
     pub address_check: AddressCheck,
@@ -106,7 +106,7 @@ pub struct Mesh {
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
-    source: Option<IpAddr>,
+    source: IpAddr,
     book: Arc<AddressBook>,
     tls: Arc<ArcSwap<ControlPlane>>,
     rejections: Arc<Rejections>,
@@ -150,10 +150,14 @@ impl Mesh {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let MeshConfig { me, peers, incarnation, bind, address_check, extra_sources, tls, rejections } = config;
-        let source = bind.or_else(|| match peers.host(me) {
-            Some(crate::model::Host::Ip(address)) => Some(*address),
-            Some(crate::model::Host::Name(_)) | None => None,
-        });
+        // Where this node listens is where the others expect it to come from.
+        let source = bind.unwrap_or(listener.local_addr()?.ip().to_canonical());
+        if let Some(Host::Ip(configured)) = peers.host(me)
+            && !source.is_unspecified()
+            && source != *configured
+        {
+            tracing::warn!(node = %me, %source, %configured, "The others will see another address of this node than the configured one");
+        }
         let (links, queues): (BTreeMap<_, _>, Vec<_>) = peers
             .members()
             .without(me)

@@ -29,9 +29,9 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
 
 /// Connects to `target` from `source`, which is how the other side knows this node's address. An unspecified source,
 /// or one of the other address family, leaves the choice to the system.
-pub(crate) async fn connect(source: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
     let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = source.filter(|source| !source.is_unspecified() && source.is_ipv4() == target.is_ipv4()) {
+    if !source.is_unspecified() && source.is_ipv4() == target.is_ipv4() {
         let wrong = |error: io::Error| {
             let hint = "is it an address of this machine? --bind or CANARY_BIND names another";
             io::Error::new(error.kind(), format!("cannot connect from {source}: {error}; {hint}"))
