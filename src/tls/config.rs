@@ -4,6 +4,7 @@ use super::verify::{Admission, ClientVerifier, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal};
 use crate::model::{NodeId, NodeSet};
 use crate::pki::{ClientFiles, NodeFiles};
+use jiff::{SignedDuration, Timestamp};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -14,6 +15,9 @@ use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// How long before its date a list of revoked certificates is mentioned: time enough over a weekend.
+const CRL_NOTICE: SignedDuration = SignedDuration::from_hours(72);
 
 /// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +127,7 @@ impl ControlPlane {
     /// # Errors
     /// When the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
+        mention_stale_lists(files, policy);
         let server = control_server(files, me, members, policy)?;
         let clients = members
             .without(me)
@@ -217,6 +222,27 @@ pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>
     };
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// A list that is out of date, or soon will be, is worth a line each time the certificates are read.
+fn mention_stale_lists(files: &NodeFiles, policy: CrlPolicy) {
+    let now = Timestamp::now();
+    for list in &files.crl_facts {
+        let Some(next_update) = list.next_update else { continue };
+        let consequence = match policy {
+            CrlPolicy::Warn => "it still counts",
+            CrlPolicy::Enforce => "no peer is let in while it is out of date",
+        };
+        if now + CRL_NOTICE >= next_update {
+            tracing::warn!(
+                reason = %Reason::CrlExpired,
+                issuer = list.issuer,
+                %next_update,
+                consequence,
+                "The list of revoked certificates is out of date, or will be within three days: sign and copy a new one"
+            );
+        }
+    }
 }
 
 fn client_verifier(
