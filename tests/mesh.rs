@@ -5,6 +5,7 @@ mod mesh {
     mod certificates;
     mod forge;
     mod frames;
+    mod https;
     mod intruder;
     mod links;
     mod log;
