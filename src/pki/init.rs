@@ -82,11 +82,12 @@ pub fn init(plan: &InitPlan) -> Result<InitReport, PkiError> {
 fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, PkiError> {
     let _lock = disk::lock(&plan.dir)?;
     let found = Found::in_directory(&plan.dir)?;
-    if plan.existing == Existing::Refuse {
-        found.must_be_empty(&plan.dir)?;
-    }
+    // First of all, because keys that nobody uses lie in them.
     for leftover in &found.unfinished {
         fs::remove_dir_all(leftover).map_err(failed("remove", leftover))?;
+    }
+    if plan.existing == Existing::Refuse {
+        found.must_be_empty(&plan.dir)?;
     }
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
     let building = Building::start(&plan.dir)?;
@@ -285,6 +286,10 @@ mod tests {
         fs::remove_dir_all(certs.join("node-c")).expect("there");
         assert!(matches!(init(&plan(&dir)), Err(PkiError::Interrupted { .. })));
         init(&InitPlan { existing: Existing::KeepAsBackup, ..plan(&dir) }).expect("a new tree");
+        assert!(!names(&certs).iter().any(|name| name.starts_with('.')));
+        // Died when all was in place.
+        fs::create_dir_all(certs.join(".moving-00c0ffee")).expect("made");
+        assert!(matches!(init(&plan(&dir)), Err(PkiError::Exists { .. })));
         assert!(!names(&certs).iter().any(|name| name.starts_with('.')));
         assert!(NodeFiles::load(&certs, NodeId::A).is_ok());
     }

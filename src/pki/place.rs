@@ -44,7 +44,7 @@ pub(super) fn make_directory(dir: &Path) -> Result<Directory, PkiError> {
 pub(super) struct Found {
     /// Names of entries that belong to certificates.
     pub(super) entries: Vec<String>,
-    /// Trees of runs that died while they built.
+    /// Trees of runs that died while they built, or when all was done but to clear up.
     pub(super) unfinished: Vec<PathBuf>,
     /// Trees of runs that died while they moved.
     interrupted: Vec<PathBuf>,
@@ -59,7 +59,9 @@ impl Found {
             if name.starts_with(BUILDING) {
                 found.unfinished.push(entry.path());
             } else if name.starts_with(MOVING) {
-                found.interrupted.push(entry.path());
+                // When everything has been moved out of it, only its removal is missing.
+                let moved = fs::read_dir(entry.path()).map_err(failed("list", &entry.path()))?.next().is_none();
+                if moved { found.unfinished.push(entry.path()) } else { found.interrupted.push(entry.path()) }
             } else if is_ours(&name) {
                 found.entries.push(name);
             }
