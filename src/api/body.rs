@@ -20,6 +20,14 @@ const DRAINED: usize = 16 * 1024 * 1024;
 /// How long such a body may take before the answer comes anyway.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// Reads what is left of a request that is refused unread, for as long as that is cheap: the answer then reaches a client
+/// that sends everything before it reads.
+pub(super) async fn discard(request: Request) {
+    if !request.headers().contains_key(EXPECT) {
+        drain(&mut request.into_body()).await;
+    }
+}
+
 /// The whole body, at most [`MAX_BODY`] bytes within [`READ_TIME`].
 pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     // Who waits for "100 Continue" has sent nothing yet: there is nothing to drain.

@@ -53,7 +53,7 @@ impl Problem {
     /// A body longer than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
         let detail = format!("the body is longer than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail).with("limit", limit)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail).with("limit", limit)
     }
 
     /// Nothing can be decided here now.

@@ -61,8 +61,13 @@ struct Asked {
 
 impl Asked {
     async fn admit(api: &Api, request: Request) -> Result<Self, Problem> {
-        let by = operator(api, &request)?;
-        refuse_other_sites(&request)?;
+        let by = match operator(api, &request).and_then(|by| refuse_other_sites(&request).map(|()| by)) {
+            Ok(by) => by,
+            Err(refused) => {
+                body::discard(request).await;
+                return Err(refused);
+            }
+        };
         let target = request.uri().clone();
         let body = body::read(request).await?;
         let view = api.handle.view();

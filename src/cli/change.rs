@@ -1,7 +1,8 @@
 //! Asking for a change: who is asked, and what the answer means for people and scripts.
 
-use super::cluster::{IdentityArgs, OutputFormat, block_on, parse_span, print};
+use super::cluster::{IdentityArgs, block_on, parse_span};
 use super::failure::{Exit, Failure};
+use super::output::{Output, print_json, print_text};
 use super::query::shares;
 use crate::api::client::{ChangeFailure, Client, ClientError, Told};
 use crate::api::{Committed, NodeReason};
@@ -19,7 +20,7 @@ pub(super) struct ChangeArgs {
     identity: IdentityArgs,
     /// How to print.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: OutputFormat,
+    output: Output,
     /// How long a node may take to show that it is there, before the next one is asked.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     timeout: Duration,
@@ -29,16 +30,16 @@ pub(super) struct ChangeArgs {
 pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Serialize) -> Result<Exit, Failure> {
     let client = args.identity.client(certs, args.timeout)?;
     let told = block_on(ask(&client, path, body))?;
-    if args.output == OutputFormat::Json {
-        print(format_args!("{:#}", told.document));
+    if args.output == Output::Json {
+        print_json(&told.document)?;
     }
     if told.status != StatusCode::OK {
         return Err(refusal(&told));
     }
     let committed: Committed = serde_json::from_value(told.document)
         .map_err(|error| Failure::new(Exit::Failed, error).with_hint("is the node of another version of canary?"))?;
-    if args.output == OutputFormat::Table {
-        print(summary(&committed));
+    if args.output == Output::Table {
+        print_text(&(summary(&committed) + "\n"))?;
     }
     Ok(Exit::Done)
 }

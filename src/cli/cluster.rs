@@ -5,24 +5,14 @@ use crate::api::client::Client;
 use crate::model::Peers;
 use crate::pki::{Bundle, ClientFiles, PkiError, load_ca};
 use crate::tls;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest `bundle.json` that is read: 26 members with the longest host names are a tenth of it.
 const MAX_BUNDLE: u64 = 64 * 1024;
-
-/// How a reading command prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
 
 /// As whom to ask for a change.
 #[derive(Debug, Args)]
@@ -39,7 +29,7 @@ impl IdentityArgs {
     /// A client that asks as this operator.
     pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
         let folder = self.identity.clone().unwrap_or_else(|| certs.join(format!("operator-{}", self.operator)));
-        let files = ClientFiles::load(&folder).map_err(|error| unusable(error, Exit::Failed))?;
+        let files = ClientFiles::load(&folder)?;
         let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Client::new(tls, peers(certs)?, patience))
     }
@@ -47,7 +37,7 @@ impl IdentityArgs {
 
 /// A client without a certificate, for reading.
 pub(crate) fn reader(certs: &Path, patience: Duration) -> Result<Client, Failure> {
-    let ca = load_ca(certs).map_err(|error| unusable(error, Exit::Failed))?;
+    let ca = load_ca(certs)?;
     let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Client::new(tls, peers(certs)?, patience))
 }
@@ -105,11 +95,6 @@ pub(crate) fn block_on<T>(conversation: impl Future<Output = Result<T, Failure>>
         .build()
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     runtime.block_on(conversation)
-}
-
-/// Prints a line of data. A reader that has gone away is no reason to complain.
-pub(crate) fn print(line: impl std::fmt::Display) {
-    let _ = writeln!(anstream::stdout(), "{line}");
 }
 
 /// Reads `2s` or `500ms`: at least a millisecond, at most an hour.

@@ -15,7 +15,6 @@ mod output;
 mod pki;
 mod query;
 mod rollout;
-mod table;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};

@@ -6,8 +6,9 @@ mod watch;
 
 pub(super) use show::shares;
 
-use super::cluster::{OutputFormat, block_on, parse_span, print, reader};
+use super::cluster::{block_on, parse_span, reader};
 use super::failure::{Exit, Failure};
+use super::output::{Output, print_json, print_text};
 use crate::api::client::Client;
 use crate::model::NodeId;
 use clap::Args;
@@ -33,7 +34,7 @@ Exit code: 0 when SYNCHRONIZED; 3 when CATCHING UP, DIVERGED or UNREACHABLE.";
 pub(crate) struct QueryArgs {
     /// How to print.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: OutputFormat,
+    output: Output,
     /// Keep showing changes until interrupted: redraws on a terminal, else prints a line for each.
     #[arg(long, short)]
     watch: bool,
@@ -51,8 +52,8 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
         let rows = gather(&client).await;
         let verdict = Verdict::of(&rows);
         match args.output {
-            OutputFormat::Table => print(format_args!("{}\n\n{verdict}", show::table(&rows))),
-            OutputFormat::Json => print(format_args!("{:#}", show::json(&rows))),
+            Output::Table => print_text(&format!("{}\n{verdict}\n", show::table(&rows)))?,
+            Output::Json => print_json(&show::json(&rows))?,
         }
         Ok(verdict.exit())
     })

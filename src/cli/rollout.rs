@@ -1,10 +1,10 @@
 //! `canary rollout`.
 
 use super::change;
-use super::cluster::{OutputFormat, block_on, parse_span, print, reader};
+use super::cluster::{block_on, parse_span, reader};
 use super::failure::{Exit, Failure};
+use super::output::{Output, columns, print_json, print_text};
 use super::query::shares;
-use super::table;
 use crate::api::client::{Client, ClientError};
 use crate::api::{HistoryLine, ServedState, WeightRequest};
 use crate::model::{ModelId, NodeId, Weight};
@@ -77,7 +77,7 @@ struct HistoryArgs {
 struct ReadArgs {
     /// How to print.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: OutputFormat,
+    output: Output,
     /// How long each node may take to answer.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     timeout: Duration,
@@ -102,37 +102,46 @@ fn set_weight(args: &SetWeightArgs, certs: &Path) -> Result<Exit, Failure> {
 
 fn status(args: &ReadArgs, certs: &Path) -> Result<Exit, Failure> {
     let (node, state): (NodeId, ServedState) = first(args, certs, "/routing/state")?;
-    if args.output == OutputFormat::Json {
-        print(format_args!("{:#}", serde_json::json!(state)));
-        return Ok(Exit::Done);
+    if args.output == Output::Json {
+        print_json(&state)?;
+    } else {
+        print_text(&status_text(node, &state))?;
     }
+    Ok(Exit::Done)
+}
+
+fn status_text(node: NodeId, state: &ServedState) -> String {
     let agreed = &state.agreed;
-    print(format_args!("version:   {} ({})", agreed.version, agreed.status));
-    print(format_args!("weights:   {}", shares(&agreed.weights)));
+    let mut rows = vec![
+        ["version".to_owned(), format!("{} ({})", agreed.version, agreed.status)],
+        ["weights".to_owned(), shares(&agreed.weights)],
+    ];
     if let Some(txid) = agreed.txid {
-        print(format_args!("decided:   {txid}, proposed {}", agreed.timestamp));
+        rows.push(["decided".to_owned(), format!("{txid}, proposed {}", agreed.timestamp)]);
     }
-    print(format_args!("digest:    {}", agreed.digest));
+    rows.push(["digest".to_owned(), agreed.digest.to_string()]);
     if !agreed.drained.is_empty() {
-        print(format_args!("drained:   {}", agreed.drained));
+        rows.push(["drained".to_owned(), agreed.drained.to_string()]);
     }
     if let Some(pending) = &state.pending {
-        print(format_args!("pending:   {} for version {}, since {}", pending.txid, pending.version, pending.since));
+        let text = format!("{} for version {}, since {}", pending.txid, pending.version, pending.since);
+        rows.push(["pending".to_owned(), text]);
     }
     let note = if state.isolated { ", which is isolated and may be behind" } else { "" };
-    print(format_args!("told by:   {node}{note}"));
-    Ok(Exit::Done)
+    rows.push(["told by".to_owned(), format!("{node}{note}")]);
+    columns(&rows)
 }
 
 fn history(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
     let (_, lines): (NodeId, Vec<HistoryLine>) = first(&args.read, certs, &path)?;
-    if args.read.output == OutputFormat::Json {
-        print(format_args!("{:#}", serde_json::json!(lines)));
+    if args.read.output == Output::Json {
+        print_json(&lines)?;
         return Ok(Exit::Done);
     }
     let header = ["VERSION", "DECISION", "WEIGHTS", "BY", "PROPOSED", "TOOK", "TXID", "REASONS"];
-    print(table::text(header, lines.iter().map(history_cells)));
+    let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(lines.iter().map(history_cells)).collect();
+    print_text(&columns(&rows))?;
     Ok(Exit::Done)
 }
 

@@ -188,10 +188,10 @@ async fn bad_bodies_are_named_and_reach_nobody() {
 async fn a_body_over_the_limit_is_refused_with_and_without_a_length() {
     let world = world();
     let large = post(WEIGHTS, &"x".repeat(10 << 20));
-    assert_eq!(world.send("operator/admin", large).await.problem(), (413, "too_large".into()));
+    assert_eq!(world.send("operator/admin", large).await.problem(), (413, "body_too_large".into()));
     let chunks = futures_util::stream::iter((0..160).map(|_| Ok::<_, std::io::Error>(vec![b' '; 64 << 10])));
     let endless = Request::post(WEIGHTS).body(Body::from_stream(chunks)).unwrap();
-    assert_eq!(world.send("operator/admin", endless).await.problem(), (413, "too_large".into()));
+    assert_eq!(world.send("operator/admin", endless).await.problem(), (413, "body_too_large".into()));
 }
 
 #[tokio::test]

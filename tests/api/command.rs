@@ -102,7 +102,7 @@ async fn a_dead_node_is_a_row_and_a_silent_one_does_not_hang_it() {
     let _silent = tokio::net::TcpListener::bind("127.25.34.3:50053").await.unwrap();
     let ran = run(canary(&cluster, &cluster.peers, &["query", "--timeout", "300ms"])).await;
     assert_eq!(ran.code, 3);
-    assert!(ran.stdout.contains("unreachable: no answer within 0.3 s"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no answer within 0.3 s"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("UNREACHABLE: no answer from node-c\n"), "{}", ran.stdout);
     drop(_silent);
     let ran = run(canary(&cluster, &cluster.peers, &["query"])).await;
@@ -121,7 +121,7 @@ async fn query_names_what_is_wrong_with_certificates_and_addresses() {
     assert!(wrong_ca.stdout.contains("copy this cluster's ca.pem"), "{}", wrong_ca.stdout);
     std::fs::remove_file(cluster.certs.path().join("ca.pem")).unwrap();
     let no_ca = run(canary(&cluster, &cluster.peers, &["query"])).await;
-    assert_eq!(no_ca.code, 1);
+    assert_eq!(no_ca.code, 78);
     assert!(no_ca.stderr.contains("ca.pem is missing: copy ca.pem"), "{}", no_ca.stderr);
     let mut gap = canary(&cluster, &cluster.peers, &["query"]);
     gap.env_remove("PEERS_NODE_B");
@@ -221,7 +221,7 @@ async fn members_are_drained_and_the_past_is_shown() {
     assert!(stranger.code == 4 && stranger.stderr.contains("not_a_member"), "{}", stranger.stderr);
     let status = run(canary(&cluster, &cluster.peers, &["rollout", "status"])).await;
     assert_eq!(status.code, 0, "{}", status.stderr);
-    assert!(status.stdout.contains("weights:   v1 95 %, v2 5 %"), "{}", status.stdout);
+    assert!(status.stdout.contains("weights  v1 95 %, v2 5 %"), "{}", status.stdout);
     let history = run(canary(&cluster, &cluster.peers, &["rollout", "history"])).await;
     assert!(history.code == 0 && history.stdout.starts_with("VERSION  DECISION"), "{}", history.stdout);
 }
@@ -239,7 +239,7 @@ async fn weights_that_are_none_never_leave_the_machine() {
         assert!(ran.code == 2 && ran.stderr.contains("model id"), "{wrong:?}: {} {}", ran.code, ran.stderr);
     }
     let nobody = run(canary(&cluster, &cluster.peers, &["rollout", "set-weight", "5", "--operator", "eve"])).await;
-    assert!(nobody.code == 1 && nobody.stderr.contains("operator-eve"), "{}", nobody.stderr);
+    assert!(nobody.code == 78 && nobody.stderr.contains("operator-eve"), "{}", nobody.stderr);
 }
 
 #[tokio::test]

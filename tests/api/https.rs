@@ -172,9 +172,11 @@ async fn a_body_of_10_mb_is_answered() {
     let cluster = Cluster::new(18);
     let node = start(&cluster);
     let reply = node.ask(cluster.operator(), post(WEIGHTS, &" ".repeat(10 << 20))).await;
-    assert_eq!((reply.status, &reply.json()["code"]), (413, &"too_large".into()));
-    let stranger = node.ask(cluster.operator(), post(WEIGHTS, TWENTY)).await;
-    assert_eq!(stranger.status, 200, "the node lives on");
+    assert_eq!((reply.status, &reply.json()["code"]), (413, &"body_too_large".into()));
+    let stranger = node.ask(cluster.anonymous(), post(WEIGHTS, &" ".repeat(10 << 20))).await;
+    assert_eq!(stranger.status, 401);
+    let good = node.ask(cluster.operator(), post(WEIGHTS, TWENTY)).await;
+    assert_eq!(good.status, 200, "the node lives on");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::world::{World, method, node, state, txid, view};
 use axum::body::Body;
+use canary::api::CertificateInfo;
 use canary::driver::{HistoryEntry, Outcome, Pending, Reason, Stage, View, Vote, boottime};
 use canary::model::{Actor, NodeId, UnixMillis};
 use http::{Request, StatusCode};
@@ -133,6 +134,22 @@ async fn health_says_who_is_heard() {
     for field in ["p95", "error_rate", "window_id", "digest", "models", "certificates"] {
         assert!(shown.get(field).is_some(), "{field}");
     }
+}
+
+#[tokio::test]
+async fn health_names_the_certificates_and_when_they_end() {
+    let world = World::new(view(state(3, 2000)));
+    world.api.certificates.store(Arc::new(vec![CertificateInfo {
+        kind: "node",
+        subject: "spiffe://c-1.canary/node/node-a".into(),
+        serial: "0a0b".into(),
+        not_after: UnixMillis(1_795_399_200_000),
+    }]));
+    let shown = &world.get("/health/snapshot").await.json()["certificates"]["node"];
+    assert_eq!((&shown["serial"], &shown["not_after"]), (&"0a0b".into(), &"2026-11-23T02:00:00Z".into()));
+    let metrics = world.get("/metrics").await.body;
+    let line = "canary_cert_not_after_timestamp_seconds{kind=\"node\",serial=\"0a0b\"} 1795399200";
+    assert!(metrics.lines().any(|there| there == line), "{metrics}");
 }
 
 #[tokio::test]

@@ -2,26 +2,27 @@
 
 use super::verdict::{Row, Seen, Verdict};
 use crate::api::{HealthSnapshot, Shares};
-use crate::cli::table;
+use crate::cli::output::columns;
 use serde_json::{Value, json};
 
-const HEADER: [&str; 10] =
-    ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS"];
+const HEADER: [&str; 11] =
+    ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS", "NOTE"];
 /// Of a digest, enough to see that two differ.
 const SHOWN_DIGEST: usize = 12;
 
 pub(super) fn table(rows: &[Row]) -> String {
-    table::text(HEADER, rows.iter().map(cells))
+    let rows: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().map(cells)).collect();
+    columns(&rows)
 }
 
-fn cells(row: &Row) -> [String; 10] {
+fn cells(row: &Row) -> [String; 11] {
     let node = row.node.to_string();
     let seen = match &row.answer {
         Ok(seen) => seen,
         Err(reason) => {
             let dash = || "-".to_owned();
-            let status = format!("unreachable: {reason}");
-            return [node, row.node.role_word(), dash(), dash(), dash(), status, dash(), dash(), dash(), dash()];
+            let [status, note] = ["unreachable".to_owned(), reason.clone()];
+            return [node, row.node.role_word(), dash(), dash(), dash(), status, dash(), dash(), dash(), dash(), note];
         }
     };
     let agreed = &seen.state.agreed;
@@ -37,6 +38,7 @@ fn cells(row: &Row) -> [String; 10] {
         measured(seen.health.as_ref(), |health| health.p95.map(|millis| format!("{millis:.1} ms"))),
         measured(seen.health.as_ref(), |health| health.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
         measured(seen.health.as_ref(), |health| Some(links(health))),
+        String::new(),
     ]
 }
 

@@ -1,14 +1,14 @@
 //! `canary query --watch`: follows all nodes by long polls until it is interrupted.
 
+use super::gather;
 use super::show;
 use super::verdict::{Row, Seen, Verdict};
-use super::{OutputFormat, gather};
 use crate::api::client::{Client, Polled};
-use crate::cli::cluster::print;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::Output;
 use crate::model::NodeId;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -19,36 +19,48 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Goes to the top left and clears what is below.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(super) async fn run(client: &Client, output: OutputFormat) -> Result<Exit, Failure> {
+/// Ends when it is interrupted, or when nobody reads any more.
+pub(super) async fn run(client: &Client, output: Output) -> Result<Exit, Failure> {
     let mut rows: BTreeMap<NodeId, Row> = gather(client).await.into_iter().map(|row| (row.node, row)).collect();
-    let (sender, mut news) = mpsc::channel(64);
+    let (sender, news) = mpsc::channel(64);
     let mut followers = tokio::task::JoinSet::new();
     for (node, _) in client.peers().iter() {
         followers.spawn(follow(client.clone(), node, sender.clone()));
     }
-    let screen = output == OutputFormat::Table && std::io::stdout().is_terminal();
+    let shown = show_changes(&mut rows, news, output).await;
+    followers.shutdown().await;
+    match shown {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(Exit::Failed, error)),
+        Ok(()) | Err(_) => Ok(Verdict::of(&rows.into_values().collect::<Vec<_>>()).exit()),
+    }
+}
+
+async fn show_changes(
+    rows: &mut BTreeMap<NodeId, Row>,
+    mut news: mpsc::Receiver<Row>,
+    output: Output,
+) -> io::Result<()> {
+    let screen = output == Output::Table && io::stdout().is_terminal();
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     if screen {
-        draw(&rows);
+        show_all(rows)?;
     } else {
-        rows.values().for_each(|row| tell(row, output));
+        rows.values().try_for_each(|row| tell(row, output))?;
     }
     loop {
         let row = tokio::select! {
             row = news.recv() => row,
             _ = &mut interrupted => None,
         };
-        let Some(row) = row else { break };
+        let Some(row) = row else { return Ok(()) };
         let changed = rows.get(&row.node).is_none_or(|known| differs(known, &row));
         rows.insert(row.node, row.clone());
         if screen {
-            draw(&rows);
+            show_all(rows)?;
         } else if changed {
-            tell(&row, output);
+            tell(&row, output)?;
         }
     }
-    followers.shutdown().await;
-    Ok(Verdict::of(&rows.into_values().collect::<Vec<_>>()).exit())
 }
 
 /// Sends a row whenever a poll of `node` ends.
@@ -94,22 +106,25 @@ fn differs(known: &Row, new: &Row) -> bool {
     }
 }
 
-fn draw(rows: &BTreeMap<NodeId, Row>) {
+fn show_all(rows: &BTreeMap<NodeId, Row>) -> io::Result<()> {
     let rows: Vec<Row> = rows.values().cloned().collect();
-    let mut out = anstream::stdout();
-    // A terminal that is gone ends the program by its signal.
-    let _ = write!(out, "{CLEAR}{}\n\n{}\n", show::table(&rows), Verdict::of(&rows));
-    let _ = out.flush();
+    write(&format!("{CLEAR}{}\n{}\n", show::table(&rows), Verdict::of(&rows)))
 }
 
-fn tell(row: &Row, output: OutputFormat) {
+fn tell(row: &Row, output: Output) -> io::Result<()> {
     let now = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
     match output {
-        OutputFormat::Table => print(format_args!("{now} {}", show::line(row))),
-        OutputFormat::Json => {
+        Output::Table => write(&format!("{now} {}\n", show::line(row))),
+        Output::Json => {
             let mut shown = show::row_json(row);
             shown["at"] = now.to_string().into();
-            print(shown);
+            write(&format!("{shown}\n"))
         }
     }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
