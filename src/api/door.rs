@@ -7,6 +7,7 @@ use super::caller::{Caller, Identity};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
 use crate::model::UnixMillis;
+use crate::proxy::{Rewound, Shortcut};
 use crate::tls::{Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
 use crate::tls::{noting_claims, peer_identity};
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ use tokio_rustls::server::TlsStream;
 
 /// The first byte of every TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// The name of HTTP/2 in ALPN.
+const HTTP_2: &[u8] = b"h2";
 /// For those who forgot the s; what a browser or curl shows of it is enough to see why.
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 37\r\n\r\nThis port speaks HTTPS: use https://\n";
 /// From this many addresses on, those without a connection are forgotten.
@@ -37,6 +40,7 @@ const MANY_ADDRESSES: usize = 1024;
 pub(super) struct Door(Arc<Shared>);
 
 struct Shared {
+    shortcut: Shortcut,
     tls: Arc<ArcSwap<ServerConfig>>,
     limits: Limits,
     connections: Arc<Semaphore>,
@@ -59,7 +63,7 @@ pub(super) trait OfConnection {
 }
 
 impl<S: OfConnection + Send + 'static> Accept<TcpStream, S> for Door {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = Rewound<TlsStream<TcpStream>>;
     type Service = S;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
 
@@ -68,7 +72,10 @@ impl<S: OfConnection + Send + 'static> Accept<TcpStream, S> for Door {
         Box::pin(async move {
             let remote = stream.peer_addr()?;
             match shared.admit(stream, remote).await {
-                Ok((stream, connection)) => Ok((stream, service.of_connection(Arc::new(connection)))),
+                Ok((stream, connection)) => {
+                    let stream = shared.pass(stream).await?;
+                    Ok((stream, service.of_connection(Arc::new(connection))))
+                }
                 Err(refused) => {
                     shared.report(remote, &refused);
                     Err(refused.error)
@@ -104,8 +111,10 @@ impl Door {
         limits: Limits,
         rejections: Arc<Rejections>,
         counters: Arc<Counters>,
+        shortcut: Shortcut,
     ) -> Self {
         Self(Arc::new(Shared {
+            shortcut,
             tls,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
@@ -118,6 +127,16 @@ impl Door {
 }
 
 impl Shared {
+    /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
+    /// are served by a task of their own, because the server's task looks for a stop at every waking.
+    async fn pass(&self, stream: TlsStream<TcpStream>) -> io::Result<Rewound<TlsStream<TcpStream>>> {
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+            return Ok(Rewound::new(stream, Vec::new()));
+        }
+        let shortcut = self.shortcut.clone();
+        tokio::spawn(async move { shortcut.serve(stream).await }).await.map_err(io::Error::other)
+    }
+
     async fn admit(
         &self,
         stream: TcpStream,

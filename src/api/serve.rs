@@ -8,6 +8,8 @@ use crate::tls::Rejections;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum_server::Handle;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -16,10 +18,13 @@ use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
 /// What one address or all together may take of the server.
@@ -59,6 +64,8 @@ impl Default for Limits {
     }
 }
 
+/// A thread decides some 50 000 requests a second; more threads than these only take memory.
+const MOST_THREADS: usize = 8;
 /// The largest header block: what nginx and most servers allow.
 const MAX_HEADERS: u32 = 16 * 1024;
 /// Read at once from an HTTP/1 connection; it bounds what a request line and its headers may take, too.
@@ -69,10 +76,13 @@ const PING_TIME: Duration = Duration::from_secs(10);
 
 /// Serves `api` on `listener` until `api.stopping` is cancelled and the requests in flight are answered.
 ///
+/// Each core gets a thread with a runtime of its own: a connection never changes threads, which takes a tenth off the
+/// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease.
+///
 /// `tls` is read for every connection, so that what is stored there counts from the next one on.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// When the listener cannot be used, or no thread can be started.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ArcSwap<ServerConfig>>,
@@ -80,7 +90,38 @@ pub async fn serve(
     api: Arc<Api>,
     limits: Limits,
 ) -> io::Result<()> {
-    let door = Door::new(tls, limits, rejections, Arc::clone(&api.counters));
+    let stopping = api.stopping.child_token();
+    // Whoever stops waiting for this, or one thread that fails, stops all of them.
+    let _stop = stopping.clone().drop_guard();
+    let shortcut = proxy::Shortcut::new(api.proxy.clone(), &COMMON_HEADERS, stopping.clone());
+    let door = Door::new(tls, limits, rejections, Arc::clone(&api.counters), shortcut);
+    let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
+    let mut threads = FuturesUnordered::new();
+    for index in 0..std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serving = serve_here(listener.try_clone()?, door.clone(), entry.clone(), stopping.clone(), limits);
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name(format!("https-{index}")).spawn(move || {
+            // Nobody waits any more when the node is gone.
+            let _ = ended.send(runtime.block_on(serving));
+        })?;
+        threads.push(end);
+    }
+    drop(listener);
+    while let Some(end) = threads.next().await {
+        end.map_err(|_| io::Error::other("a thread of the HTTPS server panicked"))??;
+    }
+    Ok(())
+}
+
+/// Serves the connections that this thread accepts.
+async fn serve_here(
+    listener: TcpListener,
+    door: Door,
+    entry: Entry,
+    stopping: CancellationToken,
+    limits: Limits,
+) -> io::Result<()> {
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(door)
@@ -100,10 +141,9 @@ pub async fn serve(
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME);
-    let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
     let serving = server.serve(service_fn(move |_: SocketAddr| std::future::ready(Ok::<_, Infallible>(entry.clone()))));
     let stop = async {
-        api.stopping.cancelled().await;
+        stopping.cancelled().await;
         handle.graceful_shutdown(Some(limits.drain));
     };
     let (served, ()) = tokio::join!(serving, stop);
