@@ -21,8 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
 const MESH_QUEUE: usize = 256;
-/// Threads that serve HTTPS. More than a few gain nothing: the work for one request is a few microseconds.
-const MOST_WORKERS: usize = 4;
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -162,10 +160,8 @@ fn serve(
     rejections: Arc<Rejections>,
     stopping: CancellationToken,
 ) -> Result<(), NodeError> {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("https")
+    // The server has threads of its own; this one only waits for signals.
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;

@@ -49,6 +49,8 @@ pub(super) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 /// A pooled client for plain HTTP.
 pub(super) struct Forwarder {
     client: Client<HttpConnector, Outgoing>,
+    /// Its connections are not kept: a probe tries one of its own, and the thread that probes serves no traffic.
+    prober: Client<HttpConnector, Outgoing>,
     timeouts: Timeouts,
 }
 
@@ -61,8 +63,9 @@ impl Forwarder {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
-        Self { client, timeouts }
+            .build(connector.clone());
+        let prober = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self { client, prober, timeouts }
     }
 
     pub(super) const fn idle_timeout(&self) -> Duration {
@@ -100,7 +103,7 @@ impl Forwarder {
     pub(super) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
         let mut request = Request::new(Either::Left(Full::default()));
         *request.uri_mut() = upstream.uri().clone();
-        match timeout(PROBE_TIMEOUT, self.client.request(request)).await {
+        match timeout(PROBE_TIMEOUT, self.prober.request(request)).await {
             Err(_) => Err(format!("{} did not answer within {} ms", upstream.uri(), PROBE_TIMEOUT.as_millis())),
             Ok(Err(error)) => Err(format!("{} cannot be reached: {}", upstream.uri(), reason(&error))),
             Ok(Ok(response)) if response.status().is_server_error() => {
