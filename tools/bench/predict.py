@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""`POST /predict` without an upstream against nginx `split_clients`, both over TLS 1.3 with keep-alive.
+
+Each round loads node-a of a cluster of three and nginx (two workers) in turn with `wrk`: 64 connections for the requests a second and the
+processor time of each, then one connection for the latency. Both get the same bytes and give the same answer: canary takes the key from the
+JSON body, which it parses; nginx cannot, so it takes the same key from the query. More requests are better, so that figure is shown
+upside down, as the time between answers: 0.952 is 1.05 times the requests of nginx, 0.833 is 1.2 times.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from lab import figures
+from lab.both import rotated
+from lab.canary import MODEL, PORTS, TOP, Canary, Ladder
+from lab.clients import Http
+from lab.place import Place, options, require_programs, until
+
+NGINX_PORT = 50443
+# The share of the keys that gets the canary, on both sides.
+PER_CENT = 20
+
+NGINX = """
+user root;
+daemon off;
+worker_processes 2;
+pid {root}/nginx.pid;
+error_log {root}/nginx-error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  client_body_temp_path {root}/nginx-body;
+  proxy_temp_path {root}/nginx-proxy;
+  fastcgi_temp_path {root}/nginx-fastcgi;
+  uwsgi_temp_path {root}/nginx-uwsgi;
+  scgi_temp_path {root}/nginx-scgi;
+  split_clients "{salt}$arg_key" $model {{ {per_cent}% {model}; * v1; }}
+  server {{
+    listen {address}:{port} ssl;
+    ssl_protocols TLSv1.3;
+    ssl_session_tickets off;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    location = /predict {{
+      default_type application/json;
+      add_header x-canary-model $model;
+      add_header x-canary-version {version};
+      add_header x-canary-node node-a;
+      add_header x-content-type-options nosniff;
+      return 200 '{{"model_selected":"$model","version":{version},"node_id":"node-a","sticky":true}}';
+    }}
+  }}
+}}
+"""
+
+# A thousand users, one after the other; the summary is one line of JSON.
+WRK = """
+local requests, at = {}, 0
+function init()
+  for n = 1, 1000 do
+    local body = string.format('{"key":"user-%d","inputs":[0.1,0.2,0.3],"model":"recommender"}', n)
+    requests[n] = wrk.format("POST", "/predict?key=user-" .. n, {["content-type"] = "application/json"}, body)
+  end
+end
+function request()
+  at = at % 1000 + 1
+  return requests[at]
+end
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format('SUMMARY {"requests":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}\\n', summary.requests, summary.duration,
+    errors.status + errors.connect + errors.read + errors.write + errors.timeout, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+class Contestant:
+    """A server under load, and what was measured of it."""
+
+    def __init__(self, name: str, process: subprocess.Popen, address: str, port: int):
+        self.name, self.process, self.url = name, process, f"https://{address}:{port}/predict"
+        self.between, self.processor, self.middle, self.tail = [], [], [], []
+
+    def load(self, script: pathlib.Path, seconds: int):
+        """64 connections on two threads."""
+        before = processor_seconds(self.process.pid)
+        summary = wrk(self.url, script, seconds, threads=2, connections=64)
+        spent = processor_seconds(self.process.pid) - before
+        self.between.append(summary["micros"] / summary["requests"])
+        self.processor.append(spent * 1e6 / summary["requests"])
+
+    def ask(self, script: pathlib.Path, seconds: int):
+        """One connection."""
+        summary = wrk(self.url, script, seconds, threads=1, connections=1)
+        self.middle.append(summary["p50"])
+        self.tail.append(summary["p99"])
+
+
+def wrk(url: str, script: pathlib.Path, seconds: int, threads: int, connections: int) -> dict:
+    """One run of wrk; every answer must be a good one."""
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("SUMMARY ")]
+    summary = json.loads(lines[0].removeprefix("SUMMARY "))
+    if summary["errors"] or not summary["requests"]:
+        raise ValueError(f"{url}: {summary}")
+    return summary
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process and its children."""
+    ticks = 0
+    for one in family(pid):
+        fields = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> "list[int]":
+    """A process and its children."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(int(child) for child in children)]
+
+
+@contextlib.contextmanager
+def servers(given):
+    """A cluster that gives the canary its share, and nginx that does the same with the same certificate."""
+    require_programs("nginx", "wrk")
+    address = f"{given.net}.1"
+    with Place(given.dir) as place:
+        canary = Canary(place, given.canary, [f"{given.net}.{last}" for last in (1, 2, 3)])
+        canary.start()
+        ladder = Ladder(canary.operator("a"))
+        ladder.at = PER_CENT * TOP // 100 - 1
+        state = ladder.make(ladder.up())["state"]
+        certificates = canary.certs / "node-a"
+        configuration = NGINX.format(
+            root=place.root,
+            salt=state["salt"],
+            per_cent=PER_CENT,
+            model=MODEL,
+            version=state["version"],
+            address=address,
+            port=NGINX_PORT,
+            certificate=certificates / "node.pem",
+            key=certificates / "node.key",
+        )
+        (place.root / "nginx.conf").write_text(configuration)
+        command = ["nginx", "-p", str(place.root), "-c", str(place.root / "nginx.conf")]
+        nginx = place.start(command, "nginx.log")
+        tell_apart(canary, address)
+        yield place, Contestant("canary", canary.nodes["a"], address, PORTS["a"]), Contestant("nginx", nginx, address, NGINX_PORT)
+
+
+def tell_apart(canary: Canary, address: str):
+    """Makes sure that both split the keys and answer alike, and not one of them something shorter."""
+
+    def answers(port: int) -> "list[dict]":
+        line = Http(canary.reading, address, port)
+        found = []
+        for n in range(200):
+            status, body = line.call(line.request("POST", f"/predict?key=user-{n}", b'{"key":"user-%d"}' % n))
+            assert status == 200, (port, status, body)
+            found.append(json.loads(body))
+        line.close()
+        return found
+
+    for port in (PORTS["a"], NGINX_PORT):
+        found = until(f"answers on port {port}", 10, lambda port=port: answers(port))
+        share = sum(answer["model_selected"] == MODEL for answer in found) / len(found)
+        assert 0.1 < share < 0.3, f"port {port} gave the canary {share:.0%} of the keys, not about {PER_CENT} %"
+        assert set(found[0]) >= {"model_selected", "version", "node_id", "sticky"}, found[0]
+
+
+def measure(given) -> "list[figures.Figure]":
+    with servers(given) as (place, canary, nginx):
+        script = place.root / "predict.lua"
+        script.write_text(WRK)
+        # The first seconds of either are not like the rest: caches, buffers and processors warm up.
+        for contestant in (canary, nginx):
+            wrk(contestant.url, script, 1, threads=2, connections=64)
+        for turn in range(given.rounds):
+            for contestant in rotated([canary, nginx], turn):
+                contestant.load(script, given.seconds)
+            for contestant in rotated([canary, nginx], turn):
+                contestant.ask(script, given.seconds)
+        memory = sum(resident_megabytes(pid) for pid in family(canary.process.pid))
+    rate = figures.statistics.median(canary.between)
+    print(f"canary: {1e6 / rate:.0f} requests/s, {memory:.1f} MB resident after the load", file=sys.stderr)
+    return [
+        figures.ratio("/predict, time between answers", "µs", canary.between, "nginx split_clients", nginx.between, 0.952, 0.833),
+        figures.ratio("/predict, processor time", "µs", canary.processor, "nginx split_clients", nginx.processor, 1.0, 0.8),
+        figures.ratio("/predict, one connection, p50", "µs", canary.middle, "nginx split_clients", nginx.middle),
+        figures.ratio("/predict, one connection, p99", "µs", canary.tail, "nginx split_clients", nginx.tail, 1.5, 1.0),
+    ]
+
+
+def resident_megabytes(pid: int) -> float:
+    """The resident memory of a process."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1e3
+
+
+def add_options(parser):
+    parser.add_argument("--seconds", type=int, default=4, help="length of each load (default 4)")
+
+
+if __name__ == "__main__":
+    parser = options(__doc__)
+    add_options(parser)
+    arguments = parser.parse_args()
+    sys.exit(figures.finish(measure(arguments), arguments.json))
