@@ -120,8 +120,12 @@ fn summary(committed: &Committed) -> String {
     if !committed.others.is_empty() {
         let others = listed(&committed.others);
         text += &match &committed.others_until {
-            Some(until) => format!("\n{others} did not acknowledge: stable only from {until} at the latest"),
-            None => format!("\n{others} did not acknowledge, and may serve the state before without any bound"),
+            Some(until) => {
+                format!("\nnot acknowledged yet by {others}: from {until} on at the latest, this state or stable only")
+            }
+            None => {
+                format!("\nnot acknowledged yet by {others}: without a bound, an earlier state may be served there")
+            }
         };
     }
     text
@@ -154,8 +158,10 @@ mod tests {
     fn who_serves_it_and_until_when_the_others_may_not() {
         assert_eq!(summary(&committed(&[], None)), "COMMIT version 4: v1 80 %, v2 20 %\nserved by node-a, node-b");
         let bounded = summary(&committed(&["node-c"], Some("2026-11-23T02:00:10Z")));
-        assert!(bounded.ends_with("node-c did not acknowledge: stable only from 2026-11-23T02:00:10Z at the latest"));
-        assert!(summary(&committed(&["node-c"], None)).ends_with("without any bound"));
+        let told =
+            "not acknowledged yet by node-c: from 2026-11-23T02:00:10Z on at the latest, this state or stable only";
+        assert!(bounded.ends_with(told), "{bounded}");
+        assert!(summary(&committed(&["node-c"], None)).contains("node-c: without a bound"));
     }
 
     #[test]

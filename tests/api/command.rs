@@ -162,7 +162,7 @@ async fn set_weight_says_who_serves_it() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[..2], ["COMMIT version 4: v1 79.5 %, v2 20.5 %", "served by node-a, node-b"]);
-    assert!(lines[2].starts_with("node-c did not acknowledge: stable only from 20"), "{}", lines[2]);
+    assert!(lines[2].starts_with("not acknowledged yet by node-c: from 20"), "{}", lines[2]);
 }
 
 #[tokio::test]
