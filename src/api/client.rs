@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Longest answer that is read: a full history is a third of it.
@@ -81,6 +81,8 @@ pub struct Told {
     pub status: StatusCode,
     /// The document.
     pub document: Value,
+    /// From when this node was asked to when its answer was there.
+    pub took: Duration,
 }
 
 /// Why a change got no answer.
@@ -192,11 +194,12 @@ impl Client {
             let _: ServedState = self.read(node, "/routing/state").await.map_err(not_sent)?;
             let unknown = |error| ChangeFailure::Unknown { node, error };
             let request = Request::post(self.uri(node, path)).header(CONTENT_TYPE, "application/json");
+            let asked = Instant::now();
             let response = self.send(request, body.clone(), CHANGE_TIME).await.map_err(unknown)?;
             let status = response.status();
             if status != StatusCode::TEMPORARY_REDIRECT {
                 let document = document_of(response, self.patience).await.map_err(unknown)?;
-                return Ok(Told { node, status, document });
+                return Ok(Told { node, status, document, took: asked.elapsed() });
             }
             node = self.sent_to(&response).map_err(|error| ChangeFailure::NotSent { node, error })?;
         }

@@ -138,7 +138,7 @@ mod tests {
 
     fn refused(status: u16, document: Value) -> Failure {
         let status = StatusCode::from_u16(status).expect("a status");
-        refusal(&Told { node: NodeId::A, status, document })
+        refusal(&Told { node: NodeId::A, status, document, took: Duration::ZERO })
     }
 
     fn committed(others: &[&str], until: Option<&str>) -> Committed {
