@@ -84,23 +84,25 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
             io::ErrorKind::AddrNotAvailable => return Err(BindError::NotHere(address.ip())),
             io::ErrorKind::AddrInUse if Instant::now() < give_up => {
                 if !told {
-                    let holder = holder_of(address.port()).unwrap_or_else(|| "another program".into());
+                    let holder = holder_of(address).unwrap_or_else(|| "another program".into());
                     tracing::warn!(%address, holder, "The port is taken; trying again for 10 s");
                     told = true;
                 }
                 thread::sleep(RETRY_EVERY);
             }
-            io::ErrorKind::AddrInUse => return Err(BindError::Taken { address, holder: holder_of(address.port()) }),
+            io::ErrorKind::AddrInUse => return Err(BindError::Taken { address, holder: holder_of(address) }),
             _ => return Err(BindError::Io { address, source: error }),
         }
     }
 }
 
-/// The program that has a socket on a local TCP port, as /proc shows it: the socket's inode in the table of sockets,
-/// then the process that has it open. Only processes that this user may look into are found.
-fn holder_of(port: u16) -> Option<String> {
+/// The program that has a socket on a local TCP port of an address, or of all addresses, as /proc shows it: the socket's
+/// inode in the table of sockets, then the process that has it open. Only processes that this user may look into are
+/// found.
+#[must_use]
+pub fn holder_of(address: SocketAddr) -> Option<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|path| std::fs::read_to_string(path).ok());
-    let inodes: Vec<String> = tables.flat_map(|table| inodes_on(&table, port)).collect();
+    let inodes: Vec<String> = tables.flat_map(|table| inodes_on(&table, address)).collect();
     let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
     let is_holder = |process: &PathBuf| {
         let Ok(files) = std::fs::read_dir(process.join("fd")) else { return false };
@@ -117,16 +119,32 @@ fn is_number(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The inodes of the sockets in one of the kernel's tables whose local port is `port` (proc(5), `/proc/net/tcp`).
-fn inodes_on(table: &str, port: u16) -> Vec<String> {
+/// The inodes of the sockets in one of the kernel's tables that keep others from `address` (proc(5), `/proc/net/tcp`).
+fn inodes_on(table: &str, address: SocketAddr) -> Vec<String> {
     const CLOSED: &str = "0";
     let inode = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let local = fields.get(1)?.rsplit_once(':')?.1;
+        let (local, port) = fields.get(1)?.rsplit_once(':')?;
         let inode = *fields.get(9)?;
-        (u16::from_str_radix(local, 16).ok()? == port && inode != CLOSED).then(|| inode.to_owned())
+        let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
+        (same_port && covers(local, address.ip()) && inode != CLOSED).then(|| inode.to_owned())
     };
     table.lines().skip(1).filter_map(inode).collect()
+}
+
+/// Whether an address in the kernel's hexadecimal form is `address`, that one mapped into IPv6, or all addresses.
+fn covers(local: &str, address: IpAddr) -> bool {
+    const MAPPED: &str = "0000000000000000FFFF0000";
+    // The kernel prints words of 32 bits as the machine holds them.
+    let word = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
+    let hexadecimal: String = match address {
+        IpAddr::V4(address) => word(address.octets()),
+        IpAddr::V6(address) => {
+            address.octets().chunks_exact(4).map(|four| word([four[0], four[1], four[2], four[3]])).collect()
+        }
+    };
+    let own = local.strip_prefix(MAPPED).unwrap_or(local);
+    own == hexadecimal || local.bytes().all(|digit| digit == b'0')
 }
 
 #[cfg(test)]
@@ -136,11 +154,19 @@ mod tests {
     #[test]
     fn the_holder_of_a_port_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        let holder = holder_of(port).expect("this very process");
+        let address = listener.local_addr().expect("bound");
+        let holder = holder_of(address).expect("this very process");
         assert!(holder.ends_with(&format!("(process {})", std::process::id())), "{holder}");
+        assert_eq!(holder_of(SocketAddr::new([127, 0, 0, 99].into(), address.port())), None, "another address");
         drop(listener);
-        assert_eq!(holder_of(port), None);
+        assert_eq!(holder_of(address), None);
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_holds_each() {
+        let listener = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        assert!(holder_of(SocketAddr::new([127, 0, 0, 99].into(), port)).is_some());
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod bind;
 mod config;
 mod run;
 
-pub use bind::BindError;
+pub use bind::{BindError, holder_of};
 pub use config::{Certificates, NodeConfig};
 pub use run::{NodeError, run};
