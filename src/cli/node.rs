@@ -61,6 +61,9 @@ pub(crate) struct NodeArgs {
     /// Whether the HTTPS port asks for a client certificate: off, optional or required.
     #[arg(long, env = "CANARY_HTTPS_CLIENT_AUTH", value_name = "POLICY", default_value = "optional")]
     https_client_auth: ClientAuth,
+    /// Stop as with SIGTERM when standard input ends: for a program that starts nodes and may itself be killed.
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -76,6 +79,9 @@ enum OnIsolation {
 
 pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     args.log.start()?;
+    if args.until_stdin_ends {
+        std::thread::spawn(stop_when_stdin_ends);
+    }
     let upstreams = args.upstreams.iter().map(String::as_str).filter(|entry| !entry.trim().is_empty());
     let upstreams = Upstreams::from_entries(upstreams).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let config = NodeConfig {
@@ -101,6 +107,15 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         client_auth: args.https_client_auth,
     };
     crate::node::run(config).map(|()| Exit::Done).map_err(failure)
+}
+
+/// Standard input is a pipe whose other end closes with the program that started this node, however that one ends.
+fn stop_when_stdin_ends() {
+    // Whatever is written there means nothing, and an error means what the end means.
+    let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM) {
+        tracing::error!(%error, "Cannot stop, though standard input has ended");
+    }
 }
 
 fn failure(error: NodeError) -> Failure {
