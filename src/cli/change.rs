@@ -70,7 +70,7 @@ pub(super) fn nobody(silent: &[(NodeId, ClientError)]) -> Failure {
 }
 
 /// What a problem means: its exit code, its words, and each node's reason.
-fn refusal(told: &Told) -> Failure {
+pub(super) fn refusal(told: &Told) -> Failure {
     let text = |name: &str| told.document[name].as_str().unwrap_or_default();
     let code = text("code");
     let reasons: Vec<NodeReason> = serde_json::from_value(told.document["reasons"].clone()).unwrap_or_default();

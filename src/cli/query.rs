@@ -4,7 +4,8 @@ mod show;
 mod verdict;
 mod watch;
 
-pub(super) use show::shares;
+pub(super) use show::{shares, table};
+pub(super) use verdict::{Row, Verdict};
 
 use super::cluster::{block_on, parse_span, reader};
 use super::failure::{Exit, Failure};
@@ -14,7 +15,7 @@ use crate::model::NodeId;
 use clap::Args;
 use std::path::Path;
 use std::time::Duration;
-use verdict::{Row, Seen, Verdict};
+use verdict::Seen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,7 +61,7 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
 }
 
 /// Asks all nodes at once; one that does not answer in time is a row, too.
-async fn gather(client: &Client) -> Vec<Row> {
+pub(super) async fn gather(client: &Client) -> Vec<Row> {
     let nodes: Vec<NodeId> = client.peers().iter().map(|(node, _)| node).collect();
     futures_util::future::join_all(nodes.into_iter().map(|node| look(client, node))).await
 }

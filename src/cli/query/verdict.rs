@@ -9,22 +9,22 @@ use std::fmt;
 
 /// What one node answered, or why it did not.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) node: NodeId,
-    pub(super) answer: Result<Box<Seen>, String>,
+pub(in crate::cli) struct Row {
+    pub(in crate::cli) node: NodeId,
+    pub(in crate::cli) answer: Result<Box<Seen>, String>,
 }
 
 /// A node's answers.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Seen {
-    pub(super) state: ServedState,
+pub(in crate::cli) struct Seen {
+    pub(in crate::cli) state: ServedState,
     /// None where only the state could be read.
-    pub(super) health: Option<HealthSnapshot>,
+    pub(in crate::cli) health: Option<HealthSnapshot>,
 }
 
 /// Whether the nodes agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::cli) enum Verdict {
     /// All are at one version and digest.
     Synchronized { version: u64 },
     /// Their versions differ.
@@ -37,7 +37,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// The gravest thing that the rows show: states that contradict one another, then silence, then delay.
-    pub(super) fn of(rows: &[Row]) -> Self {
+    pub(in crate::cli) fn of(rows: &[Row]) -> Self {
         let seen: Vec<(NodeId, u64, Digest)> = rows
             .iter()
             .filter_map(|row| row.answer.as_ref().ok().map(|seen| (row.node, seen)))

@@ -1,0 +1,122 @@
+//! The mesh as an operator sees it from outside: what the nodes show, and what they answer to a change.
+
+use super::models::CANARY;
+use super::nodes::Nodes;
+use super::stage::Stage;
+use crate::api::client::{ChangeFailure, Client};
+use crate::api::{Committed, WeightRequest};
+use crate::cli::change::refusal;
+use crate::cli::cluster::unusable;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::query::{Row, Verdict, gather};
+use crate::model::{NodeId, Weight};
+use crate::pki::ClientFiles;
+use crate::tls;
+use http::StatusCode;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the nodes may take to come into step. They need a tenth of a second; a busy machine needs more.
+const IN_STEP_WITHIN: Duration = Duration::from_secs(15);
+/// How often the nodes are asked meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A coordinator that has just begun asks the others what they hold, and takes no change meanwhile.
+const BUSY_FOR: Duration = Duration::from_secs(3);
+
+/// The operator's end.
+pub(super) struct Mesh {
+    client: Client,
+}
+
+/// A decision as the operator sees it.
+pub(super) struct Decided {
+    pub(super) committed: Committed,
+    /// From the request to its answer, over HTTPS.
+    pub(super) took: Duration,
+}
+
+impl Mesh {
+    pub(super) fn new(stage: &Stage) -> Result<Self, Failure> {
+        let files =
+            ClientFiles::load(&stage.certs().join("operator-admin")).map_err(|error| unusable(error, Exit::Failed))?;
+        let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
+        Ok(Self { client: Client::new(tls, stage.peers.clone(), PATIENCE) })
+    }
+
+    /// Asks for `weight`, and checks that the answer is about it.
+    pub(super) async fn set_weight(&self, weight: Weight) -> Result<Decided, Failure> {
+        let canary = CANARY.parse().map_err(|error| Failure::new(Exit::Failed, error))?;
+        let body =
+            WeightRequest { canary_weight: weight.fraction(), canary_model_id: Some(canary), base_version: None };
+        let give_up = Instant::now() + BUSY_FOR;
+        let told = loop {
+            let told = self.client.change(NodeId::A, "/routing/weights", &body).await;
+            let told = told.map_err(|error: ChangeFailure| Failure::new(Exit::Failed, error))?;
+            if told.document["code"] != "busy" || Instant::now() > give_up {
+                break told;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        if told.status != StatusCode::OK {
+            return Err(Failure::message(Exit::Failed, refusal(&told)));
+        }
+        let committed: Committed =
+            serde_json::from_value(told.document).map_err(|error| Failure::new(Exit::Failed, error))?;
+        let agreed = committed.state.weights.iter().find(|(model, _)| model.to_string() == CANARY);
+        if agreed.is_none_or(|(_, share)| Weight::from_fraction(*share).ok() != Some(weight)) {
+            let weights = &committed.state.weights;
+            return Err(Failure::message(Exit::Failed, format!("asked for {weight}, but agreed was {weights:?}")));
+        }
+        Ok(Decided { committed, took: told.took })
+    }
+
+    /// Waits until `members` all show `version`, connected and not isolated; gives what they show then.
+    pub(super) async fn in_step(
+        &self,
+        nodes: &mut Nodes,
+        members: &[NodeId],
+        version: u64,
+    ) -> Result<Vec<Row>, Failure> {
+        let give_up = Instant::now() + IN_STEP_WITHIN;
+        loop {
+            nodes.must_run()?;
+            let mut rows = gather(&self.client).await;
+            rows.retain(|row| members.contains(&row.node));
+            let verdict = Verdict::of(&rows);
+            if verdict == (Verdict::Synchronized { version }) && rows.iter().all(|row| takes_part(row, members)) {
+                return Ok(rows);
+            }
+            if Instant::now() > give_up {
+                let limit = IN_STEP_WITHIN.as_secs();
+                let text = format!("the nodes are not in step at version {version} after {limit} s: {verdict}");
+                return Err(Failure::message(Exit::Failed, text));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until `node` answers.
+    pub(super) async fn answers(&self, nodes: &mut Nodes, node: NodeId) -> Result<(), Failure> {
+        let give_up = Instant::now() + IN_STEP_WITHIN;
+        while let Err(error) = self.client.state(node).await {
+            nodes.must_run()?;
+            if Instant::now() > give_up {
+                let limit = IN_STEP_WITHIN.as_secs();
+                return Err(Failure::message(Exit::Failed, format!("{node} does not answer after {limit} s: {error}")));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a node is in touch with all others of `members`, and its state confirmed by them.
+fn takes_part(row: &Row, members: &[NodeId]) -> bool {
+    let Ok(seen) = &row.answer else { return false };
+    let Some(health) = &seen.health else { return false };
+    let linked = |peer: &&NodeId| health.peers.get(peer).is_some_and(|peer| peer.connected);
+    let others = members.iter().filter(|peer| **peer != row.node);
+    !seen.state.isolated && others.clone().count() == others.filter(linked).count()
+}
