@@ -20,8 +20,8 @@ Examples:
   canary rollout set-weight 0                  pull it back; a majority suffices, nobody has a veto
   canary rollout set-weight 50 --base-version 7     only if the state is still version 7
 
-Exit code: 0 decided; 3 no majority or nobody reachable; 4 refused or voted down, with each node's reason;
-124 sent, but the outcome is not known yet (see `canary rollout status`).";
+Exit code: 0 decided; 3 no majority or nobody reachable; 4 refused or voted down, with each
+node's reason; 124 sent, but the outcome is not known yet (see `canary rollout status`).";
 
 /// Change how much traffic the canary gets, and see what was decided.
 #[derive(Debug, Args)]
