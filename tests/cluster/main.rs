@@ -1,0 +1,19 @@
+//! Three nodes as real processes on loopback addresses, tried as their users and their enemies would: with the
+//! `canary` program, with curl and openssl, with signals and with broken files.
+//!
+//! Nothing here asserts how fast something is; every wait is for a condition, with a deadline far beyond what an idle
+//! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
+
+mod bad_input;
+mod certificates;
+mod configuration;
+mod crash;
+mod daily;
+mod disk;
+mod isolation;
+mod ports;
+mod process;
+mod shell;
+mod takeover;
+mod upstreams;
+mod world;
