@@ -1,6 +1,6 @@
 //! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
 
-use crate::model::Host;
+use crate::model::{Host, NodeId};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -16,8 +16,10 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The own host name has no address.
-    #[error("the own host name {name} cannot be resolved: {source}")]
+    #[error("{variable}={name}, this node's own host name, cannot be resolved: {source}")]
     Unresolvable {
+        /// The variable that holds the name.
+        variable: String,
         /// The name.
         name: String,
         /// What the resolver says.
@@ -47,14 +49,14 @@ pub enum BindError {
 }
 
 /// The address that a node listens on: as told, or its own as configured.
-pub(super) fn own_address(bind: Option<IpAddr>, host: &Host) -> Result<IpAddr, BindError> {
+pub(super) fn own_address(me: NodeId, bind: Option<IpAddr>, host: &Host) -> Result<IpAddr, BindError> {
     if let Some(address) = bind {
         return Ok(address);
     }
     match host {
         Host::Ip(address) => Ok(*address),
         Host::Name(name) => {
-            let unresolvable = |source| BindError::Unresolvable { name: name.clone(), source };
+            let unresolvable = |source| BindError::Unresolvable { variable: me.variable(), name: name.clone(), source };
             let mut addresses = (name.as_str(), 0).to_socket_addrs().map_err(unresolvable)?;
             let first = addresses.next().map(|address| address.ip().to_canonical());
             let address = first.ok_or_else(|| unresolvable(io::Error::other("it has no address")))?;
@@ -80,19 +82,21 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
-        match error.kind() {
-            io::ErrorKind::AddrNotAvailable => return Err(BindError::NotHere(address.ip())),
-            io::ErrorKind::AddrInUse if Instant::now() < give_up => {
-                if !told {
-                    let holder = holder_of(address).unwrap_or_else(|| "another program".into());
-                    tracing::warn!(%address, holder, "The port is taken; trying again for 10 s");
-                    told = true;
-                }
-                thread::sleep(RETRY_EVERY);
-            }
-            io::ErrorKind::AddrInUse => return Err(BindError::Taken { address, holder: holder_of(address) }),
-            _ => return Err(BindError::Io { address, source: error }),
+        if error.kind() == io::ErrorKind::AddrNotAvailable {
+            return Err(BindError::NotHere(address.ip()));
         }
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(BindError::Io { address, source: error });
+        }
+        if Instant::now() >= give_up {
+            return Err(BindError::Taken { address, holder: holder_of(address) });
+        }
+        if !told {
+            let holder = holder_of(address).unwrap_or_else(|| "another program".into());
+            tracing::warn!(%address, holder, "The port is taken; trying again for 10 s");
+            told = true;
+        }
+        thread::sleep(RETRY_EVERY);
     }
 }
 

@@ -81,7 +81,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     warn_about(&config, &peers, &files);
     let certificates = Certificates::new(&files, &config, &peers)?;
 
-    let address = own_address(config.bind, host)?;
+    let address = own_address(me, config.bind, host)?;
     let (control, data) = (SocketAddr::new(address, me.control_port()), SocketAddr::new(address, me.data_port()));
     let (control_listener, data_listener) = (listen(control)?, listen(data)?);
 
