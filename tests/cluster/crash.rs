@@ -124,7 +124,7 @@ fn without_a_participant_an_advance_ends_at_once_and_a_retreat_goes_through() {
     let until = told["others_until"].as_str().expect("a bound for the node that could not be asked");
     until.parse::<jiff::Timestamp>().expect("RFC 3339");
     let said = cluster.canary(&["rollout", "set-weight", "0"]).exits(0);
-    assert!(said.out.contains("node-c did not acknowledge: stable only from"), "{}", said.out);
+    assert!(said.out.contains("not acknowledged yet by node-c: from"), "{}", said.out);
 
     let query = cluster.canary(&["query"]).exits(3);
     assert!(query.out.contains("UNREACHABLE") && query.out.contains("node-c"), "{}", query.out);

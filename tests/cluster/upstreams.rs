@@ -1,1 +1,202 @@
-//! Nothing yet.
+//! Real model servers behind real nodes.
+
+use super::process::eventually;
+use super::shell::Said;
+use super::world::{A, ALL, B, Cluster};
+use bytes::Bytes;
+use canary::model::NodeId;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustix::process::Signal;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// Keys that are tried on every node.
+const KEYS: usize = 300;
+
+#[test]
+fn requests_are_split_by_weight_and_a_key_gets_the_same_model_everywhere() {
+    let mut cluster = Cluster::new(17);
+    let (v1, v2) = (ModelServer::start("127.31.17.21", "v1"), ModelServer::start("127.31.17.22", "v2"));
+    for id in ALL {
+        cluster.start_with(id, &["--upstream", &v1.upstream(), "--upstream", &v2.upstream()]);
+    }
+    cluster.wait_synchronized();
+    assert_eq!(ask(&cluster, A), ["v1"; KEYS], "nothing was decided yet");
+
+    cluster.set_weight("50");
+    let half = served_everywhere(&cluster, 0.5);
+    // Five standard deviations of a fair coin, and a little more.
+    assert!((KEYS * 35 / 100..KEYS * 65 / 100).contains(&canaries(&half)), "{} of {KEYS}", canaries(&half));
+
+    cluster.set_weight("80");
+    let most = served_everywhere(&cluster, 0.8);
+    assert!(canaries(&most) > canaries(&half));
+    let left = half.iter().zip(&most).filter(|(before, after)| *before == "v2" && *after == "v1").count();
+    assert_eq!(left, 0, "who had the canary keeps it when its share grows");
+
+    cluster.set_weight("0");
+    assert_eq!(served_everywhere(&cluster, 0.0), ["v1"; KEYS]);
+    let health = cluster.get(A, "/health/snapshot").expect("it answers").json();
+    assert!(health["models"]["v2"]["requests"].as_u64().is_some_and(|requests| requests > 0), "{health}");
+}
+
+#[test]
+fn a_canary_that_is_down_on_one_node_is_voted_down_there() {
+    let mut cluster = Cluster::new(18);
+    let (v1, v2) = (ModelServer::start("127.31.18.21", "v1"), ModelServer::start("127.31.18.22", "v2"));
+    for id in ALL {
+        let canary = if id == B { "v2=http://127.31.18.99:9/".into() } else { v2.upstream() };
+        cluster.start_with(id, &["--upstream", &v1.upstream(), "--upstream", &canary]);
+    }
+    cluster.wait_synchronized();
+    let said = cluster.try_weight("20").fails(4, &["ABORT", "node-b", "the canary's upstream is not ready there"]);
+    let problem = said.json();
+    let reasons = problem["reasons"].as_array().expect("a list");
+    assert_eq!((reasons.len(), &reasons[0]["node"]), (1, &serde_json::json!("node-b")), "{problem}");
+    cluster.wait_log(A, &["2PC: ABORT", "node-b: the canary's upstream is not ready there"]);
+    for id in ALL {
+        let history = cluster.get(id, "/history").expect("it answers").json();
+        assert_eq!(history[0]["decision"], "ABORT", "{id} knows of it: {history}");
+        assert_eq!(history[0]["votes"]["node-b"]["vote"], "ABORT", "{history}");
+    }
+    assert_eq!(cluster.wait_synchronized(), 0, "nothing was decided");
+}
+
+#[test]
+fn a_node_that_is_stopped_finishes_what_it_began() {
+    let mut cluster = Cluster::new(19);
+    let (v1, slow) = (ModelServer::start("127.31.19.21", "v1"), ModelServer::start("127.31.19.22", "v2"));
+    for id in ALL {
+        cluster.start_with(id, &["--upstream", &v1.upstream(), "--upstream", &slow.upstream()]);
+    }
+    cluster.wait_synchronized();
+    cluster.set_weight("100");
+    cluster.wait_state(B, "the canary", |state| state["serving"]["v2"] == 1.0);
+    slow.hold();
+    let answer = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| cluster.curl(&["--data", "{}", &cluster.url(B, "/predict")], b""));
+        eventually("the request reaches the model", || if slow.holds_one() { Ok(()) } else { Err("not yet".into()) });
+        cluster.signal(B, Signal::TERM);
+        cluster.wait_log(B, &["Stopping"]);
+        slow.release();
+        asking.join().expect("nothing panics there")
+    });
+    let answer = answer.expect("the request in flight is answered");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "v2"));
+    assert_eq!(cluster.take(B).wait().code(), Some(0));
+    cluster.wait_log(B, &["Stopped"]);
+
+    for id in [A, super::world::C] {
+        cluster.signal(id, Signal::INT);
+        assert_eq!(cluster.take(id).wait().code(), Some(0), "{id}");
+    }
+    cluster.start_all();
+    assert_eq!(cluster.state(B).expect("it answers")["weights"]["v2"], 1.0);
+}
+
+/// What all nodes answer for each key, once they serve `weight`; they must not differ.
+#[track_caller]
+fn served_everywhere(cluster: &Cluster, weight: f64) -> Vec<String> {
+    let answers = ALL.map(|id| {
+        cluster.wait_state(id, "the weight", |state| state["serving"]["v2"] == weight);
+        ask(cluster, id)
+    });
+    let [first, others @ ..] = answers;
+    for other in others {
+        assert_eq!(first, other, "one key, two models");
+    }
+    first
+}
+
+fn canaries(answers: &[String]) -> usize {
+    answers.iter().filter(|model| *model == "v2").count()
+}
+
+/// The names of the models that answered each of the keys, over one connection.
+#[track_caller]
+fn ask(cluster: &Cluster, id: NodeId) -> Vec<String> {
+    let (ca, url) = (cluster.path("certs/ca.pem"), cluster.url(id, "/predict"));
+    let one = |key: usize| {
+        format!(
+            "url = \"{url}\"\ncacert = \"{}\"\nheader = \"x-canary-key: user-{key}\"\ndata = \"{{}}\"\n\
+             silent\nshow-error\nfail\nwrite-out = \"\\n\"\n",
+            ca.display()
+        )
+    };
+    let config = (0..KEYS).map(one).collect::<Vec<_>>().join("next\n");
+    let mut curl = Command::new("curl");
+    curl.args(["--config", "-"]);
+    let said = Said::by(curl, config.as_bytes()).exits(0);
+    said.out.lines().map(str::to_owned).collect()
+}
+
+/// A model: it says its name to every request, and can be told to think for long.
+struct ModelServer {
+    name: &'static str,
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    _runtime: Runtime,
+}
+
+struct Gate {
+    held: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
+}
+
+impl ModelServer {
+    fn start(host: &str, name: &'static str) -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build().expect("a thread");
+        let listener = runtime.block_on(TcpListener::bind((host, 0))).expect("this test's own address");
+        let address = listener.local_addr().expect("bound");
+        let gate = Arc::new(Gate { held: watch::Sender::new(false), waiting: watch::Sender::new(0) });
+        let shared = Arc::clone(&gate);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let gate = Arc::clone(&shared);
+                let service = service_fn(move |request| answer(request, name, Arc::clone(&gate)));
+                let connection = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { name, address, gate, _runtime: runtime }
+    }
+
+    fn upstream(&self) -> String {
+        format!("{}=http://{}/model", self.name, self.address)
+    }
+
+    fn hold(&self) {
+        self.gate.held.send_replace(true);
+    }
+
+    fn holds_one(&self) -> bool {
+        *self.gate.waiting.borrow() > 0
+    }
+
+    fn release(&self) {
+        self.gate.held.send_replace(false);
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    name: &'static str,
+    gate: Arc<Gate>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() == Method::POST {
+        gate.waiting.send_modify(|waiting| *waiting += usize::from(*gate.held.borrow()));
+        // The gate outlives every request.
+        let _ = gate.held.subscribe().wait_for(|held| !held).await;
+    }
+    Ok(Response::new(Full::from(name)))
+}

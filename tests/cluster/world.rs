@@ -2,7 +2,8 @@
 
 use super::process::{Running, eventually};
 use super::shell::{Answer, Said};
-use canary::model::NodeId;
+use canary::model::{Host, NodeId};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +122,12 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(&mut self, id: NodeId, arguments: &[&str]) {
-        let running = Running::start(self.node_command(id, arguments), &self.log_file(id));
+        self.start_command(id, self.node_command(id, arguments));
+    }
+
+    /// Runs `command` as the node `id`.
+    pub(crate) fn start_command(&mut self, id: NodeId, command: Command) {
+        let running = Running::start(command, &self.log_file(id));
         self.nodes.insert(id, running);
     }
 
@@ -138,6 +144,11 @@ impl Cluster {
         self.nodes.get_mut(&id).expect("the node was started")
     }
 
+    #[track_caller]
+    pub(crate) fn signal(&self, id: NodeId, signal: Signal) {
+        self.nodes.get(&id).expect("the node was started").signal(signal);
+    }
+
     /// Takes the process of a node, to see it end.
     #[track_caller]
     pub(crate) fn take(&mut self, id: NodeId) -> Running {
@@ -152,8 +163,8 @@ impl Cluster {
 
     /// The place of a path on a node.
     pub(crate) fn url(&self, id: NodeId, path: &str) -> String {
-        let host = &self.hosts[&id];
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let host: Host = self.hosts[&id].parse().expect("tests use good addresses");
+        let host = host.in_url();
         format!("https://{host}:{}{path}", id.data_port())
     }
 
