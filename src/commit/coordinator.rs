@@ -106,7 +106,9 @@ impl Engine {
         }
         let next = self.follow(committed, &question, self.next_txid())?;
         let direction = Direction::between(committed, &next);
-        let advance_is_open = matches!(self.seat, Seat::Preparing(_) | Seat::Accepting { .. })
+        // What is written again while this member takes its seat is no change under way.
+        let advance_is_open = matches!(self.seat, Seat::Preparing(_))
+            || matches!(&self.seat, Seat::Accepting { proposal, .. } if proposal.state.version > committed.version)
             || self.tasks.iter().any(|task| task.direction == Direction::Advance);
         match direction {
             Direction::Advance if !self.acts => return Err(Refusal::NoMajority),
@@ -153,14 +155,18 @@ impl Engine {
         due
     }
 
-    /// Gives up requests that could not even be sent for acceptance in time, and advances that are no longer this
-    /// member's business.
+    /// Gives up requests that could not even be sent for acceptance in time, or that are no longer this member's
+    /// business: advances when it does not coordinate, and all when it hears who does.
     fn expire_tasks(&mut self, now: Time, out: &mut Output) -> bool {
-        let acts = self.acts;
-        let expired = |task: &Task| now >= task.deadline || (!acts && task.direction == Direction::Advance);
+        let other = if self.acts { None } else { self.coordinator(now) };
+        let expired = |task: &Task| {
+            let astray = !self.acts && (other.is_some() || task.direction == Direction::Advance);
+            astray || now >= task.deadline
+        };
         let Some(position) = self.tasks.iter().position(expired) else { return false };
         if let Some(task) = self.tasks.remove(position) {
-            out.reply.push((task.question.ticket, Answer::Refused(Refusal::NoMajority)));
+            let refusal = other.map_or(Refusal::NoMajority, Refusal::NotCoordinating);
+            out.reply.push((task.question.ticket, Answer::Refused(refusal)));
         }
         true
     }
@@ -513,6 +519,11 @@ impl Engine {
         out: &mut Output,
     ) -> bool {
         let members = self.config.members;
+        let (version, decided) = (proposal.state.version, self.committed.state.version);
+        if decided > version || (decided == version && self.committed.state.txid != proposal.state.txid) {
+            // Another proposer was faster; the caller learns it from the decision.
+            return true;
+        }
         let enough = members.majority() - usize::from(!self.keeps(Rule::MajorityDecides));
         if accepted.len() >= enough {
             self.decide(now, proposal, out);

@@ -50,6 +50,8 @@ pub struct Engine {
     pub(super) told: Standing,
     /// What the log was told about the lease last.
     confirmed: bool,
+    /// Who coordinates, as it was shown last.
+    shown_coordinator: Option<NodeId>,
     started: Time,
     /// Messages of this member to itself, handled before the step ends.
     pub(super) to_self: VecDeque<Message>,
@@ -110,6 +112,7 @@ impl Engine {
             next_heartbeat: now,
             told: Standing::Follows,
             confirmed: false,
+            shown_coordinator: None,
             started: now,
             to_self: VecDeque::new(),
             #[cfg(test)]
@@ -139,6 +142,10 @@ impl Engine {
         }
         self.check_acknowledged(now, &mut out);
         self.report_lease(now, &mut out);
+        // Silence changes this without anything having come.
+        let coordinator = self.coordinator(now);
+        out.publish |= coordinator != self.shown_coordinator;
+        self.shown_coordinator = coordinator;
         out
     }
 
@@ -359,11 +366,12 @@ impl Engine {
         if holds != self.confirmed {
             self.confirmed = holds;
             out.publish = true;
-            out.events.push(if holds {
-                Event::Confirmed { version: self.committed.state.version }
+            if holds {
+                out.events.push(Event::Confirmed { version: self.committed.state.version });
             } else {
-                Event::Isolated
-            });
+                out.events.push(Event::Isolated);
+                self.send_heartbeats(now, out);
+            }
         }
     }
 

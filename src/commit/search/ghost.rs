@@ -1,7 +1,7 @@
 //! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
 
-use crate::commit::{Answer, Message, Output, Proposal, Record, Vote};
-use crate::model::{Ballot, Digest, Direction, Link, NodeId, NodeSet, RoutingState, Time, TxId, Weight};
+use crate::commit::{Alarm, Answer, Message, Output, Proposal, Record, Vote};
+use crate::model::{Ballot, CHAIN_LENGTH, Digest, Link, NodeId, NodeSet, RoutingState, Time, TxId, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) enum Promise {
     RollbackBound,
     /// With a majority alive and connected every question is settled, all are at one version, and one coordinates.
     Progress,
+    /// Unknown is said only of what is not known.
+    NoGuess,
     /// No member sees what cannot be.
     NoAlarm,
 }
@@ -48,6 +50,16 @@ struct Rollback {
     weight: Weight,
     acknowledged: NodeSet,
     others_until: Option<Time>,
+}
+
+/// A member while it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    pub(super) node: NodeId,
+    /// Which of its processes.
+    pub(super) run: u32,
+    /// The newest decision it knows.
+    pub(super) committed: u64,
 }
 
 /// The observer's memory.
@@ -63,6 +75,14 @@ pub(super) struct Ghost {
     confirmed: BTreeMap<NodeId, u64>,
     campaigns: BTreeMap<Ballot, (NodeId, u32)>,
     promised: BTreeMap<NodeId, Ballot>,
+    /// The highest ballot that each member accepted under.
+    highest: BTreeMap<NodeId, Ballot>,
+    /// What each prepared transaction would follow.
+    bases: BTreeMap<TxId, u64>,
+    asked: BTreeSet<(Ballot, u64)>,
+    /// Every state that was ever sent for acceptance.
+    states: BTreeMap<TxId, Arc<RoutingState>>,
+    fresh_votes: BTreeSet<(TxId, NodeId, u32)>,
     rollbacks: Vec<Rollback>,
 }
 
@@ -72,17 +92,17 @@ impl Ghost {
     }
 
     /// Sees what `node`, in its `run`-th process, sends and answers, and what reached its disk.
-    pub(super) fn observe(&mut self, node: NodeId, run: u32, out: &Output, stored: &[Record]) -> Result<(), Broken> {
+    pub(super) fn observe(&mut self, watched: Watched, out: &Output, stored: &[Record]) -> Result<(), Broken> {
         for record in stored {
             if let Record::Accepted(proposal) = record {
-                self.on_accepted(node, proposal)?;
+                self.on_accepted(watched.node, proposal)?;
             }
         }
         for envelope in out.ask.iter().chain(&out.send) {
-            self.on_sent(node, run, &envelope.message)?;
+            self.on_sent(watched, &envelope.message)?;
         }
         for (_, answer) in &out.reply {
-            self.on_answer(answer)?;
+            self.on_answer(watched, answer)?;
         }
         Ok(())
     }
@@ -94,6 +114,8 @@ impl Ghost {
                 format!("{node} accepted under {} below its promise {promised}", proposal.ballot),
             );
         }
+        let highest = self.highest.entry(node).or_insert(proposal.ballot);
+        *highest = (*highest).max(proposal.ballot);
         let state = &proposal.state;
         let acceptors = self.accepted.entry((proposal.ballot, state.version, state.txid)).or_default();
         acceptors.insert(node);
@@ -133,12 +155,24 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_sent(&mut self, node: NodeId, run: u32, message: &Message) -> Result<(), Broken> {
+    fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {
+        let Watched { node, run, committed } = watched;
         match message {
+            Message::Prepare { base, next } => {
+                self.bases.extend(next.txid.map(|txid| (txid, base.version)));
+            }
             Message::Vote { txid, vote, .. } => {
                 let first = self.voted.entry((*txid, node, run)).or_insert_with(|| vote.clone());
                 if first != vote {
                     return broken(Promise::Fencing, format!("{node} voted twice on {txid}"));
+                }
+                let is_new = self.fresh_votes.insert((*txid, node, run));
+                let base = self.bases.get(txid).copied().unwrap_or(committed);
+                if is_new && *vote == Vote::Commit && base != committed {
+                    return broken(
+                        Promise::Validity,
+                        format!("{node} at version {committed} votes for {txid} on {base}"),
+                    );
                 }
             }
             Message::Campaign { ballot } => {
@@ -148,13 +182,16 @@ impl Ghost {
                 }
             }
             Message::Promise { ballot, .. } => {
+                if let Some(highest) = self.highest.get(&node).filter(|highest| ballot < *highest) {
+                    let how = format!("{node} promises {ballot} after it accepted under {highest}");
+                    return broken(Promise::Fencing, how);
+                }
                 let promised = self.promised.entry(node).or_insert(*ballot);
                 *promised = (*promised).max(*ballot);
             }
-            Message::Accept { proposal } if proposal.ballot.node == node => self.on_asked(node, proposal)?,
+            Message::Accept { proposal } if proposal.ballot.node == node => self.on_asked(watched, proposal)?,
             Message::Accept { .. } => {}
             Message::Heartbeat(_)
-            | Message::Prepare { .. }
             | Message::Abort { .. }
             | Message::Accepted { .. }
             | Message::Reject { .. }
@@ -164,10 +201,12 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_asked(&self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
-        if proposal.votes.is_empty() {
+    fn on_asked(&mut self, watched: Watched, proposal: &Proposal) -> Result<(), Broken> {
+        self.on_new_state(watched, proposal)?;
+        if proposal.votes.is_empty() || !self.asked.insert((proposal.ballot, proposal.state.version)) {
             return Ok(());
         }
+        let node = watched.node;
         let txid = proposal.state.txid.unwrap_or_else(|| unreachable!("votes are given on transactions"));
         let voters = self.members.minus(proposal.state.drained);
         // The coordinator's own vote is not sent; it is in the proposal.
@@ -182,15 +221,36 @@ impl Ghost {
         }
     }
 
-    /// That a retreat, when it is first sent, gives no more than the state it is built on.
-    pub(super) fn observe_retreat(&self, base: &RoutingState, next: &RoutingState) -> Result<(), Broken> {
-        if Direction::between(base, next) == Direction::Advance {
-            return broken(Promise::Validity, format!("{:?} raises the canary without a vote", next.txid));
+    /// That what is sent for acceptance for the first time follows what its proposer knows as decided, and, without votes,
+    /// gives the canary no more than the state it is built on.
+    fn on_new_state(&mut self, watched: Watched, proposal: &Proposal) -> Result<(), Broken> {
+        let state = &proposal.state;
+        let Some(txid) = state.txid else { return Ok(()) };
+        let parent = state.chain.last().and_then(|link| self.states.get(&link.txid).cloned());
+        let is_new = self.states.insert(txid, Arc::clone(state)).is_none();
+        let gave = parent.as_ref().map_or(Weight::ZERO, |parent| parent.canary_weight());
+        if is_new && state.version <= watched.committed {
+            let Watched { node, committed, .. } = watched;
+            return broken(
+                Promise::Validity,
+                format!("{node} knows version {committed} and asks for {}", state.version),
+            );
+        }
+        if is_new && proposal.votes.is_empty() && state.canary_weight() > gave {
+            return broken(Promise::Validity, format!("{txid} raises the canary from {gave} without a vote"));
         }
         Ok(())
     }
 
-    fn on_answer(&mut self, answer: &Answer) -> Result<(), Broken> {
+    /// Whether an alarm is what a message from before a restart may cause: the vote in memory is another than the one
+    /// that was counted.
+    pub(super) fn excuses(&self, node: NodeId, alarm: &Alarm) -> bool {
+        let Alarm::VotedDown { txid, .. } = alarm else { return false };
+        let runs = (*txid, node, 0)..=(*txid, node, u32::MAX);
+        self.voted.range(runs).any(|(_, vote)| *vote == Vote::Commit)
+    }
+
+    fn on_answer(&mut self, watched: Watched, answer: &Answer) -> Result<(), Broken> {
         match answer {
             Answer::Committed { state, acknowledged, others_until } => {
                 let Some(txid) = state.txid else { return broken(Promise::Durability, "no transaction".into()) };
@@ -211,7 +271,17 @@ impl Ghost {
                     return broken(Promise::Stability, format!("{txid} was told as aborted and is chosen"));
                 }
             }
-            Answer::Refused(_) | Answer::Unknown { .. } => {}
+            Answer::Unknown { version, txid } => {
+                let known = self.chosen.get(version).is_some_and(|_| watched.committed >= *version);
+                if known && watched.committed < version + CHAIN_LENGTH as u64 {
+                    let node = watched.node;
+                    return broken(
+                        Promise::NoGuess,
+                        format!("{node} says unknown of {txid} and knows version {version}"),
+                    );
+                }
+            }
+            Answer::Refused(_) => {}
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use super::ghost::Broken;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
 use crate::commit::rule::Rule;
-use crate::commit::{Input, Timing};
-use crate::model::Change;
+use crate::commit::{Input, Message, OnEmptyDisk, Timing};
+use crate::model::{Change, NodeId};
 use std::time::Duration;
 
 /// Steps of one schedule before everything is repaired.
@@ -38,18 +38,26 @@ impl Dice {
 }
 
 /// Runs the schedule of one seed; the error is the promise it broke.
-pub(super) fn run(members: usize, seed: u64, omitted: Option<Rule>, trace: Trace) -> Result<Stats, Broken> {
+pub(super) fn run(
+    members: usize,
+    seed: u64,
+    weather: Weather,
+    omitted: Option<Rule>,
+    trace: Trace,
+) -> Result<Stats, Broken> {
     let mut dice = Dice::new(seed);
     let mut world = World::new(members, Heartbeats::OnTheWire, Timing::default(), omitted)?;
     world.trace = trace == Trace::On;
-    world.deliver_all()?;
-    world.pass(Duration::from_millis(200))?;
+    if !dice.once_in(4) {
+        world.deliver_all()?;
+        world.pass(Duration::from_millis(200))?;
+    }
     if dice.once_in(2) {
         world.propose(id(0), share(20))?;
         world.pass(Duration::from_millis(100))?;
     }
     for _ in 0..STEPS {
-        act(&mut world, &mut dice)?;
+        act(&mut world, &mut dice, weather)?;
         world.look()?;
     }
     if dice.once_in(8) {
@@ -65,7 +73,8 @@ pub(super) fn run(members: usize, seed: u64, omitted: Option<Rule>, trace: Trace
 /// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
 fn decide(world: &mut World, change: &Change) -> Result<(), Broken> {
     let before = world.ghost.versions();
-    for _ in 0..4 {
+    // Until the next heartbeat of everyone, some may still follow whom they heard before the repair.
+    for _ in 0..10 {
         let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts));
         world.propose(acting.unwrap_or(id(0)), change.clone())?;
         world.pass(Duration::from_millis(300))?;
@@ -103,79 +112,167 @@ fn one_way_view(world: &mut World) -> Result<(), Broken> {
     Ok(())
 }
 
-fn act(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
-    let members = world.nodes.len();
-    let node = id(dice.below(members));
-    match dice.below(100) {
-        0..60 if !world.wire.is_empty() => {
-            // Mostly in order, sometimes not.
-            let window = if dice.once_in(3) { world.wire.len() } else { 1 };
-            let position = dice.below(window);
-            let fate = match dice.below(60) {
-                0 => Fate::DiesBeforeDisk,
-                1 => Fate::DiesAfterDisk,
-                _ => Fate::Survives,
-            };
-            if dice.once_in(12) { world.repeat(position) } else { world.deliver(position, fate) }
-        }
-        60..64 if !world.wire.is_empty() => {
-            let position = dice.below(world.wire.len());
-            world.wire.remove(position);
-            Ok(())
-        }
-        64..72 => {
-            if world.is_up(node) {
-                let change = change(dice);
-                world.propose(node, change)?;
-            }
-            Ok(())
-        }
-        72..75 => world.crash(node),
-        75..80 => {
-            if world.is_up(node) {
-                Ok(())
-            } else {
-                world.start(node)
-            }
-        }
-        80 => {
-            // One lost disk at a time: with two, what they alone held is gone, and no protocol brings it back.
-            if world.without_disk() == 0 && dice.once_in(2) { world.wipe(node) } else { Ok(()) }
-        }
-        81..84 => {
-            let other = id(dice.below(members));
-            if node != other && world.cut.len() < members {
-                world.cut.insert((node, other));
-                if dice.once_in(2) {
-                    world.cut.insert((other, node));
-                }
-                // Without this the cut is silent: both ends believe in the link.
-                if dice.once_in(2) {
-                    world.link()?;
-                }
-            }
-            Ok(())
-        }
-        84..87 => {
-            world.cut.clear();
-            world.link()
-        }
-        87 => {
-            world.probes_fail = !world.probes_fail;
-            Ok(())
-        }
-        88..92 => {
-            let long = [10, 60, 300, 2_100, 5_100, 10_200];
-            world.now = world.now + Duration::from_millis(long[dice.below(long.len())]);
-            Ok(())
-        }
-        92 => world.pass(Duration::from_millis([50, 500, 3_000, 6_000][dice.below(4)])),
-        _ => {
-            world.now = world.now + Duration::from_millis(dice.below(40) as u64);
-            // A paused member does not notice that time passes.
-            if dice.once_in(4) { world.wake_due() } else { world.step_if_up(node) }
+/// What a schedule is mostly made of: one kind of trouble at a time goes deeper than all kinds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weather {
+    /// Everything.
+    Mixed,
+    /// Messages that come again much later, and few crashes.
+    Repeats,
+    /// Members cut off from one another for long.
+    Splits,
+    /// Crashes within steps, and lost disks.
+    Disks,
+}
+
+impl Weather {
+    const ALL: [Self; 4] = [Self::Mixed, Self::Repeats, Self::Splits, Self::Disks];
+
+    pub(super) fn of_seed(seed: u64) -> Self {
+        Self::ALL[usize::try_from(seed % 4).expect("below 4")]
+    }
+
+    /// How often each thing happens, in the order of [`Happening`].
+    const fn weights(self) -> [usize; 13] {
+        match self {
+            Self::Mixed => [56, 3, 3, 8, 3, 5, 1, 3, 3, 1, 4, 1, 9],
+            Self::Repeats => [56, 12, 1, 14, 1, 3, 0, 1, 2, 1, 2, 0, 7],
+            Self::Splits => [44, 8, 2, 12, 1, 4, 0, 3, 4, 0, 6, 6, 10],
+            Self::Disks => [56, 3, 1, 10, 4, 12, 4, 1, 2, 0, 2, 1, 4],
         }
     }
+}
+
+/// The things that happen.
+const HAPPENINGS: [fn(&mut World, &mut Dice) -> Result<(), Broken>; 13] =
+    [deliver, repeat, lose, request, crash, start, wipe, cut, mend, spoil_probes, jump, split, wait];
+
+fn act(world: &mut World, dice: &mut Dice, weather: Weather) -> Result<(), Broken> {
+    let weights = weather.weights();
+    let mut point = dice.below(weights.iter().sum());
+    for (happens, weight) in HAPPENINGS.iter().zip(weights) {
+        if point < weight {
+            return happens(world, dice);
+        }
+        point -= weight;
+    }
+    Ok(())
+}
+
+fn anyone(world: &World, dice: &mut Dice) -> NodeId {
+    id(dice.below(world.nodes.len()))
+}
+
+/// Mostly in order, sometimes not; who has to write may die while it does.
+fn deliver(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    if world.wire.is_empty() {
+        return wait(world, dice);
+    }
+    let window = if dice.once_in(3) { world.wire.len() } else { 1 };
+    let position = dice.below(window);
+    let writes = matches!(world.wire[position].1.message, Message::Campaign { .. } | Message::Accept { .. });
+    let fate = match dice.below(if writes { 24 } else { 120 }) {
+        0 => Fate::DiesBeforeDisk,
+        1 => Fate::DiesAfterDisk,
+        _ => Fate::Survives,
+    };
+    if dice.once_in(6) {
+        world.remember(position);
+    }
+    world.deliver(position, fate)
+}
+
+fn repeat(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    match world.delivered.len() {
+        0 if world.wire.is_empty() => Ok(()),
+        0 => world.repeat(dice.below(world.wire.len())),
+        known => world.repeat_old(dice.below(known)),
+    }
+}
+
+fn lose(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    if !world.wire.is_empty() {
+        world.wire.remove(dice.below(world.wire.len()));
+    }
+    Ok(())
+}
+
+/// Mostly of whoever coordinates, as operators do.
+fn request(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts));
+    let node = acting.filter(|_| !dice.once_in(3)).unwrap_or_else(|| anyone(world, dice));
+    if world.is_up(node) { world.propose(node, change(dice)) } else { Ok(()) }
+}
+
+fn crash(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    world.crash(anyone(world, dice))
+}
+
+fn start(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let Some(node) = world.ids().find(|id| !world.is_up(*id)) else { return Ok(()) };
+    // An operator may not have noticed that the disk was lost.
+    if dice.once_in(2) { world.start_with(node, OnEmptyDisk::AwaitFirstBoot) } else { world.start(node) }
+}
+
+/// One lost disk at a time: with two, what they alone held is gone, and no protocol brings it back.
+fn wipe(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    if world.without_disk() == 0 { world.wipe(anyone(world, dice)) } else { Ok(()) }
+}
+
+fn cut(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let (from, to) = (anyone(world, dice), anyone(world, dice));
+    if from == to {
+        return Ok(());
+    }
+    world.cut.insert((from, to));
+    if dice.once_in(2) {
+        world.cut.insert((to, from));
+    }
+    notice(world, dice)
+}
+
+/// Half of the time both ends go on believing in a link that is cut.
+fn notice(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    if dice.once_in(2) { world.link() } else { Ok(()) }
+}
+
+fn mend(world: &mut World, _: &mut Dice) -> Result<(), Broken> {
+    world.cut.clear();
+    world.link()
+}
+
+fn spoil_probes(world: &mut World, _: &mut Dice) -> Result<(), Broken> {
+    world.probes_fail = !world.probes_fail;
+    Ok(())
+}
+
+/// Time passes and nobody notices yet.
+fn jump(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let spans = [10, 60, 300, 2_100, 5_100, 10_200];
+    world.now = world.now + Duration::from_millis(spans[dice.below(spans.len())]);
+    Ok(())
+}
+
+/// Two groups cannot reach each other, for a while.
+fn split(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let side: Vec<NodeId> = world.ids().filter(|_| dice.once_in(2)).collect();
+    for from in world.ids() {
+        for to in world.ids().filter(|to| side.contains(&from) != side.contains(to)) {
+            world.cut.insert((from, to));
+        }
+    }
+    notice(world, dice)?;
+    world.pass(Duration::from_millis([300, 6_000, 12_000][dice.below(3)]))
+}
+
+/// A moment passes. A paused member does not notice.
+fn wait(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    if dice.once_in(12) {
+        return world.pass(Duration::from_millis([50, 500, 3_000, 6_000][dice.below(4)]));
+    }
+    world.now = world.now + Duration::from_millis(dice.below(40) as u64);
+    let node = anyone(world, dice);
+    if dice.once_in(4) { world.wake_due() } else { world.step_if_up(node) }
 }
 
 fn change(dice: &mut Dice) -> Change {
@@ -188,7 +285,7 @@ fn change(dice: &mut Dice) -> Change {
 }
 
 impl World {
-    fn step_if_up(&mut self, node: crate::model::NodeId) -> Result<(), Broken> {
+    fn step_if_up(&mut self, node: NodeId) -> Result<(), Broken> {
         if self.is_up(node) { self.step(node, Input::Timeout, Fate::Survives) } else { Ok(()) }
     }
 }
@@ -202,7 +299,7 @@ fn run_all(members: usize, seeds: std::ops::Range<u64>) {
                 scope.spawn(move || {
                     let mut versions = 0;
                     for seed in seeds.filter(|seed| seed % 2 == part) {
-                        match run(members, seed, None, Trace::Off) {
+                        match run(members, seed, Weather::of_seed(seed), None, Trace::Off) {
                             Ok(stats) => versions += stats.versions,
                             Err(broken) => return Err(format!("seed {seed}: {:?}: {}", broken.promise, broken.how)),
                         }
@@ -232,6 +329,10 @@ fn random_schedules_of_five_members_break_no_promise() {
 fn follow_a_seed() {
     let Ok(seed) = std::env::var("CANARY_SEED") else { return };
     let members = std::env::var("CANARY_MEMBERS").map_or(3, |members| members.parse().expect("a number of members"));
-    let broken = run(members, seed.parse().expect("a seed"), None, Trace::On).map(|_| ());
+    let seed: u64 = seed.parse().expect("a seed");
+    let named = std::env::var("CANARY_WEATHER").ok();
+    let chosen = named.and_then(|name| Weather::ALL.into_iter().find(|weather| format!("{weather:?}") == name));
+    let weather = chosen.unwrap_or(Weather::of_seed(seed));
+    let broken = run(members, seed, weather, None, Trace::On).map(|_| ());
     assert_eq!(broken, Ok(()));
 }

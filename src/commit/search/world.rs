@@ -1,12 +1,12 @@
 //! Some members, their disks, what is on the wire between them, and all that can happen to these.
 
-use super::ghost::{Broken, Ghost, Lease, Promise, broken};
+use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
 use crate::commit::rule::Rule;
 use crate::commit::{
     Config, Durable, Engine, Event, Input, IsolationPolicy, Message, OnEmptyDisk, Output, Question, Record, Ticket,
     Timing,
 };
-use crate::model::{Actor, Change, Direction, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
+use crate::model::{Actor, Change, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -62,11 +62,15 @@ pub(super) struct World {
     pub(super) nodes: Vec<Arc<Node>>,
     prints: Vec<u64>,
     pub(super) wire: Vec<(u64, Arc<Flight>)>,
+    /// Messages that were delivered long ago and may come once more.
+    pub(super) delivered: Vec<Arc<Flight>>,
     pub(super) now: Time,
     pub(super) ghost: Arc<Ghost>,
     /// Pairs that cannot reach each other, by one direction.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
     linked: BTreeSet<(NodeId, NodeId)>,
+    /// A member whose heartbeats go nowhere, and to whom none come, though its links seem to be up.
+    pub(super) silent: Option<NodeId>,
     heartbeats: Heartbeats,
     timing: Timing,
     omitted: Option<Rule>,
@@ -143,10 +147,12 @@ impl World {
             prints: vec![0; members],
             nodes,
             wire: Vec::new(),
+            delivered: Vec::new(),
             now: Time::from_micros(1_000_000_000),
             ghost,
             cut: BTreeSet::new(),
             linked: BTreeSet::new(),
+            silent: None,
             heartbeats,
             timing,
             omitted,
@@ -196,10 +202,15 @@ impl World {
 
     /// Starts a member on its disk; one whose disk was lost rejoins.
     pub(super) fn start(&mut self, id: NodeId) -> Result<(), Broken> {
+        let lost = self.node(id).wiped && self.node(id).disk.joined.is_none();
+        self.start_with(id, if lost { OnEmptyDisk::Rejoin } else { OnEmptyDisk::AwaitFirstBoot })
+    }
+
+    /// Starts a member on its disk, as its operator says.
+    pub(super) fn start_with(&mut self, id: NodeId, on_empty_disk: OnEmptyDisk) -> Result<(), Broken> {
         let members = NodeSet::first(self.nodes.len());
         let (timing, now, omitted) = (self.timing, self.now, self.omitted);
         let node = self.node_mut(id);
-        let on_empty_disk = if node.wiped { OnEmptyDisk::Rejoin } else { OnEmptyDisk::AwaitFirstBoot };
         let stable = "v1".parse().expect("a model id");
         let on_isolation = IsolationPolicy::Stable;
         let config = Config { me: id, members, stable, on_isolation, on_empty_disk, timing };
@@ -267,6 +278,21 @@ impl World {
         self.hand_over(&flight, fate)
     }
 
+    /// Remembers a message on the wire, to deliver it once more much later.
+    pub(super) fn remember(&mut self, position: usize) {
+        const MOST: usize = 24;
+        if self.delivered.len() == MOST {
+            self.delivered.remove(0);
+        }
+        self.delivered.push(Arc::clone(&self.wire[position].1));
+    }
+
+    /// Delivers a remembered message once more.
+    pub(super) fn repeat_old(&mut self, position: usize) -> Result<(), Broken> {
+        let flight = Arc::clone(&self.delivered[position]);
+        self.hand_over(&flight, Fate::Survives)
+    }
+
     /// Hands a message over and leaves it on the wire.
     pub(super) fn repeat(&mut self, position: usize) -> Result<(), Broken> {
         let flight = Arc::clone(&self.wire[position].1);
@@ -316,21 +342,31 @@ impl World {
         let stored = self.store(id, &out.append);
         let run = self.node(id).run;
         let mut ghost = Arc::clone(&self.ghost);
-        Arc::make_mut(&mut ghost).observe(id, run, &out, &stored)?;
-        self.observe_retreats(id, &ghost, &out)?;
+        let committed = self.engine(id).map_or(0, |engine| engine.committed().state.version);
+        Arc::make_mut(&mut ghost).observe(Watched { node: id, run, committed }, &out, &stored)?;
         self.ghost = ghost;
+        for envelope in std::mem::take(&mut out.ask) {
+            self.put_on_wire(Flight { from: id, to: envelope.to, message: envelope.message }, inputs);
+        }
         if fate != Fate::Survives {
             return self.crash(id);
         }
         for event in &out.events {
-            if let Event::Alarm(alarm) = event {
+            if let Event::Alarm(alarm) = event
+                && !self.ghost.excuses(id, alarm)
+            {
                 return broken(Promise::NoAlarm, format!("{id}: {alarm}"));
             }
         }
         if let Some(stop) = &out.stop {
-            return broken(Promise::NoAlarm, format!("{id} stops: {stop}"));
+            // A member whose disk was lost must not take part as if nothing had been; any other has no reason to stop.
+            return if self.node(id).wiped {
+                self.crash(id)
+            } else {
+                broken(Promise::NoAlarm, format!("{id} stops: {stop}"))
+            };
         }
-        for envelope in out.ask.into_iter().chain(out.send) {
+        for envelope in out.send {
             self.put_on_wire(Flight { from: id, to: envelope.to, message: envelope.message }, inputs);
         }
         if let Some(probe) = out.probe {
@@ -354,23 +390,6 @@ impl World {
         stored
     }
 
-    fn observe_retreats(&self, id: NodeId, ghost: &Ghost, out: &Output) -> Result<(), Broken> {
-        for envelope in &out.ask {
-            let Message::Accept { proposal } = &envelope.message else { continue };
-            let is_new = proposal.state.txid.is_some_and(|txid| txid.node == id) && proposal.state.version > 0;
-            if !proposal.votes.is_empty() || !is_new {
-                continue;
-            }
-            // What a retreat is built on is the newest state that is chosen or that it makes chosen by its chain; the
-            // newest chosen one below it is the one whose share users see.
-            let base = ghost.newest.as_ref().filter(|newest| newest.version < proposal.state.version);
-            if let Some(base) = base {
-                ghost.observe_retreat(base, &proposal.state)?;
-            }
-        }
-        Ok(())
-    }
-
     fn put_on_wire(&mut self, flight: Flight, inputs: &mut VecDeque<(NodeId, Input, Fate)>) {
         if self.cut.contains(&(flight.from, flight.to)) || !self.is_up(flight.to) {
             return;
@@ -378,6 +397,9 @@ impl World {
         let is_heartbeat = matches!(flight.message, Message::Heartbeat(_));
         if is_heartbeat && self.heartbeats == Heartbeats::Instant {
             let Flight { from, to, message } = flight;
+            if self.silent == Some(from) || self.silent == Some(to) {
+                return;
+            }
             return inputs.push_back((to, Input::Receive { from, message }, Fate::Survives));
         }
         let print = fingerprint(&flight);
@@ -473,15 +495,19 @@ impl World {
         self.cut.clear();
         self.wire.clear();
         self.probes_fail = false;
-        for id in self.ids() {
-            if !self.is_up(id) {
-                self.start(id)?;
-            }
-        }
-        self.link()?;
-        self.deliver_all()?;
         let deadline = self.now + within;
-        while !self.is_settled() && self.now < deadline {
+        loop {
+            // Also those that stop now, because they were started on an empty disk as if nothing had been lost.
+            for id in self.ids() {
+                if !self.is_up(id) {
+                    self.start(id)?;
+                }
+            }
+            self.link()?;
+            self.deliver_all()?;
+            if self.is_settled() || self.now >= deadline {
+                break;
+            }
             self.pass(Duration::from_millis(50))?;
         }
         if self.is_settled() { Ok(()) } else { broken(Promise::Progress, self.describe()) }
@@ -512,7 +538,8 @@ impl World {
                 view.coordinator
             )
         };
-        self.ids().map(line).collect::<Vec<_>>().join("; ")
+        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
+        format!("newest v{newest}; {}", self.ids().map(line).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -525,14 +552,4 @@ pub(super) fn share(percent: u16) -> Change {
 /// Takes all traffic back.
 pub(super) fn pull_back() -> Change {
     Change::Weight { weight: Weight::ZERO, canary: None }
-}
-
-/// Whether a change would be an advance on `world`'s newest state.
-pub(super) fn is_advance(world: &World, change: &Change) -> bool {
-    let Some(newest) = &world.ghost.newest else { return true };
-    let txid = newest.txid.expect("chosen states have transactions");
-    let members = NodeSet::first(world.nodes.len());
-    change
-        .apply(newest, members, txid, UnixMillis(0))
-        .is_ok_and(|next| Direction::between(newest, &next) == Direction::Advance)
 }
