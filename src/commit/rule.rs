@@ -5,7 +5,7 @@
 
 /// One rule. The sentence says what the engine does because of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub(super) enum Rule {
     /// A refused proposer, a restarted one and one with a new disk take a ballot that nobody ever used.
     NeverReuseBallot,
     /// A member votes on a transaction once.
@@ -72,9 +72,10 @@ pub enum Rule {
     RejoinAdopts,
 }
 
+#[cfg(test)]
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub(super) const ALL: [Self; 32] = [
         Self::NeverReuseBallot,
         Self::VoteOnce,
         Self::CountOwnVotes,

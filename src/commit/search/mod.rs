@@ -4,6 +4,8 @@
 //! [`ghost`] is the list of promises. [`exhaustive`] tries every interleaving within stated budgets; [`random`] draws
 //! long ones from seeds; [`mutants`] shows that the search can fail, by leaving out one rule of the engine at a time.
 
+#![allow(clippy::print_stderr, reason = "a search says how far it looked, and follows one schedule on request")]
+
 mod exhaustive;
 mod ghost;
 mod mutants;

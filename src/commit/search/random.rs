@@ -132,7 +132,7 @@ impl Weather {
         Self::ALL[usize::try_from(seed % 4).expect("below 4")]
     }
 
-    /// How often each thing happens, in the order of [`Happening`].
+    /// How often each thing happens, in the order of [`HAPPENINGS`].
     const fn weights(self) -> [usize; 13] {
         match self {
             Self::Mixed => [56, 3, 3, 8, 3, 5, 1, 3, 3, 1, 4, 1, 9],
@@ -143,8 +143,11 @@ impl Weather {
     }
 }
 
+/// One thing that happens.
+type Happening = fn(&mut World, &mut Dice) -> Result<(), Broken>;
+
 /// The things that happen.
-const HAPPENINGS: [fn(&mut World, &mut Dice) -> Result<(), Broken>; 13] =
+const HAPPENINGS: [Happening; 13] =
     [deliver, repeat, lose, request, crash, start, wipe, cut, mend, spoil_probes, jump, split, wait];
 
 fn act(world: &mut World, dice: &mut Dice, weather: Weather) -> Result<(), Broken> {
