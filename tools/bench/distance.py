@@ -3,7 +3,8 @@
 
 Three network namespaces on a wire that delays every packet (lab/lan.py: no netem needed), a node of canary and a member of
 etcd in each. The operator sits on node-a's machine, the etcd client on the leader's. The round trip is measured on the wire itself, in the same
-run. An advance needs two round trips, a retreat one, an etcd put one; the last lines show what was measured. Needs root.
+run. An advance needs two round trips and an etcd put one; a retreat is decided after one, and its answer waits for one more, the
+acknowledgements. The last lines show what was measured. Needs root.
 """
 
 import socket

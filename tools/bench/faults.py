@@ -28,12 +28,12 @@ LOAD_SECONDS = 0.1
 
 
 def aborted_after(canary, ladder, hurt) -> float:
-    """Seconds from asking for an advance, right after `hurt`, until the answer is ABORT."""
+    """Milliseconds from asking for an advance, right after `hurt`, until the answer is ABORT."""
     request = ladder.up()
     hurt()
     begin = time.perf_counter()
     status, body = ladder.line.call(request)
-    took = time.perf_counter() - begin
+    took = (time.perf_counter() - begin) * 1e3
     ladder.at -= 1
     if status != 409 or json.loads(body).get("decision") != "ABORT":
         raise ValueError(f"an advance without node-c was answered with {status} {body.decode(errors='replace')}")
@@ -41,12 +41,12 @@ def aborted_after(canary, ladder, hurt) -> float:
 
 
 def dead_participant(canary, rounds: int) -> "tuple[list, list, list]":
-    """For each round: seconds to ABORT with node-c dead, with it frozen, and to COMMIT with all well."""
+    """For each round: milliseconds to ABORT with node-c dead, with it frozen, and to COMMIT with all well."""
     dead, frozen, well = [], [], []
     for _ in range(rounds):
         ladder = Ladder(canary.operator("a"))
         ladder.zero()
-        well.append(statistics.median(both.timed(20, ladder.up, ladder.make)) / 1e3)
+        well.append(statistics.median(both.timed(20, ladder.up, ladder.make)))
         dead.append(aborted_after(canary, ladder, lambda: canary.kill_node("c")))
         canary.start_node("c")
         canary.until_ready("c")
@@ -176,19 +176,24 @@ def try_put(line) -> bool:
 
 
 def measure(given) -> "list[figures.Figure]":
-    back, etcd_back, gone, etcd_gone = [], [], [], []
+    gone, etcd_gone = [], []
+    back: dict = {name: [] for name in IDS}
+    etcd_back: dict = {name: [] for name in IDS}
     with both.clusters(given) as (canary, etcd):
         dead, frozen, well = dead_participant(canary, given.rounds)
         for _ in range(given.rounds):
             for name in random.sample(IDS, 3):
-                back.append(back_after_kill(canary, name))
-                etcd_back.append(etcd_back_after_kill(etcd, name))
+                back[name].append(back_after_kill(canary, name))
+                etcd_back[name].append(etcd_back_after_kill(etcd, name))
             gone.append(takeover(canary))
             etcd_gone.append(etcd_takeover(etcd))
     return [
-        figures.worst("2PC: ABORT, participant dead", "s", dead, "commit, all well", well, 0.5, 0.05),
-        figures.value("2PC: ABORT, participant frozen", "s", frozen, "commit, all well", well),
-        figures.worst("one version after kill -9 and /readyz", "s", back, "etcd after /health", etcd_back, 1.0),
+        figures.worst("2PC: ABORT, participant dead", "ms", dead, "commit, all well", well, 500, 50),
+        figures.value("2PC: ABORT, participant frozen", "ms", frozen, "commit, all well", well),
+        *(
+            figures.worst(f"one version after kill -9 of {name}, /readyz", "s", back[name], "etcd after /health", etcd_back[name], 1.0)
+            for name in IDS
+        ),
         figures.value("commit by another, coordinator killed", "s", gone, "etcd, leader killed", etcd_gone),
     ]
 

@@ -43,9 +43,14 @@ class Place:
             signal.signal(name, lambda *_: sys.exit(1))
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, _kind, error, _trace):
         for child in self.children:
             stop(child)
+        if isinstance(error, Exception):
+            kept = tempfile.mkdtemp(prefix="canary-bench-logs-")
+            for log in self.root.glob("*.log"):
+                shutil.copy(log, kept)
+            print(f"the logs of all processes: {kept}", file=sys.stderr)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def start(self, command: list[str], log: str, space: "int | None" = None, **environment: str) -> subprocess.Popen:
