@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Longest wait of one request: below the idle limits of common proxies. A longer one is shortened to it.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+/// A proposal that is not decided for so long is news to those who wait: the protocol's bound for a silent question.
+const OPEN_FOR_LONG: Duration = Duration::from_secs(2);
 /// Of a tag's hash, enough that two states never share one.
 const TAG_BYTES: usize = 16;
 
@@ -81,7 +83,7 @@ fn parse_wait(text: &str) -> Result<Duration, Problem> {
     Ok(wait.min(MAX_WAIT))
 }
 
-/// The document as it is sent, and its tag, which covers every byte of it.
+/// The document as it is sent, and its tag, which covers all of it but a proposal that has only just been made.
 struct Shown {
     body: String,
     tag: String,
@@ -91,7 +93,11 @@ impl Shown {
     fn of(view: &View, now: Time, api: &Api) -> Self {
         let document = ServedState::of(view, now, |time| api.date(time));
         let body = serde_json::to_string(&document).expect("strings, numbers and maps with string keys are JSON");
-        let hash = Sha256::digest(body.as_bytes());
+        // A proposal that is open for a moment is no news: everyone who waits would wake twice for each change.
+        let is_news = view.pending.is_some_and(|pending| now.since(pending.since) >= OPEN_FOR_LONG);
+        let quiet = ServedState { pending: if is_news { document.pending.clone() } else { None }, ..document };
+        let told = serde_json::to_string(&quiet).expect("strings, numbers and maps with string keys are JSON");
+        let hash = Sha256::digest(told.as_bytes());
         let tag = hash.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect::<String>();
         Self { body, tag: format!("\"{tag}\"") }
     }

@@ -85,7 +85,7 @@ impl Driver {
     /// When the disk fails, or when the engine says that the member cannot go on.
     pub async fn run(mut self, mut inbox: Inbox, shutdown: CancellationToken) -> Result<(), DriverError> {
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);
-        self.step(Input::Timeout)?;
+        self.step(Input::Timeout).await?;
         loop {
             let now = boottime();
             let wait = self.engine.poll_timeout(now).since(now);
@@ -101,7 +101,7 @@ impl Driver {
                     None => continue,
                 },
             };
-            self.step(input)?;
+            self.step(input).await?;
         }
         self.store.force()?;
         Ok(())
@@ -125,17 +125,21 @@ impl Driver {
         Some(Input::Veto((room == Room::Full).then_some(Reason::StorageFull)))
     }
 
-    fn step(&mut self, input: Input) -> Result<(), DriverError> {
+    async fn step(&mut self, input: Input) -> Result<(), DriverError> {
         let now = boottime();
         let output = self.engine.step(now, input);
-        self.carry_out(now, output)
+        self.carry_out(now, output).await
     }
 
     /// Carries out the effects in the order in which they are listed.
-    fn carry_out(&mut self, now: Time, output: Output) -> Result<(), DriverError> {
+    async fn carry_out(&mut self, now: Time, output: Output) -> Result<(), DriverError> {
         let Output { ask, append, publish, send, reply, probe, events, stop } = output;
         for envelope in &ask {
             self.mesh.send(envelope.to, &envelope.message);
+        }
+        if !ask.is_empty() && !append.is_empty() {
+            // The links' tasks share this thread: without this the question would leave after the forced write.
+            tokio::task::yield_now().await;
         }
         if !append.is_empty() {
             self.store.append(&append)?;
@@ -151,6 +155,10 @@ impl Driver {
                 // A caller that has gone away wants no answer.
                 let _ = caller.send(answer);
             }
+        }
+        if !send.is_empty() && !events.is_empty() {
+            // What is sent should not wait for what is logged.
+            tokio::task::yield_now().await;
         }
         if let Some(probe) = probe {
             self.probe(probe);
