@@ -178,7 +178,10 @@ impl Engine {
             return (version > 0).then_some(Alarm::NoTransaction { from, version });
         };
         let voted_down = matches!(self.vote_on(txid), Some(Vote::Abort(_)));
-        voted_down.then_some(Alarm::VotedDown { from, txid })
+        // A vote given before a restart is forgotten and was counted all the same: what was then accepted must not be
+        // held up by another vote on the same question since.
+        let counted = proposal.votes.get(&self.config.me) == Some(&Vote::Commit);
+        (voted_down && !counted).then_some(Alarm::VotedDown { from, txid })
     }
 
     /// Learns a decision, and serves it if it is newer than what is served.
