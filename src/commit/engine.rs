@@ -331,7 +331,8 @@ impl Engine {
     /// An echo counts when neither its sender nor this member holds anything accepted above what is committed here:
     /// then nothing that this member does not know was decided before the echoed heartbeat was sent.
     fn count_echo(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat) {
-        let Some(sent) = heartbeat.echo else { return };
+        // An echo of what an earlier process sent says nothing of what this one has forgotten.
+        let Some(sent) = heartbeat.echo.filter(|sent| *sent >= self.started) else { return };
         let committed = self.committed.state.version;
         let counts = heartbeat.stage.has_joined() || !self.keeps(Rule::JoinedEchoes);
         let clean_echo = heartbeat.accepted.max(heartbeat.committed.0) <= committed || !self.keeps(Rule::CleanEcho);
