@@ -9,10 +9,8 @@ use std::sync::Arc;
 
 /// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Message {
     /// I am here, this is what I hold, and this is what I heard from you.
-    #[serde(rename = "hb")]
     Heartbeat(Box<Heartbeat>),
     /// May this state follow? Phase one of an advance.
     Prepare {
@@ -201,34 +199,24 @@ pub struct Base {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The sender's clock when it sent this; only the sender reads it again, as an echo.
-    #[serde(rename = "t")]
     pub sent: Time,
     /// The newest `sent` that the sender has from the receiver.
-    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<Time>,
     /// The sender wants an echo now: its lease is missing or runs out.
-    #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_echo: bool,
     /// Whether the sender takes part yet.
-    #[serde(rename = "s")]
     pub stage: Stage,
     /// The life of the sender's disk.
-    #[serde(rename = "i")]
     pub incarnation: Incarnation,
     /// The sender's committed version and the digest of that state.
-    #[serde(rename = "c")]
     pub committed: (u64, Digest),
     /// The version of what the sender accepted last, or the committed one where that is higher.
-    #[serde(rename = "a")]
     pub accepted: u64,
     /// The sender's promise.
-    #[serde(rename = "p")]
     pub promise: Ballot,
     /// Whether the sender coordinates, or could.
-    #[serde(rename = "l", default, skip_serializing_if = "Standing::is_follows")]
     pub standing: Standing,
     /// Whom the sender hears.
-    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     pub hears: Vec<Hearing>,
 }
 
@@ -241,25 +229,15 @@ pub struct Hearing(pub NodeId, pub u32, pub Standing);
 pub enum Standing {
     /// It is not in touch with a majority, or has to catch up first.
     #[default]
-    #[serde(rename = "f")]
     Follows,
     /// It is in touch with a majority and could coordinate.
-    #[serde(rename = "r")]
     Ready,
     /// It coordinates.
-    #[serde(rename = "l")]
     Leads,
-}
-
-impl Standing {
-    const fn is_follows(&self) -> bool {
-        matches!(self, Self::Follows)
-    }
 }
 
 /// Whether a member takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Its disk is empty and it has seen no proof of a first boot.
     Blank {
@@ -269,7 +247,6 @@ pub enum Stage {
     /// Its disk was lost; it is asking the others what they hold.
     Rejoining,
     /// It takes part.
-    #[serde(rename = "m")]
     Member,
     /// It takes part and was there at the first boot; said to those who may still be blank.
     Founder {

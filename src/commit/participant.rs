@@ -209,7 +209,9 @@ impl Engine {
     pub(super) fn apply(&mut self, now: Time, proposal: &Arc<Proposal>, out: &mut Output) {
         self.committed = Arc::clone(proposal);
         self.committed_digest = proposal.state.digest();
-        self.append(Record::Committed(Arc::clone(proposal)), out);
+        let accepted = self.disk.accepted.as_ref() == Some(proposal);
+        let record = if accepted { Record::AcceptedIsCommitted } else { Record::Committed(Arc::clone(proposal)) };
+        self.append(record, out);
         out.publish = true;
         let took = self.took(now, proposal.state.txid);
         out.events.push(Event::Committed { proposal: Arc::clone(proposal), took });

@@ -19,6 +19,8 @@ pub enum Record {
     Accepted(Arc<Proposal>),
     /// This was learned as decided. Forgetting it costs a question to the others, no more.
     Committed(Arc<Proposal>),
+    /// What was accepted last was learned as decided: the same in fewer words.
+    AcceptedIsCommitted,
 }
 
 impl Record {
@@ -26,7 +28,7 @@ impl Record {
     #[must_use]
     pub const fn is_lazy(&self) -> bool {
         match self {
-            Self::Committed(_) => true,
+            Self::Committed(_) | Self::AcceptedIsCommitted => true,
             Self::Joined(_) | Self::Promised(_) | Self::Accepted(_) => false,
         }
     }
@@ -66,6 +68,7 @@ impl Durable {
                 self.accepted = Some(Arc::clone(proposal));
             }
             Record::Committed(proposal) => self.committed = Some(Arc::clone(proposal)),
+            Record::AcceptedIsCommitted => self.committed = self.accepted.clone(),
         }
     }
 }

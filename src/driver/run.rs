@@ -133,7 +133,9 @@ impl Driver {
 
     /// Carries out the effects in the order in which they are listed.
     async fn carry_out(&mut self, now: Time, output: Output) -> Result<(), DriverError> {
-        let Output { ask, append, publish, send, reply, probe, events, stop } = output;
+        let Output { ask, mut append, publish, send, reply, probe, events, stop } = output;
+        let last_forced = append.iter().rposition(|record| !record.is_lazy());
+        let lazy = append.split_off(last_forced.map_or(0, |last| last + 1));
         for envelope in &ask {
             self.mesh.send(envelope.to, &envelope.message);
         }
@@ -156,16 +158,19 @@ impl Driver {
                 let _ = caller.send(answer);
             }
         }
-        if !send.is_empty() && !events.is_empty() {
-            // What is sent should not wait for what is logged.
-            tokio::task::yield_now().await;
-        }
         if let Some(probe) = probe {
             self.probe(probe);
+        }
+        if !send.is_empty() && (!events.is_empty() || !lazy.is_empty()) {
+            // What is sent should not wait for what is logged, or written without haste.
+            tokio::task::yield_now().await;
         }
         for event in events {
             journal::event(&event, self.engine.me());
             self.record(event);
+        }
+        if !lazy.is_empty() {
+            self.store.append(&lazy)?;
         }
         stop.map_or(Ok(()), |stop| Err(stop.into()))
     }

@@ -1,9 +1,9 @@
 //! The bytes between members.
 //!
-//! A frame is a length (`u32`, big-endian) and that many bytes. The first frame each way is a [`Greeting`] in JSON.
-//! Every later one is an encoding byte and a body: JSON as it is, or the same JSON as an LZ4 block whose dictionary is
-//! the body of the frame before. Heartbeats repeat nearly all of the one before, and that halves what the steady state
-//! costs. Nothing secret travels in a frame, so its compressed length gives nothing away.
+//! A frame is a length (`u32`, big-endian) and that many bytes. The first frame each way is a [`Greeting`] in JSON, so
+//! that versions that differ in everything else can still tell each other so. Every later one is a sequence number and
+//! a message in [postcard](https://postcard.jamesmunns.com/wire-format)'s encoding: a tenth of JSON's work, on the way of
+//! every commit, and a third of its bytes, in every heartbeat.
 //!
 //! Lengths are checked before anything is allocated, sequence numbers go up by exactly one, and whatever is wrong ends
 //! the connection: nothing here tries to resynchronize.
@@ -11,7 +11,7 @@
 use crate::commit::Message;
 use crate::model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
 use crate::tls::Reason;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 /// The version of what is said after TLS. A member that speaks another is refused with a word that says so.
@@ -20,17 +20,12 @@ pub(crate) const WIRE_VERSION: u16 = 1;
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// The longest greeting, all that a peer may send before it is admitted. A real one is under 1 KiB.
 pub(crate) const MAX_GREETING: usize = 4 << 10;
-/// Bodies up to this length are compressed and kept as the next dictionary: all heartbeats and nearly all proposals.
-/// It bounds what a compressed body can expand to, and must fit the `u16` that announces it.
-const MAX_DICTIONARY: usize = 16 << 10;
 /// The longest explanation taken from a peer's refusal, which goes into a log line.
 const MAX_DETAIL: usize = 256;
 
 const PREFIX: usize = 4;
-/// The encoding byte, the sequence number and the braces around a message take fewer bytes than this.
-const ENVELOPE: usize = 40;
-const PLAIN: u8 = 0;
-const REPEATING: u8 = 1;
+/// The most bytes that a sequence number takes.
+const MAX_SEQUENCE: usize = 10;
 
 /// What each side says first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,9 +121,9 @@ impl FrameError {
     }
 }
 
-/// A message as JSON, not yet numbered.
+/// A message as bytes, not yet numbered. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Payload(String);
+pub(crate) struct Payload(Bytes);
 
 impl Payload {
     /// Writes a message down.
@@ -136,9 +131,9 @@ impl Payload {
     /// # Errors
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message) -> Result<Self, FrameError> {
-        let json = serde_json::to_string(message).map_err(|error| FrameError::Malformed(error.to_string()))?;
-        let length = json.len() + ENVELOPE;
-        if length > MAX_FRAME { Err(FrameError::TooLarge { length, max: MAX_FRAME }) } else { Ok(Self(json)) }
+        let bytes = postcard::to_stdvec(message).map_err(|error| FrameError::Malformed(error.to_string()))?;
+        let length = MAX_SEQUENCE + bytes.len();
+        if length > MAX_FRAME { Err(FrameError::TooLarge { length, max: MAX_FRAME }) } else { Ok(Self(bytes.into())) }
     }
 
     /// Its length in bytes.
@@ -160,33 +155,17 @@ pub(crate) fn encode_greeting(greeting: &Greeting) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     sequence: u64,
-    dictionary: Vec<u8>,
 }
 
 impl Encoder {
     /// Appends the next frame to `out`.
     pub(crate) fn encode(&mut self, message: &Payload, out: &mut Vec<u8>) {
         self.sequence += 1;
-        let body = format!("{{\"n\":{},\"m\":{}}}", self.sequence, message.0).into_bytes();
-        if body.len() > MAX_DICTIONARY {
-            put_prefix(out, 1 + body.len());
-            out.push(PLAIN);
-            out.extend_from_slice(&body);
-            return;
-        }
-        let packed = lz4_flex::block::compress_with_dict(&body, &self.dictionary);
-        if packed.len() + 2 < body.len() {
-            put_prefix(out, 1 + 2 + packed.len());
-            out.push(REPEATING);
-            let length = u16::try_from(body.len()).expect("a body in reach of the dictionary fits u16");
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(&packed);
-        } else {
-            put_prefix(out, 1 + body.len());
-            out.push(PLAIN);
-            out.extend_from_slice(&body);
-        }
-        self.dictionary = body;
+        let mut room = [0; MAX_SEQUENCE];
+        let number = postcard::to_slice(&self.sequence, &mut room).expect("it has room for every number");
+        put_prefix(out, number.len() + message.len());
+        out.extend_from_slice(number);
+        out.extend_from_slice(&message.0);
     }
 }
 
@@ -201,13 +180,6 @@ pub(crate) struct Decoder {
     /// What was received and not yet understood.
     pub(crate) buffer: BytesMut,
     sequence: u64,
-    dictionary: Vec<u8>,
-}
-
-#[derive(Deserialize)]
-struct Incoming {
-    n: u64,
-    m: Message,
 }
 
 impl Decoder {
@@ -225,26 +197,18 @@ impl Decoder {
     /// # Errors
     /// When the frame is too long, is none, or is not the one that was due.
     pub(crate) fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
-        let Some(mut frame) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
-        if frame.is_empty() {
-            return Err(FrameError::Malformed("it is empty".into()));
-        }
-        let body = match frame.get_u8() {
-            PLAIN => frame.to_vec(),
-            REPEATING => self.expand(&frame)?,
-            other => return Err(FrameError::Malformed(format!("there is no encoding {other}"))),
-        };
-        let Incoming { n, m } =
-            serde_json::from_slice(&body).map_err(|error| FrameError::Malformed(error.to_string()))?;
+        let Some(frame) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
+        let (got, rest) = postcard::take_from_bytes(&frame).map_err(malformed)?;
         let due = self.sequence + 1;
-        if n != due {
-            return Err(FrameError::Sequence { due, got: n });
+        if got != due {
+            return Err(FrameError::Sequence { due, got });
+        }
+        let (message, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(FrameError::Malformed(format!("{} bytes after the message", rest.len())));
         }
         self.sequence = due;
-        if body.len() <= MAX_DICTIONARY {
-            self.dictionary = body;
-        }
-        Ok(Some(m))
+        Ok(Some(message))
     }
 
     fn next_frame(&mut self, max: usize) -> Result<Option<BytesMut>, FrameError> {
@@ -259,21 +223,10 @@ impl Decoder {
         self.buffer.advance(PREFIX);
         Ok(Some(self.buffer.split_to(length)))
     }
+}
 
-    fn expand(&self, packed: &[u8]) -> Result<Vec<u8>, FrameError> {
-        let wrong = |why: String| FrameError::Malformed(format!("it cannot be expanded: {why}"));
-        let Some((length, block)) = packed.split_first_chunk::<2>() else {
-            return Err(wrong("it is cut short".into()));
-        };
-        let length = usize::from(u16::from_be_bytes(*length));
-        if length > MAX_DICTIONARY {
-            return Err(FrameError::TooLarge { length, max: MAX_DICTIONARY });
-        }
-        let mut body = vec![0; length];
-        let written = lz4_flex::block::decompress_into_with_dict(block, &mut body, &self.dictionary)
-            .map_err(|error| wrong(error.to_string()))?;
-        if written == length { Ok(body) } else { Err(wrong(format!("{written} bytes instead of {length}"))) }
-    }
+fn malformed(error: postcard::Error) -> FrameError {
+    FrameError::Malformed(error.to_string())
 }
 
 #[cfg(test)]
@@ -331,28 +284,31 @@ mod tests {
         Ok(messages)
     }
 
-    fn plain(json: &[u8]) -> Vec<u8> {
+    fn framed(body: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
-        put_prefix(&mut frame, 1 + json.len());
-        frame.push(PLAIN);
-        frame.extend_from_slice(json);
+        put_prefix(&mut frame, body.len());
+        frame.extend_from_slice(body);
         frame
+    }
+
+    fn numbered(number: u64) -> Vec<u8> {
+        framed(&postcard::to_stdvec(&(number, aborted("x"))).expect("it fits"))
     }
 
     #[test]
     fn messages_arrive_as_they_were_sent() {
         let mut sent: Vec<Message> = (0..20).map(heartbeat).collect();
         sent.insert(5, aborted("short"));
-        sent.insert(9, aborted(&"\u{1f600}".repeat(MAX_DICTIONARY)));
+        sent.insert(9, aborted(&"\u{1f600}".repeat(10_000)));
         assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
     }
 
     #[test]
-    fn a_heartbeat_that_follows_another_is_small() {
-        let frames = encode(&(0..100).map(heartbeat).collect::<Vec<_>>());
-        let longest = frames.iter().skip(1).map(Vec::len).max().unwrap_or_default();
+    fn a_heartbeat_is_small() {
+        let frames = encode(&(0..1_000).map(heartbeat).collect::<Vec<_>>());
+        let longest = frames.iter().map(Vec::len).max().unwrap_or_default();
         // Two such frames in 2 s, with the headers of TCP, IP and TLS, and two acknowledgements: under 330 bytes/s.
-        assert!(longest <= 120, "{longest} bytes; the first has {}", frames[0].len());
+        assert!(longest <= 120, "{longest} bytes");
     }
 
     #[test]
@@ -381,55 +337,49 @@ mod tests {
     fn frames_left_out_repeated_or_reordered_are_refused() {
         let frames = encode(&[aborted("a"), aborted("b"), aborted("c")]);
         let sequence = |due, got| Err(FrameError::Sequence { due, got });
-        let plain_frame = |n: u64| {
-            plain(format!("{{\"n\":{n},\"m\":{}}}", serde_json::to_string(&aborted("x")).expect("JSON")).as_bytes())
-        };
-        assert_eq!(decode(&[plain_frame(1), plain_frame(3)].concat()), sequence(2, 3));
-        assert_eq!(decode(&[plain_frame(1), plain_frame(1)].concat()), sequence(2, 1));
-        assert_eq!(decode(&plain_frame(0)), sequence(1, 0));
-        // Frames that lean on one that is missing are noticed in one way or another.
-        assert!(decode(&[frames[0].as_slice(), &frames[2]].concat()).is_err());
+        assert_eq!(decode(&[numbered(1), numbered(3)].concat()), sequence(2, 3));
+        assert_eq!(decode(&[numbered(1), numbered(1)].concat()), sequence(2, 1));
+        assert_eq!(decode(&numbered(0)), sequence(1, 0));
+        assert_eq!(decode(&[frames[0].as_slice(), &frames[2]].concat()), sequence(2, 3));
     }
 
     #[test]
-    fn what_expands_beyond_its_word_is_refused() {
-        let block = lz4_flex::block::compress_with_dict(&[b' '; 60_000], b"");
-        for length in [0_u16, 100, 16_384, 16_385, u16::MAX] {
-            let mut frame = Vec::new();
-            put_prefix(&mut frame, 3 + block.len());
-            frame.push(REPEATING);
-            frame.extend_from_slice(&length.to_be_bytes());
-            frame.extend_from_slice(&block);
-            assert!(decode(&frame).is_err(), "{length}");
-        }
+    fn what_claims_more_than_it_brings_is_refused() {
+        let malformed =
+            |body: &[u8]| assert!(matches!(decode(&framed(body)), Err(FrameError::Malformed(_))), "{body:?}");
+        malformed(b"");
+        malformed(&[1]);
+        malformed(&[1, 200]);
+        malformed(&[0xff; 20]);
+        // A vote whose reason is said to be four billion letters long, and one with a byte too many.
+        let vote = postcard::to_stdvec(&(1_u64, aborted("x"))).expect("it fits");
+        let text = vote.len() - 2;
+        malformed(&[&vote[..text], &[0xff, 0xff, 0xff, 0xff, 0x0f], b"x"].concat());
+        malformed(&[&vote[..], &[0]].concat());
+        malformed(&[&vote[..text], &[1, 0xff]].concat());
     }
 
     #[test]
-    fn nesting_without_end_is_refused() {
-        let deep = format!("{{\"n\":1,\"m\":{}", "[".repeat(100_000));
-        assert!(matches!(decode(&plain(deep.as_bytes())), Err(FrameError::Malformed(_))));
-        let deep = format!("{{\"n\":1,\"x\":{}1{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
-        assert!(matches!(decode(&plain(deep.as_bytes())), Err(FrameError::Malformed(_))));
+    fn members_that_cannot_be_are_refused() {
+        let second = |json: &str| serde_json::from_str::<NodeId>(json).expect("a node");
+        assert_eq!(postcard::from_bytes::<NodeId>(&[1]), Ok(second("\"node-b\"")));
+        assert!(postcard::from_bytes::<NodeId>(&[26]).is_err());
+        let set = |bits: u32| postcard::from_bytes::<NodeSet>(&postcard::to_stdvec(&bits).expect("a number"));
+        assert_eq!(set(0b111), Ok(NodeSet::first(3)));
+        assert!(set(1 << 26).is_err());
     }
 
     proptest! {
         #[test]
-        fn garbage_never_panics_and_is_never_a_message(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
-            prop_assert!(!matches!(decode(&bytes), Ok(messages) if !messages.is_empty()));
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+            let _ = decode(&bytes);
             let mut decoder = Decoder { buffer: bytes[..].into(), ..Decoder::default() };
             prop_assert!(!matches!(decoder.next_greeting(), Ok(Some(_))));
         }
 
         #[test]
-        fn garbage_in_a_proper_frame_never_panics(
-            encoding in 0_u8..3,
-            body in proptest::collection::vec(any::<u8>(), 0..500),
-        ) {
-            let mut frame = encode(&[heartbeat(1)]).concat();
-            put_prefix(&mut frame, 1 + body.len());
-            frame.push(encoding);
-            frame.extend_from_slice(&body);
-            prop_assert!(decode(&frame).is_err());
+        fn garbage_in_a_proper_frame_never_panics(body in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = decode(&framed(&[&[1], &body[..]].concat()));
         }
 
         #[test]

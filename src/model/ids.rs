@@ -1,4 +1,6 @@
 //! Names that are given once and never again: incarnations, transactions, ballots, digests and models.
+//!
+//! Where people read them, in JSON, they are text; between members they are the numbers that they stand for.
 
 use super::NodeId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -14,7 +16,7 @@ pub struct Incarnation(pub u64);
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(hex(&self.0.to_be_bytes(), &mut [0; 16]))
     }
 }
 
@@ -26,12 +28,15 @@ impl fmt::Debug for Incarnation {
 
 impl Serialize for Incarnation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 
 impl<'de> Deserialize<'de> for Incarnation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(Self);
+        }
         let text = String::deserialize(deserializer)?;
         let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = u64::from_str_radix(&text, 16).ok().filter(|_| digits);
@@ -90,13 +95,20 @@ impl FromStr for TxId {
 
 impl Serialize for TxId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        (self.node, self.incarnation, self.epoch, self.sequence).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for TxId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(de::Error::custom);
+        }
+        let (node, incarnation, epoch, sequence) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { node, incarnation, epoch, sequence })
     }
 }
 
@@ -133,13 +145,13 @@ pub struct DigestError;
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(hex(&self.0, &mut [0; 64]))
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(hex(&self.0[..4], &mut [0; 8]))
     }
 }
 
@@ -160,13 +172,16 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(de::Error::custom);
+        }
+        <[u8; 32]>::deserialize(deserializer).map(Self)
     }
 }
 
@@ -234,6 +249,15 @@ impl<'de> Deserialize<'de> for ModelId {
     }
 }
 
+/// The hexadecimal digits of `bytes`, in `digits`, which has room for two for each byte.
+fn hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    std::str::from_utf8(digits).expect("digits are ASCII")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +269,7 @@ mod tests {
         assert_eq!(txid.to_string().parse(), Ok(txid));
         let digest = Digest([0xab; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(format!("{} {digest:?}", Incarnation(0x0123_4567_89ab_cdef)), "0123456789abcdef abababab");
         assert!("node-a.1.2.3".parse::<TxId>().is_err());
         assert!("é".repeat(32).parse::<Digest>().is_err());
     }

@@ -15,7 +15,6 @@ pub struct Model {
     /// Its name.
     pub id: ModelId,
     /// Where it is served, unless a node's own configuration says otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
 }
 

@@ -2,8 +2,11 @@
 
 use super::intruder::{Fate, Intruder, frame, hello, message_frame, prefixed};
 use super::world::{A, B, C, Member, World, message};
+use canary::commit::{Base, Message, Proposal, Votes};
+use canary::model::{Actor, RoutingState};
 use canary::tls::{Direction, Reason};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Says these bytes instead of a hello.
 async fn greet_with(world: &World, bytes: &[u8]) -> Fate {
@@ -61,16 +64,18 @@ async fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
 #[tokio::test]
 async fn frames_that_are_none_end_the_connection() {
     let world = World::new(41);
-    let good = serde_json::to_value(message(B, 1)).expect("JSON");
-    let deep = format!("{{\"n\":1,\"m\":{}", "[".repeat(10_000));
+    let good = message(B, 1);
+    let whole = message_frame(1, &good)[4..].to_vec();
     let cases = [
         (Reason::FrameTooLarge, ((1_u32 << 20) + 1).to_be_bytes().to_vec()),
         (Reason::FrameTooLarge, u32::MAX.to_be_bytes().to_vec()),
         (Reason::FrameMalformed, prefixed(b"")),
-        (Reason::FrameMalformed, prefixed(&[9; 50])),
+        (Reason::FrameMalformed, prefixed(&[0xff; 50])),
         (Reason::FrameMalformed, prefixed(&[1; 50])),
-        (Reason::FrameMalformed, prefixed(&[&[0], deep.as_bytes()].concat())),
-        (Reason::FrameMalformed, message_frame(1, &json!({ "no_such_message": {} }))),
+        (Reason::FrameMalformed, prefixed(b"{\"n\":1,\"m\":{}}")),
+        (Reason::FrameMalformed, prefixed(&[1, 99])),
+        (Reason::FrameMalformed, prefixed(&whole[..whole.len() - 1])),
+        (Reason::FrameMalformed, prefixed(&[&whole[..], b"x"].concat())),
         (Reason::BadSequence, message_frame(0, &good)),
         (Reason::BadSequence, message_frame(2, &good)),
         (Reason::BadSequence, [message_frame(1, &good), message_frame(1, &good)].concat()),
@@ -87,27 +92,23 @@ async fn frames_that_are_none_end_the_connection() {
 #[tokio::test]
 async fn nobody_speaks_for_another() {
     let world = World::new(42);
-    let campaign = serde_json::to_value(message(C, 1)).expect("JSON");
-    let ballot = campaign["campaign"]["ballot"].clone();
-    let txid = "node-c.00c0ffee00c0ffee.1.7";
-    let model = json!({ "id": "v1" });
-    let state = json!({
-        "version": 1, "txid": txid, "coordinator": "node-c", "timestamp": 1, "stable": model, "canary": null,
-        "drained": [], "chain": [],
-    });
-    let digest = "00".repeat(32);
-    let proposal = json!({ "ballot": ballot, "state": state, "by": null, "votes": {} });
-    let actor = json!({ "id": "operator/x", "serial": "1", "remote": "-" });
+    let Message::Campaign { ballot } = message(C, 1) else { panic!("a campaign") };
+    let txid = "node-c.00c0ffee00c0ffee.1.7".parse().expect("a transaction");
+    let initial = RoutingState::initial("v1".parse().expect("a model id"));
+    let state = Arc::new(RoutingState { version: 1, txid: Some(txid), coordinator: C, ..initial });
+    let proposal = Arc::new(Proposal { ballot, state: Arc::clone(&state), by: None, votes: Votes::new() });
+    let base = Base { version: 0, digest: state.digest() };
+    let by = Actor { id: "operator/x".into(), serial: "1".into(), remote: "-".into() };
     let cases = [
-        (Reason::IdentityFrameMismatch, campaign),
-        (Reason::IdentityFrameMismatch, json!({ "accept": { "proposal": proposal } })),
-        (Reason::RoleViolation, json!({ "prepare": { "base": { "version": 0, "digest": digest }, "next": state } })),
-        (Reason::RoleViolation, json!({ "abort": { "txid": txid, "version": 1, "by": actor, "votes": {} } })),
+        (Reason::IdentityFrameMismatch, message(C, 1)),
+        (Reason::IdentityFrameMismatch, Message::Accept { proposal }),
+        (Reason::RoleViolation, Message::Prepare { base, next: state }),
+        (Reason::RoleViolation, Message::Abort { txid, version: 1, by, votes: Votes::new() }),
     ];
     for (reason, message) in cases {
         let mut a = world.start(A);
         let fate = say(&world, &message_frame(1, &message)).await;
-        expect(&a, fate, reason, &message.to_string()).await;
+        expect(&a, fate, reason, message.kind()).await;
         assert!(a.events.try_recv().is_err(), "the engine must not hear of it");
         a.stop().await;
     }
@@ -117,7 +118,7 @@ async fn nobody_speaks_for_another() {
 async fn a_frame_cut_short_is_never_delivered() {
     let world = World::new(43);
     let mut a = world.start(A);
-    let good = |round| serde_json::to_value(message(B, round)).expect("JSON");
+    let good = |round| message(B, round);
     let mut intruder = Intruder::welcome_member(&world, B, A).await;
     let second = message_frame(2, &good(2));
     intruder.send(&message_frame(1, &good(1))).await;

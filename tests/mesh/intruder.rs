@@ -2,6 +2,7 @@
 
 use super::forge::Credentials;
 use super::world::{World, within};
+use canary::commit::Message;
 use canary::model::NodeId;
 use canary::tls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -143,11 +144,9 @@ pub(crate) fn frame(greeting: &Value) -> Vec<u8> {
     prefixed(greeting.to_string().as_bytes())
 }
 
-/// A message as a frame without compression.
-pub(crate) fn message_frame(sequence: u64, message: &Value) -> Vec<u8> {
-    let mut body = vec![0];
-    body.extend_from_slice(json!({ "n": sequence, "m": message }).to_string().as_bytes());
-    prefixed(&body)
+/// A message as a frame.
+pub(crate) fn message_frame(sequence: u64, message: &Message) -> Vec<u8> {
+    prefixed(&postcard::to_stdvec(&(sequence, message)).expect("it fits"))
 }
 
 /// Bytes with their length before them.
