@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::EXPECT;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -52,6 +53,15 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
         }
         Err(error) => Err(Problem::bad_request(format!("the body broke off: {error}"))),
     }
+}
+
+/// What a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
+pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let wrong = |what: String| Problem::bad_request(format!("the body is not what is expected: {what}"));
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(wrong("it must be a JSON object, { … }".into()));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))
 }
 
 async fn drain(body: &mut Body) {

@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::problem::Problem;
 use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
-use crate::driver::{Answer, Refusal, unix_millis};
+use crate::driver::{Answer, Refusal, Vote, unix_millis};
 use crate::model::{Actor, Change, ChangeError, Model, NodeId, NodeSet, TxId, Weight};
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -24,8 +24,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 pub(super) async fn weights(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
-    let wanted: WeightRequest = serde_json::from_slice(&asked.body)
-        .map_err(|error| Problem::bad_request(format!("the body is not what is expected: {error}")))?;
+    let wanted: WeightRequest = body::parse_object(&asked.body)?;
     let weight = Weight::from_fraction(wanted.canary_weight)
         .map_err(|error| Problem::bad_request(format!("canary_weight: {error}")))?;
     let canary = wanted.canary_model_id.map(|id| Model { id, upstream: None });
@@ -157,7 +156,12 @@ fn told(api: &Api, answer: Answer, target: &Uri) -> Result<Response, Problem> {
             let reasons = reasons(&votes);
             let detail = reasons.iter().map(|reason| format!("{}: {}", reason.node, reason.reason));
             let detail = detail.collect::<Vec<_>>().join("; ");
-            Err(aborted("aborted", "The members voted it down", txid, detail).with("reasons", json!(reasons)))
+            let against = |vote: &Vote| matches!(vote, Vote::Abort(reason) if reason.is_opinion());
+            let title = match votes.values().any(against) {
+                true => "The members voted it down",
+                false => "It did not get the vote of every member",
+            };
+            Err(aborted("aborted", title, txid, detail).with("reasons", json!(reasons)))
         }
         Answer::Superseded { txid, by } => {
             let detail = format!("{by} was decided at its version: it is the state now, and this change never will be");

@@ -28,17 +28,44 @@ pub(crate) struct IdentityArgs {
 impl IdentityArgs {
     /// A client that asks as this operator.
     pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
-        let folder = self.identity.clone().unwrap_or_else(|| certs.join(format!("operator-{}", self.operator)));
-        let files = ClientFiles::load(&folder)?;
-        let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
-        Ok(Client::new(tls, peers(certs)?, patience))
+        client_of(&folder(certs, &self.operator, self.identity.as_deref()), certs, patience)
     }
 }
 
-/// A client without a certificate, for reading.
-pub(crate) fn reader(certs: &Path, patience: Duration) -> Result<Client, Failure> {
-    let ca = load_ca(certs)?;
-    let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
+/// How to read, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// How long each node may take to answer.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    timeout: Duration,
+    /// Show this operator's certificate: for nodes with --https-client-auth required. Else none is shown.
+    #[arg(long, value_name = "NAME", conflicts_with = "identity")]
+    operator: Option<String>,
+    /// Show the certificate of this folder, which has client.pem, client.key and ca.pem.
+    #[arg(long, value_name = "DIR")]
+    identity: Option<PathBuf>,
+}
+
+impl ReadArgs {
+    /// A client for reading.
+    pub(crate) fn client(&self, certs: &Path) -> Result<Client, Failure> {
+        if self.operator.is_some() || self.identity.is_some() {
+            let operator = self.operator.as_deref().unwrap_or_default();
+            return client_of(&folder(certs, operator, self.identity.as_deref()), certs, self.timeout);
+        }
+        let ca = load_ca(certs)?;
+        let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
+        Ok(Client::new(tls, peers(certs)?, self.timeout))
+    }
+}
+
+fn folder(certs: &Path, operator: &str, identity: Option<&Path>) -> PathBuf {
+    identity.map_or_else(|| certs.join(format!("operator-{operator}")), Path::to_owned)
+}
+
+fn client_of(folder: &Path, certs: &Path, patience: Duration) -> Result<Client, Failure> {
+    let files = ClientFiles::load(folder)?;
+    let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Client::new(tls, peers(certs)?, patience))
 }
 

@@ -7,14 +7,13 @@ mod watch;
 pub(super) use show::{shares, table};
 pub(super) use verdict::{Row, Verdict};
 
-use super::cluster::{block_on, parse_span, reader};
+use super::cluster::{ReadArgs, block_on};
 use super::failure::{Exit, Failure};
 use super::output::{Output, print_json, print_text};
 use crate::api::client::Client;
 use crate::model::NodeId;
 use clap::Args;
 use std::path::Path;
-use std::time::Duration;
 use verdict::Seen;
 
 const EXAMPLES: &str = "\
@@ -29,7 +28,7 @@ Exit code: 0 when SYNCHRONIZED; 3 when CATCHING UP, DIVERGED or UNREACHABLE.";
 
 /// Show what every node serves, and whether they agree.
 ///
-/// Needs no client certificate, only ca.pem in the certificate directory.
+/// Needs no client certificate, only ca.pem in the certificate directory, unless the nodes require one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct QueryArgs {
@@ -39,13 +38,12 @@ pub(crate) struct QueryArgs {
     /// Keep showing changes until interrupted: redraws on a terminal, else prints a line for each.
     #[arg(long, short)]
     watch: bool,
-    /// How long each node may take to answer.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
-    timeout: Duration,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
-    let client = reader(certs, args.timeout)?;
+    let client = args.read.client(certs)?;
     block_on(async {
         if args.watch {
             return watch::run(&client, args.output).await;

@@ -1,17 +1,16 @@
 //! `canary rollout`.
 
 use super::change;
-use super::cluster::{block_on, parse_span, reader};
+use super::cluster::{ReadArgs, block_on};
 use super::failure::{Exit, Failure};
 use super::output::{Output, columns, print_json, print_text};
 use super::query::shares;
-use crate::api::client::{Client, ClientError};
+use crate::api::client::ClientError;
 use crate::api::{HistoryLine, ServedState, WeightRequest};
 use crate::model::{ModelId, NodeId, Weight};
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::time::Duration;
 
 const WEIGHT_EXAMPLES: &str = "\
 Examples:
@@ -58,6 +57,9 @@ struct SetWeightArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  canary rollout status\n  canary rollout status --output json")]
 struct StatusArgs {
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: Output,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -69,24 +71,17 @@ struct HistoryArgs {
     /// How many.
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    #[command(flatten)]
-    read: ReadArgs,
-}
-
-#[derive(Debug, Args)]
-struct ReadArgs {
     /// How to print.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Output,
-    /// How long each node may take to answer.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
-    timeout: Duration,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
     match args.command {
         RolloutCommand::SetWeight(args) => set_weight(&args, certs),
-        RolloutCommand::Status(args) => status(&args.read, certs),
+        RolloutCommand::Status(args) => status(&args, certs),
         RolloutCommand::History(args) => history(&args, certs),
     }
 }
@@ -100,8 +95,8 @@ fn set_weight(args: &SetWeightArgs, certs: &Path) -> Result<Exit, Failure> {
     change::run(&args.change, certs, "/routing/weights", &body)
 }
 
-fn status(args: &ReadArgs, certs: &Path) -> Result<Exit, Failure> {
-    let (node, state): (NodeId, ServedState) = first(args, certs, "/routing/state")?;
+fn status(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
+    let (node, state): (NodeId, ServedState) = first(&args.read, certs, "/routing/state")?;
     if args.output == Output::Json {
         print_json(&state)?;
     } else {
@@ -135,7 +130,7 @@ fn status_text(node: NodeId, state: &ServedState) -> String {
 fn history(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
     let (_, lines): (NodeId, Vec<HistoryLine>) = first(&args.read, certs, &path)?;
-    if args.read.output == Output::Json {
+    if args.output == Output::Json {
         print_json(&lines)?;
         return Ok(Exit::Done);
     }
@@ -162,7 +157,7 @@ fn history_cells(line: &HistoryLine) -> [String; 8] {
 
 /// The document of the first node, in id order, that answers.
 fn first<T: DeserializeOwned>(args: &ReadArgs, certs: &Path, path: &str) -> Result<(NodeId, T), Failure> {
-    let client: Client = reader(certs, args.timeout)?;
+    let client = args.client(certs)?;
     block_on(async {
         let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
         for (node, _) in client.peers().iter() {

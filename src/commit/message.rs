@@ -165,6 +165,22 @@ pub enum Reason {
     CoordinatorReplaced,
 }
 
+impl Reason {
+    /// Whether the member that it is noted for said so itself; else it could not be asked, or not in time.
+    #[must_use]
+    pub const fn is_opinion(&self) -> bool {
+        match self {
+            Self::MayNotCoordinate
+            | Self::BaseDiffers { .. }
+            | Self::Isolated
+            | Self::UpstreamNotReady(_)
+            | Self::Unhealthy(_)
+            | Self::StorageFull => true,
+            Self::Unreachable | Self::NoAnswer | Self::OvertakenByRetreat | Self::CoordinatorReplaced => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -81,7 +81,7 @@ impl Problem {
     pub(super) fn answer(&self, plan: &Plan, target: &Target) -> Response<Body> {
         let (status, code) = self.status_and_code();
         let problem = serde_json::json!({
-            "type": "about:blank",
+            "type": format!("urn:canary:problem:{code}"),
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "code": code,

@@ -30,7 +30,9 @@ const WRONG: &[(&str, &str)] = &[
     (r#"{"canary_weight": 0.5, "canary_model_id": "v1"}"#, "stable model already"),
     (r#"{"canary_weight": 0.5, "base_version": -1}"#, "u64"),
     (r#"{"canary_weight": 0.5"#, "EOF"),
-    ("twenty", "expected"),
+    ("twenty", "must be a JSON object"),
+    ("[0.5]", "must be a JSON object"),
+    (r#" [0.5, "v2", 0]"#, "must be a JSON object"),
     ("", "EOF"),
 ];
 

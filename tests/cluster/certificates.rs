@@ -1,12 +1,18 @@
 //! Certificates that are missing, someone else's, or not kept secret; and that no key is ever written anywhere.
 
+use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
 use rustix::process::Signal;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use time::{Duration, OffsetDateTime};
 
 #[test]
 fn wrong_certificates_are_refused_before_anything_is_opened() {
@@ -42,11 +48,38 @@ fn wrong_certificates_are_refused_before_anything_is_opened() {
     cluster.refused_node(A, &[]).fails(78, &["node.pem"]);
 
     restore();
+    expire(&cluster, &folder);
+    cluster.refused_node(A, &[]).fails(6, &["node.pem", "expired"]);
+
+    restore();
     let mut command = cluster.node_command(A, &[]);
     command.env("PEERS_NODE_A", "127.31.12.99");
     cluster.refused(command).fails(78, &["PEERS_NODE_A=127.31.12.99 contradicts the certificate", "127.31.12.11"]);
 
     assert!(!cluster.data(A).exists(), "no data was made for a node that may not start");
+}
+
+/// Puts a certificate of yesterday into node-a's folder, by the same authority, for the same key and the same names.
+fn expire(cluster: &Cluster, folder: &Path) {
+    let read = |path: PathBuf| fs::read_to_string(path).expect("it is ours");
+    let authority = KeyPair::from_pem(&read(cluster.path("certs/ca/ca.key"))).expect("a key");
+    let issuer = Issuer::from_ca_cert_pem(&read(cluster.path("certs/ca.pem")), authority).expect("the authority");
+    let key = KeyPair::from_pem(&read(folder.join("node.key"))).expect("a key");
+    let bundle: Value = serde_json::from_str(&read(folder.join("bundle.json"))).expect("JSON");
+    let uri = format!("spiffe://{}/node/node-a", bundle["trust_domain"].as_str().expect("a name"));
+    let address = cluster.hosts[&A].parse().expect("an address");
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "node-a");
+    params.not_before = OffsetDateTime::now_utc() - Duration::days(2);
+    params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII")), SanType::IpAddress(address)];
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(SerialNumber::from(vec![0x5a; 16]));
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    fs::write(folder.join("node.pem"), certificate.pem()).expect("it is ours");
 }
 
 #[test]
@@ -67,6 +100,24 @@ fn a_node_of_another_cluster_stays_outside() {
     cluster.kill(C);
     cluster.start(C);
     cluster.wait_synchronized();
+}
+
+#[test]
+fn nodes_that_ask_everyone_for_a_certificate_can_be_read_with_one() {
+    let mut cluster = Cluster::new(27);
+    for id in ALL {
+        cluster.start_with(id, &["--https-client-auth", "required"]);
+    }
+    eventually("all are synchronized for who shows a certificate", || {
+        let said = cluster.canary(&["query", "--operator", "admin"]);
+        if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    let said = cluster.canary(&["query"]).exits(3);
+    assert!(said.out.contains("CertificateRequired") && said.out.contains("UNREACHABLE"), "{}", said.out);
+    cluster.canary(&["rollout", "status"]).exits(3);
+    let identity = cluster.path("certs/operator-admin").display().to_string();
+    cluster.canary(&["rollout", "history", "--identity", &identity]).exits(0);
+    cluster.canary(&["query", "--operator", "nobody"]).fails(78, &["operator-nobody"]);
 }
 
 #[test]

@@ -85,7 +85,9 @@ impl Mesh {
             let mut rows = gather(&self.client).await;
             rows.retain(|row| members.contains(&row.node));
             let verdict = Verdict::of(&rows);
-            if verdict == (Verdict::Synchronized { version }) && rows.iter().all(|row| takes_part(row, members)) {
+            if verdict == (Verdict::Synchronized { version, isolated: Vec::new() })
+                && rows.iter().all(|row| takes_part(row, members))
+            {
                 return Ok(rows);
             }
             if Instant::now() > give_up {

@@ -25,8 +25,8 @@ pub(in crate::cli) struct Seen {
 /// Whether the nodes agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Verdict {
-    /// All are at one version and digest.
-    Synchronized { version: u64 },
+    /// All are at one version and digest, though some may be isolated and serve the stable model only.
+    Synchronized { version: u64, isolated: Vec<NodeId> },
     /// Their versions differ.
     CatchingUp { newest: u64, behind: Vec<NodeId> },
     /// Two nodes show different states for one version, which must never be.
@@ -53,7 +53,12 @@ impl Verdict {
         let newest = seen.iter().map(|(_, version, _)| *version).max().unwrap_or_default();
         let behind: Vec<NodeId> =
             seen.iter().filter(|(_, version, _)| *version < newest).map(|(node, ..)| *node).collect();
-        if behind.is_empty() { Self::Synchronized { version: newest } } else { Self::CatchingUp { newest, behind } }
+        if !behind.is_empty() {
+            return Self::CatchingUp { newest, behind };
+        }
+        let isolated = |row: &&Row| row.answer.as_ref().is_ok_and(|seen| seen.state.isolated);
+        let isolated = rows.iter().filter(isolated).map(|row| row.node).collect();
+        Self::Synchronized { version: newest, isolated }
     }
 
     pub(super) const fn word(&self) -> &'static str {
@@ -84,7 +89,12 @@ impl Verdict {
     /// What it says beyond its word.
     pub(super) fn detail(&self) -> String {
         match self {
-            Self::Synchronized { version } => format!("all nodes at version {version}"),
+            Self::Synchronized { version, isolated } if isolated.is_empty() => {
+                format!("all nodes at version {version}")
+            }
+            Self::Synchronized { version, isolated } => {
+                format!("all nodes at version {version}, but isolated: {}", listed(isolated))
+            }
             Self::CatchingUp { newest, behind } => format!("version {newest} is not at {} yet", listed(behind)),
             Self::Diverged { version, nodes } => {
                 format!("{} show different states for version {version}: stop and report this", listed(nodes))
@@ -145,8 +155,19 @@ pub(super) mod tests {
     #[test]
     fn all_at_one_version_and_digest_is_synchronized() {
         let verdict = Verdict::of(&[seen('a', 4, 1), seen('b', 4, 1), seen('c', 4, 1)]);
-        assert_eq!(verdict, Verdict::Synchronized { version: 4 });
+        assert_eq!(verdict, Verdict::Synchronized { version: 4, isolated: Vec::new() });
         assert_eq!(verdict.exit(), Exit::Done);
+    }
+
+    #[test]
+    fn an_isolated_node_is_named_beside_the_verdict() {
+        let mut rows = [seen('a', 4, 1), seen('b', 4, 1), seen('c', 4, 1)];
+        if let Ok(seen) = &mut rows[1].answer {
+            seen.state.isolated = true;
+        }
+        let verdict = Verdict::of(&rows);
+        assert_eq!(verdict.detail(), "all nodes at version 4, but isolated: node-b");
+        assert_eq!((verdict.word(), verdict.exit()), ("SYNCHRONIZED", Exit::Done));
     }
 
     #[test]
