@@ -41,6 +41,15 @@ impl Joining {
         }
     }
 
+    /// The ballot that answers are awaited for.
+    #[cfg(test)]
+    pub(super) const fn asks_under(&self) -> Option<Ballot> {
+        match self {
+            Self::Done | Self::Blank { .. } => None,
+            Self::Asking { ballot, .. } => *ballot,
+        }
+    }
+
     pub(super) const fn deadline(&self) -> Option<Time> {
         match self {
             Self::Done | Self::Blank { .. } => None,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod campaign;
 mod config;
 mod coordinator;
 mod effect;
