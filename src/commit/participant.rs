@@ -1,6 +1,5 @@
 //! A member's part as one of many: it votes, promises, accepts and applies.
 
-use super::engine::EchoWish;
 use super::rule::Rule;
 use super::{
     Alarm, Base, Engine, Event, Evidence, Message, Output, Probe, Proposal, Reason, Record, Standing, Vote, Votes,
@@ -198,9 +197,6 @@ impl Engine {
         }
         if version > self.committed.state.version {
             self.apply(now, proposal, out);
-            if self.is_isolated(now) {
-                self.send_heartbeat(now, from, EchoWish::IfNeeded, out);
-            }
         }
         self.send(from, Message::Applied { version: self.committed.state.version }, out);
     }
@@ -217,6 +213,10 @@ impl Engine {
         out.events.push(Event::Committed { proposal: Arc::clone(proposal), took });
         self.resolve_asked(now);
         self.check_acknowledged(now, out);
+        if self.is_isolated(now) {
+            // That it was not known may be what kept echoes from counting: new ones need not wait for the next heartbeat.
+            self.send_heartbeats(now, out);
+        }
     }
 
     /// Whether the member may promise and accept.
