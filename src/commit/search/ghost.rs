@@ -1,6 +1,6 @@
 //! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
 
-use crate::commit::{Alarm, Answer, Message, Output, Proposal, Record, Vote};
+use crate::commit::{Answer, Message, Output, Proposal, Record, Vote};
 use crate::model::{Ballot, CHAIN_LENGTH, Digest, Link, NodeId, NodeSet, RoutingState, Time, TxId, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -240,14 +240,6 @@ impl Ghost {
             return broken(Promise::Validity, format!("{txid} raises the canary from {gave} without a vote"));
         }
         Ok(())
-    }
-
-    /// Whether an alarm is what a message from before a restart may cause: the vote in memory is another than the one
-    /// that was counted.
-    pub(super) fn excuses(&self, node: NodeId, alarm: &Alarm) -> bool {
-        let Alarm::VotedDown { txid, .. } = alarm else { return false };
-        let runs = (*txid, node, 0)..=(*txid, node, u32::MAX);
-        self.voted.range(runs).any(|(_, vote)| *vote == Vote::Commit)
     }
 
     fn on_answer(&mut self, watched: Watched, answer: &Answer) -> Result<(), Broken> {

@@ -1,6 +1,6 @@
 //! The search can fail: the engine without any one of its rules breaks a promise, and the search finds where.
 
-use super::exhaustive::{self, Budget};
+use super::exhaustive::{self, ADVANCE, Budget, LOST_DISK, REPEATS, RETREAT, TAKEOVER};
 use super::ghost::Promise;
 use super::random::{self, Dice, Trace, Weather};
 use crate::commit::rule::Rule;
@@ -16,6 +16,23 @@ enum Hunt {
 
 /// The most schedules to try for one mutant.
 const SEEDS: u64 = 20_000;
+
+/// Rules whose use the searches of everything show, too, and a budget within which they do.
+const SHOWN_BY_EXHAUSTION: [(Rule, Budget); 13] = [
+    (Rule::NeverReuseBallot, Budget { crashes: 1, ..RETREAT }),
+    (Rule::VoteOnce, REPEATS),
+    (Rule::EveryVote, ADVANCE),
+    (Rule::VoteOnOwnBase, REPEATS),
+    (Rule::NothingBelowPromise, TAKEOVER),
+    (Rule::WriteThenSpeak, Budget { torn_steps: 1, ..RETREAT }),
+    (Rule::NewBallotToGiveUp, REPEATS),
+    (Rule::MajorityDecides, TAKEOVER),
+    (Rule::MajorityPromises, TAKEOVER),
+    (Rule::HighestAccepted, TAKEOVER),
+    (Rule::AbortOnlyWhenDecided, TAKEOVER),
+    (Rule::ApplyWhenChosen, RETREAT),
+    (Rule::EmptyDiskIsSilent, LOST_DISK),
+];
 
 const fn hunt(rule: Rule) -> Hunt {
     match rule {
@@ -86,4 +103,12 @@ fn every_rule_left_out_breaks_a_promise() {
     }
     let harmless: Vec<Rule> = results.iter().filter(|(_, broken)| broken.is_none()).map(|(rule, _)| *rule).collect();
     assert!(harmless.is_empty(), "the search does not see what these rules are for: {harmless:?}");
+}
+
+#[test]
+fn searching_everything_shows_what_rules_are_for() {
+    for (rule, budget) in SHOWN_BY_EXHAUSTION {
+        let broken = exhaustive::search(budget, Some(rule)).err();
+        assert!(broken.is_some(), "everything within {budget:?} keeps its promises without {rule:?}");
+    }
 }

@@ -1,12 +1,13 @@
 //! Some members, their disks, what is on the wire between them, and all that can happen to these.
 
 use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
+use crate::commit::coordinator::Seat;
 use crate::commit::rule::Rule;
 use crate::commit::{
     Config, Durable, Engine, Event, Input, IsolationPolicy, Message, OnEmptyDisk, Output, Question, Record, Ticket,
     Timing,
 };
-use crate::model::{Actor, Change, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
+use crate::model::{Actor, Ballot, Change, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -299,6 +300,17 @@ impl World {
         self.hand_over(&flight, Fate::Survives)
     }
 
+    /// Takes messages off the wire that came too late to mean anything: votes and acknowledgements of what is settled,
+    /// answers to questions that are asked no more, decisions that are known. The receiver would learn from them nothing
+    /// but what the next heartbeat tells it; each that is kept doubles the states that are the same but for it.
+    pub(super) fn drop_spent(&mut self) {
+        let nodes = &self.nodes;
+        self.wire.retain(|(_, flight)| {
+            let engine = nodes[usize::from(flight.to.index())].engine.as_ref();
+            engine.is_none_or(|engine| !is_spent(engine, flight))
+        });
+    }
+
     fn hand_over(&mut self, flight: &Flight, fate: Fate) -> Result<(), Broken> {
         if !self.is_up(flight.to) {
             return Ok(());
@@ -352,9 +364,7 @@ impl World {
             return self.crash(id);
         }
         for event in &out.events {
-            if let Event::Alarm(alarm) = event
-                && !self.ghost.excuses(id, alarm)
-            {
+            if let Event::Alarm(alarm) = event {
                 return broken(Promise::NoAlarm, format!("{id}: {alarm}"));
             }
         }
@@ -540,6 +550,24 @@ impl World {
         };
         let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
         format!("newest v{newest}; {}", self.ids().map(line).collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// Whether `engine` would only shrug at a message, now and later.
+fn is_spent(engine: &Engine, flight: &Flight) -> bool {
+    let awaited =
+        |ballot: &Ballot| engine.seat.asks_under() == Some(*ballot) || engine.joining.asks_under() == Some(*ballot);
+    match &flight.message {
+        Message::Vote { txid, .. } => engine.seat.open_state().and_then(|state| state.txid) != Some(*txid),
+        Message::Abort { txid, .. } => engine.probing.is_none_or(|(_, waiting)| waiting != *txid),
+        Message::Applied { version } => engine.presence.peer(flight.from).is_some_and(|peer| peer.applied >= *version),
+        Message::Decision { proposal } => engine.committed().state.version >= proposal.state.version,
+        Message::Accepted { ballot, version } => match &engine.seat {
+            Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version) != (*ballot, *version),
+            Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
+        },
+        Message::Promise { ballot, .. } | Message::Reject { ballot, .. } => !awaited(ballot),
+        Message::Heartbeat(_) | Message::Prepare { .. } | Message::Campaign { .. } | Message::Accept { .. } => false,
     }
 }
 
