@@ -28,7 +28,7 @@ pub(crate) struct IdentityArgs {
 impl IdentityArgs {
     /// A client that asks as this operator.
     pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
-        client_of(&folder(certs, &self.operator, self.identity.as_deref()), certs, patience)
+        client_of(&self.identity.clone().unwrap_or_else(|| folder(certs, &self.operator)), certs, patience)
     }
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct ReadArgs {
 impl ReadArgs {
     /// A client for reading.
     pub(crate) fn client(&self, certs: &Path) -> Result<Client, Failure> {
-        if self.operator.is_some() || self.identity.is_some() {
-            let operator = self.operator.as_deref().unwrap_or_default();
-            return client_of(&folder(certs, operator, self.identity.as_deref()), certs, self.timeout);
+        let named = self.operator.as_ref().map(|operator| folder(certs, operator));
+        if let Some(folder) = self.identity.clone().or(named) {
+            return client_of(&folder, certs, self.timeout);
         }
         let ca = load_ca(certs)?;
         let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -59,8 +59,8 @@ impl ReadArgs {
     }
 }
 
-fn folder(certs: &Path, operator: &str, identity: Option<&Path>) -> PathBuf {
-    identity.map_or_else(|| certs.join(format!("operator-{operator}")), Path::to_owned)
+fn folder(certs: &Path, operator: &str) -> PathBuf {
+    certs.join(format!("operator-{operator}"))
 }
 
 fn client_of(folder: &Path, certs: &Path, patience: Duration) -> Result<Client, Failure> {

@@ -96,8 +96,7 @@ impl Engine {
         {
             return Err(Refusal::NotCoordinating(id));
         }
-        let reachable = self.in_touch(now).and(self.presence.connected().with(self.config.me));
-        if reachable.len() < self.config.members.majority() {
+        if !self.reaches_majority(now) {
             return Err(Refusal::NoMajority);
         }
         let committed = &self.committed.state;

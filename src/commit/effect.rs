@@ -56,8 +56,7 @@ pub struct Output {
     /// 1: hand these to the mesh at once. They rest on nothing that is in `append`, so the others' disks can work while
     /// this one does: that is what makes a commit cost one forced write in series.
     pub ask: Vec<Envelope>,
-    /// 2: write these in their order, up to the last that is not lazy, and force them. The rest are lazy: nothing that
-    /// is said rests on them, so they may be written after all else is done. An error ends the process.
+    /// 2: write these in their order and force them. An error ends the process.
     pub append: Vec<Record>,
     /// 3: make the engine's view visible.
     pub publish: bool,
@@ -69,7 +68,10 @@ pub struct Output {
     pub probe: Option<Probe>,
     /// 7: tell the log and the history.
     pub events: Vec<Event>,
-    /// 8: end the process.
+    /// 8: write these, after those of 2, without forcing them: nothing that is said rests on them. An error ends the
+    /// process.
+    pub note: Vec<Record>,
+    /// 9: end the process.
     pub stop: Option<Stop>,
 }
 

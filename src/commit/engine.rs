@@ -226,7 +226,7 @@ impl Engine {
             lease_end: self.lease_end(),
             on_isolation: self.config.on_isolation,
             coordinator: self.coordinator(now),
-            in_touch: self.in_touch(now).len() >= self.config.members.majority(),
+            in_touch: self.reaches_majority(now),
             pending: self.pending(),
             peers: peers.collect(),
         }
@@ -301,6 +301,13 @@ impl Engine {
     /// The members in touch both ways, this one included.
     pub(super) fn in_touch(&self, now: Time) -> NodeSet {
         self.presence.in_touch(now, self.config.timing.silence).with(self.config.me)
+    }
+
+    /// Whether this member is in touch with a majority and could tell it something now: a link that is known to be closed
+    /// says so before the silence does.
+    pub(super) fn reaches_majority(&self, now: Time) -> bool {
+        let reachable = self.in_touch(now).and(self.presence.connected().with(self.config.me));
+        reachable.len() >= self.config.members.majority()
     }
 
     fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output) {
@@ -384,7 +391,7 @@ impl Engine {
         Some(Pending { txid: state.txid?, version: state.version, since: self.pending_since })
     }
 
-    /// Sends what is due at `now` without anything having come: heartbeats.
+    /// Sends a heartbeat to every connected member.
     pub(super) fn send_heartbeats(&mut self, now: Time, out: &mut Output) {
         self.next_heartbeat = now + self.config.timing.heartbeat;
         for to in self.presence.connected().iter() {

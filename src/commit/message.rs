@@ -8,6 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
+///
+/// Between members the order of variants and fields is the format, here and in all that is sent: whoever changes it, or
+/// leaves a field out of some messages, makes another version of the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message {
     /// I am here, this is what I hold, and this is what I heard from you.
@@ -166,7 +169,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the member that it is noted for said so itself; else it could not be asked, or not in time.
+    /// Whether a member said so itself; else its vote was not awaited, or did not come.
     #[must_use]
     pub const fn is_opinion(&self) -> bool {
         match self {

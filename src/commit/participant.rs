@@ -228,6 +228,11 @@ impl Engine {
     pub(super) fn append(&mut self, record: Record, out: &mut Output) {
         self.disk.apply(&record);
         out.publish = true;
+        if record.is_lazy() {
+            return out.note.push(record);
+        }
+        // What was noted before stays before.
+        out.append.append(&mut out.note);
         out.append.push(record);
     }
 

@@ -1,7 +1,8 @@
 //! The one task that owns the engine: it feeds it what happens, and carries out what it says, in that order.
 //!
 //! It runs alone on its thread, with the mesh: forcing a record to disk blocks that thread, and with it only what must
-//! wait for the disk anyway. A store that fails ends the task, and with it the process, before anything is said.
+//! wait for the disk anyway. A store that fails ends the task, and with it the process, before anything is said that rests
+//! on what it did not write.
 
 use super::handle::{HistoryEntry, Outcome, Publisher, Request};
 use super::{boottime, journal, unix_millis};
@@ -133,9 +134,7 @@ impl Driver {
 
     /// Carries out the effects in the order in which they are listed.
     async fn carry_out(&mut self, now: Time, output: Output) -> Result<(), DriverError> {
-        let Output { ask, mut append, publish, send, reply, probe, events, stop } = output;
-        let last_forced = append.iter().rposition(|record| !record.is_lazy());
-        let lazy = append.split_off(last_forced.map_or(0, |last| last + 1));
+        let Output { ask, append, publish, send, reply, probe, events, note, stop } = output;
         for envelope in &ask {
             self.mesh.send(envelope.to, &envelope.message);
         }
@@ -161,7 +160,7 @@ impl Driver {
         if let Some(probe) = probe {
             self.probe(probe);
         }
-        if !send.is_empty() && (!events.is_empty() || !lazy.is_empty()) {
+        if !send.is_empty() && (!events.is_empty() || !note.is_empty()) {
             // What is sent should not wait for what is logged, or written without haste.
             tokio::task::yield_now().await;
         }
@@ -169,8 +168,8 @@ impl Driver {
             journal::event(&event, self.engine.me());
             self.record(event);
         }
-        if !lazy.is_empty() {
-            self.store.append(&lazy)?;
+        if !note.is_empty() {
+            self.store.append(&note)?;
         }
         stop.map_or(Ok(()), |stop| Err(stop.into()))
     }

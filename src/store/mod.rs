@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub const MAX_RECORD: usize = frame::MAX_BODY;
 
 /// The version of the format on disk that this program writes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
 /// directory, audit lines, is a few hundred bytes a change, so this leaves hours to make room in.
 const LOW_WATER: u64 = 16 * 1024 * 1024;

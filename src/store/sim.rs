@@ -151,6 +151,7 @@ fn record(number: u64, size: usize) -> Record {
     match number % 5 {
         0 => Record::Promised(ballot),
         1 | 3 => Record::Accepted(proposal),
+        4 => Record::AcceptedIsCommitted,
         _ => Record::Committed(proposal),
     }
 }
@@ -411,8 +412,8 @@ fn a_directory_is_of_one_member_one_cluster_and_no_later_format() {
     assert!(matches!(open("node-b", "c-1.canary"), Err(StoreError::OtherNode { .. })));
     assert!(matches!(open("node-a", "c-2.canary"), Err(StoreError::OtherCluster { .. })));
     assert!(matches!(open("node-a", "c-1.canary"), Ok(2)), "refusals change nothing");
-    disk.world().identity = Some(br#"{"format": 2, "what": "no idea"}"#.to_vec());
-    assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 2, .. })));
+    disk.world().identity = Some(br#"{"format": 3, "what": "no idea"}"#.to_vec());
+    assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 3, .. })));
     disk.world().identity = Some(b"{".to_vec());
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::Corrupt { .. })));
 }

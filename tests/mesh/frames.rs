@@ -38,7 +38,7 @@ async fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
     let world = World::new(40);
     let good = || hello(&world, B, A);
     let cases = [
-        (Reason::WireVersion, changed(good(), "version", json!(2))),
+        (Reason::WireVersion, changed(good(), "version", json!(1))),
         (Reason::ClusterMismatch, changed(good(), "cluster", json!("c-00000000.canary"))),
         (Reason::MembersDiffer, changed(good(), "members", json!(["node-a", "node-b", "node-c", "node-d"]))),
         (Reason::IdentityFrameMismatch, changed(good(), "node", json!("node-c"))),

@@ -85,7 +85,7 @@ impl Mesh {
             let mut rows = gather(&self.client).await;
             rows.retain(|row| members.contains(&row.node));
             let verdict = Verdict::of(&rows);
-            if verdict == (Verdict::Synchronized { version, isolated: Vec::new() })
+            if matches!(verdict, Verdict::Synchronized { version: at, .. } if at == version)
                 && rows.iter().all(|row| takes_part(row, members))
             {
                 return Ok(rows);

@@ -1,4 +1,4 @@
-//! Long schedules drawn from seeds: everything at once, heartbeats on the wire, the real spans of time.
+//! Long schedules drawn from seeds: changing mixes of trouble, heartbeats on the wire, the real spans of time.
 
 use super::ghost::Broken;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};

@@ -301,13 +301,14 @@ impl World {
     }
 
     /// Takes messages off the wire that came too late to mean anything: votes and acknowledgements of what is settled,
-    /// answers to questions that are asked no more, decisions that are known. The receiver would learn from them nothing
-    /// but what the next heartbeat tells it; each that is kept doubles the states that are the same but for it.
+    /// answers to questions that are asked no more, decisions that are known and acknowledged. While the receiver lives it
+    /// would learn from them nothing but what the next heartbeat tells it, and its next process never sees them, because
+    /// a connection ends with the process; each that is kept doubles the states that are the same but for it.
     pub(super) fn drop_spent(&mut self) {
         let nodes = &self.nodes;
+        let engine = |id: NodeId| nodes[usize::from(id.index())].engine.as_ref();
         self.wire.retain(|(_, flight)| {
-            let engine = nodes[usize::from(flight.to.index())].engine.as_ref();
-            engine.is_none_or(|engine| !is_spent(engine, flight))
+            engine(flight.to).is_none_or(|receiver| !is_spent(receiver, engine(flight.from), flight))
         });
     }
 
@@ -351,7 +352,8 @@ impl World {
         if fate == Fate::DiesAfterDisk {
             out = Output { ask: out.ask, append: out.append, ..Output::default() };
         }
-        let stored = self.store(id, &out.append);
+        let stored = self.force(id, &out.append);
+        self.node_mut(id).unforced.append(&mut out.note);
         let run = self.node(id).run;
         let mut ghost = Arc::clone(&self.ghost);
         let committed = self.engine(id).map_or(0, |engine| engine.committed().state.version);
@@ -386,13 +388,13 @@ impl World {
         self.observe_node(id)
     }
 
-    /// Writes records as the store does: forced when one of them must be, with all before.
-    fn store(&mut self, id: NodeId, records: &[Record]) -> Vec<Record> {
-        let node = self.node_mut(id);
-        node.unforced.extend(records.iter().cloned());
-        if records.iter().all(Record::is_lazy) {
+    /// Forces records to disk, as the store does: with all that were written before.
+    fn force(&mut self, id: NodeId, records: &[Record]) -> Vec<Record> {
+        if records.is_empty() {
             return Vec::new();
         }
+        let node = self.node_mut(id);
+        node.unforced.extend(records.iter().cloned());
         let stored = std::mem::take(&mut node.unforced);
         for record in &stored {
             node.disk.apply(record);
@@ -553,19 +555,27 @@ impl World {
     }
 }
 
-/// Whether `engine` would only shrug at a message, now and later.
-fn is_spent(engine: &Engine, flight: &Flight) -> bool {
+/// Whether `engine` would only shrug at a message of `sender`, now and later.
+fn is_spent(engine: &Engine, sender: Option<&Engine>, flight: &Flight) -> bool {
+    let served = |engine: &Engine, id| engine.presence.peer(id).map_or(0, |peer| peer.applied);
     let awaited =
         |ballot: &Ballot| engine.seat.asks_under() == Some(*ballot) || engine.joining.asks_under() == Some(*ballot);
     match &flight.message {
         Message::Vote { txid, .. } => engine.seat.open_state().and_then(|state| state.txid) != Some(*txid),
+        // Probes are answered within a step, so nothing here waits for one.
         Message::Abort { txid, .. } => engine.probing.is_none_or(|(_, waiting)| waiting != *txid),
-        Message::Applied { version } => engine.presence.peer(flight.from).is_some_and(|peer| peer.applied >= *version),
-        Message::Decision { proposal } => engine.committed().state.version >= proposal.state.version,
+        Message::Applied { version } => served(engine, flight.from) >= *version,
+        Message::Decision { proposal } => {
+            let (known, version) = (engine.committed(), proposal.state.version);
+            let acknowledged = sender.is_none_or(|sender| served(sender, flight.to) >= version);
+            let is_old = known.state.version > version || known.state == proposal.state;
+            is_old && acknowledged
+        }
         Message::Accepted { ballot, version } => match &engine.seat {
             Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version) != (*ballot, *version),
             Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
         },
+        // One that comes while the seat is between two questions is given again to the next.
         Message::Promise { ballot, .. } | Message::Reject { ballot, .. } => !awaited(ballot),
         Message::Heartbeat(_) | Message::Prepare { .. } | Message::Campaign { .. } | Message::Accept { .. } => false,
     }
