@@ -301,14 +301,15 @@ impl World {
     }
 
     /// Takes messages off the wire that came too late to mean anything: votes and acknowledgements of what is settled,
-    /// answers to questions that are asked no more, decisions that are known and acknowledged. While the receiver lives it
-    /// would learn from them nothing but what the next heartbeat tells it, and its next process never sees them, because
-    /// a connection ends with the process; each that is kept doubles the states that are the same but for it.
+    /// answers to questions that are asked no more, decisions that are known (so that their acknowledgement is one of
+    /// those that are lost). While the receiver lives it would learn from them nothing but what the next heartbeat tells
+    /// it, and its next process never sees them, because a connection ends with the process; each that is kept doubles
+    /// the states that are the same but for it.
     pub(super) fn drop_spent(&mut self) {
         let nodes = &self.nodes;
-        let engine = |id: NodeId| nodes[usize::from(id.index())].engine.as_ref();
         self.wire.retain(|(_, flight)| {
-            engine(flight.to).is_none_or(|receiver| !is_spent(receiver, engine(flight.from), flight))
+            let engine = nodes[usize::from(flight.to.index())].engine.as_ref();
+            engine.is_none_or(|engine| !is_spent(engine, flight))
         });
     }
 
@@ -555,21 +556,18 @@ impl World {
     }
 }
 
-/// Whether `engine` would only shrug at a message of `sender`, now and later.
-fn is_spent(engine: &Engine, sender: Option<&Engine>, flight: &Flight) -> bool {
-    let served = |engine: &Engine, id| engine.presence.peer(id).map_or(0, |peer| peer.applied);
+/// Whether `engine` would only shrug at a message, now and later.
+fn is_spent(engine: &Engine, flight: &Flight) -> bool {
     let awaited =
         |ballot: &Ballot| engine.seat.asks_under() == Some(*ballot) || engine.joining.asks_under() == Some(*ballot);
     match &flight.message {
         Message::Vote { txid, .. } => engine.seat.open_state().and_then(|state| state.txid) != Some(*txid),
         // Probes are answered within a step, so nothing here waits for one.
         Message::Abort { txid, .. } => engine.probing.is_none_or(|(_, waiting)| waiting != *txid),
-        Message::Applied { version } => served(engine, flight.from) >= *version,
+        Message::Applied { version } => engine.presence.peer(flight.from).is_some_and(|peer| peer.applied >= *version),
         Message::Decision { proposal } => {
-            let (known, version) = (engine.committed(), proposal.state.version);
-            let acknowledged = sender.is_none_or(|sender| served(sender, flight.to) >= version);
-            let is_old = known.state.version > version || known.state == proposal.state;
-            is_old && acknowledged
+            let (known, told) = (&engine.committed().state, &proposal.state);
+            known.version > told.version || known == told
         }
         Message::Accepted { ballot, version } => match &engine.seat {
             Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version) != (*ballot, *version),
