@@ -1,7 +1,7 @@
 //! What a routing state means for this node's requests, worked out once for each state instead of once for each request.
 
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
-use crate::commit::View;
+use crate::driver::View;
 use crate::model::{Model, ModelId, RoutingState};
 use crate::routing::Choice;
 use bytes::Bytes;

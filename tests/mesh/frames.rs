@@ -72,7 +72,7 @@ async fn frames_that_are_none_end_the_connection() {
         (Reason::FrameMalformed, prefixed(b"")),
         (Reason::FrameMalformed, prefixed(&[0xff; 50])),
         (Reason::FrameMalformed, prefixed(&[1; 50])),
-        (Reason::FrameMalformed, prefixed(b"{\"n\":1,\"m\":{}}")),
+        (Reason::BadSequence, prefixed(b"{\"n\":1,\"m\":{}}")),
         (Reason::FrameMalformed, prefixed(&[1, 99])),
         (Reason::FrameMalformed, prefixed(&whole[..whole.len() - 1])),
         (Reason::FrameMalformed, prefixed(&[&whole[..], b"x"].concat())),

@@ -1,0 +1,120 @@
+//! The house keeps its shape: a room imports downward only, and the cores know nothing of the world outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room, its floor, and the rooms on the same floor that it may see.
+const ROOMS: [(&str, u8, &[&str]); 12] = [
+    ("model", 0, &[]),
+    ("commit", 1, &[]),
+    ("health", 1, &[]),
+    ("routing", 1, &[]),
+    ("store", 2, &[]),
+    ("pki", 2, &[]),
+    ("tls", 2, &["pki"]),
+    ("mesh", 2, &["pki", "tls"]),
+    ("driver", 3, &[]),
+    ("api", 4, &["proxy"]),
+    ("proxy", 4, &[]),
+    ("node", 5, &[]),
+];
+/// The command line stands on top of all.
+const TOP: &str = "cli";
+/// What the handle hides from those who see the agreement through it.
+const BEHIND_THE_HANDLE: [&str; 3] = ["commit", "mesh", "store"];
+/// What no core may know.
+const OUTSIDE: [&str; 10] = [
+    "tokio",
+    "rustls",
+    "std::fs",
+    "std::io",
+    "std::thread",
+    "std::process",
+    "std::time::Instant",
+    "SystemTime",
+    "getrandom",
+    "HashMap",
+];
+
+/// A room's code without its tests: each file and its text.
+fn code(room: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a room is a folder") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|end| end != "rs")
+                || path.components().any(|part| part.as_os_str() == "search")
+            {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            found.push((path, shipped));
+        }
+    }
+    assert!(!found.is_empty(), "{room} is empty");
+    found
+}
+
+/// The rooms that a text names, by `crate::`.
+fn named(text: &str) -> Vec<&str> {
+    let names = text.split("crate::").skip(1);
+    names.map(|rest| rest.split(|letter: char| !letter.is_ascii_lowercase()).next().unwrap_or_default()).collect()
+}
+
+fn floor(room: &str) -> u8 {
+    ROOMS.iter().find(|(name, ..)| *name == room).map_or(u8::MAX, |(_, floor, _)| *floor)
+}
+
+#[test]
+fn every_folder_is_a_room() {
+    let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("the house");
+    for entry in folders {
+        let entry = entry.expect("readable");
+        let name = entry.file_name().into_string().expect("ASCII");
+        assert!(
+            entry.path().is_file() || name == TOP || floor(&name) < u8::MAX,
+            "src/{name} has no floor in this test"
+        );
+    }
+}
+
+#[test]
+fn rooms_import_downward_only() {
+    for (room, own, beside) in ROOMS {
+        for (path, text) in code(room) {
+            for other in named(&text) {
+                let allowed = other == room || floor(other) < own || beside.contains(&other);
+                assert!(allowed, "{}: {room} must not see {other}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_api_and_the_proxy_see_the_agreement_through_its_handle() {
+    for room in ["api", "proxy"] {
+        for (path, text) in code(room) {
+            let hidden = named(&text).into_iter().find(|other| BEHIND_THE_HANDLE.contains(other));
+            assert_eq!(hidden, None, "{}: use what driver shows", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_cores_know_nothing_of_the_world_outside() {
+    for (room, ..) in ROOMS.into_iter().filter(|(_, floor, _)| *floor <= 1) {
+        for (path, text) in code(room) {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let outside = OUTSIDE.into_iter().find(|word| line.contains(word));
+                assert_eq!(outside, None, "{}: {line}", path.display());
+            }
+        }
+    }
+}
