@@ -17,8 +17,8 @@ pub enum Answer {
         state: Arc<RoutingState>,
         /// The members known to serve it.
         acknowledged: NodeSet,
-        /// For a retreat, when every other member serves stable only at the latest: none when all have acknowledged, or
-        /// when they hold their weights while isolated. None for an advance, which is answered without waiting.
+        /// When every other member serves it, or stable only, at the latest: none when all have acknowledged it, or when
+        /// they hold their weights while isolated.
         others_until: Option<Time>,
     },
     /// It was voted down, or overtaken, before anything was sent for acceptance; it will never be decided.

@@ -110,10 +110,8 @@ impl Engine {
                 let waits =
                     asked.direction == Direction::Retreat && !reachable.minus(acknowledged).is_empty() && now < until;
                 (!waits).then(|| {
-                    // Only a retreat takes something away, and so only it has to say by when.
                     let reached = self.config.members.minus(acknowledged).is_empty();
-                    let takes_nothing = asked.direction == Direction::Advance;
-                    let others_until = if reached || takes_nothing { None } else { self.others_until(now) };
+                    let others_until = if reached { None } else { self.others_until(now) };
                     Answer::Committed { state: Arc::clone(&asked.state), acknowledged, others_until }
                 })
             }
