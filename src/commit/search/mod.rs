@@ -12,4 +12,5 @@ mod ghost;
 mod mutants;
 mod random;
 mod scenes;
+mod spent;
 mod world;

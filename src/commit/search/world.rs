@@ -1,13 +1,13 @@
 //! Some members, their disks, what is on the wire between them, and all that can happen to these.
 
 use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
-use crate::commit::coordinator::Seat;
+use super::spent::is_spent;
 use crate::commit::rule::Rule;
 use crate::commit::{
     Config, Durable, Engine, Event, Input, IsolationPolicy, Message, OnEmptyDisk, Output, Question, Record, Ticket,
     Timing,
 };
-use crate::model::{Actor, Ballot, Change, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
+use crate::model::{Actor, Change, Incarnation, Model, NodeId, NodeSet, Time, UnixMillis, Weight};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -553,29 +553,6 @@ impl World {
         };
         let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
         format!("newest v{newest}; {}", self.ids().map(line).collect::<Vec<_>>().join("; "))
-    }
-}
-
-/// Whether `engine` would only shrug at a message, now and later.
-fn is_spent(engine: &Engine, flight: &Flight) -> bool {
-    let awaited =
-        |ballot: &Ballot| engine.seat.asks_under() == Some(*ballot) || engine.joining.asks_under() == Some(*ballot);
-    match &flight.message {
-        Message::Vote { txid, .. } => engine.seat.open_state().and_then(|state| state.txid) != Some(*txid),
-        // Probes are answered within a step, so nothing here waits for one.
-        Message::Abort { txid, .. } => engine.probing.is_none_or(|(_, waiting)| waiting != *txid),
-        Message::Applied { version } => engine.presence.peer(flight.from).is_some_and(|peer| peer.applied >= *version),
-        Message::Decision { proposal } => {
-            let (known, told) = (&engine.committed().state, &proposal.state);
-            known.version > told.version || known == told
-        }
-        Message::Accepted { ballot, version } => match &engine.seat {
-            Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version) != (*ballot, *version),
-            Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
-        },
-        // One that comes while the seat is between two questions is given again to the next.
-        Message::Promise { ballot, .. } | Message::Reject { ballot, .. } => !awaited(ballot),
-        Message::Heartbeat(_) | Message::Prepare { .. } | Message::Campaign { .. } | Message::Accept { .. } => false,
     }
 }
 
