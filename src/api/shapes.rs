@@ -77,8 +77,8 @@ pub struct Committed {
     pub acknowledged: Vec<NodeId>,
     /// All other members.
     pub others: Vec<NodeId>,
-    /// When the others serve it, or stable only, at the latest, RFC 3339. None when there are no others, and also when they
-    /// hold their weights while isolated: then there is no bound.
+    /// When the others serve it, or stable only, at the latest, RFC 3339. None when there are no others, and also when
+    /// they hold their weights while isolated: then there is no bound.
     pub others_until: Option<String>,
 }
 

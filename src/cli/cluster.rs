@@ -1,6 +1,7 @@
 //! What every command that talks to nodes needs: where they are, whom to trust, and as whom to ask.
 
 use super::failure::{Exit, Failure};
+use super::output::Output;
 use crate::api::client::Client;
 use crate::model::Peers;
 use crate::pki::{Bundle, ClientFiles, PkiError, load_ca};
@@ -35,6 +36,9 @@ impl IdentityArgs {
 /// How to read, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) output: Output,
     /// How long each node may take to answer.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     timeout: Duration,

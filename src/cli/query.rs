@@ -32,9 +32,6 @@ Exit code: 0 when SYNCHRONIZED; 3 when CATCHING UP, DIVERGED or UNREACHABLE.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct QueryArgs {
-    /// How to print.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: Output,
     /// Keep showing changes until interrupted: redraws on a terminal, else prints a line for each.
     #[arg(long, short)]
     watch: bool,
@@ -46,11 +43,11 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
     let client = args.read.client(certs)?;
     block_on(async {
         if args.watch {
-            return watch::run(&client, args.output).await;
+            return watch::run(&client, args.read.output).await;
         }
         let rows = gather(&client).await;
         let verdict = Verdict::of(&rows);
-        match args.output {
+        match args.read.output {
             Output::Table => print_text(&format!("{}\n{verdict}\n", show::table(&rows)))?,
             Output::Json => print_json(&show::json(&rows))?,
         }

@@ -57,9 +57,6 @@ struct SetWeightArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  canary rollout status\n  canary rollout status --output json")]
 struct StatusArgs {
-    /// How to print.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: Output,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -71,9 +68,6 @@ struct HistoryArgs {
     /// How many.
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// How to print.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: Output,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -81,7 +75,7 @@ struct HistoryArgs {
 pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
     match args.command {
         RolloutCommand::SetWeight(args) => set_weight(&args, certs),
-        RolloutCommand::Status(args) => status(&args, certs),
+        RolloutCommand::Status(args) => status(&args.read, certs),
         RolloutCommand::History(args) => history(&args, certs),
     }
 }
@@ -95,8 +89,8 @@ fn set_weight(args: &SetWeightArgs, certs: &Path) -> Result<Exit, Failure> {
     change::run(&args.change, certs, "/routing/weights", &body)
 }
 
-fn status(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
-    let (node, state): (NodeId, ServedState) = first(&args.read, certs, "/routing/state")?;
+fn status(args: &ReadArgs, certs: &Path) -> Result<Exit, Failure> {
+    let (node, state): (NodeId, ServedState) = first(args, certs, "/routing/state")?;
     if args.output == Output::Json {
         print_json(&state)?;
     } else {
@@ -130,7 +124,7 @@ fn status_text(node: NodeId, state: &ServedState) -> String {
 fn history(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
     let (_, lines): (NodeId, Vec<HistoryLine>) = first(&args.read, certs, &path)?;
-    if args.output == Output::Json {
+    if args.read.output == Output::Json {
         print_json(&lines)?;
         return Ok(Exit::Done);
     }

@@ -1,9 +1,9 @@
 //! Every interleaving within a budget: over all that can happen next, until nothing new is found.
 //!
 //! Heartbeats are delivered at once, so that who is connected knows what the others say of themselves; all other messages
-//! are delivered in any order, late, or never, and twice as often as the budget says. Time passes in strides long enough that everyone
-//! notices who is silent. What the wire holds at the end of a path has been lost on it. A message that came too late to
-//! mean anything is taken off it, see [`World::drop_spent`].
+//! are delivered in any order, late, or never, and twice as often as the budget says. Time passes in strides long enough
+//! that everyone notices who is silent. What the wire holds at the end of a path has been lost on it. A message that came
+//! too late to mean anything is taken off it, see [`World::drop_spent`].
 //!
 //! `CANARY_SEARCH=deep cargo test --lib exhaustive -- --nocapture` takes the larger budgets.
 
