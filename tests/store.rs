@@ -44,7 +44,13 @@ fn accepted(version: u64, size: usize) -> Record {
     state.version = version;
     state.stable.upstream = Some("x".repeat(size));
     let ballot = Ballot { round: version, node: NodeId::A, incarnation: Incarnation(7) };
-    Record::Accepted(Arc::new(Proposal { ballot, state: Arc::new(state), by: None, votes: Default::default() }))
+    Record::Accepted(Arc::new(Proposal {
+        ballot,
+        state: Arc::new(state),
+        by: None,
+        votes: Default::default(),
+        evidence: Default::default(),
+    }))
 }
 
 fn accepted_version(durable: &Durable) -> Option<u64> {

@@ -226,6 +226,7 @@ const fn word(reason: &Reason) -> &'static str {
         Reason::MayNotCoordinate => "may_not_coordinate",
         Reason::BaseDiffers { .. } => "base_differs",
         Reason::Isolated => "isolated",
+        Reason::PlanForbids(_) => "plan_forbids",
         Reason::UpstreamNotReady(_) => "upstream_not_ready",
         Reason::Unhealthy(_) => "unhealthy",
         Reason::StorageFull => "storage_full",

@@ -198,12 +198,27 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             Problem::conflict("would_raise", "It would give the canary more than it has", detail)
                 .with("current", version)
         }
-        Refusal::Invalid(
-            ChangeError::NoCanary(_)
-            | ChangeError::CanaryIsStable(_)
-            | ChangeError::NotAMember(..)
-            | ChangeError::LastMember(_),
-        ) => Problem::bad_request(detail),
+        Refusal::Invalid(error) if error.is_conflict() => {
+            Problem::conflict(conflict(&error), "The rollout stands in the way", detail)
+        }
+        Refusal::Invalid(_) => Problem::bad_request(detail),
         Refusal::NotJoined => Problem::unavailable("not_joined", detail),
+    }
+}
+
+/// The stable word for a change that a rollout, or the lack of one, stands against.
+const fn conflict(error: &ChangeError) -> &'static str {
+    match error {
+        ChangeError::RolloutOpen { .. } => "rollout_open",
+        ChangeError::NoRollout => "no_rollout",
+        ChangeError::WrongPhase { .. } => "wrong_phase",
+        ChangeError::StepOver(_) => "step_over",
+        ChangeError::NothingBefore(_)
+        | ChangeError::NoCanary(_)
+        | ChangeError::CanaryIsStable(_)
+        | ChangeError::NotAMember(..)
+        | ChangeError::LastMember(_)
+        | ChangeError::NotBefore(..)
+        | ChangeError::UnknownModel(..) => "nothing_before",
     }
 }

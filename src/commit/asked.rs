@@ -72,6 +72,7 @@ impl Engine {
     /// Notes that `from` serves `version`, or a later one.
     pub(super) fn on_applied(&mut self, now: Time, from: NodeId, version: u64, out: &mut Output) {
         if let Some(peer) = self.presence.peer_mut(from) {
+            out.publish |= version > peer.applied;
             peer.applied = peer.applied.max(version);
         }
         self.check_acknowledged(now, out);

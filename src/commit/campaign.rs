@@ -116,8 +116,13 @@ impl Engine {
         while let Some(task) = self.take_retreat() {
             match self.retreat_from(&found.state, &task) {
                 Ok(next) => {
-                    let proposal =
-                        Proposal { ballot, state: next, by: Some(task.question.by.clone()), votes: Votes::new() };
+                    let proposal = Proposal {
+                        ballot,
+                        state: next,
+                        by: Some(task.question.by.clone()),
+                        votes: Votes::new(),
+                        evidence: BTreeMap::new(),
+                    };
                     self.await_decision(now, &task, &proposal.state);
                     return self.ask_to_accept(now, proposal, out);
                 }

@@ -84,7 +84,7 @@ impl Config {
     #[must_use]
     pub fn initial(&self) -> Proposal {
         let state = Arc::new(RoutingState::initial(self.stable.clone()));
-        Proposal { ballot: Ballot::ZERO, state, by: None, votes: BTreeMap::new() }
+        Proposal { ballot: Ballot::ZERO, state, by: None, votes: BTreeMap::new(), evidence: BTreeMap::new() }
     }
 
     /// The members besides this one.

@@ -6,7 +6,8 @@ use super::campaign::Campaigning;
 use super::rule::Rule;
 use super::{Answer, Ticket};
 use super::{Base, Engine, Envelope, Event, Message, Output, Proposal, Question, Reason, Refusal, Vote, Votes};
-use crate::model::{Ballot, ChangeError, Direction, NodeId, NodeSet, RoutingState, Time, TxId};
+use crate::model::{Ballot, ChangeError, Direction, Evidence, NodeId, NodeSet, RoutingState, Time, TxId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many requests may wait at once; one advance, and retreats, which all say much the same.
@@ -36,6 +37,7 @@ pub(super) struct Preparing {
     task: Task,
     voters: NodeSet,
     votes: Votes,
+    evidence: BTreeMap<NodeId, Evidence>,
     deadline: Time,
 }
 
@@ -243,7 +245,8 @@ impl Engine {
             let state = self.retreat_from(&chosen.state, &task).map_err(refuse)?;
             self.await_decision(now, &task, &state);
             let by = Some(task.question.by);
-            self.ask_to_accept(now, Proposal { ballot, state, by, votes: Votes::new() }, out);
+            let (votes, evidence) = (Votes::new(), BTreeMap::new());
+            self.ask_to_accept(now, Proposal { ballot, state, by, votes, evidence }, out);
             return Ok(());
         }
         let current = chosen.state.version;
@@ -280,16 +283,28 @@ impl Engine {
         let deadline = now + self.config.timing.vote;
         self.pending_since = now;
         out.publish = true;
-        self.seat = Seat::Preparing(Box::new(Preparing { ballot, chosen, next, task, voters, votes, deadline }));
+        self.seat = Seat::Preparing(Box::new(Preparing {
+            ballot,
+            chosen,
+            next,
+            task,
+            voters,
+            votes,
+            evidence: BTreeMap::new(),
+            deadline,
+        }));
     }
 
-    pub(super) fn on_vote(&mut self, from: NodeId, txid: TxId, vote: Vote) {
+    pub(super) fn on_vote(&mut self, from: NodeId, txid: TxId, vote: Vote, evidence: Evidence) {
         let counts_any = !self.keeps(Rule::CountOwnVotes);
         if let Seat::Preparing(preparing) = &mut self.seat
             && (preparing.next.txid == Some(txid) || counts_any)
             && preparing.voters.contains(from)
         {
             preparing.votes.entry(from).or_insert(vote);
+            if evidence != Evidence::default() {
+                preparing.evidence.insert(from, evidence);
+            }
         }
     }
 
@@ -326,9 +341,10 @@ impl Engine {
         if against {
             self.abort(now, *preparing, out);
         } else if complete {
-            let Preparing { ballot, next, task, votes, .. } = *preparing;
+            let Preparing { ballot, next, task, votes, evidence, .. } = *preparing;
             self.await_decision(now, &task, &next);
-            self.ask_to_accept(now, Proposal { ballot, state: next, by: Some(task.question.by), votes }, out);
+            let by = Some(task.question.by);
+            self.ask_to_accept(now, Proposal { ballot, state: next, by, votes, evidence }, out);
         } else {
             self.seat = Seat::Preparing(preparing);
             return false;

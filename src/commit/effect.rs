@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out: effects are values, listed in the order they must happen.
 
 use super::{Answer, Message, Proposal, Record, Ticket, Votes};
-use crate::model::{Actor, Change, Model, NodeId, TxId, UnixMillis};
+use crate::model::{Actor, Change, Evidence, Model, NodeId, Smoke, TxId, UnixMillis};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,15 @@ pub enum Input {
         /// Why the upstream is not ready, if it is not.
         result: Result<(), String>,
     },
-    /// What speaks against more canary traffic on this node from now on, if anything does.
+    /// What speaks against every advance on this node from now on, if anything does.
     Veto(Option<super::Reason>),
+    /// What this node has measured in the present step, and why it holds the canary to be bad, if it does.
+    Measured {
+        /// For its votes.
+        evidence: Evidence,
+        /// Speaks against giving that canary more.
+        failing: Option<String>,
+    },
     /// A deadline has passed, or nothing in particular happened.
     Timeout,
 }
@@ -91,6 +98,8 @@ pub struct Probe {
     pub txid: TxId,
     /// The model.
     pub model: Model,
+    /// The test that it has to pass before the first step of a rollout; else being there is enough.
+    pub smoke: Option<Smoke>,
 }
 
 /// Something that operators want to know.

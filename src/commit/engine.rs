@@ -9,7 +9,7 @@ use super::{
     Config, Durable, Envelope, Event, Heartbeat, Input, IsolationPolicy, Message, Output, PeerView, Pending, Proposal,
     Reason, Stage, Standing, View, Vote,
 };
-use crate::model::{Digest, NodeId, NodeSet, Time, TxId};
+use crate::model::{Digest, Evidence, NodeId, NodeSet, Time, TxId};
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Engine {
     /// The prepare that waits for this node's upstream to answer.
     pub(super) probing: Option<(NodeId, TxId)>,
     pub(super) veto: Option<Reason>,
+    pub(super) evidence: Evidence,
+    pub(super) failing: Option<String>,
     pub(super) seat: Seat,
     /// Whether this member coordinates.
     pub(super) acts: bool,
@@ -101,6 +103,8 @@ impl Engine {
             voted: VecDeque::new(),
             probing: None,
             veto: None,
+            evidence: Evidence::default(),
+            failing: None,
             seat: Seat::Idle,
             acts: false,
             tasks: VecDeque::new(),
@@ -130,6 +134,7 @@ impl Engine {
             Input::PeerDown(id) => self.on_peer_down(now, id, &mut out),
             Input::Probed { txid, result } => self.on_probed(now, txid, result, &mut out),
             Input::Veto(veto) => self.veto = veto,
+            Input::Measured { evidence, failing } => (self.evidence, self.failing) = (evidence, failing),
             Input::Timeout => {}
         }
         loop {
@@ -214,6 +219,7 @@ impl Engine {
                 last_heard: peer.heard,
                 committed_version: says.map(|says| says.committed.0),
                 digest: says.map(|says| says.committed.1),
+                applied: peer.applied,
             };
             (id, view)
         });
@@ -258,7 +264,7 @@ impl Engine {
         match message {
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, &heartbeat, out),
             Message::Prepare { base, next } => self.on_prepare(now, from, &base, &next, out),
-            Message::Vote { txid, vote, evidence: _ } => self.on_vote(from, txid, vote),
+            Message::Vote { txid, vote, evidence } => self.on_vote(from, txid, vote, evidence),
             Message::Abort { txid, version, by, votes } => self.on_abort(from, txid, version, by, votes, out),
             Message::Campaign { ballot } => self.on_campaign(from, ballot, out),
             Message::Promise { ballot, accepted } => self.on_promise(from, ballot, accepted),
@@ -267,6 +273,7 @@ impl Engine {
             Message::Reject { ballot, promised } => self.on_reject(from, ballot, promised),
             Message::Decision { proposal } => self.on_decision(now, from, &proposal, out),
             Message::Applied { version } => self.on_applied(now, from, version, out),
+            Message::Report(_) => {}
         }
     }
 

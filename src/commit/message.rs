@@ -1,6 +1,6 @@
 //! What the members say to one another.
 
-use crate::model::{Actor, Ballot, Digest, Incarnation, NodeId, RoutingState, Time, TxId};
+use crate::model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, RoutingState, Time, TxId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -83,6 +83,8 @@ pub enum Message {
         /// The version.
         version: u64,
     },
+    /// This is what I measured. The agreement takes no notice; it is carried with its messages.
+    Report(Box<Report>),
 }
 
 impl Message {
@@ -101,6 +103,7 @@ impl Message {
             Self::Reject { .. } => "reject",
             Self::Decision { .. } => "decision",
             Self::Applied { .. } => "applied",
+            Self::Report(_) => "report",
         }
     }
 }
@@ -116,6 +119,9 @@ pub struct Proposal {
     pub by: Option<Actor>,
     /// The votes of an advance; empty for a retreat.
     pub votes: Votes,
+    /// What the voters had measured.
+    #[serde(default)]
+    pub evidence: BTreeMap<NodeId, Evidence>,
 }
 
 impl Hash for Proposal {
@@ -152,7 +158,9 @@ pub enum Reason {
     },
     /// The member is cut off, or has not yet confirmed its state.
     Isolated,
-    /// The canary's upstream on that node does not answer its readiness probe.
+    /// The plan of the rollout says otherwise.
+    PlanForbids(String),
+    /// The model's upstream on that node does not answer its readiness probe, or fails its smoke test.
     UpstreamNotReady(String),
     /// The member's own measurements speak against it.
     Unhealthy(String),
@@ -176,6 +184,7 @@ impl Reason {
             Self::MayNotCoordinate
             | Self::BaseDiffers { .. }
             | Self::Isolated
+            | Self::PlanForbids(_)
             | Self::UpstreamNotReady(_)
             | Self::Unhealthy(_)
             | Self::StorageFull => true,
@@ -190,7 +199,8 @@ impl fmt::Display for Reason {
             Self::MayNotCoordinate => f.write_str("the sender may not coordinate"),
             Self::BaseDiffers { has } => write!(f, "its committed state is version {has}"),
             Self::Isolated => f.write_str("it is isolated from a majority"),
-            Self::UpstreamNotReady(why) => write!(f, "the canary's upstream is not ready there: {why}"),
+            Self::PlanForbids(why) => write!(f, "the plan does not allow it: {why}"),
+            Self::UpstreamNotReady(why) => write!(f, "the upstream is not ready there: {why}"),
             Self::Unhealthy(why) => write!(f, "its measurements speak against it: {why}"),
             Self::StorageFull => f.write_str("its disk is full"),
             Self::Unreachable => f.write_str("it is unreachable"),
@@ -200,10 +210,6 @@ impl fmt::Display for Reason {
         }
     }
 }
-
-/// What a voter measured, for those who read the history. Nothing yet beyond the vote itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Evidence {}
 
 /// The state that a proposal follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

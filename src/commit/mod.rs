@@ -25,6 +25,6 @@ pub use answer::{Answer, Refusal, Ticket};
 pub use config::{Config, OnEmptyDisk, Timing};
 pub use effect::{Alarm, Envelope, Event, Input, Output, Probe, Question, Stop};
 pub use engine::Engine;
-pub use message::{Base, Evidence, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
+pub use message::{Base, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
 pub use record::{Durable, Record};
 pub use view::{IsolationPolicy, PeerView, Pending, View};

@@ -1,10 +1,8 @@
 //! A member's part as one of many: it votes, promises, accepts and applies.
 
 use super::rule::Rule;
-use super::{
-    Alarm, Base, Engine, Event, Evidence, Message, Output, Probe, Proposal, Reason, Record, Standing, Vote, Votes,
-};
-use crate::model::{Actor, Ballot, Model, NodeId, RoutingState, Time, TxId, Weight};
+use super::{Alarm, Base, Engine, Event, Message, Output, Probe, Proposal, Reason, Record, Standing, Vote, Votes};
+use crate::model::{Actor, Ballot, Model, NodeId, Phase, RoutingState, Smoke, Time, TxId, Weight};
 use std::sync::Arc;
 
 /// How many votes a member remembers. A coordinator has one transaction open at a time, so one for each member would
@@ -23,16 +21,16 @@ impl Engine {
     ) {
         let Some(txid) = next.txid else { return };
         if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
-            return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: Evidence {} }, out);
+            return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: self.evidence }, out);
         }
-        if let Some(reason) = self.objection(now, from, base) {
+        if let Some(reason) = self.objection(now, from, base, next) {
             return self.give_vote(from, txid, Vote::Abort(reason), out);
         }
         match upstream_to_ask(&self.committed.state, next, self.config.me) {
             None => self.give_vote(from, txid, Vote::Commit, out),
             Some(model) => {
                 self.probing = Some((from, txid));
-                out.probe = Some(Probe { txid, model });
+                out.probe = Some(Probe { txid, model, smoke: smoke_test(next) });
             }
         }
     }
@@ -49,7 +47,7 @@ impl Engine {
     }
 
     /// What speaks against an advance, in the order in which it is checked.
-    fn objection(&self, now: Time, from: NodeId, base: &Base) -> Option<Reason> {
+    fn objection(&self, now: Time, from: NodeId, base: &Base, next: &RoutingState) -> Option<Reason> {
         if from != self.config.me && self.knows_better_coordinator(now, from) {
             return Some(Reason::MayNotCoordinate);
         }
@@ -61,7 +59,11 @@ impl Engine {
         if self.is_isolated(now) {
             return Some(Reason::Isolated);
         }
-        self.veto.clone()
+        if let Err(why) = own.plan_allows(next) {
+            return Some(Reason::PlanForbids(why));
+        }
+        let unhealthy = self.failing.as_ref().filter(|_| gives_more(own, next));
+        unhealthy.map(|why| Reason::Unhealthy(why.clone())).or_else(|| self.veto.clone())
     }
 
     /// Whether a member before the sender coordinates, as far as this member hears.
@@ -83,7 +85,7 @@ impl Engine {
             self.voted.pop_front();
         }
         self.voted.push_back((txid, vote.clone()));
-        self.send(to, Message::Vote { txid, vote, evidence: Evidence {} }, out);
+        self.send(to, Message::Vote { txid, vote, evidence: self.evidence }, out);
     }
 
     /// Learns that a transaction is over before anything was sent for acceptance.
@@ -213,6 +215,10 @@ impl Engine {
         out.events.push(Event::Committed { proposal: Arc::clone(proposal), took });
         self.resolve_asked(now);
         self.check_acknowledged(now, out);
+        if proposal.state.rollout.as_ref().is_some_and(|rollout| rollout.epoch == proposal.state.version) {
+            // The clock of a step starts when the last member serves it, so all want to know, not only who decided it.
+            self.send_to_others(&Message::Applied { version: proposal.state.version }, out);
+        }
         if self.is_isolated(now) {
             // That it was not known may be what kept echoes from counting: new ones need not wait for the next heartbeat.
             self.send_heartbeats(now, out);
@@ -245,8 +251,26 @@ impl Engine {
     }
 }
 
-/// The model whose upstream on this node has to answer before the canary gets more traffic here.
+/// Whether the canary that is measured now gets more by `next`, or becomes the stable model.
+fn gives_more(base: &RoutingState, next: &RoutingState) -> bool {
+    let Some(canary) = &base.canary else { return false };
+    let kept = next.canary.as_ref().is_some_and(|next| next.model.id == canary.model.id);
+    (kept && next.canary_weight() > canary.weight) || next.stable.id == canary.model.id
+}
+
+/// The test that belongs to the first step of a rollout.
+fn smoke_test(next: &RoutingState) -> Option<Smoke> {
+    let rollout = next.rollout.as_deref()?;
+    let first = rollout.phase == Phase::Progressing && rollout.step == 0 && rollout.epoch == next.version;
+    first.then(|| rollout.plan.smoke.clone())
+}
+
+/// The model whose upstream on this node has to answer before it gets more traffic here.
 fn upstream_to_ask(base: &RoutingState, next: &RoutingState, me: NodeId) -> Option<Model> {
+    let was_canary = base.canary.as_ref().is_some_and(|canary| canary.model == next.stable);
+    if next.stable != base.stable && !was_canary && !next.drained.contains(me) {
+        return Some(next.stable.clone());
+    }
     let canary = next.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
     let changed = base.canary.as_ref().is_none_or(|before| before.model != canary.model);
     let gets_more = next.canary_weight() > base.canary_weight() || changed || base.drained.contains(me);

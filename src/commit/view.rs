@@ -64,6 +64,8 @@ pub struct PeerView {
     pub committed_version: Option<u64>,
     /// The digest of that state.
     pub digest: Option<Digest>,
+    /// The newest version that it is known to serve.
+    pub applied: u64,
 }
 
 impl View {

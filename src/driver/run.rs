@@ -175,7 +175,7 @@ impl Driver {
     }
 
     fn probe(&self, probe: Probe) {
-        let Probe { txid, model } = probe;
+        let Probe { txid, model, smoke: _ } = probe;
         let probes = self.probes.clone();
         match self.prober.probe(&model) {
             // There is one probe at a time, so there is room.

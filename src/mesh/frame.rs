@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 /// The version of what is said after TLS. A member that speaks another is refused with a word that says so.
-pub(crate) const WIRE_VERSION: u16 = 2;
+pub(crate) const WIRE_VERSION: u16 = 3;
 /// The longest frame. A routing state with its chain and votes of 26 members is under 64 KiB; the rest is room to grow.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// The longest greeting, all that a peer may send before it is admitted. A real one is under 1 KiB.
@@ -233,7 +233,10 @@ fn malformed(error: postcard::Error) -> FrameError {
 mod tests {
     use super::*;
     use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Vote, Votes};
-    use crate::model::{Actor, Ballot, Canary, Link, Model, RoutingState, Time, Weight};
+    use crate::model::{
+        Actor, Ballot, Canary, Counts, Evidence, Link, Model, Outcome, Phase, Plan, Report, Rollout, RoutingState,
+        Span, Step, Summary, Then, Time, Weight,
+    };
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -263,7 +266,7 @@ mod tests {
     fn aborted(text: &str) -> Message {
         let vote = crate::commit::Vote::Abort(crate::commit::Reason::Unhealthy(text.to_owned()));
         let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
-        Message::Vote { txid, vote, evidence: crate::commit::Evidence::default() }
+        Message::Vote { txid, vote, evidence: Evidence::default() }
     }
 
     fn encode(messages: &[Message]) -> Vec<Vec<u8>> {
@@ -304,6 +307,25 @@ mod tests {
         assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
     }
 
+    fn rollout(canary: Model, stable: Model) -> Rollout {
+        let weight = Weight::from_basis_points(2_000).expect("a fifth");
+        let mut plan = Plan::of(vec![Step { weight, hold: Span(30_000), then: Then::AwaitPromotion }]).expect("a plan");
+        plan.smoke.path = Some("/ready".into());
+        let (plan, phase, why) = (Arc::new(plan), Phase::Ended(Outcome::RolledBack), "because".into());
+        Rollout { started: 5, started_at: UnixMillis(7), plan, canary, stable, step: 1, epoch: 6, phase, why }
+    }
+
+    fn report() -> Report {
+        let counts = Counts {
+            requests: 300,
+            errors: 2,
+            client_errors: 1,
+            latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
+        };
+        let ejected = Some("because".into());
+        Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, ejected }
+    }
+
     /// One message of each kind, with everything in it that there can be.
     fn all_kinds() -> Vec<Message> {
         let txid = "node-c.00c0ffee00c0ffee.3.300".parse().expect("a txid");
@@ -318,12 +340,21 @@ mod tests {
             stable: model("v1"),
             canary: Some(Canary { model: model("v2"), weight, salt: "rollout-1".into() }),
             drained: NodeSet::EMPTY.with(node('z')),
+            earlier: vec![model("v0")],
+            rollout: Some(Arc::new(rollout(model("v2"), model("v1")))),
             chain: vec![Link { version: 6, txid, digest: Digest([0xab; 32]) }],
         });
         let by = Actor { id: "operator/x".into(), serial: "0a".into(), remote: "127.0.0.1:1".into() };
         let votes: Votes = [(node('a'), Vote::Commit), (node('b'), Vote::Abort(Reason::BaseDiffers { has: 6 }))].into();
-        let proposal =
-            Arc::new(Proposal { ballot, state: Arc::clone(&state), by: Some(by.clone()), votes: votes.clone() });
+        let summary = Summary { requests: 300, errors: 1, p95_us: 70_000 };
+        let evidence = [(node('a'), Evidence { stable: summary, canary: summary })].into();
+        let proposal = Arc::new(Proposal {
+            ballot,
+            state: Arc::clone(&state),
+            by: Some(by.clone()),
+            votes: votes.clone(),
+            evidence,
+        });
         let base = Base { version: 6, digest: Digest([0xcd; 32]) };
         vec![
             heartbeat(1),
@@ -337,6 +368,7 @@ mod tests {
             Message::Reject { ballot, promised: Ballot::ZERO },
             Message::Decision { proposal },
             Message::Applied { version: 7 },
+            Message::Report(Box::new(report())),
         ]
     }
 
@@ -351,7 +383,7 @@ mod tests {
     fn the_bytes_of_a_version_stay_as_they_are() {
         let bytes = encode(&all_kinds()).concat();
         let print = format!("{:08x}", crc32fast::hash(&bytes));
-        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (2, 912, "10fc3cd2"));
+        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1460, "c55511ff"));
     }
 
     #[test]
@@ -404,7 +436,8 @@ mod tests {
         malformed(&[0xff; 20]);
         // A vote whose reason is said to be four billion letters long, and one with a byte too many.
         let vote = postcard::to_stdvec(&(1_u64, aborted("x"))).expect("it fits");
-        let text = vote.len() - 2;
+        // Behind the text come six empty numbers of evidence.
+        let text = vote.len() - 2 - 6;
         malformed(&[&vote[..text], &[0xff, 0xff, 0xff, 0xff, 0x0f], b"x"].concat());
         malformed(&[&vote[..], &[0]].concat());
         malformed(&[&vote[..text], &[1, 0xff]].concat());

@@ -23,7 +23,8 @@ pub(crate) fn check_sender(sender: NodeId, message: &Message) -> Result<(), Refu
         | Message::Accepted { .. }
         | Message::Reject { .. }
         | Message::Decision { .. }
-        | Message::Applied { .. } => Ok(()),
+        | Message::Applied { .. }
+        | Message::Report(_) => Ok(()),
     }
 }
 

@@ -1,12 +1,17 @@
-//! What an operator may ask for, as a function from the state it finds to the state that follows.
+//! What may be asked for, as a function from the state it finds to the state that follows.
 
-use super::{Canary, Model, ModelId, NodeId, NodeSet, RoutingState, TxId, UnixMillis, Weight};
+use super::{
+    Canary, MAX_EARLIER, Model, ModelId, NodeId, NodeSet, Outcome, Phase, Plan, Rollout, RoutingState, TxId,
+    UnixMillis, Weight,
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A request to change the routing state. It is applied to whatever state the proposer finds itself built on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Change {
-    /// Gives the canary this share; with a model, makes that model the canary.
+    /// Gives the canary this share; with a model, makes that model the canary. While a rollout is open it may only lower,
+    /// and pauses the rollout.
     Weight {
         /// The share.
         weight: Weight,
@@ -17,6 +22,72 @@ pub enum Change {
     Drain(NodeId),
     /// Takes a drained member back into the vote.
     Undrain(NodeId),
+    /// Says where a model is served: the stable one or the canary.
+    Model(Model),
+    /// Begins a rollout.
+    Start {
+        /// The model on trial.
+        canary: Model,
+        /// Its way up.
+        plan: Arc<Plan>,
+        /// What becomes of one that is open.
+        when_open: WhenOpen,
+    },
+    /// The step that began at this version was held and passed: the next one, or the end.
+    Next {
+        /// The version.
+        epoch: u64,
+    },
+    /// An operator's word that the rollout goes on.
+    Promote(Extent),
+    /// The rollout waits for an operator. With a version, only if that is still its present epoch.
+    Pause {
+        /// Why.
+        why: String,
+        /// The epoch that the reason is about.
+        epoch: Option<u64>,
+    },
+    /// A paused rollout goes on with its present step, measured anew.
+    Resume,
+    /// The rollout ends and the canary gets nothing. With a version, only the rollout that it started.
+    Abort {
+        /// Why.
+        why: String,
+        /// The version that started the rollout that the reason is about.
+        started: Option<u64>,
+    },
+    /// The canary has failed in the rollout that this version started, whatever step that is at: it gets nothing.
+    RollBack {
+        /// Why.
+        why: String,
+        /// The version.
+        started: u64,
+    },
+    /// The rollout that was aborted or rolled back begins again.
+    Retry,
+    /// An earlier stable model becomes the stable one again, the latest where none is named.
+    Undo {
+        /// Which.
+        to: Option<ModelId>,
+    },
+}
+
+/// What becomes of a rollout that is open when another one is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WhenOpen {
+    /// The new one does not begin.
+    Refuse,
+    /// The open one ends.
+    Supersede,
+}
+
+/// How far a promotion goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Extent {
+    /// To the next step.
+    Step,
+    /// To the end: the canary becomes the stable model.
+    Full,
 }
 
 /// Whether a change needs every vote or only a majority.
@@ -43,6 +114,61 @@ pub enum ChangeError {
     /// Nobody would be left to vote.
     #[error("{0} is the last member that is not drained: undrain another one first")]
     LastMember(NodeId),
+    /// A rollout is open and decides the weight.
+    #[error("{id} of {canary} is open at {weight}: promote, pause or abort it, or start the new one with --supersede")]
+    RolloutOpen {
+        /// The rollout.
+        id: String,
+        /// Its model.
+        canary: ModelId,
+        /// Its weight.
+        weight: Weight,
+    },
+    /// There is no rollout that goes on.
+    #[error("no rollout is open: start one")]
+    NoRollout,
+    /// The rollout is not in the phase that this is for.
+    #[error("{id} is {phase}: {hint}")]
+    WrongPhase {
+        /// The rollout.
+        id: String,
+        /// Its phase, in a word.
+        phase: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The step is over already.
+    #[error("the step that began at version {0} is over")]
+    StepOver(u64),
+    /// Nothing to go back to.
+    #[error("no model was stable before {0}: there is nothing to go back to")]
+    NothingBefore(ModelId),
+    /// Not one of the models that were stable.
+    #[error("{0} was not the stable model lately (before were: {1})")]
+    NotBefore(ModelId, String),
+    /// Neither stable nor canary.
+    #[error("{0} is neither the stable model ({1}) nor the canary: only those two have an upstream in the state")]
+    UnknownModel(ModelId, ModelId),
+}
+
+impl ChangeError {
+    /// Whether it is about a rollout that stands in the way, rather than about a request that makes no sense anywhere.
+    #[must_use]
+    pub const fn is_conflict(&self) -> bool {
+        match self {
+            Self::RolloutOpen { .. }
+            | Self::NoRollout
+            | Self::WrongPhase { .. }
+            | Self::StepOver(_)
+            | Self::NothingBefore(_) => true,
+            Self::NoCanary(_)
+            | Self::CanaryIsStable(_)
+            | Self::NotAMember(..)
+            | Self::LastMember(_)
+            | Self::NotBefore(..)
+            | Self::UnknownModel(..) => false,
+        }
+    }
 }
 
 impl Change {
@@ -57,9 +183,8 @@ impl Change {
         txid: TxId,
         timestamp: UnixMillis,
     ) -> Result<RoutingState, ChangeError> {
-        let version = base.version + 1;
         let mut next = RoutingState {
-            version,
+            version: base.version + 1,
             txid: Some(txid),
             coordinator: txid.node,
             timestamp,
@@ -67,7 +192,7 @@ impl Change {
             ..base.clone()
         };
         match self {
-            Self::Weight { weight, canary } => next.canary = canary_after(base, *weight, canary.as_ref(), version)?,
+            Self::Weight { weight, canary } => set_weight(base, &mut next, *weight, canary.as_ref())?,
             Self::Drain(node) => {
                 next.drained.insert(member(*node, members)?);
                 if members.minus(next.drained).is_empty() {
@@ -75,6 +200,28 @@ impl Change {
                 }
             }
             Self::Undrain(node) => next.drained.remove(member(*node, members)?),
+            Self::Model(model) => set_model(&mut next, model)?,
+            Self::Start { canary, plan, when_open } => start(base, &mut next, canary, plan, *when_open)?,
+            Self::Next { epoch } => {
+                let rollout = present(base, Some(*epoch))?;
+                if rollout.phase != Phase::Progressing {
+                    return Err(wrong_phase(rollout, "resume it"));
+                }
+                step_on(&mut next, rollout, Outcome::Promoted);
+            }
+            Self::Promote(Extent::Step) => step_on(&mut next, present(base, None)?, Outcome::Promoted),
+            Self::Promote(Extent::Full) => end_as_stable(&mut next, present(base, None)?, Outcome::FastPromoted),
+            Self::Pause { why, epoch } => {
+                let rollout = present(base, *epoch)?;
+                next.rollout = Some(Arc::new(rollout.standing(Phase::Paused, why)));
+            }
+            Self::Resume => resume(base, &mut next)?,
+            Self::Abort { why, started } => end_at_nothing(&mut next, named(base, *started)?, Outcome::Aborted, why),
+            Self::RollBack { why, started } => {
+                end_at_nothing(&mut next, named(base, Some(*started))?, Outcome::RolledBack, why);
+            }
+            Self::Retry => retry(base, &mut next)?,
+            Self::Undo { to } => undo(base, &mut next, to.as_ref())?,
         }
         Ok(next)
     }
@@ -85,12 +232,184 @@ impl Direction {
     #[must_use]
     pub fn between(base: &RoutingState, next: &RoutingState) -> Self {
         let model = |state: &RoutingState| state.canary.as_ref().map(|canary| canary.model.clone());
+        let started = |state: &RoutingState| state.rollout.as_ref().map(|rollout| rollout.started);
         let advances = next.canary_weight() > base.canary_weight()
             || next.stable != base.stable
             || model(next) != model(base)
+            || started(next) != started(base)
             || !base.drained.minus(next.drained).is_empty();
         if advances { Self::Advance } else { Self::Retreat }
     }
+}
+
+/// An operator's own weight.
+fn set_weight(
+    base: &RoutingState,
+    next: &mut RoutingState,
+    weight: Weight,
+    named: Option<&Model>,
+) -> Result<(), ChangeError> {
+    if let Some(rollout) = base.open_rollout() {
+        let another = named.is_some_and(|model| model.id != rollout.canary.id);
+        if another || weight >= base.canary_weight() {
+            return Err(open(base, rollout));
+        }
+        let why = format!("an operator lowered the weight to {weight}");
+        next.rollout = Some(Arc::new(rollout.standing(Phase::Paused, &why)));
+    }
+    next.canary = canary_after(base, weight, named, next.version)?;
+    Ok(())
+}
+
+fn set_model(next: &mut RoutingState, model: &Model) -> Result<(), ChangeError> {
+    if next.stable.id == model.id {
+        next.stable = model.clone();
+        return Ok(());
+    }
+    let Some(canary) = next.canary.as_mut().filter(|canary| canary.model.id == model.id) else {
+        return Err(ChangeError::UnknownModel(model.id.clone(), next.stable.id.clone()));
+    };
+    canary.model = model.clone();
+    if let Some(rollout) = next.rollout.as_ref().filter(|rollout| rollout.canary.id == model.id) {
+        next.rollout = Some(Arc::new(Rollout { canary: model.clone(), ..Rollout::clone(rollout) }));
+    }
+    Ok(())
+}
+
+fn start(
+    base: &RoutingState,
+    next: &mut RoutingState,
+    canary: &Model,
+    plan: &Arc<Plan>,
+    when_open: WhenOpen,
+) -> Result<(), ChangeError> {
+    if let Some(rollout) = base.open_rollout()
+        && when_open == WhenOpen::Refuse
+    {
+        return Err(open(base, rollout));
+    }
+    let weight = plan.steps.first().map_or(Weight::ZERO, |step| step.weight);
+    next.canary = canary_after(base, weight, Some(canary), next.version)?;
+    let on_trial = next.canary.as_ref().map_or_else(|| canary.clone(), |canary| canary.model.clone());
+    next.rollout = Some(Arc::new(Rollout {
+        started: next.version,
+        started_at: next.timestamp,
+        plan: Arc::clone(plan),
+        canary: on_trial,
+        stable: base.stable.clone(),
+        step: 0,
+        epoch: next.version,
+        phase: Phase::Progressing,
+        why: String::new(),
+    }));
+    Ok(())
+}
+
+/// The next step, or, after the last one, the canary as the stable model.
+fn step_on(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome) {
+    if rollout.is_last_step() {
+        return end_as_stable(next, rollout, outcome);
+    }
+    take_step(next, rollout, rollout.step + 1);
+}
+
+fn take_step(next: &mut RoutingState, rollout: &Rollout, step: usize) {
+    let there = rollout.at_step(step, next.version);
+    if let Some(canary) = &mut next.canary {
+        canary.weight = there.weight();
+    }
+    next.rollout = Some(Arc::new(there));
+}
+
+fn end_as_stable(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome) {
+    let before = std::mem::replace(&mut next.stable, rollout.canary.clone());
+    remember(next, before);
+    next.canary = None;
+    next.rollout = Some(Arc::new(rollout.standing(Phase::Ended(outcome), "")));
+}
+
+fn end_at_nothing(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome, why: &str) {
+    if let Some(canary) = &mut next.canary {
+        canary.weight = Weight::ZERO;
+    }
+    next.rollout = Some(Arc::new(rollout.standing(Phase::Ended(outcome), why)));
+}
+
+fn resume(base: &RoutingState, next: &mut RoutingState) -> Result<(), ChangeError> {
+    let rollout = present(base, None)?;
+    if rollout.phase != Phase::Paused {
+        return Err(wrong_phase(rollout, "it needs no word to go on; promote skips the hold"));
+    }
+    take_step(next, rollout, rollout.step);
+    Ok(())
+}
+
+fn retry(base: &RoutingState, next: &mut RoutingState) -> Result<(), ChangeError> {
+    let Some(rollout) = &base.rollout else { return Err(ChangeError::NoRollout) };
+    match rollout.phase {
+        Phase::Ended(Outcome::Aborted | Outcome::RolledBack) => {}
+        Phase::Ended(_) | Phase::Progressing | Phase::Paused => {
+            return Err(wrong_phase(rollout, "only one that was aborted or rolled back begins again"));
+        }
+    }
+    if base.canary.as_ref().is_none_or(|canary| canary.model.id != rollout.canary.id) {
+        return Err(wrong_phase(rollout, "its canary is no longer there: start a new one"));
+    }
+    take_step(next, rollout, 0);
+    Ok(())
+}
+
+fn undo(base: &RoutingState, next: &mut RoutingState, to: Option<&ModelId>) -> Result<(), ChangeError> {
+    if let Some(rollout) = base.open_rollout() {
+        return Err(open(base, rollout));
+    }
+    let Some(latest) = base.earlier.last() else { return Err(ChangeError::NothingBefore(base.stable.id.clone())) };
+    let wanted = to.unwrap_or(&latest.id);
+    let Some(place) = base.earlier.iter().rposition(|model| model.id == *wanted) else {
+        let known = base.earlier.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(ChangeError::NotBefore(wanted.clone(), known));
+    };
+    let again = next.earlier.remove(place);
+    let before = std::mem::replace(&mut next.stable, again);
+    remember(next, before);
+    next.canary = None;
+    Ok(())
+}
+
+fn remember(next: &mut RoutingState, model: Model) {
+    next.earlier.retain(|known| known.id != model.id && known.id != next.stable.id);
+    next.earlier.push(model);
+    if next.earlier.len() > MAX_EARLIER {
+        next.earlier.remove(0);
+    }
+}
+
+/// The rollout that goes on, in the step that is meant.
+fn present(base: &RoutingState, epoch: Option<u64>) -> Result<&Rollout, ChangeError> {
+    let Some(rollout) = base.open_rollout() else { return Err(ChangeError::NoRollout) };
+    match epoch {
+        Some(epoch) if epoch != rollout.epoch => Err(ChangeError::StepOver(epoch)),
+        Some(_) | None => Ok(rollout),
+    }
+}
+
+/// The rollout that goes on, if it is the one that is meant.
+fn named(base: &RoutingState, started: Option<u64>) -> Result<&Rollout, ChangeError> {
+    let rollout = present(base, None)?;
+    if started.is_some_and(|started| started != rollout.started) { Err(ChangeError::NoRollout) } else { Ok(rollout) }
+}
+
+fn open(base: &RoutingState, rollout: &Rollout) -> ChangeError {
+    ChangeError::RolloutOpen { id: rollout.id(), canary: rollout.canary.id.clone(), weight: base.canary_weight() }
+}
+
+fn wrong_phase(rollout: &Rollout, hint: &'static str) -> ChangeError {
+    let phase = match rollout.phase {
+        Phase::Progressing => "progressing",
+        Phase::Paused => "paused",
+        Phase::Ended(_) => "over",
+    };
+    ChangeError::WrongPhase { id: rollout.id(), phase, hint }
 }
 
 fn canary_after(
@@ -193,4 +512,149 @@ mod tests {
     }
 
     use crate::model::Digest;
+
+    fn plan() -> Arc<Plan> {
+        use crate::model::{Step, Then};
+        let step = |percent| Step {
+            weight: Weight::from_percent(percent).expect("a weight"),
+            hold: Plan::HOLD,
+            then: Then::Continue,
+        };
+        Arc::new(Plan::of(vec![step("5"), step("20")]).expect("a plan"))
+    }
+
+    fn model(id: &str) -> Model {
+        Model { id: id.parse().expect("a model id"), upstream: None }
+    }
+
+    fn begun(base: &RoutingState, canary: &str) -> RoutingState {
+        let start = Change::Start { canary: model(canary), plan: plan(), when_open: WhenOpen::Refuse };
+        let next = after(base, &start).expect("nothing is open");
+        assert_eq!((Direction::between(base, &next), base.plan_allows(&next)), (Direction::Advance, Ok(())));
+        next
+    }
+
+    fn onward(base: &RoutingState) -> RoutingState {
+        let epoch = base.rollout.as_ref().expect("a rollout").epoch;
+        let next = after(base, &Change::Next { epoch }).expect("it is progressing");
+        assert_eq!((Direction::between(base, &next), base.plan_allows(&next)), (Direction::Advance, Ok(())));
+        next
+    }
+
+    fn stands(state: &RoutingState) -> (String, Phase, u64) {
+        let rollout = state.rollout.as_ref().expect("a rollout");
+        (state.canary_weight().to_string(), rollout.phase, rollout.epoch)
+    }
+
+    #[test]
+    fn a_rollout_goes_its_way_and_the_canary_becomes_stable() {
+        let first = begun(&initial(), "v2");
+        assert_eq!(stands(&first), ("5 %".into(), Phase::Progressing, 1));
+        let second = onward(&first);
+        assert_eq!(stands(&second), ("20 %".into(), Phase::Progressing, 2));
+        let whole = onward(&second);
+        assert_eq!(stands(&whole), ("100 %".into(), Phase::Progressing, 3));
+        let end = onward(&whole);
+        assert_eq!(stands(&end), ("0 %".into(), Phase::Ended(Outcome::Promoted), 3));
+        assert_eq!((end.stable.id.as_str(), end.canary.is_none()), ("v2", true));
+        assert_eq!(after(&end, &Change::Next { epoch: 3 }), Err(ChangeError::NoRollout));
+        let undone = after(&end, &Change::Undo { to: None }).expect("v1 was stable");
+        assert_eq!((undone.stable.id.as_str(), undone.earlier.len()), ("v1", 1));
+        assert_eq!(Direction::between(&end, &undone), Direction::Advance);
+        assert_eq!(end.plan_allows(&undone), Ok(()));
+        let named = Change::Undo { to: Some("v9".parse().expect("a model id")) };
+        assert!(matches!(after(&end, &named), Err(ChangeError::NotBefore(..))));
+        assert!(matches!(after(&initial(), &Change::Undo { to: None }), Err(ChangeError::NothingBefore(_))));
+    }
+
+    #[test]
+    fn whatever_takes_traffic_away_is_a_retreat() {
+        let open = onward(&begun(&initial(), "v2"));
+        let why = || "because".to_owned();
+        for change in [
+            Change::RollBack { why: why(), started: 1 },
+            Change::Abort { why: why(), started: None },
+            Change::Pause { why: why(), epoch: Some(2) },
+            weight("1", None),
+        ] {
+            let next = after(&open, &change).expect("it fits");
+            assert_eq!(Direction::between(&open, &next), Direction::Retreat, "{change:?}");
+        }
+        let paused = after(&open, &weight("1", None)).expect("it lowers");
+        assert_eq!(stands(&paused), ("1 %".into(), Phase::Paused, 2));
+        let back = after(&paused, &Change::Resume).expect("it is paused");
+        assert_eq!(stands(&back), ("20 %".into(), Phase::Progressing, 4));
+        assert_eq!((Direction::between(&paused, &back), paused.plan_allows(&back)), (Direction::Advance, Ok(())));
+    }
+
+    #[test]
+    fn what_is_over_begins_again_from_its_first_step() {
+        let open = onward(&begun(&initial(), "v2"));
+        let over = after(&open, &Change::RollBack { why: "errors".into(), started: 1 }).expect("it is open");
+        assert_eq!(stands(&over), ("0 %".into(), Phase::Ended(Outcome::RolledBack), 2));
+        let again = after(&over, &Change::Retry).expect("it was rolled back");
+        assert_eq!((stands(&again), over.plan_allows(&again)), (("5 %".into(), Phase::Progressing, 4), Ok(())));
+        assert!(matches!(after(&again, &Change::Retry), Err(ChangeError::WrongPhase { .. })));
+        let other = Change::Start { canary: model("v3"), plan: plan(), when_open: WhenOpen::Refuse };
+        assert!(matches!(after(&again, &other), Err(ChangeError::RolloutOpen { .. })));
+        let other = Change::Start { canary: model("v3"), plan: plan(), when_open: WhenOpen::Supersede };
+        let superseded = after(&again, &other).expect("it may take its place");
+        assert_eq!(
+            (stands(&superseded), again.plan_allows(&superseded)),
+            (("5 %".into(), Phase::Progressing, 5), Ok(()))
+        );
+    }
+
+    #[test]
+    fn an_open_rollout_decides_the_weight() {
+        let open = begun(&initial(), "v2");
+        for raising in [weight("5", None), weight("20", None), weight("1", Some("v3"))] {
+            assert!(matches!(after(&open, &raising), Err(ChangeError::RolloutOpen { .. })), "{raising:?}");
+        }
+        assert_eq!(after(&open, &Change::Next { epoch: 0 }), Err(ChangeError::StepOver(0)));
+        assert!(matches!(after(&open, &Change::Undo { to: None }), Err(ChangeError::RolloutOpen { .. })));
+        assert_eq!(after(&open, &Change::RollBack { why: String::new(), started: 7 }), Err(ChangeError::NoRollout));
+    }
+
+    #[test]
+    fn members_refuse_what_the_plan_does_not_say() {
+        let open = begun(&initial(), "v2");
+        let with = |change: &dyn Fn(&mut RoutingState)| {
+            let mut next = onward(&open);
+            change(&mut next);
+            open.plan_allows(&next)
+        };
+        let set = |state: &mut RoutingState, points| {
+            state.canary.as_mut().expect("a canary").weight = Weight::from_basis_points(points).expect("a weight");
+        };
+        let edit = |state: &mut RoutingState, change: &dyn Fn(&mut Rollout)| {
+            let mut rollout = Rollout::clone(state.rollout.as_ref().expect("a rollout"));
+            change(&mut rollout);
+            state.rollout = Some(Arc::new(rollout));
+        };
+        assert_eq!(with(&|_| {}), Ok(()));
+        assert_eq!(with(&|next| set(next, 5_000)), Err("after 5 % comes 20 %, not 50 %".into()));
+        assert!(with(&|next| edit(next, &|rollout| rollout.step = 2)).is_err());
+        assert!(with(&|next| next.rollout = None).is_err());
+        assert!(with(&|next| next.stable = model("v2")).is_err());
+        assert!(with(&|next| edit(next, &|rollout| rollout.phase = Phase::Ended(Outcome::Promoted))).is_err());
+        let other_plan = |rollout: &mut Rollout| Arc::make_mut(&mut rollout.plan).gates.error_rate.limit = 500_000;
+        assert!(with(&|next| edit(next, &other_plan)).is_err());
+        let promote = after(&open, &Change::Promote(Extent::Full)).expect("it is open");
+        assert_eq!(open.plan_allows(&promote), Ok(()));
+        let mut begins_high = begun(&initial(), "v2");
+        set(&mut begins_high, 2_000);
+        assert!(initial().plan_allows(&begins_high).is_err());
+    }
+
+    #[test]
+    fn only_the_two_models_have_a_place_in_the_state() {
+        let open = begun(&initial(), "v2");
+        let at = |id: &str| Model { upstream: Some("http://10.0.0.1:9/".into()), ..model(id) };
+        let moved = after(&open, &Change::Model(at("v2"))).expect("v2 is the canary");
+        assert_eq!(moved.rollout.as_ref().expect("open").canary, at("v2"));
+        assert_eq!((Direction::between(&open, &moved), open.plan_allows(&moved)), (Direction::Advance, Ok(())));
+        assert!(after(&open, &Change::Model(at("v1"))).is_ok_and(|next| next.stable == at("v1")));
+        assert!(matches!(after(&open, &Change::Model(at("v3"))), Err(ChangeError::UnknownModel(..))));
+    }
 }

@@ -9,16 +9,25 @@ mod clock;
 mod ids;
 mod node;
 mod peers;
+mod plan;
+mod report;
+mod rollout;
 mod spiffe;
 mod state;
 mod weight;
 
 pub use actor::Actor;
-pub use change::{Change, ChangeError, Direction};
+pub use change::{Change, ChangeError, Direction, Extent, WhenOpen};
 pub use clock::{Time, UnixMillis};
 pub use ids::{Ballot, Digest, DigestError, Incarnation, ModelId, ModelIdError, TxId, TxIdError};
 pub use node::{MAX_NODES, MIN_NODES, NodeId, NodeIdError, NodeSet};
 pub use peers::{Host, HostError, Peers, PeersError};
+pub use plan::{
+    Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
+    min_sample,
+};
+pub use report::{Counts, Evidence, Report, Summary};
+pub use rollout::{MAX_WHY, Outcome, Phase, Rollout};
 pub use spiffe::{Role, SpiffeId, SpiffeIdError, is_name, is_trust_domain};
-pub use state::{CHAIN_LENGTH, Canary, Link, Model, RoutingState};
+pub use state::{CHAIN_LENGTH, Canary, Link, MAX_EARLIER, Model, RoutingState};
 pub use weight::{Weight, WeightError};

@@ -1,13 +1,16 @@
 //! The routing state: the one value that the members agree on.
 
-use super::{Digest, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
+use super::{Digest, ModelId, NodeId, NodeSet, Outcome, Phase, Rollout, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// How many earlier decisions a state names. A proposer that missed decisions learns from them what became of its own;
 /// one that missed more than this many answers "unknown", which is honest and rare.
 pub const CHAIN_LENGTH: usize = 8;
+/// How many models that were stable before can be gone back to.
+pub const MAX_EARLIER: usize = 5;
 
 /// A model and, if it was given with it, the URL that serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +60,12 @@ pub struct RoutingState {
     pub canary: Option<Canary>,
     /// Members taken out of the vote; they serve the stable model only.
     pub drained: NodeSet,
+    /// The models that were stable before, oldest first, at most [`MAX_EARLIER`].
+    #[serde(default)]
+    pub earlier: Vec<Model>,
+    /// The rollout that is open, or the one that ended last.
+    #[serde(default)]
+    pub rollout: Option<Arc<Rollout>>,
     /// The decisions before this one, oldest first, at most [`CHAIN_LENGTH`].
     pub chain: Vec<Link>,
 }
@@ -81,6 +90,8 @@ impl RoutingState {
             stable: Model { id: stable, upstream: None },
             canary: None,
             drained: NodeSet::EMPTY,
+            earlier: Vec::new(),
+            rollout: None,
             chain: Vec::new(),
         }
     }
@@ -128,6 +139,11 @@ impl RoutingState {
             }
         }
         hash.text(&self.drained.to_string());
+        hash.number(self.earlier.len() as u64);
+        self.earlier.iter().for_each(|model| hash.model(model));
+        if let Some(rollout) = &self.rollout {
+            hash.rollout(rollout);
+        }
         let parent = self.chain.last().map_or(Digest::default(), |link| link.digest);
         hash.0.update(parent.0);
         Digest(hash.0.finalize().into())
@@ -152,8 +168,31 @@ impl Fields {
         self.text(text.unwrap_or_default());
     }
 
+    fn rollout(&mut self, rollout: &Rollout) {
+        let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why } = rollout;
+        for number in [*started, started_at.0, *step as u64, *epoch, phase_number(*phase)] {
+            self.number(number);
+        }
+        self.0.update(plan.digest().0);
+        self.model(canary);
+        self.model(stable);
+        self.text(why);
+    }
+
     fn model(&mut self, model: &Model) {
         self.text(model.id.as_str());
         self.optional(model.upstream.as_deref());
+    }
+}
+
+const fn phase_number(phase: Phase) -> u64 {
+    match phase {
+        Phase::Progressing => 0,
+        Phase::Paused => 1,
+        Phase::Ended(Outcome::Promoted) => 2,
+        Phase::Ended(Outcome::FastPromoted) => 3,
+        Phase::Ended(Outcome::Aborted) => 4,
+        Phase::Ended(Outcome::RolledBack) => 5,
+        Phase::Ended(Outcome::Superseded) => 6,
     }
 }

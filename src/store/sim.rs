@@ -147,7 +147,13 @@ fn record(number: u64, size: usize) -> Record {
     let mut state = RoutingState::initial("v1".parse().expect("a model id"));
     state.version = number;
     state.stable.upstream = Some("x".repeat(size));
-    let proposal = Arc::new(Proposal { ballot, state: Arc::new(state), by: None, votes: Default::default() });
+    let proposal = Arc::new(Proposal {
+        ballot,
+        state: Arc::new(state),
+        by: None,
+        votes: Default::default(),
+        evidence: Default::default(),
+    });
     match number % 5 {
         0 => Record::Promised(ballot),
         1 | 3 => Record::Accepted(proposal),

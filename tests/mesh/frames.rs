@@ -96,7 +96,13 @@ async fn nobody_speaks_for_another() {
     let txid = "node-c.00c0ffee00c0ffee.1.7".parse().expect("a transaction");
     let initial = RoutingState::initial("v1".parse().expect("a model id"));
     let state = Arc::new(RoutingState { version: 1, txid: Some(txid), coordinator: C, ..initial });
-    let proposal = Arc::new(Proposal { ballot, state: Arc::clone(&state), by: None, votes: Votes::new() });
+    let proposal = Arc::new(Proposal {
+        ballot,
+        state: Arc::clone(&state),
+        by: None,
+        votes: Votes::new(),
+        evidence: Default::default(),
+    });
     let base = Base { version: 0, digest: state.digest() };
     let by = Actor { id: "operator/x".into(), serial: "1".into(), remote: "-".into() };
     let cases = [

@@ -196,7 +196,8 @@ impl Ghost {
             | Message::Accepted { .. }
             | Message::Reject { .. }
             | Message::Decision { .. }
-            | Message::Applied { .. } => {}
+            | Message::Applied { .. }
+            | Message::Report(_) => {}
         }
         Ok(())
     }

@@ -24,6 +24,10 @@ pub(super) fn is_spent(engine: &Engine, flight: &Flight) -> bool {
         },
         // One that comes while the seat is between two questions is given again to the next.
         Message::Promise { ballot, .. } | Message::Reject { ballot, .. } => !awaited(ballot),
-        Message::Heartbeat(_) | Message::Prepare { .. } | Message::Campaign { .. } | Message::Accept { .. } => false,
+        Message::Heartbeat(_)
+        | Message::Prepare { .. }
+        | Message::Campaign { .. }
+        | Message::Accept { .. }
+        | Message::Report(_) => false,
     }
 }
