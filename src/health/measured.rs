@@ -157,6 +157,11 @@ impl Measured {
         self.latencies.count_between(self.latencies.next_non_equivalent(limit_micros), HIGHEST_MICROS)
     }
 
+    /// Whether a histogram cannot tell these two latencies apart, in microseconds.
+    pub(super) fn is_same(&self, one: u64, other: u64) -> bool {
+        self.latencies.equivalent(one.min(HIGHEST_MICROS), other.min(HIGHEST_MICROS))
+    }
+
     /// The longest latency, a bound of a bucket in microseconds, that at least `count` answers exceeded.
     pub(super) fn exceeded_by(&self, count: u64) -> Option<u64> {
         let slowest = self.nth(self.answers().checked_sub(count)?.saturating_add(1))?;

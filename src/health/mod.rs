@@ -5,11 +5,16 @@
 //! reads a clock (`now` is an argument) or takes a lock; a recorder that many threads write to is made of several
 //! [`Windows`], whose tallies merge.
 
+mod bench;
+mod finding;
+mod judge;
 mod measured;
 mod sequential;
 mod tally;
 mod window;
 
+pub use finding::{Finding, GateName, Standing};
+pub use judge::{Judgement, Ruling, Samples, Scope, judge};
 pub use measured::{Ended, Measured};
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
