@@ -78,8 +78,8 @@ impl Judgement {
 /// Judges what was counted, as often as one likes. Gates that only observe are shown and rule nothing.
 ///
 /// A failure is proven however often one looks, a pass is not: it says that what was seen is within the limits. So let a
-/// pass count only when each window in the samples has been open for as long as the step has to be held. Otherwise a bad
-/// canary is lucky sooner or later in the few requests of a window that was just begun anew.
+/// pass count only when each window in the samples has been open for a good part of its span, such as 30 s. Otherwise a
+/// bad canary is lucky sooner or later in the few requests of a window that was just begun anew.
 #[must_use]
 pub fn judge(gates: &Gates, min_sample: u64, samples: &Samples, scope: Scope) -> Judgement {
     let bench = Bench::new(samples, scope);

@@ -17,6 +17,9 @@ const DEADLINE: u64 = 600;
 const WINDOW: u64 = 60;
 /// ... and has as many requests to the canary of its own.
 const WINDOW_REQUESTS: u64 = 2_000;
+/// A pass counts when each node's window has been open for this long, in seconds: in the few requests of one that was just
+/// begun anew a bad canary is lucky sooner or later.
+const SETTLED: u64 = 30;
 
 /// What is rolled out, and with how much traffic.
 pub(crate) struct Setting {
@@ -103,6 +106,7 @@ fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance
     }
     loop {
         moment.advance(chance);
+        let held = moment.second() - begin;
         for node in &mut nodes {
             node.begin_anew_if_due();
             node.serve(setting, weight, moment, chance);
@@ -114,11 +118,10 @@ fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance
         pool(&mut pooled, &nodes);
         match judge(&gates, min_sample, &pooled, Scope::Pooled).ruling {
             Ruling::Fail(_) => return Some(Ended::RolledBack { step }),
-            // A window that was just begun anew is too small a part of the step to pass it.
-            Ruling::Pass if nodes.iter().all(|node| node.open >= HOLD) => return None,
+            Ruling::Pass if held >= HOLD && nodes.iter().all(|node| node.open >= SETTLED) => return None,
             Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => {}
         }
-        if moment.second() - begin >= HOLD + DEADLINE {
+        if held >= HOLD + DEADLINE {
             return Some(Ended::Aborted { step });
         }
     }
