@@ -177,7 +177,7 @@ pub struct CertificateHealth {
 
 impl From<ModelObservations> for ModelHealth {
     fn from(observed: ModelObservations) -> Self {
-        let ModelObservations { requests, errors, error_rate, p50, p95, p99 } = observed;
+        let ModelObservations { requests, errors, error_rate, p50, p95, p99, client_errors: _ } = observed;
         Self { requests, errors, error_rate, p50, p95, p99 }
     }
 }

@@ -1,5 +1,6 @@
 //! Counts and latencies that can be merged: over slots, threads and nodes.
 
+use super::{Sample, Verdict};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -10,43 +11,53 @@ const HIGHEST_MICROS: u64 = 60_000_000;
 /// Two digits: a quantile is within 1 % of the truth, and a histogram takes 10 KB.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// How many requests there were, how many failed, and how long they took.
+/// How many requests there were, how they ended, and how long they took.
 #[derive(Clone, Debug)]
 pub struct Tally {
     requests: u64,
     errors: u64,
+    client_errors: u64,
     latencies: Histogram<u32>,
+    full: Histogram<u32>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        let latencies = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
+        let times = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
-        Self { requests: 0, errors: 0, latencies }
+        Self { requests: 0, errors: 0, client_errors: 0, latencies: times.clone(), full: times }
     }
 }
 
 impl Tally {
-    /// Counts one request that took `latency` and failed if `errors` is 1.
-    pub(super) fn record(&mut self, latency: Duration, errors: u64) {
+    /// Counts one request.
+    pub(super) fn record(&mut self, sample: Sample) {
         self.requests += 1;
-        self.errors += errors;
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(HIGHEST_MICROS);
-        self.latencies.saturating_record(micros.clamp(LOWEST_MICROS, HIGHEST_MICROS));
+        match sample.verdict {
+            Verdict::Good => {}
+            Verdict::ClientError => self.client_errors += 1,
+            Verdict::Failed => self.errors += 1,
+        }
+        self.latencies.saturating_record(micros(sample.latency));
+        self.full.saturating_record(micros(sample.full));
     }
 
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.requests = 0;
         self.errors = 0;
+        self.client_errors = 0;
         self.latencies.reset();
+        self.full.reset();
     }
 
     /// Adds what `other` counted.
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.errors += other.errors;
+        self.client_errors += other.client_errors;
         self.latencies.add(&other.latencies).expect("all tallies have the same bounds");
+        self.full.add(&other.full).expect("all tallies have the same bounds");
     }
 
     /// Requests that ended, failed ones included.
@@ -61,6 +72,12 @@ impl Tally {
         self.errors
     }
 
+    /// Requests that the model refused as the client's mistake; they are none of those that failed.
+    #[must_use]
+    pub const fn client_errors(&self) -> u64 {
+        self.client_errors
+    }
+
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of a minute are far below 2^52")]
@@ -73,17 +90,31 @@ impl Tally {
     pub fn latency(&self, quantile: f64) -> Option<Duration> {
         (self.requests > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
+
+    /// The same for the time to the end of the whole answer.
+    #[must_use]
+    pub fn full_latency(&self, quantile: f64) -> Option<Duration> {
+        (self.requests > 0).then(|| Duration::from_micros(self.full.value_at_quantile(quantile)))
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(HIGHEST_MICROS).clamp(LOWEST_MICROS, HIGHEST_MICROS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sample(latency: Duration, verdict: Verdict) -> Sample {
+        Sample { latency, full: latency, verdict }
+    }
+
     #[test]
     fn quantiles_are_within_a_per_cent() {
         let mut tally = Tally::default();
         for millis in 1..=1_000 {
-            tally.record(Duration::from_millis(millis), 0);
+            tally.record(sample(Duration::from_millis(millis), Verdict::Good));
         }
         for (quantile, millis) in [(0.5, 500.0), (0.95, 950.0), (0.99, 990.0)] {
             let measured = tally.latency(quantile).expect("there were requests").as_secs_f64() * 1_000.0;
@@ -95,7 +126,7 @@ mod tests {
     fn no_request_has_no_rate_and_no_quantile() {
         let mut tally = Tally::default();
         assert_eq!((tally.error_rate(), tally.latency(0.5)), (None, None));
-        tally.record(Duration::from_millis(3), 1);
+        tally.record(sample(Duration::from_millis(3), Verdict::Failed));
         assert_eq!(tally.error_rate(), Some(1.0));
         tally.clear();
         assert_eq!((tally.requests(), tally.errors(), tally.error_rate(), tally.latency(0.5)), (0, 0, None, None));
@@ -104,19 +135,44 @@ mod tests {
     #[test]
     fn what_is_out_of_bounds_counts_as_the_bound() {
         let mut tally = Tally::default();
-        tally.record(Duration::ZERO, 0);
+        tally.record(sample(Duration::ZERO, Verdict::Good));
         assert_eq!(tally.latency(1.0), Some(Duration::from_micros(1)));
-        tally.record(Duration::MAX, 0);
+        tally.record(sample(Duration::MAX, Verdict::Good));
         assert!(tally.latency(1.0) >= Some(Duration::from_micros(HIGHEST_MICROS)));
     }
 
     #[test]
     fn merging_adds_up() {
         let (mut one, mut other) = (Tally::default(), Tally::default());
-        one.record(Duration::from_millis(1), 0);
-        other.record(Duration::from_millis(100), 1);
+        one.record(sample(Duration::from_millis(1), Verdict::Good));
+        other.record(sample(Duration::from_millis(100), Verdict::Failed));
         one.merge(&other);
         assert_eq!((one.requests(), one.errors()), (2, 1));
         assert!(one.latency(1.0) >= Some(Duration::from_millis(99)));
+    }
+
+    #[test]
+    fn a_clients_mistake_is_a_request_and_no_error() {
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        one.record(sample(Duration::from_millis(1), Verdict::ClientError));
+        other.record(sample(Duration::from_millis(1), Verdict::Failed));
+        one.merge(&other);
+        assert_eq!((one.requests(), one.errors(), one.client_errors()), (2, 1, 1));
+        one.clear();
+        assert_eq!(one.client_errors(), 0);
+    }
+
+    #[test]
+    fn the_first_byte_and_the_whole_answer_are_timed_apart() {
+        let (first, full) = (Duration::from_millis(10), Duration::from_millis(500));
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        assert_eq!(one.full_latency(0.5), None);
+        other.record(Sample { latency: first, full, verdict: Verdict::Good });
+        one.merge(&other);
+        let near =
+            |measured: Option<Duration>, real: Duration| measured.is_some_and(|time| time >= real && time < real * 2);
+        assert!(near(one.latency(0.5), first) && near(one.full_latency(0.5), full));
+        one.clear();
+        assert_eq!(one.full_latency(0.5), None);
     }
 }

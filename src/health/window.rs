@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How far back a window looks.
 pub const SPAN: Duration = Duration::from_secs(60);
-/// Twelve slots of five seconds: a window covers between 55 and 60 s, and takes 130 KB a model.
+/// Twelve slots of five seconds: a window covers between 55 and 60 s, and takes 260 KB a model.
 const SLOTS: u64 = 12;
 #[allow(clippy::cast_possible_truncation, reason = "sixty seconds in microseconds fit in 64 bits")]
 const SLOT_MICROS: u64 = SPAN.as_micros() as u64 / SLOTS;
@@ -17,8 +17,10 @@ const MAX_MODELS: usize = 6;
 /// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How long it took.
+    /// How long it took until its answer began.
     pub latency: Duration,
+    /// How long it took until its answer had ended.
+    pub full: Duration,
     /// Whether it counts for or against the model.
     pub verdict: Verdict,
 }
@@ -28,6 +30,8 @@ pub struct Sample {
 pub enum Verdict {
     /// The model answered.
     Good,
+    /// The model answered that the request was wrong: with status 4xx.
+    ClientError,
     /// The model failed: no answer, a broken one, or one with status 5xx.
     Failed,
 }
@@ -61,8 +65,7 @@ impl Windows {
     /// Counts one request to `model` that ended at `now`.
     pub fn record(&mut self, model: &ModelId, now: Time, sample: Sample) {
         let id = window_id(now);
-        let errors = u64::from(sample.verdict == Verdict::Failed);
-        self.window(model, id).slot(id).record(sample.latency, errors);
+        self.window(model, id).slot(id).record(sample);
     }
 
     /// What was counted for `model` in the window that ends at `now`.
@@ -126,8 +129,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GOOD: Sample = Sample { latency: Duration::from_millis(5), verdict: Verdict::Good };
-    const FAILED: Sample = Sample { latency: Duration::from_millis(50), verdict: Verdict::Failed };
+    const GOOD: Sample =
+        Sample { latency: Duration::from_millis(5), full: Duration::from_millis(6), verdict: Verdict::Good };
+    const FAILED: Sample = Sample { verdict: Verdict::Failed, ..GOOD };
 
     fn model(name: &str) -> ModelId {
         name.parse().expect("tests use plain names")

@@ -3,6 +3,7 @@
 use crate::driver::boottime;
 use crate::health::{Sample, Tally, Verdict, Windows, window_id};
 use crate::model::{ModelId, Time};
+use http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,8 @@ pub struct ModelObservations {
     pub requests: u64,
     /// Requests that failed.
     pub errors: u64,
+    /// Requests that the model refused as the client's mistake, with status 4xx; they did not fail.
+    pub client_errors: u64,
     /// Their share, 0 to 1.
     pub error_rate: Option<f64>,
     /// What half of the requests did not exceed.
@@ -90,6 +93,7 @@ fn summary(tally: &Tally) -> ModelObservations {
     ModelObservations {
         requests: tally.requests(),
         errors: tally.errors(),
+        client_errors: tally.client_errors(),
         error_rate: tally.error_rate(),
         p50: millis(0.50),
         p95: millis(0.95),
@@ -99,42 +103,65 @@ fn summary(tally: &Tally) -> ModelObservations {
 
 /// One request that went to an upstream. It is counted when this is dropped, however the request ended: one that its
 /// client gave up counts with the time that the client waited, so that an upstream that hangs shows.
-pub(super) struct Recording {
+pub(super) struct Recording(Option<Open>);
+
+/// A request that is to be counted.
+struct Open {
     observer: Arc<Observer>,
     model: ModelId,
     started: Time,
     answered_after: Option<Duration>,
-    verdict: Option<Verdict>,
+    verdict: Verdict,
 }
 
 impl Recording {
     /// A request to `model` that starts at `started`.
     pub(super) const fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
-        Self { observer, model, started, answered_after: None, verdict: Some(Verdict::Good) }
+        Self(Some(Open { observer, model, started, answered_after: None, verdict: Verdict::Good }))
+    }
+
+    /// A request that is not counted.
+    pub(super) const fn kept_out() -> Self {
+        Self(None)
     }
 
     /// The upstream's answer has begun; how fast a client reads the rest says nothing about the model.
-    pub(super) fn on_answer(&mut self) {
-        self.answered_after = Some(boottime().since(self.started));
+    pub(super) fn on_answer(&mut self, status: StatusCode) {
+        let Some(open) = &mut self.0 else { return };
+        open.answered_after = Some(boottime().since(open.started));
+        open.verdict = verdict(status);
     }
 
     /// The model failed.
     pub(super) const fn on_failure(&mut self) {
-        self.verdict = Some(Verdict::Failed);
+        if let Some(open) = &mut self.0 {
+            open.verdict = Verdict::Failed;
+        }
     }
 
     /// The client failed: that says nothing about the model, and is not counted.
-    pub(super) const fn on_client_failure(&mut self) {
-        self.verdict = None;
+    pub(super) fn on_client_failure(&mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let Some(verdict) = self.verdict else { return };
+        let Some(open) = self.0.take() else { return };
         let now = boottime();
-        let latency = self.answered_after.unwrap_or_else(|| now.since(self.started));
-        self.observer.record(&self.model, now, Sample { latency, verdict });
+        let full = now.since(open.started);
+        let latency = open.answered_after.unwrap_or(full);
+        open.observer.record(&open.model, now, Sample { latency, full, verdict: open.verdict });
+    }
+}
+
+fn verdict(status: StatusCode) -> Verdict {
+    if status.is_server_error() {
+        Verdict::Failed
+    } else if status.is_client_error() {
+        Verdict::ClientError
+    } else {
+        Verdict::Good
     }
 }
 
@@ -153,7 +180,8 @@ mod tests {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     for _ in 0..EACH {
-                        let sample = Sample { latency: Duration::from_millis(2), verdict: Verdict::Failed };
+                        let took = Duration::from_millis(2);
+                        let sample = Sample { latency: took, full: took, verdict: Verdict::Failed };
                         observer.record(&model, now, sample);
                     }
                 });
@@ -173,19 +201,59 @@ mod tests {
         assert_eq!(observations.models[&model], ModelObservations::default());
     }
 
+    fn recording(observer: &Arc<Observer>) -> Recording {
+        Recording::new(Arc::clone(observer), "v1".parse().expect("v1 is a model id"), boottime())
+    }
+
     #[test]
     fn a_recording_counts_when_it_ends() {
         let observer = Arc::new(Observer::default());
-        let model: ModelId = "v1".parse().expect("v1 is a model id");
-        let mut recording = Recording::new(Arc::clone(&observer), model, boottime());
+        let mut recording = recording(&observer);
         let counts = || {
             let overall = observer.observations(boottime(), []).overall;
             (overall.requests, overall.errors)
         };
-        recording.on_answer();
+        recording.on_answer(StatusCode::OK);
         recording.on_failure();
         assert_eq!(counts(), (0, 0));
         drop(recording);
         assert_eq!(counts(), (1, 1));
+    }
+
+    #[test]
+    fn the_status_says_who_is_to_blame() {
+        let observer = Arc::new(Observer::default());
+        for status in [200, 302, 400, 429, 499, 500, 503, 599] {
+            recording(&observer).on_answer(StatusCode::from_u16(status).expect("a status"));
+        }
+        let overall = observer.observations(boottime(), []).overall;
+        assert_eq!((overall.requests, overall.client_errors, overall.errors), (8, 3, 3));
+    }
+
+    #[test]
+    fn what_is_kept_out_or_the_clients_fault_is_not_counted() {
+        let observer = Arc::new(Observer::default());
+        recording(&observer).on_client_failure();
+        let mut tester = Recording::kept_out();
+        tester.on_answer(StatusCode::OK);
+        tester.on_failure();
+        drop(tester);
+        assert_eq!(observer.observations(boottime(), []).overall.requests, 0);
+    }
+
+    #[test]
+    fn the_whole_answer_is_timed_apart_from_its_beginning() {
+        let observer = Arc::new(Observer::default());
+        let mut recording = recording(&observer);
+        recording.on_answer(StatusCode::OK);
+        std::thread::sleep(Duration::from_millis(30));
+        drop(recording);
+        let model: ModelId = "v1".parse().expect("v1 is a model id");
+        let mut tally = Tally::default();
+        for shard in &observer.shards {
+            tally.merge(&shard.0.lock().expect("nothing panicked").tally(&model, boottime()));
+        }
+        let (latency, full) = (tally.latency(1.0).expect("one request"), tally.full_latency(1.0).expect("one request"));
+        assert!(full >= Duration::from_millis(30) && latency < full, "{latency:?} of {full:?}");
     }
 }

@@ -192,7 +192,8 @@ impl Proxy {
     /// Counts a decision, and gives the prepared answer.
     fn decided<'a>(&self, chosen: &'a Chosen, arrived: Time) -> &'a Prepared {
         let target = chosen.target();
-        let sample = Sample { latency: chosen.at.since(arrived), verdict: Verdict::Good };
+        let took = chosen.at.since(arrived);
+        let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
         self.0.observer.record(&target.model, chosen.at, sample);
         target.decision(chosen.stickiness)
     }
@@ -205,10 +206,7 @@ impl Proxy {
         let mut recording = Recording::new(Arc::clone(&self.0.observer), target.model.clone(), chosen.at);
         match self.0.forwarder.call(&target.model, &upstream, headers, body).await {
             Ok(response) => {
-                recording.on_answer();
-                if response.status().is_server_error() {
-                    recording.on_failure();
-                }
+                recording.on_answer(response.status());
                 let idle_timeout = self.0.forwarder.idle_timeout();
                 let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
                 answer::sign(response.headers_mut(), &plan, target);
@@ -227,7 +225,7 @@ impl Proxy {
     /// Answers for a model whose agreed URL cannot be called; that counts against it.
     fn misconfigured(&self, chosen: &Chosen, error: &UpstreamError) -> Response<Body> {
         let target = chosen.target();
-        let sample = Sample { latency: Duration::ZERO, verdict: Verdict::Failed };
+        let sample = Sample { latency: Duration::ZERO, full: Duration::ZERO, verdict: Verdict::Failed };
         self.0.observer.record(&target.model, chosen.at, sample);
         let problem = Problem::UpstreamUrl { model: target.model.to_string(), error: error.to_string() };
         problem.answer(&chosen.plan, target)
