@@ -5,9 +5,9 @@ use bytes::Bytes;
 use canary::commit::{IsolationPolicy, Stage, View};
 use canary::driver::{Handle, boottime};
 use canary::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
-use canary::proxy::{Proxy, Rewound, Shortcut, Upstreams};
+use canary::proxy::{Proxy, Rewound, Route, Shortcut, Upstreams};
 use http::header::{HeaderName, HeaderValue, SERVER};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -118,10 +118,9 @@ async fn answer(
     proxy: Proxy,
     request: Request<Incoming>,
 ) -> Result<Response<Either<canary::proxy::Body, Full<Bytes>>>, Infallible> {
-    let mut answer = if request.method() == Method::POST && request.uri().path() == "/predict" {
-        proxy.predict(request).await.map(Either::Left)
-    } else {
-        Response::new(Either::Right(Full::from("another route")))
+    let mut answer = match Route::of(request.method(), request.uri().path()) {
+        Some(route) => proxy.answer(route, None, request).await.map(Either::Left),
+        None => Response::new(Either::Right(Full::from("another route"))),
     };
     answer.headers_mut().insert(COMMON.0, COMMON.1);
     Ok(answer)
@@ -183,6 +182,10 @@ async fn both_ways_answer_the_same() {
         (&format!("{keyed}GET /other HTTP/1.1\r\nhost: a\r\n\r\n{keyed}"), 3),
         (&post("connection: close\r\n", r#"{"key":1}"#), 1),
         (&format!("{}{keyed}", post("connection: close\r\n", r#"{"key":1}"#)), 2),
+        (&post("x-canary: never\r\n", r#"{"key":"user-42"}"#), 1),
+        (&post("x-canary: always\r\n", r#"{"key":"alice"}"#), 1),
+        (&post("x-canary: always\r\nx-canary-key: alice\r\n", "{}"), 1),
+        (&post("x-canary: perhaps\r\nx-canary-key: alice\r\n", "{}"), 1),
         (&post(ALICE, r#"{"key":"#), 1),
         (&post(ALICE, ""), 1),
         (&format!("{keyed}{}", post(ALICE, &"[".repeat(10_000))), 2),

@@ -1,14 +1,16 @@
 //! Every route in one list, and what holds for all answers.
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::Api;
 use super::{metrics, openapi, poll, read, write};
+use crate::proxy::{self, METHODS};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use std::sync::Arc;
@@ -27,6 +29,18 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn routes() -> Vec<Route> {
+    let mut routes = own_routes();
+    for path in ["/predict", "/v2", "/v2/{*path}"] {
+        routes.extend(METHODS.map(|method| {
+            let filter =
+                MethodFilter::try_from(method.clone()).expect("the methods that are passed on are common ones");
+            (method, path, on(filter, models))
+        }));
+    }
+    routes
+}
+
+fn own_routes() -> Vec<Route> {
     vec![
         (Method::GET, "/routing/state", get(poll::routing_state)),
         (Method::GET, "/health/snapshot", get(read::health_snapshot)),
@@ -36,15 +50,18 @@ fn routes() -> Vec<Route> {
         (Method::GET, "/metrics", get(metrics::metrics)),
         (Method::GET, "/openapi.json", get(openapi::document)),
         (Method::POST, "/routing/weights", post(write::weights)),
-        (Method::POST, "/predict", post(predict)),
         (Method::POST, "/members/{id}/drain", post(write::drain)),
         (Method::POST, "/members/{id}/undrain", post(write::undrain)),
     ]
 }
 
-/// [`serve`](super::serve) answers `/predict` without coming here; this is for other servers, and for the other methods.
-async fn predict(State(api): State<Arc<Api>>, request: Request) -> Response {
-    api.proxy.predict(request).await.map(Body::new)
+/// [`serve`](super::serve) answers these without coming here; this is for other servers.
+async fn models(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let Some(route) = proxy::Route::of(request.method(), request.uri().path()) else {
+        return no_such_route(request.uri().clone()).await.into_response();
+    };
+    let remote = request.extensions().get::<Arc<Caller>>().map(|caller| proxy::Remote(caller.remote));
+    api.proxy.answer(route, remote, request).await.map(Body::new)
 }
 
 async fn no_such_route(uri: Uri) -> Problem {
@@ -82,7 +99,8 @@ mod tests {
             methods.keys().map(move |method| format!("{} {path}", method.to_uppercase()))
         });
         let mut described: Vec<String> = described.collect();
-        let mut there: Vec<String> = routes().iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+        let mut there: Vec<String> =
+            routes().iter().map(|(method, path, _)| format!("{method} {}", path.replace('*', ""))).collect();
         described.sort();
         there.sort();
         assert_eq!(described, there);

@@ -10,7 +10,7 @@ use axum::Router;
 use axum_server::Handle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
@@ -150,7 +150,7 @@ async fn serve_here(
     served
 }
 
-/// Where every request comes in. `/predict` is answered here, because it is most of the traffic and needs no routing.
+/// Where every request comes in. Those to the models are answered here, because they are most of the traffic.
 #[derive(Clone)]
 struct Entry {
     router: Router,
@@ -175,10 +175,11 @@ impl Service<Request<Incoming>> for Entry {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        if request.method() == Method::POST && request.uri().path() == "/predict" {
+        if let Some(route) = proxy::Route::of(request.method(), request.uri().path()) {
             let proxy = self.proxy.clone();
+            let remote = self.connection.as_ref().map(|connection| proxy::Remote(connection.caller.remote));
             return Box::pin(async move {
-                let mut response = proxy.predict(request).await.map(Either::Left);
+                let mut response = proxy.answer(route, remote, request).await.map(Either::Left);
                 response.headers_mut().extend(COMMON_HEADERS);
                 Ok(response)
             });

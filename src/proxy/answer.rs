@@ -3,13 +3,16 @@
 use super::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
 use super::plan::{Plan, Target};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
 use std::time::Duration;
 
 const MODEL: HeaderName = HeaderName::from_static("x-canary-model");
 const VERSION: HeaderName = HeaderName::from_static("x-canary-version");
 const NODE: HeaderName = HeaderName::from_static("x-canary-node");
+const SHIELDED: HeaderName = HeaderName::from_static("x-canary-shielded");
+/// What `/predict` answers itself.
+const POST: HeaderValue = HeaderValue::from_static("POST");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -20,10 +23,22 @@ pub(super) enum Problem {
     NotJson(serde_json::Error),
     #[error("the body ended early: {0}")]
     BodyBroken(String),
-    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    #[error("the body did not arrive within {} s, or paused for as long", BODY_TIMEOUT.as_secs())]
     BodySlow,
     #[error("the body is longer than {BODY_LIMIT} bytes; send at most that")]
     BodyTooLarge,
+    #[error("x-canary is \"always\" or \"never\", and this request has {0:?}")]
+    Tester(String),
+    #[error("the path has a segment \"..\", which is not passed on: write it without")]
+    PathClimbs,
+    #[error("the query is too long to be added to that of the upstream: shorten it")]
+    UrlTooLong,
+    #[error("{method} is not a method of \"/predict\" for {model}, which has no upstream on this node: use POST")]
+    NoSuchMethod { method: Method, model: String },
+    #[error(
+        "{model} has no upstream on this node: start the node with --upstream {model}=http://HOST:PORT/PATH or name it in CANARY_UPSTREAMS"
+    )]
+    NoUpstream { model: String },
     #[error("the upstream of {model} cannot be called: {error}")]
     UpstreamUrl { model: String, error: String },
     #[error("the upstream of {model} cannot be reached: {error}")]
@@ -34,11 +49,11 @@ pub(super) enum Problem {
     UpstreamSlow { model: String, after: Duration },
 }
 
-/// Whose fault a problem is.
+/// Whether a problem is the model's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
-    /// It says nothing about the model.
-    Client,
+    /// It says nothing about the model: it is the client's, or the node's configuration's.
+    Elsewhere,
     /// It counts against the model.
     Upstream,
 }
@@ -54,10 +69,18 @@ impl From<BodyError> for Problem {
 }
 
 impl Problem {
-    /// Whose fault it is.
+    /// Whether it is the model's fault.
     pub(super) const fn blame(&self) -> Blame {
         match self {
-            Self::NotJson(_) | Self::BodyBroken(_) | Self::BodySlow | Self::BodyTooLarge => Blame::Client,
+            Self::NotJson(_)
+            | Self::BodyBroken(_)
+            | Self::BodySlow
+            | Self::BodyTooLarge
+            | Self::Tester(_)
+            | Self::PathClimbs
+            | Self::UrlTooLong
+            | Self::NoSuchMethod { .. }
+            | Self::NoUpstream { .. } => Blame::Elsewhere,
             Self::UpstreamUrl { .. }
             | Self::UpstreamUnreachable { .. }
             | Self::UpstreamBroken { .. }
@@ -67,9 +90,14 @@ impl Problem {
 
     const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotJson(_) | Self::BodyBroken(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::NotJson(_) | Self::BodyBroken(_) | Self::Tester(_) | Self::PathClimbs => {
+                (StatusCode::BAD_REQUEST, "bad_request")
+            }
             Self::BodySlow => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::UrlTooLong => (StatusCode::URI_TOO_LONG, "url_too_long"),
+            Self::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoUpstream { .. } => (StatusCode::NOT_FOUND, "no_upstream"),
             Self::UpstreamUrl { .. } => (StatusCode::BAD_GATEWAY, "upstream_url"),
             Self::UpstreamUnreachable { .. } => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
             Self::UpstreamBroken { .. } => (StatusCode::BAD_GATEWAY, "upstream_broken"),
@@ -89,6 +117,9 @@ impl Problem {
         });
         let mut response = whole(Bytes::from(problem.to_string()), PROBLEM, plan, target);
         *response.status_mut() = status;
+        if matches!(self, Self::NoSuchMethod { .. }) {
+            response.headers_mut().insert(ALLOW, POST);
+        }
         response
     }
 }
@@ -98,8 +129,18 @@ pub(super) fn decision(body: Bytes, plan: &Plan, target: &Target) -> Response<Bo
     whole(body, JSON, plan, target)
 }
 
-/// Puts this node's names on an answer, over what an upstream may have said there.
-pub(super) fn sign(headers: &mut HeaderMap, plan: &Plan, target: &Target) {
+/// Puts this node's names on an upstream's answer, over what it may have said there.
+pub(super) fn sign_over(headers: &mut HeaderMap, plan: &Plan, target: &Target) {
+    sign(headers, plan, target);
+    headers.remove(SHIELDED);
+}
+
+/// Says on an answer that it came in the place of one of `failed`.
+pub(super) fn sign_shielded(headers: &mut HeaderMap, failed: &Target) {
+    headers.insert(SHIELDED, failed.name.clone());
+}
+
+fn sign(headers: &mut HeaderMap, plan: &Plan, target: &Target) {
     headers.insert(MODEL, target.name.clone());
     headers.insert(VERSION, plan.version.clone());
     headers.insert(NODE, plan.node.clone());

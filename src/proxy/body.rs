@@ -2,6 +2,7 @@
 
 use super::BoxError;
 use super::observe::Recording;
+use super::upload::Rest;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -14,9 +15,13 @@ use tokio::time::{Sleep, sleep, timeout};
 
 /// How much of a body is looked into for a key. What is longer carries data that no one wants parsed twice.
 const LOOKED_INTO: usize = 64 * 1024;
-/// The longest body there may be: enough for an image or a long text, little enough for a thousand at once.
+/// The longest body of `/predict`: enough for an image or a long text, little enough for a thousand at once.
 pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
-/// A body must arrive as far as it is looked into within this time: 64 KiB over a slow phone link take a few seconds.
+/// The longest body of `/v2`: any. Tensors are as large as they are, and the model knows what it can take; of what is
+/// longer than what is looked into, nothing is kept here.
+pub(super) const NO_LIMIT: u64 = u64::MAX;
+/// A body must arrive as far as it is looked into within this time, and must not pause for longer after that: 64 KiB over
+/// a slow phone link take a few seconds, and a phone that changes networks is back by then.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// What is read past the limit, and for how long, so that the client is still there for the answer: many clients see
 /// a reset instead of the answer when the connection is closed before they have sent everything.
@@ -26,10 +31,10 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a request's body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// It is longer than [`BODY_LIMIT`].
+    /// It is longer than it may be, which is [`BODY_LIMIT`] where there is a limit.
     #[error("the body is longer than {BODY_LIMIT} bytes")]
     TooLarge,
-    /// It did not come within [`BODY_TIMEOUT`].
+    /// It did not come, or go on, within [`BODY_TIMEOUT`].
     #[error("the body did not arrive in time")]
     Slow,
     /// The client or the connection failed.
@@ -41,8 +46,48 @@ pub(super) enum BodyError {
 pub(super) enum Taken<B> {
     /// All of it.
     Whole(Bytes),
-    /// Its beginning, longer than what is looked into, and the rest.
+    /// Nothing, or a beginning that is longer than what is looked into; and the rest.
     Long(Rest<B>),
+}
+
+impl<B> Taken<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Reads and forgets the rest, for a request that nobody else reads.
+    pub(super) async fn drain(self) -> Result<(), BodyError> {
+        match self {
+            Self::Whole(_) => Ok(()),
+            Self::Long(rest) => rest.drain().await,
+        }
+    }
+
+    /// The same for a request that is refused, as far as that is cheap.
+    pub(super) async fn discard(self, client: Client) {
+        match self {
+            Self::Whole(_) => {}
+            Self::Long(rest) => discard_sent(rest, client).await,
+        }
+    }
+}
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Whether it is looked into.
+    pub(super) ahead: Ahead,
+    /// The most bytes it may have.
+    pub(super) limit: u64,
+}
+
+/// Whether a body is looked into before it is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// It is, whatever its length.
+    Always,
+    /// Only one that says that it is no longer than what is looked into.
+    IfSmall,
 }
 
 /// What the client does before it sends its body.
@@ -55,18 +100,21 @@ pub(super) enum Client {
 }
 
 /// Reads `body` as far as it is looked into.
-pub(super) async fn take<B>(mut body: B, client: Client) -> Result<Taken<B>, BodyError>
+pub(super) async fn take<B>(mut body: B, client: Client, reading: Reading) -> Result<Taken<B>, BodyError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    if body.size_hint().lower() > BODY_LIMIT {
-        if client == Client::Sends {
-            discard(body).await;
-        }
+    let Reading { ahead, limit } = reading;
+    let length = body.size_hint();
+    if length.lower() > limit {
+        discard_sent(body, client).await;
         return Err(BodyError::TooLarge);
     }
-    let start = match read_start(&mut body).await {
+    if ahead == Ahead::IfSmall && length.exact().is_none_or(|length| length > LOOKED_INTO as u64) {
+        return Ok(Taken::Long(Rest::new(None, body, limit)));
+    }
+    let start = match read_start(&mut body, limit).await {
         Ok(start) => start,
         Err(error) => {
             if matches!(error, BodyError::TooLarge) {
@@ -77,12 +125,22 @@ where
     };
     Ok(match start {
         Start::Whole(bytes) => Taken::Whole(bytes),
-        Start::Long(bytes) => Taken::Long(Rest { left: BODY_LIMIT - bytes.len() as u64, start: Some(bytes), body }),
+        Start::Long(bytes) => {
+            let left = limit - bytes.len() as u64;
+            Taken::Long(Rest::new(Some(bytes), body, left))
+        }
     })
 }
 
-/// Reads on after [`BodyError::TooLarge`] and forgets what it reads, within bounds.
-async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
+/// Reads and forgets a body that nobody wants, if the client sends it unasked.
+pub(super) async fn discard_sent<B: HttpBody<Data = Bytes> + Unpin>(body: B, client: Client) {
+    if client == Client::Sends {
+        discard(body).await;
+    }
+}
+
+/// Reads on and forgets what it reads, within bounds.
+pub(super) async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -101,12 +159,12 @@ enum Start {
     Long(Bytes),
 }
 
-async fn read_start<B>(body: &mut B) -> Result<Start, BodyError>
+async fn read_start<B>(body: &mut B, limit: u64) -> Result<Start, BodyError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    let mut start = pin!(start(body));
+    let mut start = pin!(start(body, limit));
     // Nearly every body came together with its head; those need no timer.
     match poll_fn(|context| Poll::Ready(start.as_mut().poll(context))).await {
         Poll::Ready(start) => start,
@@ -114,7 +172,7 @@ where
     }
 }
 
-async fn start<B>(body: &mut B) -> Result<Start, BodyError>
+async fn start<B>(body: &mut B, limit: u64) -> Result<Start, BodyError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -128,7 +186,7 @@ where
         let Some(data) = next_data(body).await? else { return Ok(Start::Whole(read.freeze())) };
         read.extend_from_slice(&data);
     }
-    if read.len() as u64 > BODY_LIMIT { Err(BodyError::TooLarge) } else { Ok(Start::Long(read.freeze())) }
+    if read.len() as u64 > limit { Err(BodyError::TooLarge) } else { Ok(Start::Long(read.freeze())) }
 }
 
 /// The next bytes; trailers are passed over.
@@ -146,81 +204,7 @@ where
     Ok(None)
 }
 
-/// The beginning of a long body, then what comes, up to the limit.
-pub(super) struct Rest<B> {
-    start: Option<Bytes>,
-    body: B,
-    left: u64,
-}
-
-impl<B> Rest<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
-    /// Reads and forgets the rest, for a request that nobody else reads.
-    ///
-    /// # Errors
-    /// As for every body.
-    pub(super) async fn drain(mut self) -> Result<(), BodyError> {
-        let drained = async {
-            while let Some(frame) = self.frame().await {
-                frame?;
-            }
-            Ok(())
-        };
-        let drained = timeout(BODY_TIMEOUT, drained).await.map_err(|_| BodyError::Slow)?;
-        if matches!(drained, Err(BodyError::TooLarge)) {
-            discard(self.body).await;
-        }
-        drained
-    }
-}
-
-impl<B> HttpBody for Rest<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(start) = self.start.take() {
-            return Poll::Ready(Some(Ok(Frame::data(start))));
-        }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        let frame = match frame {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
-            Some(Ok(frame)) => frame,
-        };
-        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
-        self.left = left;
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.start.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let start = self.start.as_ref().map_or(0, Bytes::len) as u64;
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(start));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(start));
-        }
-        hint
-    }
-}
-
-/// The body of an answer to `/predict`: made here, or streamed from an upstream.
+/// The body of an answer: made here, or streamed from an upstream.
 pub struct Body(Kind);
 
 enum Kind {

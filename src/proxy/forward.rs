@@ -1,21 +1,21 @@
-//! The way to an upstream and back: what is passed on, and what becomes of failures.
+//! The way to an upstream and back, and what becomes of failures.
 
 use super::answer::Problem;
 use super::body::BodyError;
+use super::headers::strip_hop_by_hop;
+use super::upload::Progress;
 use super::upstreams::Upstream;
+use crate::driver::boottime;
 use crate::model::ModelId;
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -31,7 +31,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Timeouts {
     /// To accept a connection. Upstreams are near: one that needs longer is as good as gone.
     pub connect: Duration,
-    /// To begin its answer, from the moment that the request is passed on. Models think for seconds, not for minutes.
+    /// To begin its answer, from the moment that it has of the request what the client has sent. Models think for seconds,
+    /// not for minutes.
     pub answer: Duration,
     /// To go on with its answer, after any part of it.
     pub idle: Duration,
@@ -72,31 +73,41 @@ impl Forwarder {
         self.timeouts.idle
     }
 
-    /// Posts `body` with the end-to-end ones of `headers` and gives the answer as soon as its head is there.
+    /// Sends `request` to an upstream of `model` and gives the answer as soon as its head is there. A body that is still
+    /// coming has its `progress`.
     pub(super) async fn call(
         &self,
         model: &ModelId,
-        upstream: &Upstream,
-        headers: HeaderMap,
-        body: Outgoing,
+        request: Request<Outgoing>,
+        progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = upstream.uri().clone();
-        *request.headers_mut() = headers;
-        strip_request(request.headers_mut());
-        let answer = timeout(self.timeouts.answer, self.client.request(request)).await;
-        let mut response = match answer {
-            Err(_) => return Err(Problem::UpstreamSlow { model: model.to_string(), after: self.timeouts.answer }),
-            Ok(Err(error)) => return Err(self.problem_of(model, error)),
-            Ok(Ok(response)) => response,
-        };
+        let mut response = self.answered(model, request, progress).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let error = "it switched protocols unasked".to_owned();
             return Err(Problem::UpstreamBroken { model: model.to_string(), error });
         }
         strip_hop_by_hop(response.headers_mut());
         Ok(response)
+    }
+
+    async fn answered(
+        &self,
+        model: &ModelId,
+        request: Request<Outgoing>,
+        progress: Option<Progress>,
+    ) -> Result<Response<Incoming>, Problem> {
+        let limit = self.timeouts.answer;
+        let mut answer = pin!(self.client.request(request));
+        let mut left = limit;
+        loop {
+            if let Ok(answer) = timeout(left, answer.as_mut()).await {
+                return answer.map_err(|error| self.problem_of(model, error));
+            }
+            left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
+            if left.is_zero() {
+                return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
+            }
+        }
     }
 
     /// Whether the upstream answers a GET with a status below 500 in time; else why not.
@@ -162,65 +173,4 @@ fn own_body_error(error: &Error) -> Option<&BodyError> {
         source = error.source();
     }
     None
-}
-
-/// The client sets host and length itself; `expect` was settled with our own client.
-fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in [HOST, CONTENT_LENGTH, EXPECT] {
-        headers.remove(name);
-    }
-}
-
-/// Removes what belongs to one connection only (RFC 9110, 7.6.1), that which `connection` names included.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
-
-    #[test]
-    fn only_end_to_end_headers_are_passed_on() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Private"),
-            ("connection", "x-second"),
-            ("keep-alive", "timeout=5"),
-            ("x-private", "1"),
-            ("x-second", "2"),
-            ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "websocket"),
-            ("host", "front.example"),
-            ("content-length", "3"),
-            ("expect", "100-continue"),
-            ("content-type", "application/json"),
-            ("authorization", "Bearer kept"),
-            ("x-canary-key", "alice"),
-        ] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        strip_request(&mut headers);
-        let mut kept: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        kept.sort_unstable();
-        assert_eq!(kept, ["authorization", "content-type", "x-canary-key"]);
-    }
 }

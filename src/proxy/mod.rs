@@ -1,27 +1,35 @@
-//! Floor 4: `/predict` and the upstreams behind it.
+//! Floor 4: `/predict`, the Open Inference Protocol below `/v2`, and the upstreams behind them.
 //!
 //! A request is read as far as its key, the model is chosen by the agreed state and this moment's lease, and the request
-//! goes to the model's upstream, or is answered here when there is none. Nothing here waits for disk or peers, changes
-//! the routing or judges a model: what was observed is shown to those who do.
+//! goes to the model's upstream, or is answered here when there is none. When the canary cannot be asked, the stable model
+//! is. Nothing here waits for disk or peers, changes the routing or judges a model: what was observed is shown to those
+//! who do.
 
 mod answer;
 mod body;
 mod date;
 mod forward;
+mod headers;
 mod key;
 mod observe;
+mod pass;
 mod plain;
 mod plan;
 mod predict;
 mod rewound;
+mod route;
 mod shortcut;
+mod tester;
+mod upload;
 mod upstreams;
 
 pub use body::Body;
 pub use forward::Timeouts;
+pub use headers::Remote;
 pub use observe::{ModelObservations, Observations};
 pub use predict::Proxy;
 pub use rewound::Rewound;
+pub use route::{METHODS, Route};
 pub use shortcut::Shortcut;
 pub use upstreams::{Upstream, UpstreamError, Upstreams, UpstreamsError};
 

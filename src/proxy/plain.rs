@@ -59,7 +59,8 @@ struct Fields<'a> {
     length: usize,
 }
 
-/// The fields that matter here; none when there is one that changes how the message or the connection is to be read.
+/// The fields that matter here; none when there is one that changes how the message or the connection is to be read, or
+/// that asks for more than a choice by key.
 fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
     let (mut key, mut length, mut host) = (None, None, None);
     for Header { name, value } in headers {
@@ -70,6 +71,7 @@ fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
             12 if known("x-canary-key") => set_once(&mut key, *value)?,
             4 if known("host") => set_once(&mut host, ())?,
             10 if known("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => return None,
+            8 if known("x-canary") => return None,
             17 if known("transfer-encoding") => return None,
             6 if known("expect") => return None,
             7 if known("upgrade") => return None,
@@ -154,6 +156,7 @@ mod tests {
             with("Host: a", "Host: a\r\nConnection: close"),
             with("Host: a", "Host: a\r\nConnection: keep-alive, upgrade"),
             with("Host: a", "Host: a\r\nUpgrade: h2c"),
+            with("Host: a", "Host: a\r\nX-Canary: never"),
             with("Host: a", "Host: a\r\n folded: b"),
             with("Host: a", &format!("Host: a{}", "\r\nA: b".repeat(MOST_HEADERS))),
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),

@@ -1,5 +1,6 @@
 //! What a routing state means for this node's requests, worked out once for each state instead of once for each request.
 
+use super::route::Route;
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
 use crate::driver::View;
 use crate::model::{Model, ModelId, RoutingState};
@@ -18,6 +19,22 @@ pub(super) struct Plan {
     pub(super) version: HeaderValue,
     stable: Target,
     canary: Option<Target>,
+    shield: Shield,
+}
+
+/// Whether the stable model answers for a canary that cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shield {
+    /// It does, wherever a request can be sent a second time.
+    On,
+    /// Clients see the canary's failure.
+    #[cfg_attr(not(test), allow(dead_code, reason = "no state says so yet"))]
+    Off,
+}
+
+/// What `state` says of the shield: nothing yet, and it is on unless a state says otherwise.
+const fn shield(_state: &RoutingState) -> Shield {
+    Shield::On
 }
 
 /// One of the two models, prepared.
@@ -59,7 +76,14 @@ impl Plan {
             version: HeaderValue::from(view.state.version),
             stable: target(&view.state.stable),
             canary: view.state.canary.as_ref().map(|canary| target(&canary.model)),
+            shield: shield(&view.state),
         }
+    }
+
+    /// The same with another shield.
+    #[cfg(test)]
+    pub(super) fn with_shield(self, shield: Shield) -> Self {
+        Self { shield, ..self }
     }
 
     /// Whether this still is what `view` shows. States are shared, so the pointer tells; an equal copy is prepared again.
@@ -72,6 +96,17 @@ impl Plan {
         match choice {
             Choice::Stable => &self.stable,
             Choice::Canary => self.canary.as_ref().unwrap_or(&self.stable),
+        }
+    }
+
+    /// The choice that stands in for `choice` when that cannot be asked: the stable model for the canary, if the shield is
+    /// on and the stable model has an answer to requests by `route`.
+    pub(super) const fn substitute(&self, choice: Choice, route: Route) -> Option<Choice> {
+        let stable_answers =
+            !matches!((&self.stable.upstream, route), (Ok(None), Route::BesidePrediction | Route::Inference));
+        match (choice, &self.canary, self.shield) {
+            (Choice::Canary, Some(_), Shield::On) if stable_answers => Some(Choice::Stable),
+            (Choice::Canary | Choice::Stable, Some(_) | None, Shield::On | Shield::Off) => None,
         }
     }
 }

@@ -1,50 +1,74 @@
-//! `POST /predict`: key, choice, answer.
+//! A request to the models: key, choice, answer.
 
 use super::BoxError;
-use super::answer::{self, Blame, Problem};
-use super::body::{self, Body, Client, Rest, Taken};
-use super::forward::{Forwarder, Outgoing, Timeouts, outgoing_stream, outgoing_whole};
+use super::answer::{self, Problem};
+use super::body::{self, Body, Client, Taken};
+use super::forward::{Forwarder, Timeouts};
+use super::headers::Remote;
 use super::key::key_of;
 use super::observe::{Observations, Observer, Recording};
+use super::pass::Outbound;
 use super::plan::{Plan, Prepared, Stickiness, Target};
-use super::upstreams::{Upstream, UpstreamError, Upstreams};
-use crate::driver::{Handle, boottime};
+use super::route::Route;
+use super::tester::Tester;
+use super::upstreams::Upstreams;
+use crate::driver::{Handle, View, boottime};
 use crate::health::{Sample, Verdict};
-use crate::model::{Model, Time};
+use crate::model::{Model, ModelId, Time, Weight};
 use crate::routing::{Bucket, Choice};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 const KEY: HeaderName = HeaderName::from_static("x-canary-key");
 
-/// Answers `/predict` on one node. Cheap to clone: all clones share the upstreams' connections and what was observed.
+/// Answers requests to the models on one node. Cheap to clone: all clones share the upstreams' connections and what was
+/// observed.
 #[derive(Clone)]
-pub struct Proxy(Arc<Shared>);
+pub struct Proxy(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     handle: Handle,
     upstreams: Upstreams,
     plan: ArcSwap<Plan>,
-    forwarder: Forwarder,
+    pub(super) forwarder: Forwarder,
     observer: Arc<Observer>,
 }
 
 /// What became of one request before it is carried out.
-struct Chosen {
-    plan: Guard<Arc<Plan>>,
-    choice: Choice,
+pub(super) struct Chosen {
+    pub(super) plan: Guard<Arc<Plan>>,
+    pub(super) choice: Choice,
     stickiness: Stickiness,
-    at: Time,
+    counted: Counted,
+    pub(super) at: Time,
+}
+
+/// Whether a request is part of what is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Yes,
+    No,
 }
 
 impl Chosen {
-    fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Target {
         self.plan.target(self.choice)
+    }
+
+    /// The same for as long as an upstream may take: with a plan that is counted rather than borrowed.
+    pub(super) fn held(self) -> Self {
+        Self { plan: Guard::from_inner(Guard::into_inner(self.plan)), ..self }
+    }
+
+    /// The same request with another choice, from now on.
+    pub(super) fn instead(&self, choice: Choice) -> Self {
+        let plan = Guard::from_inner(Arc::clone(&self.plan));
+        Self { plan, choice, stickiness: self.stickiness, counted: self.counted, at: boottime() }
     }
 }
 
@@ -63,20 +87,45 @@ impl Proxy {
         Self(Arc::new(Shared { handle, upstreams, plan, forwarder, observer }))
     }
 
-    /// Answers one `POST /predict`. It always answers; what cannot be done is a problem in the answer.
-    pub async fn predict<B>(&self, request: Request<B>) -> Response<Body>
+    /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
+    /// the answer.
+    pub async fn answer<B>(&self, route: Route, remote: Option<Remote>, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let headers = parts.headers;
-        let client = if headers.contains_key(EXPECT) { Client::Waits } else { Client::Sends };
-        match body::take(body, client).await {
-            Ok(Taken::Whole(body)) => self.predict_whole(headers, body).await,
-            Ok(Taken::Long(rest)) => self.predict_long(headers, rest).await,
-            Err(error) => self.refuse(&headers, &error.into()),
+        let client = if parts.headers.contains_key(EXPECT) { Client::Waits } else { Client::Sends };
+        let admitted = route.admit(parts.uri.path()).and_then(|()| Tester::of(&parts.headers));
+        let tester = match admitted {
+            Ok(tester) => tester,
+            Err(problem) => {
+                body::discard_sent(body, client).await;
+                return self.refuse(None, &parts.headers, &problem);
+            }
+        };
+        let body = match body::take(body, client, route.reading(&parts.headers)).await {
+            Ok(body) => body,
+            Err(error) => return self.refuse(tester, &parts.headers, &error.into()),
+        };
+        let arrived = boottime();
+        let chosen = match body_key(route, &body) {
+            Ok(key) => self.choose(tester, header_key(&parts.headers).or(key.as_deref())),
+            Err(error) => return self.refuse(tester, &parts.headers, &Problem::NotJson(error)),
+        };
+        match (&chosen.target().upstream, route) {
+            (Ok(None), Route::Prediction) => self.decide_at_end(&chosen, arrived, body).await,
+            (Ok(None), Route::BesidePrediction | Route::Inference) => {
+                body.discard(client).await;
+                unserved(route, parts.method, &chosen.target().model).answer(&chosen.plan, chosen.target())
+            }
+            (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
         }
+    }
+
+    /// Counts a request that was served elsewhere.
+    pub fn record_outcome(&self, model: &ModelId, sample: Sample) {
+        self.0.observer.record(model, boottime(), sample);
     }
 
     /// What this node observed in the last minute.
@@ -106,48 +155,8 @@ impl Proxy {
         }
     }
 
-    /// A request whose body is all there, and was looked into.
-    async fn predict_whole(&self, headers: HeaderMap, body: Bytes) -> Response<Body> {
-        let arrived = boottime();
-        let body_key = match key_of(&body) {
-            Ok(key) => key,
-            Err(error) => return self.refuse(&headers, &Problem::NotJson(error)),
-        };
-        let chosen = self.choose(header_key(&headers).or(body_key.as_deref()));
-        match &chosen.target().upstream {
-            Ok(None) => self.decide(&chosen, arrived),
-            Ok(Some(upstream)) => {
-                let upstream = upstream.clone();
-                drop(body_key);
-                self.forward(chosen, upstream, headers, outgoing_whole(body)).await
-            }
-            Err(error) => self.misconfigured(&chosen, error),
-        }
-    }
-
-    /// A request whose body is too long to be looked into.
-    async fn predict_long<B>(&self, headers: HeaderMap, rest: Rest<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let arrived = boottime();
-        let chosen = self.choose(header_key(&headers));
-        match &chosen.target().upstream {
-            Ok(Some(upstream)) => {
-                let upstream = upstream.clone();
-                self.forward(chosen, upstream, headers, outgoing_stream(rest)).await
-            }
-            Ok(None) => match rest.drain().await {
-                Ok(()) => self.decide(&chosen, arrived),
-                Err(error) => Problem::from(error).answer(&chosen.plan, chosen.target()),
-            },
-            Err(error) => self.misconfigured(&chosen, error),
-        }
-    }
-
     /// The choice of a model, by the state and the lease of this very moment.
-    fn choose(&self, key: Option<&[u8]>) -> Chosen {
+    fn choose(&self, tester: Option<Tester>, key: Option<&[u8]>) -> Chosen {
         let view = self.0.handle.view();
         let mut plan = self.0.plan.load();
         if !plan.is_of(&view) {
@@ -156,12 +165,12 @@ impl Proxy {
             plan = Guard::from_inner(fresh);
         }
         let at = boottime();
-        let choice = match &view.state.canary {
-            None => Choice::Stable,
-            Some(canary) => bucket(&canary.salt, key).choice(view.serving_weight(at)),
+        let (choice, counted) = match tester {
+            None => (by_weight(&view, at, key), Counted::Yes),
+            Some(tester) => (by_wish(&view, at, tester), Counted::No),
         };
         let stickiness = if key.is_some() { Stickiness::Sticky } else { Stickiness::Random };
-        Chosen { plan, choice, stickiness, at }
+        Chosen { plan, choice, stickiness, counted, at }
     }
 
     /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`.
@@ -175,7 +184,7 @@ impl Proxy {
     ) -> Option<()> {
         let arrived = boottime();
         let body_key = key_of(body).ok()?;
-        let chosen = self.choose(key.or(body_key.as_deref()));
+        let chosen = self.choose(None, key.or(body_key.as_deref()));
         if !matches!(chosen.target().upstream, Ok(None)) {
             return None;
         }
@@ -183,8 +192,20 @@ impl Proxy {
         Some(())
     }
 
+    /// Answers with the decision itself, when the body has ended as it may.
+    async fn decide_at_end<B>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        match body.drain().await {
+            Ok(()) => self.decide(chosen, arrived),
+            Err(error) => Problem::from(error).answer(&chosen.plan, chosen.target()),
+        }
+    }
+
     /// Answers with the decision itself.
-    fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
+    pub(super) fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
         let body = self.decided(chosen, arrived).body.clone();
         answer::decision(body, &chosen.plan, chosen.target())
     }
@@ -192,50 +213,60 @@ impl Proxy {
     /// Counts a decision, and gives the prepared answer.
     fn decided<'a>(&self, chosen: &'a Chosen, arrived: Time) -> &'a Prepared {
         let target = chosen.target();
-        let took = chosen.at.since(arrived);
-        let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
-        self.0.observer.record(&target.model, chosen.at, sample);
+        if chosen.counted == Counted::Yes {
+            let took = chosen.at.since(arrived);
+            let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
+            self.0.observer.record(&target.model, chosen.at, sample);
+        }
         target.decision(chosen.stickiness)
     }
 
-    /// Passes the request on to the model's upstream, and its answer back.
-    async fn forward(&self, chosen: Chosen, upstream: Upstream, headers: HeaderMap, body: Outgoing) -> Response<Body> {
-        // The plan is held for as long as the upstream takes, so it is counted rather than borrowed.
-        let plan = Guard::into_inner(chosen.plan);
-        let target = plan.target(chosen.choice);
-        let mut recording = Recording::new(Arc::clone(&self.0.observer), target.model.clone(), chosen.at);
-        match self.0.forwarder.call(&target.model, &upstream, headers, body).await {
-            Ok(response) => {
-                recording.on_answer(response.status());
-                let idle_timeout = self.0.forwarder.idle_timeout();
-                let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
-                answer::sign(response.headers_mut(), &plan, target);
-                response
-            }
-            Err(problem) => {
-                match problem.blame() {
-                    Blame::Upstream => recording.on_failure(),
-                    Blame::Client => recording.on_client_failure(),
-                }
-                problem.answer(&plan, target)
-            }
+    /// Begins to record a request that goes to an upstream.
+    pub(super) fn recording(&self, chosen: &Chosen) -> Recording {
+        match chosen.counted {
+            Counted::Yes => Recording::new(Arc::clone(&self.0.observer), chosen.target().model.clone(), chosen.at),
+            Counted::No => Recording::kept_out(),
         }
     }
 
-    /// Answers for a model whose agreed URL cannot be called; that counts against it.
-    fn misconfigured(&self, chosen: &Chosen, error: &UpstreamError) -> Response<Body> {
-        let target = chosen.target();
-        let sample = Sample { latency: Duration::ZERO, full: Duration::ZERO, verdict: Verdict::Failed };
-        self.0.observer.record(&target.model, chosen.at, sample);
-        let problem = Problem::UpstreamUrl { model: target.model.to_string(), error: error.to_string() };
-        problem.answer(&chosen.plan, target)
-    }
-
-    /// Answers a request whose body cannot be used, in the name of the model that its header, or chance, gives it to.
-    /// It is counted for none.
-    fn refuse(&self, headers: &HeaderMap, problem: &Problem) -> Response<Body> {
-        let chosen = self.choose(header_key(headers));
+    /// Answers a request that cannot be used, in the name of the model that its headers, or chance, give it to. It is
+    /// counted for none.
+    fn refuse(&self, tester: Option<Tester>, headers: &HeaderMap, problem: &Problem) -> Response<Body> {
+        let chosen = self.choose(tester, header_key(headers));
         problem.answer(&chosen.plan, chosen.target())
+    }
+}
+
+/// Why there is no answer by `route` for a model that has no upstream here.
+fn unserved(route: Route, method: Method, model: &ModelId) -> Problem {
+    let model = model.to_string();
+    match route {
+        Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
+        Route::Inference => Problem::NoUpstream { model },
+    }
+}
+
+/// The key in a body that was read. Only a prediction must be JSON.
+fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
+    match (body, route) {
+        (Taken::Long(_), _) => Ok(None),
+        (Taken::Whole(bytes), Route::Prediction) => key_of(bytes),
+        (Taken::Whole(bytes), Route::BesidePrediction | Route::Inference) => Ok(key_of(bytes).ok().flatten()),
+    }
+}
+
+fn by_weight(view: &View, at: Time, key: Option<&[u8]>) -> Choice {
+    match &view.state.canary {
+        None => Choice::Stable,
+        Some(canary) => bucket(&canary.salt, key).choice(view.serving_weight(at)),
+    }
+}
+
+/// A tester gets the canary only where others might: not on a node that is isolated or drained, and not after a rollback.
+fn by_wish(view: &View, at: Time, tester: Tester) -> Choice {
+    match tester {
+        Tester::Always if view.serving_weight(at) > Weight::ZERO => Choice::Canary,
+        Tester::Always | Tester::Never => Choice::Stable,
     }
 }
 

@@ -1,192 +1,23 @@
-//! `/predict` against real upstreams on loopback, without TLS and without a mesh: the driver's picture is set by hand.
+//! `/predict`: the choice, the bodies, and what becomes of each kind of upstream.
 
+use super::world::*;
 use bytes::Bytes;
-use canary::commit::{IsolationPolicy, Stage, View};
-use canary::driver::{Handle, Publisher, boottime};
-use canary::model::{Canary, Model, NodeId, NodeSet, RoutingState, Time, Weight};
-use canary::proxy::{Proxy, Timeouts, Upstreams};
-use http::header::{HeaderName, HeaderValue};
+use canary::driver::{IsolationPolicy, View, boottime};
+use canary::model::{Model, NodeId, RoutingState, Time};
+use http::header::HeaderValue;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-/// Anything that hangs fails the test instead.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// For tests that wait for a timeout to happen.
-const SHORT: Timeouts = Timeouts {
-    connect: Duration::from_millis(300),
-    answer: Duration::from_millis(300),
-    idle: Duration::from_millis(300),
-};
-const MIB: usize = 1024 * 1024;
-
-type Answer = Response<Bytes>;
-
-/// A proxy on a node whose picture the test sets.
-struct Bench {
-    proxy: Proxy,
-    publisher: Publisher,
-    view: View,
-}
-
-impl Bench {
-    fn new(weight: u16, upstreams: &str) -> Self {
-        Self::with_timeouts(weight, upstreams, Timeouts::default())
-    }
-
-    fn with_timeouts(weight: u16, upstreams: &str, timeouts: Timeouts) -> Self {
-        let view = view(weight);
-        let (handle, publisher, _requests) = Handle::new(view.clone());
-        let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
-        Self { proxy: Proxy::with_timeouts(handle, upstreams, timeouts), publisher, view }
-    }
-
-    fn publish(&mut self, change: impl FnOnce(&mut View)) {
-        change(&mut self.view);
-        self.publisher.publish(self.view.clone());
-    }
-
-    async fn post(&self, headers: &[(&'static str, &str)], body: impl Into<Bytes>) -> Answer {
-        self.send(headers, Full::new(body.into())).await
-    }
-
-    async fn send<B>(&self, headers: &[(&'static str, &str)], body: B) -> Answer
-    where
-        B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
-    {
-        let answer = self.begin(headers, body).await;
-        let (parts, body) = answer.into_parts();
-        let body = within(body.collect()).await.expect("the body is whole").to_bytes();
-        Response::from_parts(parts, body)
-    }
-
-    async fn begin<B>(&self, headers: &[(&'static str, &str)], body: B) -> Response<canary::proxy::Body>
-    where
-        B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
-    {
-        let mut request = Request::post("/predict?ignored=1").body(body).expect("the request is good");
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value).expect("tests use good header values");
-            request.headers_mut().append(HeaderName::from_static(name), value);
-        }
-        within(self.proxy.predict(request)).await
-    }
-
-    /// Requests and errors observed of `model`.
-    fn counts(&self, model: &str) -> (u64, u64) {
-        let observations = self.proxy.observations();
-        let of_model = observations.models.iter().find(|(id, _)| id.as_str() == model);
-        of_model.map_or((0, 0), |(_, seen)| (seen.requests, seen.errors))
-    }
-}
-
-fn view(weight: u16) -> View {
-    let mut state = RoutingState::initial("v1".parse().expect("v1 is a model id"));
-    state.version = 7;
-    state.canary = Some(Canary {
-        model: Model { id: "v2".parse().expect("v2 is a model id"), upstream: None },
-        weight: Weight::from_basis_points(weight).expect("tests use weights up to 10 000"),
-        salt: "rollout-1".to_owned(),
-    });
-    View {
-        me: NodeId::A,
-        members: NodeSet::first(3),
-        stage: Stage::Member,
-        digest: state.digest(),
-        state: Arc::new(state),
-        lease_end: boottime() + Duration::from_secs(3_600),
-        on_isolation: IsolationPolicy::Stable,
-        coordinator: Some(NodeId::A),
-        in_touch: true,
-        pending: None,
-        peers: BTreeMap::new(),
-    }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.expect("nothing hangs")
-}
-
-/// A real HTTP/1 server on a free loopback port; it ends with the test's runtime.
-async fn upstream<S, F>(serve: S) -> SocketAddr
-where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-{
-    raw_upstream(move |stream| {
-        let serve = serve.clone();
-        let service = service_fn(move |request| {
-            let answer = serve(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        async move {
-            // A client that goes away in the middle is part of some tests.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        }
-    })
-    .await
-}
-
-/// A TCP server that does whatever the test wants with each connection.
-async fn raw_upstream<S, F>(serve: S) -> SocketAddr
-where
-    S: Fn(TcpStream) -> F + Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.24.0.1:0").await.expect("loopback has free ports");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    tokio::spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(serve(stream));
-        }
-    });
-    address
-}
-
-/// An upstream that says its name.
-async fn named(name: &'static str) -> SocketAddr {
-    upstream(move |_| async move { Response::new(Full::from(name)) }).await
-}
-
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer.headers().get(name).map_or("", |value| value.to_str().expect("headers are text"))
-}
-
-fn json(answer: &Answer) -> serde_json::Value {
-    serde_json::from_slice(answer.body()).expect("the answer is JSON")
-}
-
-#[track_caller]
-fn assert_problem(answer: &Answer, status: u16, code: &str) {
-    assert_eq!(answer.status().as_u16(), status, "{:?}", answer.body());
-    assert_eq!(header(answer, "content-type"), "application/problem+json");
-    let problem = json(answer);
-    assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(u64::from(status)), Some(code)));
-    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
-    assert_signed(answer);
-}
-
-#[track_caller]
-fn assert_signed(answer: &Answer) {
-    assert!(["v1", "v2"].contains(&header(answer, "x-canary-model")));
-    assert_eq!(header(answer, "x-canary-version"), "7");
-    assert_eq!(header(answer, "x-canary-node"), "node-a");
-}
 
 #[tokio::test]
 async fn without_an_upstream_the_decision_is_the_answer() {
@@ -236,7 +67,7 @@ async fn keys_stay_with_the_canary_as_the_weight_grows() {
     let mut bench = Bench::new(500, "");
     let mut before = Vec::new();
     for weight in [500, 2_000, 5_000] {
-        bench.publish(|view| *view = View { lease_end: view.lease_end, ..self::view(weight) });
+        bench.publish(|view| *view = View { lease_end: view.lease_end, ..super::world::view(weight) });
         let mut canaries = Vec::new();
         for n in 0..500 {
             let answer = bench.post(&[], format!(r#"{{"key":"user-{n}"}}"#)).await;
@@ -337,12 +168,6 @@ async fn bodies_over_the_limit_are_refused_with_and_without_a_length() {
     }
 }
 
-/// A body without a length, in pieces of 16 KiB.
-fn chunked(length: usize) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
-    let pieces = (0..length).step_by(16 * 1024).map(move |at| Bytes::from(vec![b' '; (length - at).min(16 * 1024)]));
-    StreamBody::new(futures_util::stream::iter(pieces.map(|piece| Ok(Frame::data(piece)))))
-}
-
 #[tokio::test]
 async fn requests_go_to_the_chosen_models_upstream_as_its_url_says() {
     let (sender, mut seen) = mpsc::unbounded_channel();
@@ -390,7 +215,7 @@ async fn requests_go_to_the_chosen_models_upstream_as_its_url_says() {
     assert_eq!(answer.headers().get_all("x-canary-model").iter().count(), 1);
 
     let (parts, received) = within(seen.recv()).await.expect("the upstream was called");
-    assert_eq!((parts.method.as_str(), parts.uri.to_string().as_str()), ("POST", "/models/v2?tenant=1"));
+    assert_eq!((parts.method.as_str(), parts.uri.to_string().as_str()), ("POST", "/models/v2?tenant=1&asked=1"));
     assert_eq!(received, body);
     let sent = |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().expect("headers are text"));
     assert_eq!((sent("host"), sent("authorization")), (v2.to_string().as_str(), "Bearer abc"));

@@ -1,0 +1,127 @@
+//! A request on its way to its model; and to the stable model, when the canary cannot be asked.
+
+use super::BoxError;
+use super::answer::{self, Blame, Problem};
+use super::body::{Body, Taken};
+use super::forward::{outgoing_stream, outgoing_whole};
+use super::headers::{Remote, to_upstream};
+use super::predict::{Chosen, Proxy};
+use super::route::Route;
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Method, Request, Response, Uri};
+use hyper::body::Incoming;
+
+/// The head of a request as upstreams are to see it; only the URL differs from one to the other.
+#[derive(Clone)]
+pub(super) struct Outbound {
+    route: Route,
+    method: Method,
+    /// What the client asked for.
+    asked: Uri,
+    headers: HeaderMap,
+}
+
+impl Outbound {
+    pub(super) fn new(route: Route, remote: Option<Remote>, mut parts: Parts) -> Self {
+        let headers = to_upstream(&mut parts, remote);
+        Self { route, method: parts.method, asked: parts.uri, headers }
+    }
+
+    fn with_body<B>(self, url: Uri, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = url;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+impl Proxy {
+    /// Passes a request on to the upstream of the model that was chosen, and its answer back.
+    pub(super) async fn pass<B>(&self, chosen: Chosen, outbound: Outbound, body: Taken<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let chosen = chosen.held();
+        // What can be sent a second time is kept, if there is somebody to send it to.
+        let second = match (&body, chosen.plan.substitute(chosen.choice, outbound.route)) {
+            (Taken::Whole(bytes), Some(choice)) => Some((choice, outbound.clone(), bytes.clone())),
+            (Taken::Whole(_) | Taken::Long(_), _) => None,
+        };
+        match (self.attempt(&chosen, outbound, body).await, second) {
+            (Ok(response), _) => response,
+            (Err(problem), Some((choice, outbound, bytes))) if problem.blame() == Blame::Upstream => {
+                let mut response = self.stand_in(&chosen.instead(choice), outbound, Taken::<B>::Whole(bytes)).await;
+                answer::sign_shielded(response.headers_mut(), chosen.target());
+                response
+            }
+            (Err(problem), _) => problem.answer(&chosen.plan, chosen.target()),
+        }
+    }
+
+    /// The answer of the model that stands in for another.
+    async fn stand_in<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if matches!(chosen.target().upstream, Ok(None)) {
+            return self.decide(chosen, chosen.at);
+        }
+        match self.attempt(chosen, outbound, body).await {
+            Ok(response) => response,
+            Err(problem) => problem.answer(&chosen.plan, chosen.target()),
+        }
+    }
+
+    /// One try: an answer that has begun, or why there is none. Either is counted.
+    async fn attempt<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut recording = self.recording(chosen);
+        match self.call(chosen, outbound, body).await {
+            Ok(response) => {
+                recording.on_answer(response.status());
+                let idle_timeout = self.0.forwarder.idle_timeout();
+                let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
+                answer::sign_over(response.headers_mut(), &chosen.plan, chosen.target());
+                Ok(response)
+            }
+            Err(problem) => {
+                match problem.blame() {
+                    Blame::Upstream => recording.on_failure(),
+                    Blame::Elsewhere => recording.on_client_failure(),
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    async fn call<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Result<Response<Incoming>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let target = chosen.target();
+        let model = &target.model;
+        let upstream = match &target.upstream {
+            Ok(Some(upstream)) => upstream,
+            Ok(None) => return Err(Problem::NoUpstream { model: model.to_string() }),
+            Err(error) => return Err(Problem::UpstreamUrl { model: model.to_string(), error: error.to_string() }),
+        };
+        let url = outbound.route.url(upstream, &outbound.asked)?;
+        let (body, progress) = match body {
+            Taken::Whole(bytes) => (outgoing_whole(bytes), None),
+            Taken::Long(rest) => {
+                let progress = rest.progress();
+                (outgoing_stream(rest), Some(progress))
+            }
+        };
+        self.0.forwarder.call(model, outbound.with_body(url, body), progress).await
+    }
+}

@@ -1,0 +1,165 @@
+//! Which requests belong to the models, and where each goes at an upstream.
+
+use super::answer::Problem;
+use super::body::{Ahead, BODY_LIMIT, NO_LIMIT, Reading};
+use super::upstreams::Upstream;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
+
+/// The methods that are passed on. What is left out says nothing to a model: TRACE and CONNECT are about the way there.
+pub const METHODS: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD, Method::OPTIONS];
+
+const PREDICT: &str = "/predict";
+const INFERENCE: &str = "/v2";
+
+/// A way in to the models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /predict`: a JSON body, and an answer even without an upstream.
+    Prediction,
+    /// Another method of `/predict`, for an upstream that knows what it means.
+    BesidePrediction,
+    /// The Open Inference Protocol: `/v2` and all below it.
+    Inference,
+}
+
+impl Route {
+    /// The way in that `method` and `path` name, if they name one.
+    #[must_use]
+    pub fn of(method: &Method, path: &str) -> Option<Self> {
+        if path == PREDICT {
+            return if *method == Method::POST {
+                Some(Self::Prediction)
+            } else {
+                passed(method, Self::BesidePrediction)
+            };
+        }
+        let below = path.strip_prefix(INFERENCE)?;
+        if below.is_empty() || below.starts_with('/') { passed(method, Self::Inference) } else { None }
+    }
+
+    /// How a request's body is read.
+    pub(super) fn reading(self, headers: &HeaderMap) -> Reading {
+        let ahead = if self == Self::Prediction || is_json(headers) { Ahead::Always } else { Ahead::IfSmall };
+        let limit = match self {
+            Self::Prediction | Self::BesidePrediction => BODY_LIMIT,
+            Self::Inference => NO_LIMIT,
+        };
+        Reading { ahead, limit }
+    }
+
+    /// Refuses a path that would leave `/v2` at an upstream that resolves it.
+    pub(super) fn admit(self, path: &str) -> Result<(), Problem> {
+        match self {
+            Self::Inference if climbs(path) => Err(Problem::PathClimbs),
+            Self::Prediction | Self::BesidePrediction | Self::Inference => Ok(()),
+        }
+    }
+
+    /// Where a request for `asked` goes: `/predict` to the upstream's URL with the client's query added, all else to the
+    /// upstream's origin.
+    pub(super) fn url(self, upstream: &Upstream, asked: &Uri) -> Result<Uri, Problem> {
+        let path_and_query = match self {
+            Self::Prediction | Self::BesidePrediction => {
+                let Some(query) = asked.query().filter(|query| !query.is_empty()) else {
+                    return Ok(upstream.uri().clone());
+                };
+                let joint = if upstream.uri().query().is_some() { '&' } else { '?' };
+                let own = upstream.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+                // Each part is a good one, so it is only the length that can be wrong.
+                Some(format!("{own}{joint}{query}").parse().map_err(|_| Problem::UrlTooLong)?)
+            }
+            Self::Inference => asked.path_and_query().cloned(),
+        };
+        let mut parts = upstream.uri().clone().into_parts();
+        parts.path_and_query = path_and_query;
+        Uri::from_parts(parts).map_err(|_| Problem::UrlTooLong)
+    }
+}
+
+fn passed(method: &Method, route: Route) -> Option<Route> {
+    METHODS.contains(method).then_some(route)
+}
+
+/// Whether the headers say that the body is JSON: `application/json`, or a type whose name ends in `+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = named.and_then(|named| named.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// Whether a path has a segment `..`, in whatever way servers may read one.
+fn climbs(path: &str) -> bool {
+    if !path.contains(['.', '%']) {
+        return false;
+    }
+    let plain =
+        path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    plain.split('/').any(|segment| segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn models_have_two_ways_in() {
+        let of = |method: Method, path| Route::of(&method, path);
+        assert_eq!(of(Method::POST, "/predict"), Some(Route::Prediction));
+        for method in METHODS {
+            assert!(of(method.clone(), "/predict").is_some(), "{method}");
+            for path in ["/v2", "/v2/", "/v2/models/m/infer"] {
+                assert_eq!(of(method.clone(), path), Some(Route::Inference), "{method} {path}");
+            }
+        }
+        assert_eq!(of(Method::GET, "/predict"), Some(Route::BesidePrediction));
+        for path in ["/", "/predict/", "/predictions", "/v1/models", "/v2x", "/v20/models", "v2", "*"] {
+            assert_eq!(of(Method::POST, path), None, "{path}");
+        }
+        assert_eq!(of(Method::TRACE, "/v2"), None);
+        assert_eq!(of(Method::CONNECT, "/predict"), None);
+    }
+
+    #[test]
+    fn each_way_has_its_url() {
+        let url = |route: Route, upstream: &str, asked: &str| {
+            let upstream: Upstream = upstream.parse().expect("a URL");
+            route.url(&upstream, &asked.parse().expect("a target")).map(|url| url.to_string()).expect("it is short")
+        };
+        let predict = |upstream, asked| url(Route::Prediction, upstream, asked);
+        assert_eq!(predict("http://m:1/p", "/predict"), "http://m:1/p");
+        assert_eq!(predict("http://m:1/p", "/predict?"), "http://m:1/p");
+        assert_eq!(predict("http://m:1/p", "/predict?a=1&b=%2F"), "http://m:1/p?a=1&b=%2F");
+        assert_eq!(predict("http://m:1/p?t=1", "/predict?a=1"), "http://m:1/p?t=1&a=1");
+        assert_eq!(predict("http://m:1", "https://h/predict?a=1"), "http://m:1/?a=1");
+        assert_eq!(url(Route::BesidePrediction, "http://m:1/p", "/predict?a"), "http://m:1/p?a");
+        let inference = |asked| url(Route::Inference, "http://m:1/predict?t=1", asked);
+        assert_eq!(inference("/v2"), "http://m:1/v2");
+        assert_eq!(inference("/v2/models/a%20b/infer?x=1&y="), "http://m:1/v2/models/a%20b/infer?x=1&y=");
+        assert_eq!(inference("https://front/v2/health/ready"), "http://m:1/v2/health/ready");
+        let long: Uri = format!("/predict?{}", "x".repeat(65_000)).parse().expect("a target");
+        let upstream: Upstream = format!("http://m/{}", "y".repeat(1_000)).parse().expect("a URL");
+        assert!(matches!(Route::Prediction.url(&upstream, &long), Err(Problem::UrlTooLong)));
+    }
+
+    #[test]
+    fn no_path_leads_out_of_the_protocol() {
+        for path in ["/v2/../admin", "/v2/..", "/v2/%2e%2E/admin", "/v2/.%2e/x", "/v2/a%2f..%2fx", "/v2/..\\x"] {
+            assert!(Route::Inference.admit(path).is_err(), "{path}");
+        }
+        for path in ["/v2", "/v2/models/resnet..50/infer", "/v2/models/a.b/versions/1", "/v2/%20/x"] {
+            assert!(Route::Inference.admit(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn json_is_told_by_its_type() {
+        let json =
+            |value: &'static str| is_json(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]));
+        assert!(json("application/json") && json("Application/JSON; charset=utf-8") && json("application/ld+json"));
+        assert!(!json("application/octet-stream") && !json("text/json-ish") && !is_json(&HeaderMap::new()));
+    }
+}

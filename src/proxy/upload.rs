@@ -1,0 +1,189 @@
+//! What of a request's body is still to come, on its way to an upstream, and how far it has got.
+
+use super::BoxError;
+use super::body::{BODY_TIMEOUT, BodyError, discard};
+use crate::driver::boottime;
+use crate::model::Time;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep, timeout};
+
+/// The beginning of a body that was read, then what comes, up to a limit and without long pauses.
+pub(super) struct Rest<B> {
+    start: Option<Bytes>,
+    body: B,
+    left: u64,
+    pause: Option<Pin<Box<Sleep>>>,
+    pause_timeout: Duration,
+    progress: Progress,
+}
+
+impl<B> Rest<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// What `start` begins and `body` goes on with; at most `left` bytes of the latter.
+    pub(super) fn new(start: Option<Bytes>, body: B, left: u64) -> Self {
+        let progress = Progress::new(boottime());
+        Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, progress }
+    }
+
+    /// How far it gets.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Reads and forgets the rest, for a request that nobody else reads.
+    ///
+    /// # Errors
+    /// As for every body.
+    pub(super) async fn drain(mut self) -> Result<(), BodyError> {
+        let drained = async {
+            while let Some(frame) = self.frame().await {
+                frame?;
+            }
+            Ok(())
+        };
+        let drained = timeout(BODY_TIMEOUT, drained).await.map_err(|_| BodyError::Slow)?;
+        if matches!(drained, Err(BodyError::TooLarge)) {
+            discard(self.body).await;
+        }
+        drained
+    }
+
+    /// The client has sent nothing more; an error when it has paused for too long.
+    fn on_pause(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
+        self.progress.on_pause();
+        let pause_timeout = self.pause_timeout;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(pause_timeout)));
+        pause.as_mut().poll(context).map(|()| BodyError::Slow)
+    }
+}
+
+impl<B> HttpBody for Rest<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(start) = self.start.take() {
+            self.progress.on_piece(boottime());
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            return self.on_pause(context).map(|error| Some(Err(error)));
+        };
+        self.pause = None;
+        self.progress.on_piece(boottime());
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
+            Some(Ok(frame)) => frame,
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let start = self.start.as_ref().map_or(0, Bytes::len) as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(start));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(start));
+        }
+        hint
+    }
+}
+
+/// Since when an upstream has had all that the client has sent: its time to answer runs from there, and not while the
+/// client is what everybody waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+/// In the place of a time: the client is to send more.
+const PAUSED: u64 = u64::MAX;
+
+impl Progress {
+    /// Nothing was passed on at `now`.
+    fn new(now: Time) -> Self {
+        Self(Arc::new(AtomicU64::new(now.as_micros())))
+    }
+
+    fn on_piece(&self, now: Time) {
+        self.0.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    fn on_pause(&self) {
+        self.0.store(PAUSED, Ordering::Relaxed);
+    }
+
+    /// What is left at `now` of the time `limit` that the upstream has.
+    pub(super) fn left(&self, limit: Duration, now: Time) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            PAUSED => limit,
+            since => limit.saturating_sub(now.since(Time::from_micros(since))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn the_upstreams_time_stands_still_while_the_client_pauses() {
+        let progress = Progress::new(at(100));
+        assert_eq!(progress.left(LIMIT, at(110)), Duration::from_secs(20));
+        progress.on_pause();
+        assert_eq!(progress.left(LIMIT, at(1_000)), LIMIT);
+        progress.on_piece(at(1_000));
+        assert_eq!(progress.left(LIMIT, at(1_029)), Duration::from_secs(1));
+        assert_eq!(progress.left(LIMIT, at(1_031)), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_pauses_for_too_long_is_given_up() {
+        let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"piece")));
+        let pieces = stream::iter([piece(), piece()]).chain(stream::pending());
+        let mut rest = Rest::new(Some(Bytes::from_static(b"start")), StreamBody::new(pieces), u64::MAX);
+        rest.pause_timeout = Duration::from_millis(50);
+        for _ in 0..3 {
+            assert!(rest.frame().await.is_some_and(|frame| frame.is_ok()));
+        }
+        assert!(matches!(rest.frame().await, Some(Err(BodyError::Slow))));
+        assert_eq!(
+            rest.progress().left(LIMIT, boottime() + LIMIT),
+            LIMIT,
+            "it was not the upstream that was waited for"
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Requests to the models against real upstreams on loopback, without TLS and without a mesh.
+
+mod bad;
+mod inference;
+mod predict;
+mod shield;
+mod testers;
+mod world;
