@@ -1,6 +1,6 @@
 //! `canary node`.
 
-use super::cluster::{configured_peers, unusable};
+use super::cluster::{configured_peers, parse_span, unusable};
 use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use crate::driver::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
@@ -13,6 +13,7 @@ use crate::tls::{ClientAuth, CrlPolicy};
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Run one node of the mesh in the foreground.
 ///
@@ -36,6 +37,9 @@ pub(crate) struct NodeArgs {
     /// This node's model server: MODEL=URL. May be repeated, or hold several with commas.
     #[arg(long = "upstream", env = "CANARY_UPSTREAMS", value_name = "MODEL=URL", value_delimiter = ',')]
     upstreams: Vec<String>,
+    /// How long a model server may take to begin its answer, such as 30s or 500ms.
+    #[arg(long, env = "CANARY_UPSTREAM_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_span)]
+    upstream_timeout: Duration,
     /// Address to listen on and dial from, instead of the node's own configured one (behind NAT: 0.0.0.0).
     #[arg(long, env = "CANARY_BIND", value_name = "IP")]
     bind: Option<IpAddr>,
@@ -91,6 +95,7 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         data: args.data,
         stable: args.stable,
         upstreams,
+        upstream_timeout: args.upstream_timeout,
         bind: args.bind,
         on_isolation: match args.on_isolation {
             OnIsolation::Stable => IsolationPolicy::Stable,

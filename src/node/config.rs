@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that one node is told.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct NodeConfig {
     pub stable: ModelId,
     /// This node's model servers.
     pub upstreams: Upstreams,
+    /// How long a model server may take to begin its answer.
+    pub upstream_timeout: Duration,
     /// Where to listen and to dial from, instead of the node's own configured address.
     pub bind: Option<IpAddr>,
     /// What it serves while it is isolated.

@@ -7,7 +7,7 @@ use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Prober, Probing,
 use crate::mesh::{Mesh, MeshConfig};
 use crate::model::{Incarnation, Model, NodeId, Peers};
 use crate::pki::{NodeFiles, PkiError};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Timeouts};
 use crate::store::{Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
@@ -101,7 +101,8 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         durable,
     );
     let (handle, publisher, requests) = Handle::new(engine.view(crate::driver::boottime()));
-    let proxy = Proxy::new(handle.clone(), config.upstreams.clone());
+    let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
+    let proxy = Proxy::with_timeouts(handle.clone(), config.upstreams.clone(), timeouts);
     let rejections = Arc::new(Rejections::default());
     let stopping = CancellationToken::new();
     let mesh_config = MeshConfig {
