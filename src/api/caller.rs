@@ -1,7 +1,8 @@
 //! Who is at the other end of a connection, and what it may do.
 //!
 //! Reading needs nothing. Changing the routing needs a certificate with the operator role; a node's certificate never
-//! changes anything here, so that a stolen node key cannot move traffic over HTTPS.
+//! changes anything here, so that a stolen node key cannot move traffic over HTTPS. Reporting outcomes, which count for or
+//! against a model, needs an operator's or an application's certificate, or to be on the node's own host.
 
 use super::problem::Problem;
 use crate::model::{Actor, Role, SpiffeId, UnixMillis};
@@ -12,6 +13,8 @@ use std::net::SocketAddr;
 pub struct Caller {
     /// Where it connects from.
     pub remote: SocketAddr,
+    /// The address of this node that it connects to.
+    pub local: SocketAddr,
     /// Whom its certificate proves it to be; none without a certificate.
     pub identity: Option<Identity>,
 }
@@ -34,19 +37,46 @@ impl Caller {
     /// 401 without a valid certificate, 403 with one of another role. A certificate that was valid when the connection
     /// began may have expired since; it counts as none.
     pub fn operator(&self, now: UnixMillis) -> Result<Actor, Problem> {
-        let Some(identity) = &self.identity else {
-            return Err(Problem::unauthenticated(
-                "this changes the routing: present an operator's client certificate (certs/operator-admin)",
-            ));
-        };
-        if identity.not_after <= now {
-            return Err(Problem::unauthenticated("the client certificate has expired: issue a new one"));
-        }
+        let needed = "this changes the routing: present an operator's client certificate (certs/operator-admin)";
+        let identity = self.valid(now, needed)?;
         match &identity.spiffe.role {
             Role::Operator(_) => Ok(self.actor(identity)),
             role @ (Role::Node(_) | Role::App(_) | Role::Monitor(_)) => {
                 Err(Problem::role_not_allowed(&role.to_string(), "operator"))
             }
+        }
+    }
+
+    /// Whether it may report outcomes at `now`.
+    ///
+    /// # Errors
+    /// From another host, 401 without a valid certificate and 403 with one of another role.
+    pub fn reporter(&self, now: UnixMillis) -> Result<(), Problem> {
+        if self.is_of_this_host() {
+            return Ok(());
+        }
+        let needed = "outcomes are taken from this host, or with an application's or operator's client certificate";
+        match &self.valid(now, needed)?.spiffe.role {
+            Role::Operator(_) | Role::App(_) => Ok(()),
+            role @ (Role::Node(_) | Role::Monitor(_)) => {
+                Err(Problem::role_not_allowed(&role.to_string(), "app or operator"))
+            }
+        }
+    }
+
+    /// A connection from the address that it came in on began on this machine, as one from loopback did.
+    fn is_of_this_host(&self) -> bool {
+        let (remote, local) = (self.remote.ip().to_canonical(), self.local.ip().to_canonical());
+        remote.is_loopback() || remote == local
+    }
+
+    fn valid(&self, now: UnixMillis, needed: &str) -> Result<&Identity, Problem> {
+        match &self.identity {
+            None => Err(Problem::unauthenticated(needed)),
+            Some(identity) if identity.not_after <= now => {
+                Err(Problem::unauthenticated("the client certificate has expired: issue a new one"))
+            }
+            Some(identity) => Ok(identity),
         }
     }
 
@@ -62,14 +92,25 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
 
-    fn refused(role: Option<&str>, not_after: u64) -> Option<StatusCode> {
+    const HERE: &str = "192.168.1.20:50052";
+    const ELSEWHERE: &str = "192.168.1.7:4711";
+
+    fn caller(role: Option<&str>, not_after: u64, remote: &str) -> Caller {
+        let address = |text: &str| text.parse().expect("an address");
         let identity = role.map(|role| Identity {
             spiffe: format!("spiffe://c-1.canary/{role}").parse().expect("a SPIFFE id"),
             serial: "0a".into(),
             not_after: UnixMillis(not_after),
         });
-        let caller = Caller { remote: "127.0.0.1:1".parse().expect("an address"), identity };
-        caller.operator(NOW).err().map(|problem| problem.status())
+        Caller { remote: address(remote), local: address(HERE), identity }
+    }
+
+    fn status<T>(allowed: Result<T, Problem>) -> Option<StatusCode> {
+        allowed.err().map(|problem| problem.status())
+    }
+
+    fn refused(role: Option<&str>, not_after: u64) -> Option<StatusCode> {
+        status(caller(role, not_after, "127.0.0.1:1").operator(NOW))
     }
 
     #[test]
@@ -79,6 +120,22 @@ mod tests {
         assert_eq!(refused(None, 2_000_000), Some(StatusCode::UNAUTHORIZED));
         for role in ["node/node-a", "app/shop", "monitor/prom"] {
             assert_eq!(refused(Some(role), 2_000_000), Some(StatusCode::FORBIDDEN), "{role}");
+        }
+    }
+
+    #[test]
+    fn outcomes_come_from_this_host_or_with_a_certificate() {
+        let reporter = |role, not_after, remote| status(caller(role, not_after, remote).reporter(NOW));
+        for role in ["app/shop", "operator/admin"] {
+            assert_eq!(reporter(Some(role), 2_000_000, ELSEWHERE), None, "{role}");
+            assert_eq!(reporter(Some(role), 1_000_000, ELSEWHERE), Some(StatusCode::UNAUTHORIZED), "{role} expired");
+        }
+        for role in ["node/node-a", "monitor/prom"] {
+            assert_eq!(reporter(Some(role), 2_000_000, ELSEWHERE), Some(StatusCode::FORBIDDEN), "{role}");
+        }
+        assert_eq!(reporter(None, 0, ELSEWHERE), Some(StatusCode::UNAUTHORIZED));
+        for here in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.9.9.9]:1", "192.168.1.20:4711", "[::ffff:192.168.1.20]:1"] {
+            assert_eq!(reporter(None, 0, here), None, "{here}");
         }
     }
 }

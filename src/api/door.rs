@@ -145,6 +145,7 @@ impl Shared {
         let deadline = Instant::now() + self.limits.handshake;
         // Small answers must not wait for the acknowledgement of the ones before.
         stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
         let place = wait(&self.connections, deadline, "too many connections are open").await?;
         let counting = Counting::start(&self.counters, |counters| &counters.connections);
         let stream = self.first_byte(stream, deadline).await?;
@@ -160,7 +161,7 @@ impl Shared {
             Some(chain) => Some(known(peer_identity(chain)?)),
             None => None,
         };
-        let caller = Arc::new(Caller { remote, identity });
+        let caller = Arc::new(Caller { remote, local, identity });
         Ok((stream, Connection { caller, _place: place, _counting: counting }))
     }
 

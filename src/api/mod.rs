@@ -1,7 +1,7 @@
 //! Floor 4: what HTTPS clients see: routes, JSON shapes, problems.
 //!
 //! Every node answers the same. Reads need no client certificate; a change needs an operator's, and who may is decided
-//! before anything else is looked at. This room sees the agreement through [`Handle`](crate::driver::Handle) only: it
+//! before anything else is looked at. Outcomes are taken from applications, too, and from this host. This room sees the agreement through [`Handle`](crate::driver::Handle) only: it
 //! decides nothing, stores nothing, and never waits for disk or peers to answer a read.
 
 mod body;
@@ -10,6 +10,7 @@ pub mod client;
 mod door;
 mod metrics;
 mod openapi;
+mod outcomes;
 mod poll;
 mod problem;
 mod read;

@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::problem::Problem;
 use super::state::Api;
-use super::{metrics, openapi, poll, read, write};
+use super::{metrics, openapi, outcomes, poll, read, write};
 use crate::proxy::{self, METHODS};
 use axum::Router;
 use axum::body::Body;
@@ -50,6 +50,7 @@ fn own_routes() -> Vec<Route> {
         (Method::GET, "/metrics", get(metrics::metrics)),
         (Method::GET, "/openapi.json", get(openapi::document)),
         (Method::POST, "/routing/weights", post(write::weights)),
+        (Method::POST, "/outcomes", post(outcomes::outcomes)),
         (Method::POST, "/members/{id}/drain", post(write::drain)),
         (Method::POST, "/members/{id}/undrain", post(write::undrain)),
     ]

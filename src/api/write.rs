@@ -100,7 +100,7 @@ fn operator(api: &Api, request: &Request) -> Result<Actor, Problem> {
 
 /// A browser that holds an operator's certificate would present it for any page that posts here. Browsers name the page's
 /// site; programs do not.
-fn refuse_other_sites(request: &Request) -> Result<(), Problem> {
+pub(super) fn refuse_other_sites(request: &Request) -> Result<(), Problem> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let authority = request.uri().authority().map(|authority| authority.as_str()).or_else(|| header(HOST));
     let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };

@@ -55,7 +55,7 @@ async fn a_commit_is_told_with_its_own_state() {
     assert_eq!(told["others"], serde_json::json!(["node-c"]));
     assert!(told["others_until"].as_str().unwrap().ends_with('Z'));
     assert_eq!((asked.base_version, asked.by.id.as_str()), (Some(3), "operator/admin"));
-    assert_eq!((asked.by.serial.as_str(), asked.by.remote.as_str()), ("0a0b", "127.25.0.9:4711"));
+    assert_eq!((asked.by.serial.as_str(), asked.by.remote.as_str()), ("0a0b", "192.168.1.7:4711"));
     let Change::Weight { weight, canary } = asked.change else { panic!("{:?}", asked.change) };
     assert_eq!(weight, Weight::from_basis_points(2000).unwrap());
     assert_eq!(canary.unwrap().id.as_str(), "v2");

@@ -111,7 +111,8 @@ pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
 }
 
 async fn ask(router: Router, role: &str, mut request: Request<Body>) -> Reply {
-    let caller = Caller { remote: "127.25.0.9:4711".parse().unwrap(), identity: identity(role) };
+    let (remote, local) = ("192.168.1.7:4711".parse().unwrap(), "192.168.1.10:50051".parse().unwrap());
+    let caller = Caller { remote, local, identity: identity(role) };
     request.extensions_mut().insert(Arc::new(caller));
     Reply::of(router.oneshot(request).await.unwrap()).await
 }
