@@ -125,3 +125,52 @@ impl Proxy {
         self.0.forwarder.call(model, outbound.with_body(url, body), progress).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::driver::{Handle, IsolationPolicy, Stage, View, boottime};
+    use crate::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
+    use crate::proxy::plan::{Plan, Shield};
+    use crate::proxy::{Proxy, Route, Upstreams};
+    use bytes::Bytes;
+    use http::{Request, StatusCode};
+    use http_body_util::Full;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn view() -> View {
+        let mut state = RoutingState::initial("v1".parse().expect("v1 is a model id"));
+        let model = Model { id: "v2".parse().expect("v2 is a model id"), upstream: None };
+        state.canary = Some(Canary { model, weight: Weight::FULL, salt: "rollout-1".to_owned() });
+        View {
+            me: NodeId::A,
+            members: NodeSet::first(3),
+            stage: Stage::Member,
+            digest: state.digest(),
+            state: Arc::new(state),
+            lease_end: boottime() + Duration::from_secs(3_600),
+            on_isolation: IsolationPolicy::Stable,
+            coordinator: Some(NodeId::A),
+            in_touch: true,
+            pending: None,
+            peers: [].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_shield_is_what_the_plan_says() {
+        // Nothing listens there.
+        let upstreams: Upstreams = "v2=http://127.24.0.9:1/".parse().expect("a good list");
+        let (handle, _publisher, _requests) = Handle::new(view());
+        let proxy = Proxy::new(handle.clone(), upstreams.clone());
+        for (shield, status, model) in
+            [(Shield::On, StatusCode::OK, "v1"), (Shield::Off, StatusCode::BAD_GATEWAY, "v2")]
+        {
+            proxy.0.plan.store(Arc::new(Plan::new(&handle.view(), &upstreams).with_shield(shield)));
+            let request = Request::post("/predict").body(Full::<Bytes>::from("{}")).expect("a request");
+            let answer = proxy.answer(Route::Prediction, None, request).await;
+            assert_eq!((answer.status(), &answer.headers()["x-canary-model"]), (status, model), "{shield:?}");
+            assert_eq!(answer.headers().contains_key("x-canary-shielded"), shield == Shield::On);
+        }
+    }
+}

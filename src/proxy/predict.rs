@@ -34,7 +34,7 @@ pub struct Proxy(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     handle: Handle,
     upstreams: Upstreams,
-    plan: ArcSwap<Plan>,
+    pub(super) plan: ArcSwap<Plan>,
     pub(super) forwarder: Forwarder,
     observer: Arc<Observer>,
 }

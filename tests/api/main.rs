@@ -6,5 +6,7 @@ mod changes;
 mod cluster;
 mod command;
 mod https;
+mod models;
+mod outcomes;
 mod reads;
 mod world;

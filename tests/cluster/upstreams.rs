@@ -103,6 +103,24 @@ fn a_node_that_is_stopped_finishes_what_it_began() {
     assert_eq!(cluster.state(B).expect("it answers")["weights"]["v2"], 1.0);
 }
 
+#[test]
+fn a_node_waits_for_its_model_as_long_as_it_is_told() {
+    let mut cluster = Cluster::new(34);
+    cluster.refused_node(A, &["--upstream-timeout", "soon"]).fails(2, &["--upstream-timeout", "500ms"]);
+    let v1 = ModelServer::start("127.31.34.21", "v1");
+    v1.hold();
+    cluster.start_with(A, &["--upstream", &v1.upstream(), "--upstream-timeout", "300ms"]);
+    let ask = |path: &str| cluster.curl(&["--data", "{}", &cluster.url(A, path)], b"");
+    eventually("the node answers", || ask("/predict").map(drop));
+    for path in ["/predict", "/v2/models/m/infer"] {
+        let answer = ask(path).expect("it answers");
+        answer.is_problem(504, "upstream_timeout");
+        assert!(answer.body.contains("300 ms"), "{}", answer.body);
+    }
+    v1.release();
+    assert_eq!(ask("/v2/models/m/infer").expect("it answers").body, "v1");
+}
+
 /// What all nodes answer for each key, once they serve `weight`; they must not differ.
 #[track_caller]
 fn served_everywhere(cluster: &Cluster, weight: f64) -> Vec<String> {
