@@ -5,9 +5,9 @@
 //! | floor | rooms | what holds there |
 //! |---|---|---|
 //! | 0 | [`model`] | plain values, parsed once and valid from then on |
-//! | 1 | [`commit`], [`health`], [`routing`] | pure: no files, no sockets, no clock, no randomness |
+//! | 1 | [`commit`], [`health`], [`rollout`], [`routing`] | pure: no files, no sockets, no clock, no randomness |
 //! | 2 | [`store`], [`pki`], [`tls`], [`mesh`] | one kind of outside world each: disk, certificates, TLS, peers |
-//! | 3 | [`driver`] | owns the engine, carries out what it says in order |
+//! | 3 | [`driver`] | owns the engine and the controller, carries out what they say in order |
 //! | 4 | [`api`], [`proxy`] | what HTTPS clients see |
 //! | 5 | [`node`] | configuration and assembly of one node |
 //! | 6 | [`cli`] | one command, one file |
@@ -22,6 +22,7 @@ pub mod model;
 pub mod node;
 pub mod pki;
 pub mod proxy;
+pub mod rollout;
 pub mod routing;
 pub mod store;
 pub mod tls;

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, its floor, and the rooms on the same floor that it may see.
-const ROOMS: [(&str, u8, &[&str]); 12] = [
+const ROOMS: [(&str, u8, &[&str]); 13] = [
     ("model", 0, &[]),
     ("commit", 1, &[]),
     ("health", 1, &[]),
+    ("rollout", 1, &["health"]),
     ("routing", 1, &[]),
     ("store", 2, &[]),
     ("pki", 2, &[]),

@@ -61,6 +61,7 @@ impl Bench {
             coordinator: Some(NodeId::A),
             in_touch: true,
             pending: None,
+            ejected: None,
             peers: BTreeMap::new(),
         };
         let (handle, _publisher, _requests) = Handle::new(view);

@@ -11,9 +11,12 @@ mod door;
 mod metrics;
 mod openapi;
 mod outcomes;
+mod plan;
 mod poll;
 mod problem;
 mod read;
+mod rollout;
+mod rollouts;
 mod router;
 mod serve;
 mod shapes;
@@ -21,11 +24,14 @@ mod state;
 mod write;
 
 pub use caller::{Caller, Identity};
+pub use plan::{GatesShape, HoldShape, PlanShape, PlanShapeError, StepShape};
 pub use problem::Problem;
+pub use rollout::{CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape};
+pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
 pub use router::router;
 pub use serve::{Limits, serve};
 pub use shapes::{
-    AgreedState, Committed, HistoryLine, NodeReason, PendingShape, ServedState, Shares, VoteShape, WeightRequest,
-    rfc3339,
+    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, VoteShape,
+    WeightRequest, rfc3339,
 };
 pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};

@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::problem::Problem;
 use super::state::Api;
-use super::{metrics, openapi, outcomes, poll, read, write};
+use super::{metrics, openapi, outcomes, poll, read, rollouts, write};
 use crate::proxy::{self, METHODS};
 use axum::Router;
 use axum::body::Body;
@@ -50,6 +50,12 @@ fn own_routes() -> Vec<Route> {
         (Method::GET, "/metrics", get(metrics::metrics)),
         (Method::GET, "/openapi.json", get(openapi::document)),
         (Method::POST, "/routing/weights", post(write::weights)),
+        (Method::POST, "/rollouts", post(rollouts::start)),
+        (Method::GET, "/rollouts", get(rollouts::list)),
+        (Method::GET, "/rollouts/current", get(rollouts::current)),
+        (Method::POST, "/rollouts/current/{verb}", post(rollouts::say)),
+        (Method::POST, "/rollouts/undo", post(rollouts::undo)),
+        (Method::POST, "/models", post(rollouts::set_model)),
         (Method::POST, "/outcomes", post(outcomes::outcomes)),
         (Method::POST, "/members/{id}/drain", post(write::drain)),
         (Method::POST, "/members/{id}/undrain", post(write::undrain)),

@@ -1,7 +1,8 @@
 //! The JSON that nodes answer with; servers write it, the command line reads it.
 
-use crate::driver::{HistoryEntry, Outcome, Reason, View, Vote, Votes};
-use crate::model::{Digest, ModelId, NodeId, NodeSet, RoutingState, Time, TxId, UnixMillis, Weight};
+use super::rollout::RolloutShape;
+use crate::driver::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
+use crate::model::{Digest, Evidence, ModelId, NodeId, NodeSet, RoutingState, Summary, Time, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,8 +52,11 @@ pub struct ServedState {
     pub pending: Option<PendingShape>,
     /// Who coordinates now, as far as this node knows.
     pub acting_coordinator: Option<NodeId>,
-    /// The open rollout.
-    pub rollout: Option<serde_json::Value>,
+    /// The rollout that is open, or the one that ended last.
+    pub rollout: Option<RolloutShape>,
+    /// Why this node has stopped serving the canary by itself, if it has.
+    #[serde(default)]
+    pub ejected: Option<String>,
 }
 
 /// A proposal that is not decided yet.
@@ -113,8 +117,34 @@ pub struct HistoryLine {
     pub learned_at: String,
     /// On the coordinator, milliseconds from the request to the end.
     pub took_ms: Option<f64>,
+    /// What each voter had measured of the canary and the stable model.
+    #[serde(default)]
+    pub evidence: BTreeMap<NodeId, EvidenceShape>,
+    /// What was decided before, as far as this node knows.
+    #[serde(default)]
+    pub from: Option<Shares>,
     /// What was decided; none for an abort.
     pub state: Option<AgreedState>,
+    /// The rollout as it stood after it.
+    #[serde(default)]
+    pub rollout: Option<RolloutShape>,
+}
+
+/// What a voter had measured on its own node in the step before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceShape {
+    /// Requests to the canary.
+    pub canary_requests: u64,
+    /// Those that failed.
+    pub canary_errors: u64,
+    /// Milliseconds; none without answers.
+    pub canary_p95: Option<f64>,
+    /// Requests to the stable model.
+    pub stable_requests: u64,
+    /// Those that failed.
+    pub stable_errors: u64,
+    /// Milliseconds; none without answers.
+    pub stable_p95: Option<f64>,
 }
 
 /// One member's vote.
@@ -176,7 +206,8 @@ impl ServedState {
                 since: rfc3339(since(pending.since)),
             }),
             acting_coordinator: view.coordinator,
-            rollout: None,
+            rollout: view.state.rollout.as_deref().map(RolloutShape::of),
+            ejected: view.ejected.as_deref().map(str::to_owned),
         }
     }
 }
@@ -188,16 +219,35 @@ impl HistoryLine {
         Self {
             txid: entry.txid,
             version: entry.version,
-            decision: match entry.outcome {
-                Outcome::Commit => "COMMIT".into(),
-                Outcome::Abort => "ABORT".into(),
+            decision: match entry.decision {
+                Decision::Commit => "COMMIT".into(),
+                Decision::Abort => "ABORT".into(),
             },
             by: entry.by.as_ref().map(|actor| actor.id.clone()),
             votes: entry.votes.iter().map(|(node, vote)| (*node, VoteShape::of(vote))).collect(),
             proposed_at: rfc3339(entry.proposed_at),
             learned_at: rfc3339(entry.learned_at),
             took_ms: entry.took.map(|took| took.as_secs_f64() * 1e3),
+            evidence: entry.evidence.iter().map(|(node, evidence)| (*node, EvidenceShape::of(evidence))).collect(),
+            from: entry.from.as_ref().map(split),
             state: entry.decided.as_ref().map(|state| AgreedState::of(state, state.digest())),
+            rollout: entry.decided.as_ref().and_then(|state| state.rollout.as_deref()).map(RolloutShape::of),
+        }
+    }
+}
+
+impl EvidenceShape {
+    #[allow(clippy::cast_precision_loss, reason = "latencies of at most a minute")]
+    fn of(evidence: &Evidence) -> Self {
+        let millis = |summary: &Summary| (summary.p95_us > 0).then(|| summary.p95_us as f64 / 1e3);
+        let Evidence { stable, canary } = evidence;
+        Self {
+            canary_requests: canary.requests,
+            canary_errors: canary.errors,
+            canary_p95: millis(canary),
+            stable_requests: stable.requests,
+            stable_errors: stable.errors,
+            stable_p95: millis(stable),
         }
     }
 }
@@ -240,6 +290,11 @@ const fn word(reason: &Reason) -> &'static str {
 fn shares(state: &RoutingState, canary_weight: Weight) -> Shares {
     let canary = state.canary.as_ref().map(|canary| (canary.model.id.clone(), canary_weight.fraction()));
     std::iter::once((state.stable.id.clone(), canary_weight.rest().fraction())).chain(canary).collect()
+}
+
+fn split(split: &Split) -> Shares {
+    let canary = split.canary.clone().map(|canary| (canary, split.weight.fraction()));
+    std::iter::once((split.stable.clone(), split.weight.rest().fraction())).chain(canary).collect()
 }
 
 /// A date that people and programs read, in UTC with milliseconds.

@@ -52,14 +52,14 @@ pub(super) async fn undrain(
 }
 
 /// A request from someone who may make it, to the node that should decide it.
-struct Asked {
+pub(super) struct Asked {
     by: Actor,
     target: Uri,
     body: bytes::Bytes,
 }
 
 impl Asked {
-    async fn admit(api: &Api, request: Request) -> Result<Self, Problem> {
+    pub(super) async fn admit(api: &Api, request: Request) -> Result<Self, Problem> {
         let by = match operator(api, &request).and_then(|by| refuse_other_sites(&request).map(|()| by)) {
             Ok(by) => by,
             Err(refused) => {
@@ -74,6 +74,16 @@ impl Asked {
             Some(other) if other != view.me => Err(elsewhere(api, other, &target)),
             Some(_) | None => Ok(Self { by, target, body }),
         }
+    }
+}
+
+impl Asked {
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(super) const fn by(&self) -> &Actor {
+        &self.by
     }
 }
 
@@ -130,7 +140,7 @@ fn member(api: &Api, id: &str) -> Result<NodeId, Problem> {
     if api.peers.members().contains(member) { Ok(member) } else { Err(unknown()) }
 }
 
-async fn propose(api: &Api, asked: Asked, change: Change, base: Option<u64>) -> Result<Response, Problem> {
+pub(super) async fn propose(api: &Api, asked: Asked, change: Change, base: Option<u64>) -> Result<Response, Problem> {
     let Ok(answer) = timeout(ANSWER_TIME, api.handle.propose(change, base, asked.by)).await else {
         return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
     };

@@ -26,9 +26,21 @@ pub(super) struct ChangeArgs {
     timeout: Duration,
 }
 
+impl ChangeArgs {
+    /// A client that asks as the operator.
+    pub(super) fn client(&self, certs: &Path) -> Result<Client, Failure> {
+        self.identity.client(certs, self.timeout)
+    }
+
+    /// How to print.
+    pub(super) const fn output(&self) -> Output {
+        self.output
+    }
+}
+
 /// Asks the nodes in order, beginning with the usual coordinator, until one takes the change.
 pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Serialize) -> Result<Exit, Failure> {
-    let client = args.identity.client(certs, args.timeout)?;
+    let client = args.client(certs)?;
     let told = block_on(ask(&client, path, body))?;
     if args.output == Output::Json {
         print_json(&told.document)?;
@@ -102,6 +114,8 @@ fn hint(code: &str) -> Option<&'static str> {
         "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
         "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
         "busy" => Some("try again in a moment"),
+        "rollout_open" => Some("canary rollout status shows it"),
+        "no_rollout" => Some("canary rollout start MODEL"),
         "role_not_allowed" | "unauthenticated" => {
             Some("use an operator's certificate: --operator NAME or --identity DIR")
         }

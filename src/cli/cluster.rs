@@ -36,12 +36,19 @@ impl IdentityArgs {
 /// How to read, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    /// How to print.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) viewer: ViewerArgs,
     /// How long each node may take to answer.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     timeout: Duration,
+}
+
+/// How to print what is read, and as whom to read it.
+#[derive(Debug, Args)]
+pub(crate) struct ViewerArgs {
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) output: Output,
     /// Show this operator's certificate: for nodes with --https-client-auth required. Else none is shown.
     #[arg(long, value_name = "NAME", conflicts_with = "identity")]
     operator: Option<String>,
@@ -53,13 +60,25 @@ pub(crate) struct ReadArgs {
 impl ReadArgs {
     /// A client for reading.
     pub(crate) fn client(&self, certs: &Path) -> Result<Client, Failure> {
+        self.viewer.client(certs, self.timeout)
+    }
+
+    /// How to print.
+    pub(crate) const fn output(&self) -> Output {
+        self.viewer.output
+    }
+}
+
+impl ViewerArgs {
+    /// A client for reading, each node of which has `patience` to answer.
+    pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
         let named = self.operator.as_ref().map(|operator| folder(certs, operator));
         if let Some(folder) = self.identity.clone().or(named) {
-            return client_of(&folder, certs, self.timeout);
+            return client_of(&folder, certs, patience);
         }
         let ca = load_ca(certs)?;
         let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
-        Ok(Client::new(tls, peers(certs)?, self.timeout))
+        Ok(Client::new(tls, peers(certs)?, patience))
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Unreachable = 3,
     /// Refused or aborted.
     Refused = 4,
+    /// Unhealthy, or rolled back.
+    RolledBack = 5,
     /// A certificate has expired or is about to.
     CertificateExpiry = 6,
     /// The data on disk is corrupt.

@@ -10,6 +10,7 @@ mod failure;
 mod firewall;
 mod logging;
 mod member;
+mod model;
 mod node;
 mod output;
 mod pki;
@@ -41,6 +42,7 @@ enum Command {
     Node(node::NodeArgs),
     Query(query::QueryArgs),
     Rollout(rollout::RolloutArgs),
+    Model(model::ModelArgs),
     Member(member::MemberArgs),
     Demo(demo::DemoArgs),
     Firewall(firewall::FirewallArgs),
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Node(args) => node::run(args, &cli.certs),
         Command::Query(args) => query::run(args, &cli.certs),
         Command::Rollout(args) => rollout::run(args, &cli.certs),
+        Command::Model(args) => model::run(args, &cli.certs),
         Command::Member(args) => member::run(args, &cli.certs),
         Command::Demo(args) => demo::run(args),
         Command::Firewall(args) => firewall::run(args, &cli.certs),

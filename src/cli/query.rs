@@ -43,11 +43,11 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
     let client = args.read.client(certs)?;
     block_on(async {
         if args.watch {
-            return watch::run(&client, args.read.output).await;
+            return watch::run(&client, args.read.output()).await;
         }
         let rows = gather(&client).await;
         let verdict = Verdict::of(&rows);
-        match args.read.output {
+        match args.read.output() {
             Output::Table => print_text(&format!("{}\n{verdict}\n", show::table(&rows)))?,
             Output::Json => print_json(&show::json(&rows))?,
         }

@@ -234,6 +234,7 @@ impl Engine {
             coordinator: self.coordinator(now),
             in_touch: self.reaches_majority(now),
             pending: self.pending(),
+            ejected: None,
             peers: peers.collect(),
         }
     }

@@ -38,6 +38,8 @@ pub struct View {
     pub in_touch: bool,
     /// A proposal that was sent for acceptance, or is being voted on here, and is not decided yet.
     pub pending: Option<Pending>,
+    /// Why this node has stopped serving the canary by itself, if it has; the engine does not know.
+    pub ejected: Option<Arc<str>>,
     /// Every other member.
     pub peers: BTreeMap<NodeId, PeerView>,
 }
@@ -79,6 +81,7 @@ impl View {
     #[must_use]
     pub fn serving_weight(&self, now: Time) -> Weight {
         let cut_off = self.on_isolation == IsolationPolicy::Stable && self.is_isolated(now);
-        if cut_off || self.state.drained.contains(self.me) { Weight::ZERO } else { self.state.canary_weight() }
+        let withdrawn = self.ejected.is_some() || self.state.drained.contains(self.me);
+        if cut_off || withdrawn { Weight::ZERO } else { self.state.canary_weight() }
     }
 }

@@ -1,11 +1,12 @@
 //! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
 
-use crate::commit::{Answer, View, Votes};
-use crate::model::{Actor, Change, RoutingState, TxId, UnixMillis};
-use arc_swap::ArcSwap;
+use super::chronicle::HistoryEntry;
+use crate::commit::{Answer, View};
+use crate::model::{Actor, Change};
+use crate::rollout::Status;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many decided transactions a node keeps in memory for `GET /history`.
@@ -31,44 +32,13 @@ pub struct Request {
 #[error("the node is stopping")]
 pub struct Stopped;
 
-/// How a transaction ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is the state, or was.
-    Commit,
-    /// It never will be.
-    Abort,
-}
-
-/// One decided transaction, as this node knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryEntry {
-    /// The transaction.
-    pub txid: TxId,
-    /// Its version, or the one it was meant for.
-    pub version: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Who asked for it; none where this node learned it without that.
-    pub by: Option<Actor>,
-    /// When it was proposed, by the coordinator's wall clock.
-    pub proposed_at: UnixMillis,
-    /// When this node learned the end, by its own.
-    pub learned_at: UnixMillis,
-    /// Each member's vote; empty for a retreat.
-    pub votes: Votes,
-    /// What it decided; none for an abort.
-    pub decided: Option<Arc<RoutingState>>,
-    /// On the coordinator, how long it took from the request to the end.
-    pub took: Option<Duration>,
-}
-
 /// A cheap, cloneable way to the driver.
 #[derive(Clone)]
 pub struct Handle {
     view: Arc<ArcSwap<View>>,
     changes: watch::Receiver<Arc<View>>,
     requests: mpsc::Sender<Request>,
+    status: Arc<ArcSwapOption<Status>>,
     history: Arc<Mutex<VecDeque<HistoryEntry>>>,
 }
 
@@ -76,6 +46,7 @@ pub struct Handle {
 pub struct Publisher {
     view: Arc<ArcSwap<View>>,
     changes: watch::Sender<Arc<View>>,
+    status: Arc<ArcSwapOption<Status>>,
     history: Arc<Mutex<VecDeque<HistoryEntry>>>,
 }
 
@@ -88,8 +59,14 @@ impl Handle {
         let view = Arc::new(ArcSwap::new(view));
         let history = Arc::new(Mutex::new(VecDeque::new()));
         let (requests, inbox) = mpsc::channel(QUEUE_LENGTH);
-        let publisher = Publisher { view: Arc::clone(&view), changes: changed, history: Arc::clone(&history) };
-        (Self { view, changes, requests, history }, publisher, inbox)
+        let status = Arc::new(ArcSwapOption::empty());
+        let publisher = Publisher {
+            view: Arc::clone(&view),
+            changes: changed,
+            status: Arc::clone(&status),
+            history: Arc::clone(&history),
+        };
+        (Self { view, changes, requests, status, history }, publisher, inbox)
     }
 
     /// The newest picture, without a lock: for every `/predict`.
@@ -114,6 +91,12 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// What this node makes of the canary that gets traffic; none when none does.
+    #[must_use]
+    pub fn status(&self) -> Option<Arc<Status>> {
+        self.status.load_full()
+    }
+
     /// The newest `limit` decided transactions, newest first.
     #[must_use]
     pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
@@ -127,6 +110,11 @@ impl Publisher {
         let view = Arc::new(view);
         self.view.store(Arc::clone(&view));
         self.changes.send_replace(view);
+    }
+
+    /// Makes `status` what everyone sees of the canary.
+    pub fn show(&self, status: Option<Arc<Status>>) {
+        self.status.store(status);
     }
 
     /// Adds a decided transaction to the history.

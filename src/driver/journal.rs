@@ -44,6 +44,14 @@ fn aborted(node: NodeId, txid: TxId, version: u64, by: &str, votes: &Votes, took
     tracing::warn!(%node, %txid, version, by, took_us, reason, "2PC: ABORT");
 }
 
+/// Tells that this node has stopped serving the canary by itself, or may serve it again.
+pub(super) fn ejection(node: NodeId, why: Option<&str>) {
+    match why {
+        Some(reason) => tracing::warn!(%node, reason, "Canary ejected: this node serves stable only"),
+        None => tracing::info!(%node, "Canary no longer ejected: this node serves what is agreed"),
+    }
+}
+
 /// Tells that the disk is full, or no longer.
 pub(super) fn room(room: Room) {
     match room {

@@ -1,13 +1,15 @@
-//! Floor 3: the one task that owns the engine, and the handle that all others hold.
+//! Floor 3: the one task that owns the engine and the controller of rollouts, and the handle that all others hold.
 
+mod chronicle;
 mod clock;
 mod handle;
 mod journal;
 mod run;
 
+pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
-pub use handle::{Handle, HistoryEntry, Outcome, Publisher, Request, Stopped};
-pub use run::{Driver, DriverError, Inbox, Prober, Probing};
+pub use handle::{Handle, Publisher, Request, Stopped};
+pub use run::{Driver, DriverError, Inbox, Probing, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
 pub use crate::commit::{

@@ -1,15 +1,21 @@
-//! The one task that owns the engine: it feeds it what happens, and carries out what it says, in that order.
+//! The one task that owns the engine and the controller of rollouts: it feeds them what happens, and carries out what they
+//! say, in that order.
 //!
 //! It runs alone on its thread, with the mesh: forcing a record to disk blocks that thread, and with it only what must
 //! wait for the disk anyway. A store that fails ends the task, and with it the process, before anything is said that rests
 //! on what it did not write.
 
-use super::handle::{HistoryEntry, Outcome, Publisher, Request};
+use super::chronicle::Chronicle;
+use super::handle::{Publisher, Request};
 use super::{boottime, journal, unix_millis};
-use crate::commit::{Answer, Config, Engine, Event, Input, Output, Probe, Question, Reason, Stop, Ticket};
+use crate::commit::{
+    Answer, Config, Engine, Input, Message, Output, Probe, Question, Reason, Stop, Ticket, View, Vote,
+};
+use crate::health::Samples;
 use crate::mesh::{self, Mesh};
-use crate::model::{Model, Time};
-use crate::store::{Room, Store, StoreError};
+use crate::model::{Actor, Change, Model, NodeId, NodeSet, Report, Smoke, Time};
+use crate::rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Trial};
+use crate::store::{History, Room, Store, StoreError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,16 +26,23 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the room on the disk is looked at. A disk fills in minutes, so seconds are soon enough.
 const ROOM_EVERY: Duration = Duration::from_secs(2);
+/// How often the measurements of a canary are looked at whose weight was set by hand.
+const LOOK_EVERY_BY_HAND: Duration = Duration::from_secs(1);
 /// How many finished probes may wait for the driver; there is one transaction at a time.
 const PROBES: usize = 16;
 
 /// The answer of an upstream, when it comes.
 pub type Probing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Finds out whether a model can be served on this node.
-pub trait Prober: Send {
-    /// Asks the model's upstream; none when there is nothing to ask, which is as good as ready.
-    fn probe(&self, model: &Model) -> Option<Probing>;
+/// What serves the models on this node, and counts how they do.
+pub trait Traffic: Send {
+    /// Asks the model's upstream, and puts it to its smoke test if there is one; none when there is nothing to ask, which
+    /// is as good as ready.
+    fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Option<Probing>;
+    /// Counts for this trial from now on, from nothing; or for none.
+    fn count(&self, trial: Option<&Trial>);
+    /// What was counted since.
+    fn counted(&self) -> Samples;
 }
 
 /// Why the driver ended, other than by being asked to.
@@ -49,12 +62,23 @@ pub struct Driver {
     store: Store,
     mesh: Mesh,
     publisher: Publisher,
-    prober: Box<dyn Prober>,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    traffic: Box<dyn Traffic>,
+    controller: Controller,
+    chronicle: Chronicle,
+    waiting: BTreeMap<Ticket, Waiter>,
     tickets: u64,
     room: Room,
     probes: mpsc::Sender<Input>,
     probed: mpsc::Receiver<Input>,
+    /// The version that the controller has seen.
+    seen_version: Option<u64>,
+    next_look: Option<Time>,
+}
+
+/// Who waits for an answer.
+enum Waiter {
+    Caller(oneshot::Sender<Answer>),
+    Controller,
 }
 
 /// What reaches the driver from outside.
@@ -68,10 +92,26 @@ pub struct Inbox {
 impl Driver {
     /// A driver of `engine`, which was made of what `store` remembers.
     #[must_use]
-    pub fn new(engine: Engine, store: Store, mesh: Mesh, publisher: Publisher, prober: Box<dyn Prober>) -> Self {
+    pub fn new(engine: Engine, store: Store, mesh: Mesh, publisher: Publisher, traffic: Box<dyn Traffic>) -> Self {
         let (probes, probed) = mpsc::channel(PROBES);
-        let (waiting, tickets, room) = (BTreeMap::new(), 0, Room::Plenty);
-        Self { engine, store, mesh, publisher, prober, waiting, tickets, room, probes, probed }
+        let (history, lines) = History::open(&store.dir());
+        let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
+        Self {
+            controller: Controller::new(engine.me()),
+            chronicle,
+            engine,
+            store,
+            mesh,
+            publisher,
+            traffic,
+            waiting: BTreeMap::new(),
+            tickets: 0,
+            room: Room::Plenty,
+            probes,
+            probed,
+            seen_version: None,
+            next_look: None,
+        }
     }
 
     /// An engine that has just started, for [`Driver::new`] and the first view.
@@ -88,32 +128,105 @@ impl Driver {
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);
         self.step(Input::Timeout).await?;
         loop {
+            self.look().await?;
             let now = boottime();
-            let wait = self.engine.poll_timeout(now).since(now);
-            let input = tokio::select! {
+            let due = self.next_look.map_or(Time::MAX, |look| look).min(self.engine.poll_timeout(now));
+            let happened = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
-                Some(input) = self.probed.recv() => input,
-                Some(request) = inbox.requests.recv() => self.question(request),
-                () = tokio::time::sleep(wait) => Input::Timeout,
-                _ = look_at_room.tick() => match self.look_at_room() {
-                    Some(input) => input,
-                    None => continue,
-                },
+                Some(input) = self.probed.recv() => Happened::Input(input),
+                Some(request) = inbox.requests.recv() => Happened::Input(self.question(request)),
+                () = tokio::time::sleep(due.since(now)) => Happened::Input(Input::Timeout),
+                _ = look_at_room.tick() => {
+                    self.chronicle.write();
+                    self.look_at_room().map_or(Happened::Nothing, Happened::Input)
+                }
             };
-            self.step(input).await?;
+            match happened {
+                Happened::Input(input) => self.step(input).await?,
+                Happened::Report(from, report) => self.on_report(from, *report),
+                Happened::Nothing => {}
+            }
         }
+        self.chronicle.write();
         self.store.force()?;
         Ok(())
     }
 
     fn question(&mut self, request: Request) -> Input {
+        let Request { change, base_version, by, reply } = request;
+        self.ask(change, base_version, by, Waiter::Caller(reply))
+    }
+
+    fn ask(&mut self, change: Change, base_version: Option<u64>, by: Actor, waiter: Waiter) -> Input {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        let Request { change, base_version, by, reply } = request;
-        self.waiting.insert(ticket, reply);
+        self.waiting.insert(ticket, waiter);
         Input::Propose(Question { ticket, change, base_version, by, at: unix_millis() })
+    }
+
+    fn on_report(&mut self, from: NodeId, report: Report) {
+        if report.ejected.is_some() {
+            self.next_look = Some(Time::ZERO);
+        }
+        self.controller.on_report(boottime(), from, report);
+    }
+
+    /// Lets the controller look at everything when that is due, and carries out what it says.
+    async fn look(&mut self) -> Result<(), DriverError> {
+        let now = boottime();
+        let version = self.engine.committed().state.version;
+        if self.seen_version != Some(version) {
+            self.seen_version = Some(version);
+            let soon = self.engine.committed().state.open_rollout().is_some() || self.controller.is_judging();
+            // A weight set by hand is looked at when there is time: nothing follows from it by itself.
+            let look = if soon { now } else { now + LOOK_EVERY_BY_HAND };
+            self.next_look = Some(self.next_look.map_or(look, |before| before.min(look)));
+        }
+        if self.next_look.is_none_or(|look| now < look) {
+            return Ok(());
+        }
+        let view = self.engine.view(now);
+        let own = if self.controller.is_watching() { self.traffic.counted() } else { Samples::default() };
+        let moves = self.controller.look(now, &facts(&view, &own));
+        let pace = if self.controller.is_judging() { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
+        self.next_look = self.controller.is_watching().then(|| now + pace);
+        self.carry_out_moves(now, moves).await
+    }
+
+    async fn carry_out_moves(&mut self, now: Time, moves: Moves) -> Result<(), DriverError> {
+        let Moves { count, report, propose, measured, ejection_changed, status } = moves;
+        if let Some(trial) = count {
+            self.traffic.count(trial.as_ref());
+        }
+        if let Some((evidence, failing)) = measured {
+            self.step(Input::Measured { evidence, failing }).await?;
+        }
+        if ejection_changed {
+            journal::ejection(self.engine.me(), self.controller.ejected());
+            self.publish(now);
+        }
+        if let Some(report) = report {
+            let message = Message::Report(Box::new(report));
+            let peers = self.engine.view(now).peers;
+            let connected = peers.iter().filter(|(_, peer)| peer.connected);
+            connected.for_each(|(to, _)| self.mesh.send(*to, &message));
+        }
+        self.publisher.show(status);
+        if let Some(change) = propose {
+            let me = self.engine.me();
+            let by = Actor { id: format!("rollout/{me}"), serial: String::new(), remote: String::new() };
+            let question = self.ask(change, None, by, Waiter::Controller);
+            self.step(question).await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, now: Time) {
+        let mut view = self.engine.view(now);
+        view.ejected = self.controller.ejected().map(Arc::from);
+        self.publisher.publish(view);
     }
 
     fn look_at_room(&mut self) -> Option<Input> {
@@ -146,16 +259,13 @@ impl Driver {
             self.store.append(&append)?;
         }
         if publish {
-            self.publisher.publish(self.engine.view(now));
+            self.publish(now);
         }
         for envelope in &send {
             self.mesh.send(envelope.to, &envelope.message);
         }
         for (ticket, answer) in reply {
-            if let Some(caller) = self.waiting.remove(&ticket) {
-                // A caller that has gone away wants no answer.
-                let _ = caller.send(answer);
-            }
+            self.answer(now, ticket, answer);
         }
         if let Some(probe) = probe {
             self.probe(probe);
@@ -166,7 +276,7 @@ impl Driver {
         }
         for event in events {
             journal::event(&event, self.engine.me());
-            self.record(event);
+            self.chronicle.record(event, &self.publisher);
         }
         if !note.is_empty() {
             self.store.append(&note)?;
@@ -174,10 +284,22 @@ impl Driver {
         stop.map_or(Ok(()), |stop| Err(stop.into()))
     }
 
+    fn answer(&mut self, now: Time, ticket: Ticket, answer: Answer) {
+        match self.waiting.remove(&ticket) {
+            // A caller that has gone away wants no answer.
+            Some(Waiter::Caller(caller)) => drop(caller.send(answer)),
+            Some(Waiter::Controller) => {
+                self.controller.on_answer(now, refused(&answer));
+                self.next_look = Some(now);
+            }
+            None => {}
+        }
+    }
+
     fn probe(&self, probe: Probe) {
-        let Probe { txid, model, smoke: _ } = probe;
+        let Probe { txid, model, smoke } = probe;
         let probes = self.probes.clone();
-        match self.prober.probe(&model) {
+        match self.traffic.probe(&model, smoke.as_ref()) {
             // There is one probe at a time, so there is room.
             None => drop(probes.try_send(Input::Probed { txid, result: Ok(()) })),
             Some(probing) => drop(tokio::spawn(async move {
@@ -186,50 +308,50 @@ impl Driver {
             })),
         }
     }
+}
 
-    fn record(&self, event: Event) {
-        let learned_at = unix_millis();
-        match event {
-            Event::Committed { proposal, took } => {
-                let state = &proposal.state;
-                let Some(txid) = state.txid else { return };
-                self.publisher.record(HistoryEntry {
-                    txid,
-                    version: state.version,
-                    outcome: Outcome::Commit,
-                    by: proposal.by.clone(),
-                    proposed_at: state.timestamp,
-                    learned_at,
-                    votes: proposal.votes.clone(),
-                    decided: Some(Arc::clone(state)),
-                    took,
-                });
-            }
-            Event::Aborted { txid, version, by, votes, took } => self.publisher.record(HistoryEntry {
-                txid,
-                version,
-                outcome: Outcome::Abort,
-                by: Some(by),
-                proposed_at: learned_at,
-                learned_at,
-                votes,
-                decided: None,
-                took,
-            }),
-            Event::CoordinationTaken
-            | Event::CoordinationGiven
-            | Event::Joined
-            | Event::Isolated
-            | Event::Confirmed { .. }
-            | Event::Alarm(_) => {}
-        }
+/// What reached the driver.
+enum Happened {
+    Input(Input),
+    Report(NodeId, Box<Report>),
+    Nothing,
+}
+
+fn from_mesh(event: mesh::Event) -> Happened {
+    match event {
+        mesh::Event::Up(id) => Happened::Input(Input::PeerUp(id)),
+        mesh::Event::Down(id) => Happened::Input(Input::PeerDown(id)),
+        mesh::Event::Message { from, message: Message::Report(report) } => Happened::Report(from, report),
+        mesh::Event::Message { from, message } => Happened::Input(Input::Receive { from, message }),
     }
 }
 
-fn from_mesh(event: mesh::Event) -> Input {
-    match event {
-        mesh::Event::Up(id) => Input::PeerUp(id),
-        mesh::Event::Down(id) => Input::PeerDown(id),
-        mesh::Event::Message { from, message } => Input::Receive { from, message },
+/// What the controller sees of `view`.
+fn facts<'a>(view: &'a View, own: &'a Samples) -> Facts<'a> {
+    let epoch = view.state.open_rollout().map_or(view.state.version, |rollout| rollout.epoch);
+    let connected: NodeSet = view.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| *id).collect();
+    let serving = view.peers.iter().filter(|(_, peer)| peer.applied >= epoch).map(|(id, _)| *id).collect();
+    let may_propose = match view.coordinator {
+        Some(coordinator) if coordinator == view.me => MayPropose::All,
+        Some(_) => MayPropose::Nothing,
+        None => MayPropose::Retreats,
+    };
+    Facts { state: &view.state, may_propose, connected, serving, members: view.members, own }
+}
+
+/// Why a change was not made, in words; none when it was.
+fn refused(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Committed { .. } => None,
+        Answer::Aborted { votes, .. } => {
+            let against = votes.iter().filter_map(|(voter, vote)| match vote {
+                Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
+                Vote::Commit => None,
+            });
+            Some(against.collect::<Vec<_>>().join("; "))
+        }
+        Answer::Superseded { by, .. } => Some(format!("{by} was decided first")),
+        Answer::Refused(refusal) => Some(refusal.to_string()),
+        Answer::Unknown { txid, .. } => Some(format!("{txid} is not settled yet")),
     }
 }

@@ -14,6 +14,8 @@ pub struct Time(u64);
 impl Time {
     /// The earliest reading; as a deadline it has always passed.
     pub const ZERO: Self = Self(0);
+    /// Never.
+    pub const MAX: Self = Self(u64::MAX);
 
     /// A reading of `micros` microseconds.
     #[must_use]

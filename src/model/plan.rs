@@ -357,7 +357,7 @@ mod tests {
         let changes: [fn(&mut Plan); 11] = [
             |plan| plan.steps[0].hold = Span(1),
             |plan| plan.steps[0].then = Then::AwaitPromotion,
-            |plan| drop(plan.steps.pop()),
+            |plan| plan.steps.truncate(1),
             |plan| plan.gates.error_rate.limit += 1,
             |plan| plan.gates.p95.mode = Mode::Observe,
             |plan| plan.min_sample += 1,

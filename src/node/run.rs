@@ -3,11 +3,13 @@
 use super::bind::{BindError, listen, own_address};
 use super::config::{Certificates, NodeConfig, open_files};
 use crate::api::{self, Api, Limits};
-use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Prober, Probing, Timing};
+use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Probing, Timing, Traffic};
+use crate::health::Samples;
 use crate::mesh::{Mesh, MeshConfig};
-use crate::model::{Incarnation, Model, NodeId, Peers};
+use crate::model::{Incarnation, Model, NodeId, Peers, Smoke};
 use crate::pki::{NodeFiles, PkiError};
 use crate::proxy::{Proxy, Timeouts};
+use crate::rollout::Trial;
 use crate::store::{Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
@@ -129,7 +131,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
                 let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
                 let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
                     .map_err(NodeError::system("cannot listen for peers"))?;
-                let driver = Driver::new(engine, store, mesh.clone(), publisher, Box::new(ProxyProber(proxy)));
+                let driver = Driver::new(engine, store, mesh.clone(), publisher, Box::new(ProxyTraffic(proxy)));
                 let ended = driver.run(Inbox { mesh: mesh_inbox, requests }, stopping.clone()).await;
                 stopping.cancel();
                 mesh.stopped().await;
@@ -222,15 +224,23 @@ fn fresh_incarnation() -> Result<Incarnation, NodeError> {
     drawn.map(Incarnation).map_err(NodeError::system("cannot draw a random number"))
 }
 
-/// Asks upstreams through the proxy that will use them.
-struct ProxyProber(Proxy);
+/// Asks upstreams, and counts requests, through the proxy that serves them.
+struct ProxyTraffic(Proxy);
 
-impl Prober for ProxyProber {
-    fn probe(&self, model: &Model) -> Option<Probing> {
-        let (proxy, model) = (self.0.clone(), model.clone());
+impl Traffic for ProxyTraffic {
+    fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Option<Probing> {
+        let (proxy, model, smoke) = (self.0.clone(), model.clone(), smoke.cloned());
         if !proxy.has_upstream(&model) {
             return None;
         }
-        Some(Box::pin(async move { proxy.probe(&model).await }))
+        Some(Box::pin(async move { proxy.probe(&model, smoke.as_ref()).await }))
+    }
+
+    fn count(&self, trial: Option<&Trial>) {
+        self.0.count(trial);
+    }
+
+    fn counted(&self) -> Samples {
+        self.0.counted()
     }
 }

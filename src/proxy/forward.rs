@@ -8,7 +8,7 @@ use super::upstreams::Upstream;
 use crate::driver::boottime;
 use crate::model::ModelId;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -112,13 +112,18 @@ impl Forwarder {
 
     /// Whether the upstream answers a GET with a status below 500 in time; else why not.
     pub(super) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
+        self.ask(upstream.uri(), PROBE_TIMEOUT).await
+    }
+
+    /// The same for any place, and any time.
+    pub(super) async fn ask(&self, place: &Uri, limit: Duration) -> Result<(), String> {
         let mut request = Request::new(Either::Left(Full::default()));
-        *request.uri_mut() = upstream.uri().clone();
-        match timeout(PROBE_TIMEOUT, self.prober.request(request)).await {
-            Err(_) => Err(format!("{} did not answer within {} ms", upstream.uri(), PROBE_TIMEOUT.as_millis())),
-            Ok(Err(error)) => Err(format!("{} cannot be reached: {}", upstream.uri(), reason(&error))),
+        *request.uri_mut() = place.clone();
+        match timeout(limit, self.prober.request(request)).await {
+            Err(_) => Err(format!("{place} did not answer within {} ms", limit.as_millis())),
+            Ok(Err(error)) => Err(format!("{place} cannot be reached: {}", reason(&error))),
             Ok(Ok(response)) if response.status().is_server_error() => {
-                Err(format!("{} answered {}", upstream.uri(), response.status()))
+                Err(format!("{place} answered {}", response.status()))
             }
             Ok(Ok(_)) => Ok(()),
         }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod count;
 mod date;
 mod forward;
 mod headers;
@@ -19,6 +20,7 @@ mod predict;
 mod rewound;
 mod route;
 mod shortcut;
+mod smoke;
 mod tester;
 mod upload;
 mod upstreams;

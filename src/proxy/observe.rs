@@ -1,8 +1,10 @@
 //! What this node's requests looked like, recorded by many threads at once.
 
+use super::count::Count;
 use crate::driver::boottime;
-use crate::health::{Sample, Tally, Verdict, Windows, window_id};
+use crate::health::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use crate::model::{ModelId, Time};
+use crate::rollout::Trial;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,13 +53,38 @@ pub(super) struct Observer {
 /// A cache line of its own, so that threads do not slow each other down by being neighbours.
 #[derive(Default)]
 #[repr(align(64))]
-struct Shard(Mutex<Windows>);
+struct Shard(Mutex<Counts>);
+
+/// What one thread has counted.
+#[derive(Default)]
+struct Counts {
+    windows: Windows,
+    trial: Count,
+}
 
 impl Observer {
     /// Counts one request that ended now.
     pub(super) fn record(&self, model: &ModelId, now: Time, sample: Sample) {
-        let shard = &self.shards[own_shard()];
-        shard.0.lock().unwrap_or_else(PoisonError::into_inner).record(model, now, sample);
+        let mut counts = self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.windows.record(model, now, sample);
+        counts.trial.record(model, now, sample);
+    }
+
+    /// Counts for `trial` from now on, from nothing; or for none.
+    pub(super) fn count(&self, trial: Option<&Trial>) {
+        let since = boottime();
+        for shard in &self.shards {
+            shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.begin(trial, since);
+        }
+    }
+
+    /// What was counted for the trial.
+    pub(super) fn counted(&self) -> Samples {
+        let mut sum = Samples::default();
+        for shard in &self.shards {
+            shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.add_to(&mut sum);
+        }
+        sum
     }
 
     /// The last minute of every model that had requests, and of `expected` ones.
@@ -65,7 +92,8 @@ impl Observer {
         let mut tallies: BTreeMap<ModelId, Tally> =
             expected.into_iter().map(|model| (model.clone(), Tally::default())).collect();
         for shard in &self.shards {
-            let windows = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let counts = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let windows = &counts.windows;
             for model in windows.models(now) {
                 tallies.entry(model.clone()).or_default().merge(&windows.tally(model, now));
             }
@@ -251,7 +279,7 @@ mod tests {
         let model: ModelId = "v1".parse().expect("v1 is a model id");
         let mut tally = Tally::default();
         for shard in &observer.shards {
-            tally.merge(&shard.0.lock().expect("nothing panicked").tally(&model, boottime()));
+            tally.merge(&shard.0.lock().expect("nothing panicked").windows.tally(&model, boottime()));
         }
         let (latency, full) = (tally.latency(1.0).expect("one request"), tally.full_latency(1.0).expect("one request"));
         assert!(full >= Duration::from_millis(30) && latency < full, "{latency:?} of {full:?}");

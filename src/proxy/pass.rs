@@ -129,8 +129,9 @@ impl Proxy {
 #[cfg(test)]
 mod tests {
     use crate::driver::{Handle, IsolationPolicy, Stage, View, boottime};
+    use crate::model::Shield;
     use crate::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
-    use crate::proxy::plan::{Plan, Shield};
+    use crate::proxy::plan::Plan;
     use crate::proxy::{Proxy, Route, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};
@@ -153,6 +154,7 @@ mod tests {
             coordinator: Some(NodeId::A),
             in_touch: true,
             pending: None,
+            ejected: None,
             peers: [].into(),
         }
     }

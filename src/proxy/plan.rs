@@ -3,7 +3,7 @@
 use super::route::Route;
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
 use crate::driver::View;
-use crate::model::{Model, ModelId, RoutingState};
+use crate::model::{Model, ModelId, RoutingState, Shield};
 use crate::routing::Choice;
 use bytes::Bytes;
 use http::HeaderValue;
@@ -22,19 +22,9 @@ pub(super) struct Plan {
     shield: Shield,
 }
 
-/// Whether the stable model answers for a canary that cannot be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shield {
-    /// It does, wherever a request can be sent a second time.
-    On,
-    /// Clients see the canary's failure.
-    #[cfg_attr(not(test), allow(dead_code, reason = "no state says so yet"))]
-    Off,
-}
-
-/// What `state` says of the shield: nothing yet, and it is on unless a state says otherwise.
-const fn shield(_state: &RoutingState) -> Shield {
-    Shield::On
+/// What `state` says of the shield: what the plan of an open rollout does, and else it is on.
+fn shield(state: &RoutingState) -> Shield {
+    state.open_rollout().map_or(Shield::On, |rollout| rollout.plan.shield)
 }
 
 /// One of the two models, prepared.

@@ -10,11 +10,13 @@ use super::observe::{Observations, Observer, Recording};
 use super::pass::Outbound;
 use super::plan::{Plan, Prepared, Stickiness, Target};
 use super::route::Route;
+use super::smoke;
 use super::tester::Tester;
 use super::upstreams::Upstreams;
 use crate::driver::{Handle, View, boottime};
-use crate::health::{Sample, Verdict};
-use crate::model::{Model, ModelId, Time, Weight};
+use crate::health::{Sample, Samples, Verdict};
+use crate::model::{Model, ModelId, Smoke, Time, Weight};
+use crate::rollout::Trial;
 use crate::routing::{Bucket, Choice};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -143,16 +145,28 @@ impl Proxy {
     }
 
     /// Whether `model` can be served on this node: its upstream, if it has one, answers a GET with a status below 500
-    /// within 1 s.
+    /// within 1 s, and passes the smoke test, if there is one.
     ///
     /// # Errors
     /// Why it cannot, in words for an operator.
-    pub async fn probe(&self, model: &Model) -> Result<(), String> {
-        match self.0.upstreams.of(model) {
-            Ok(None) => Ok(()),
-            Ok(Some(upstream)) => self.0.forwarder.probe(&upstream).await,
-            Err(error) => Err(format!("the upstream of {}: {error}", model.id)),
+    pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
+        match (self.0.upstreams.of(model), smoke) {
+            (Ok(None), _) => Ok(()),
+            (Ok(Some(upstream)), None) => self.0.forwarder.probe(&upstream).await,
+            (Ok(Some(upstream)), Some(smoke)) => smoke::test(&self.0.forwarder, &upstream, smoke).await,
+            (Err(error), _) => Err(format!("the upstream of {}: {error}", model.id)),
         }
+    }
+
+    /// Counts the requests to the models of `trial` from now on, from nothing; or for none.
+    pub fn count(&self, trial: Option<&Trial>) {
+        self.0.observer.count(trial);
+    }
+
+    /// What was counted since.
+    #[must_use]
+    pub fn counted(&self) -> Samples {
+        self.0.observer.counted()
     }
 
     /// The choice of a model, by the state and the lease of this very moment.

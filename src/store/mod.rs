@@ -11,12 +11,14 @@
 mod disk;
 mod error;
 mod frame;
+mod history;
 mod log;
 mod segment;
 #[cfg(test)]
 mod sim;
 
 pub use error::{StoreError, StoreFault};
+pub use history::History;
 
 use crate::commit::{Durable, Record};
 use crate::model::{Incarnation, NodeId};
@@ -30,7 +32,7 @@ pub const MAX_RECORD: usize = frame::MAX_BODY;
 /// The version of the format on disk that this program writes.
 const FORMAT: u64 = 2;
 /// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
-/// directory, audit lines, is a few hundred bytes a change, so this leaves hours to make room in.
+/// directory, its history, is a few hundred bytes a change, so this leaves hours to make room in.
 const LOW_WATER: u64 = 16 * 1024 * 1024;
 
 /// Whose memory a directory holds.

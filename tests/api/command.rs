@@ -174,7 +174,7 @@ async fn each_refusal_ends_with_its_code() {
                 Answer::Aborted { txid: txid(9), votes: [(node('b'), reason)].into() }
             },
             4,
-            "node-b: the canary's upstream is not ready there: connection refused",
+            "node-b: the upstream is not ready there: connection refused",
         ),
         (|_| Answer::Refused(Refusal::BaseVersion { current: 7, wanted: 3 }), 4, "base_version"),
         (|_| Answer::Refused(Refusal::Busy), 4, "busy"),

@@ -3,7 +3,7 @@
 use crate::world::{World, method, node, state, txid, view};
 use axum::body::Body;
 use canary::api::CertificateInfo;
-use canary::driver::{HistoryEntry, Outcome, Pending, Reason, Stage, View, Vote, boottime};
+use canary::driver::{Decision, HistoryEntry, Pending, Reason, Stage, View, Vote, boottime};
 use canary::model::{Actor, NodeId, UnixMillis};
 use http::{Request, StatusCode};
 use std::sync::Arc;
@@ -161,7 +161,9 @@ async fn history_is_newest_first_with_votes_and_reasons() {
         world.publisher.record(HistoryEntry {
             txid: txid(version),
             version,
-            outcome: if version == 3 { Outcome::Abort } else { Outcome::Commit },
+            decision: if version == 3 { Decision::Abort } else { Decision::Commit },
+            evidence: [].into(),
+            from: None,
             by: Some(by.clone()),
             proposed_at: UnixMillis(1_795_399_200_000),
             learned_at: UnixMillis(1_795_399_200_010),

@@ -60,7 +60,13 @@ pub(crate) fn state(version: u64, points: u16) -> RoutingState {
 }
 
 pub(crate) fn view(state: RoutingState) -> View {
-    let heard = PeerView { connected: true, last_heard: Some(boottime()), committed_version: Some(3), digest: None };
+    let heard = PeerView {
+        connected: true,
+        last_heard: Some(boottime()),
+        committed_version: Some(3),
+        digest: None,
+        applied: 3,
+    };
     View {
         me: NodeId::A,
         members: NodeSet::first(MEMBERS),
@@ -72,6 +78,7 @@ pub(crate) fn view(state: RoutingState) -> View {
         coordinator: Some(NodeId::A),
         in_touch: true,
         pending: None,
+        ejected: None,
         peers: [(node('b'), heard), (node('c'), PeerView::default())].into(),
     }
 }

@@ -433,7 +433,7 @@ async fn a_probe_says_whether_the_upstream_is_ready() {
         id: id.parse().expect("tests use plain names"),
         upstream: upstream.map(str::to_owned),
     };
-    let probe = async |model: Model| within(bench.proxy.probe(&model)).await;
+    let probe = async |model: Model| within(bench.proxy.probe(&model, None)).await;
     assert_eq!(probe(model("v1", None)).await, Ok(()));
     assert!(probe(model("v2", None)).await.is_err_and(|reason| reason.contains("503")));
     assert!(probe(model("v3", None)).await.is_err_and(|reason| reason.contains("refused")));

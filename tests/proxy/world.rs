@@ -141,6 +141,7 @@ pub(crate) fn view(weight: u16) -> View {
         coordinator: Some(NodeId::A),
         in_touch: true,
         pending: None,
+        ejected: None,
         peers: BTreeMap::new(),
     }
 }

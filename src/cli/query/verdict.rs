@@ -143,6 +143,7 @@ pub(super) mod tests {
             pending: None,
             acting_coordinator: Some(NodeId::A),
             rollout: None,
+            ejected: None,
         };
         Row { node, answer: Ok(Box::new(Seen { state: served, health: None })) }
     }

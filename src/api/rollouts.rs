@@ -1,0 +1,147 @@
+//! The routes of rollouts: start one, look at it, say how it goes on.
+
+use super::body;
+use super::plan::PlanShape;
+use super::problem::Problem;
+use super::rollout::CurrentRollout;
+use super::state::Api;
+use super::write::{Asked, propose};
+use crate::model::{Change, Extent, Model, ModelId, Plan, WhenOpen};
+use crate::proxy::Upstream;
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The body of `POST /rollouts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartRequest {
+    /// The model on trial.
+    pub canary_model_id: ModelId,
+    /// Where it is served, on every node; a node's own configuration goes over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// The plan; 5, 20, 50 and 100 %, each held for 30 s, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanShape>,
+    /// End the rollout that is open, if there is one.
+    #[serde(default)]
+    pub supersede: bool,
+    /// The version that the change is based on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_version: Option<u64>,
+}
+
+/// The body of what an operator says of the open rollout; an empty one says nothing more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerbRequest {
+    /// For `promote`: to the end, not to the next step.
+    #[serde(default)]
+    pub full: bool,
+    /// For `pause` and `abort`: why, for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The body of `POST /rollouts/undo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRequest {
+    /// The model to go back to; the one before the present one where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ModelId>,
+}
+
+/// The body of `POST /models`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRequest {
+    /// The stable model or the canary.
+    pub id: ModelId,
+    /// Where it is served; null where every node says so for itself.
+    pub upstream: Option<String>,
+}
+
+/// The weights of a plan when nobody says any.
+const USUAL_WEIGHTS: [f64; 4] = [5.0, 20.0, 50.0, 100.0];
+
+pub(super) async fn start(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let wanted: StartRequest = body::parse_object(asked.body())?;
+    let plan = plan_of(wanted.plan)?;
+    let canary = model(wanted.canary_model_id, wanted.upstream)?;
+    let when_open = if wanted.supersede { WhenOpen::Supersede } else { WhenOpen::Refuse };
+    propose(&api, asked, Change::Start { canary, plan: Arc::new(plan), when_open }, wanted.base_version).await
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<super::rollout::RolloutShape>> {
+    Json(super::rollout::known(&api.handle.view(), &api.handle.history(usize::MAX)))
+}
+
+pub(super) async fn current(State(api): State<Arc<Api>>) -> Result<Json<CurrentRollout>, Problem> {
+    let status = api.handle.status();
+    let current = CurrentRollout::of(&api.handle.view(), status.as_deref());
+    current.map(Json).ok_or_else(|| {
+        let detail = "there has been no rollout, and the canary gets nothing: start one with POST /rollouts";
+        Problem::new(StatusCode::NOT_FOUND, "no_rollout", "There is no rollout", detail)
+    })
+}
+
+pub(super) async fn say(
+    State(api): State<Arc<Api>>,
+    Path(verb): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let VerbRequest { full, why } = optional(asked.body())?;
+    let by = asked.by().id.clone();
+    let why = || why.clone().unwrap_or_else(|| format!("by {by}"));
+    let change = match verb.as_str() {
+        "pause" => Change::Pause { why: why(), epoch: None },
+        "resume" => Change::Resume,
+        "promote" => Change::Promote(if full { Extent::Full } else { Extent::Step }),
+        "abort" => Change::Abort { why: why(), started: None },
+        "retry" => Change::Retry,
+        _ => {
+            let detail = "a rollout can be told to pause, resume, promote, abort or retry";
+            return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail));
+        }
+    };
+    propose(&api, asked, change, None).await
+}
+
+pub(super) async fn undo(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let UndoRequest { to } = optional(asked.body())?;
+    propose(&api, asked, Change::Undo { to }, None).await
+}
+
+pub(super) async fn set_model(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    let asked = Asked::admit(&api, request).await?;
+    let ModelRequest { id, upstream } = body::parse_object(asked.body())?;
+    let model = model(id, upstream)?;
+    propose(&api, asked, Change::Model(model), None).await
+}
+
+fn plan_of(said: Option<PlanShape>) -> Result<Plan, Problem> {
+    let usual =
+        || PlanShape { steps: USUAL_WEIGHTS.map(super::plan::StepShape::SetWeight).into(), ..PlanShape::default() };
+    said.unwrap_or_else(usual).plan().map_err(|error| Problem::bad_request(format!("plan: {error}")))
+}
+
+fn model(id: ModelId, upstream: Option<String>) -> Result<Model, Problem> {
+    if let Some(url) = &upstream {
+        url.parse::<Upstream>().map_err(|error| Problem::bad_request(format!("upstream: {error}")))?;
+    }
+    Ok(Model { id, upstream })
+}
+
+/// What a body says, where an empty one is as good as none.
+fn optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii().is_empty() { Ok(T::default()) } else { body::parse_object(body) }
+}

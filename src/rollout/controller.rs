@@ -1,0 +1,457 @@
+//! From what a node sees to what it does about it.
+
+use super::pool::Pool;
+use super::status::{ModelFigures, Next, NodeFigures, Status};
+use super::trial::{Kind, Trial};
+use crate::health::{Judgement, Ruling, Samples, Scope, judge};
+use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Report, Rollout, RoutingState, Then, Time};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a trial is looked at. The tests allow looking as often as one likes; ten times a second is soon enough.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a node reports what it has measured when nothing is wrong: as often as it sends heartbeats.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// A node that measures failures tells them at once, but not more often than this.
+const REPORT_BAD_EVERY: Duration = Duration::from_millis(100);
+/// A connected member without a report for this long cannot be measured.
+const REPORT_STALE: Duration = Duration::from_secs(7);
+/// The step begins without a member that is connected and does not acknowledge it for this long.
+const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
+/// A window is begun anew when it is older than this and has this many requests to the canary, so that a long good past
+/// does not hide a canary that turns bad.
+const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW_REQUESTS: u64 = 2_000;
+/// A window that was begun anew lets nothing pass before it is open for this long: the first few hundred requests after
+/// each new beginning would be another chance to look good by luck.
+const WINDOW_SETTLED: Duration = Duration::from_secs(30);
+/// The wait after a change that was not made, before it is asked for again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The same for what takes traffic away.
+const RETRY_RETREAT_AFTER: Duration = Duration::from_millis(100);
+
+/// What a node sees at one moment.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The committed state.
+    pub state: &'a RoutingState,
+    /// Whether this node may ask for changes now: it coordinates, or nobody that it hears does.
+    pub may_propose: MayPropose,
+    /// The other members that there are links to.
+    pub connected: NodeSet,
+    /// Of those, the ones that serve the committed epoch or a later version.
+    pub serving: NodeSet,
+    /// All members.
+    pub members: NodeSet,
+    /// What this node has measured since its window began.
+    pub own: &'a Samples,
+}
+
+/// What a node may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayPropose {
+    /// Everything: it coordinates.
+    All,
+    /// What takes traffic away: nobody that it hears coordinates.
+    Retreats,
+    /// Nothing: another member coordinates.
+    Nothing,
+}
+
+/// What the controller's owner must do.
+#[must_use]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moves {
+    /// Begin to count for this trial from nothing; stop counting where it is none.
+    pub count: Option<Option<Trial>>,
+    /// Tell the other members.
+    pub report: Option<Report>,
+    /// Ask for this change, and bring the answer.
+    pub propose: Option<Change>,
+    /// What a vote of this node says, and why it speaks against more, if it does.
+    pub measured: Option<(Evidence, Option<String>)>,
+    /// Whether this node has stopped serving the canary by itself, or serves it again, just now.
+    pub ejection_changed: bool,
+    /// What people are shown.
+    pub status: Option<Arc<Status>>,
+}
+
+/// The controller of one node.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    me: NodeId,
+    trial: Option<Present>,
+    pool: Pool,
+    /// Whether a change that was asked for has not been answered.
+    asked: Option<Asked>,
+    retry_at: Time,
+    refused: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Advance,
+    Retreat,
+}
+
+/// The trial that is going on, as far as this node has come with it.
+#[derive(Clone, Debug)]
+struct Present {
+    trial: Trial,
+    /// When this node took the step.
+    seen: Time,
+    /// When the last member did: since then it is held and measured.
+    began: Option<Time>,
+    /// When the window began, and how many there were before it.
+    window_began: Time,
+    window: u32,
+    reported: Time,
+    reported_bad: u64,
+    ejected: Option<String>,
+    told: Option<(Evidence, Option<String>)>,
+    /// The failures to measure, in a row, and when the next is looked for.
+    unmeasured: u32,
+    measure_at: Time,
+}
+
+impl Controller {
+    /// The controller of `me`, which has seen nothing yet.
+    #[must_use]
+    pub fn new(me: NodeId) -> Self {
+        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None }
+    }
+
+    /// Why this node has stopped serving the canary by itself, if it has.
+    #[must_use]
+    pub fn ejected(&self) -> Option<&str> {
+        self.trial.as_ref()?.ejected.as_deref()
+    }
+
+    /// Whether there is something to look at from time to time.
+    #[must_use]
+    pub const fn is_watching(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// Whether something follows from what is measured, so that it is looked at often.
+    #[must_use]
+    pub fn is_judging(&self) -> bool {
+        self.trial.as_ref().is_some_and(|present| present.trial.kind != Kind::Manual)
+    }
+
+    /// Takes another node's measurements.
+    pub fn on_report(&mut self, now: Time, from: NodeId, report: Report) {
+        self.pool.keep(now, from, report);
+    }
+
+    /// Takes the answer to what was asked for: none when the change was made, else why it was not.
+    pub fn on_answer(&mut self, now: Time, refused: Option<String>) {
+        let wait = if self.asked == Some(Asked::Retreat) { RETRY_RETREAT_AFTER } else { RETRY_AFTER };
+        self.asked = None;
+        if refused.is_some() {
+            self.retry_at = now + wait;
+        }
+        self.refused = refused;
+    }
+
+    /// Looks at everything.
+    pub fn look(&mut self, now: Time, facts: &Facts<'_>) -> Moves {
+        let mut moves = Moves::default();
+        self.follow(now, facts.state, &mut moves);
+        let Some(mut present) = self.trial.take() else { return moves };
+        self.begin(now, facts, &mut present, &mut moves);
+        // What was counted before the window began belongs to no window.
+        let nothing = Samples::default();
+        let counted = present.began.is_some() && moves.count.is_none();
+        let measured = if counted { facts.own.clone() } else { nothing };
+        let own = Samples { step: present.trial.step, restarts: present.window, ..measured };
+        let pooled = self.pool.sum(present.trial.epoch, &own);
+        let (gates, min_sample) = (present.trial.gates, present.trial.min_sample);
+        let verdict = judge(&gates, min_sample, &pooled, Scope::Pooled);
+        let own_verdict = judge(&gates, min_sample, &own, Scope::Node);
+        let failing = eject(&mut present, &verdict, &own_verdict, &mut moves);
+        self.watch_measuring(now, facts, &mut present);
+        if self.asked.is_none() && now >= self.retry_at {
+            moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
+            self.asked = moves.propose.as_ref().map(|change| match change {
+                Change::Next { .. } => Asked::Advance,
+                _ => Asked::Retreat,
+            });
+        }
+        report(now, &mut present, &own, &mut moves);
+        tell_engine(&mut present, &own, failing, &mut moves);
+        moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
+        renew_window(now, &mut present, &own, &mut moves);
+        self.trial = Some(present);
+        moves
+    }
+
+    /// Goes over to the trial under `state`.
+    fn follow(&mut self, now: Time, state: &RoutingState, moves: &mut Moves) {
+        let trial = Trial::of(state, self.trial.as_ref().map(|present| &present.trial));
+        let same = match (&trial, &self.trial) {
+            (Some(trial), Some(present)) => *trial == present.trial,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if same {
+            return;
+        }
+        moves.ejection_changed = self.ejected().is_some();
+        moves.count = Some(None);
+        moves.measured = Some((Evidence::default(), None));
+        (self.retry_at, self.refused) = (Time::ZERO, None);
+        self.trial = trial.map(|trial| Present {
+            trial,
+            seen: now,
+            began: None,
+            window_began: now,
+            window: 0,
+            reported: now,
+            reported_bad: 0,
+            ejected: None,
+            told: None,
+            unmeasured: 0,
+            measure_at: now + REPORT_STALE,
+        });
+    }
+
+    /// Starts the step's clock when the last connected member that is not drained serves it.
+    fn begin(&self, now: Time, facts: &Facts<'_>, present: &mut Present, moves: &mut Moves) {
+        if present.began.is_some() {
+            return;
+        }
+        let awaited = facts.connected.minus(facts.state.drained).minus(facts.serving);
+        if awaited.is_empty() || now >= present.seen + ACKNOWLEDGE_TIME {
+            (present.began, present.window_began, present.reported) = (Some(now), now, now);
+            present.measure_at = now + REPORT_STALE;
+            moves.count = Some(Some(present.trial.clone()));
+        }
+    }
+
+    /// Counts the looks at which a connected member had nothing to say, in a row.
+    fn watch_measuring(&self, now: Time, facts: &Facts<'_>, present: &mut Present) {
+        if now < present.measure_at {
+            return;
+        }
+        present.measure_at = now + REPORT_EVERY;
+        let silent = self.silent(now, facts, present);
+        present.unmeasured = if silent.is_empty() { 0 } else { present.unmeasured.saturating_add(1) };
+    }
+
+    /// The connected members whose measurements are missing.
+    fn silent(&self, now: Time, facts: &Facts<'_>, present: &Present) -> NodeSet {
+        let is_new =
+            |id: NodeId| self.pool.of(id, present.trial.epoch).is_some_and(|reported| now < reported.at + REPORT_STALE);
+        facts.connected.minus(facts.state.drained).iter().filter(|id| !is_new(*id)).collect()
+    }
+
+    /// What should change, if this node may say so.
+    fn proposal(
+        &self,
+        now: Time,
+        facts: &Facts<'_>,
+        present: &Present,
+        verdict: &Judgement,
+        own: &Judgement,
+    ) -> Option<Change> {
+        let rollout = facts.state.open_rollout()?;
+        let (epoch, started) = (rollout.epoch, rollout.started);
+        if facts.may_propose == MayPropose::Nothing {
+            return None;
+        }
+        if let Some(why) = self.failure(present) {
+            return Some(Change::RollBack { why, started });
+        }
+        if rollout.phase != Phase::Progressing {
+            return None;
+        }
+        let pause = |why: String| Some(Change::Pause { why, epoch: Some(epoch) });
+        for (judgement, whose) in [(verdict, "on all nodes"), (own, "on one node")] {
+            if let Ruling::Pause(_) = judgement.ruling {
+                return pause(format!("{whose}: {}", reason(judgement)));
+            }
+        }
+        if present.unmeasured >= rollout.plan.consecutive_error_limit.max(1) {
+            let silent = self.silent(now, facts, present);
+            return pause(format!("it cannot be measured: no report of {silent} for {} s", REPORT_STALE.as_secs()));
+        }
+        let clock = Clock::of(now, rollout, present)?;
+        if clock.holds.is_some() {
+            return None;
+        }
+        if verdict.ruling == Ruling::Pass && self.has_settled(now, present) {
+            let step = rollout.plan.steps.get(rollout.step)?;
+            return match step.then {
+                Then::AwaitPromotion => pause(format!("held at {} and passed: promote it", step.weight)),
+                Then::Continue => (facts.may_propose == MayPropose::All).then_some(Change::Next { epoch }),
+            };
+        }
+        let limit = rollout.plan.progress_deadline.duration();
+        clock.deadline.is_zero().then(|| Change::Abort {
+            why: format!("no verdict within {} s after the hold: {}", limit.as_secs(), reason(verdict)),
+            started: Some(started),
+        })
+    }
+
+    /// Whether every window that was begun anew is open for a while.
+    fn has_settled(&self, now: Time, present: &Present) -> bool {
+        let own = present.window == 0 || now >= present.window_began + WINDOW_SETTLED;
+        own && self.pool.shortest_renewed(now, present.trial.epoch).is_none_or(|open| open >= WINDOW_SETTLED)
+    }
+
+    /// Why the canary has failed, if it has: on all nodes together, or on one.
+    fn failure(&self, present: &Present) -> Option<String> {
+        if let Some(why) = &present.ejected {
+            return Some(format!("{}: {why}", self.me));
+        }
+        self.pool.ejected(present.trial.epoch).map(|(node, why)| format!("{node}: {why}"))
+    }
+
+    fn status(
+        &self,
+        now: Time,
+        facts: &Facts<'_>,
+        present: &Present,
+        pooled: &Samples,
+        own: &Samples,
+        verdict: Judgement,
+    ) -> Status {
+        let open = now.since(present.window_began);
+        let canary = ModelFigures::of(&pooled.canary, open);
+        #[allow(clippy::cast_precision_loss, reason = "a minimum sample has at most seven digits")]
+        let missing_for = (canary.rate > 0.0 && verdict.missing > 0)
+            .then(|| Duration::from_secs_f64((verdict.missing as f64 / canary.rate).min(1e9)));
+        let node = |id: NodeId| {
+            if id == self.me {
+                let (requests, errors) = (own.canary.requests(), own.canary.errors());
+                return NodeFigures { age: Some(Duration::ZERO), requests, errors, ejected: present.ejected.clone() };
+            }
+            self.pool.of(id, present.trial.epoch).map_or_else(NodeFigures::default, |reported| NodeFigures {
+                age: Some(now.since(reported.at)),
+                requests: reported.report.canary.requests,
+                errors: reported.report.canary.errors,
+                ejected: reported.report.ejected.clone(),
+            })
+        };
+        Status {
+            epoch: present.trial.epoch,
+            held: present.began.map(|began| now.since(began)),
+            stable: ModelFigures::of(&pooled.stable, open),
+            canary,
+            next: self.next(now, facts, present, &verdict),
+            ruling: verdict.ruling,
+            missing: verdict.missing,
+            findings: verdict.findings,
+            missing_for,
+            nodes: facts.members.iter().map(|id| (id, node(id))).collect(),
+            refused: self.refused.clone(),
+        }
+    }
+
+    fn next(&self, now: Time, facts: &Facts<'_>, present: &Present, verdict: &Judgement) -> Next {
+        let Some(rollout) = facts.state.open_rollout() else { return Next::Manual };
+        if self.failure(present).is_some() {
+            return Next::RollsBack;
+        }
+        if rollout.phase != Phase::Progressing {
+            return Next::Waits;
+        }
+        let then = rollout.plan.steps.get(rollout.step + 1).map(|step| step.weight);
+        match Clock::of(now, rollout, present) {
+            None => Next::Begins,
+            Some(Clock { holds: Some(left), .. }) => Next::Holds { left, then },
+            Some(_) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
+            Some(clock) => Next::Undecided { left: clock.deadline },
+        }
+    }
+}
+
+/// How far the present step is by its plan.
+struct Clock {
+    /// How much longer it is held; none when that is over.
+    holds: Option<Duration>,
+    /// How much longer it may stay undecided.
+    deadline: Duration,
+}
+
+impl Clock {
+    /// None before the step has begun.
+    fn of(now: Time, rollout: &Rollout, present: &Present) -> Option<Self> {
+        let began = present.began?;
+        let hold = rollout.plan.steps.get(rollout.step)?.hold.duration();
+        let held = now.since(began);
+        let holds = Some(hold.saturating_sub(held)).filter(|left| !left.is_zero());
+        let deadline = (hold + rollout.plan.progress_deadline.duration()).saturating_sub(held);
+        Some(Self { holds, deadline })
+    }
+}
+
+/// Stops serving a canary that has failed here, or on all nodes together. It is for good: only another step, or a word of
+/// an operator, begins anew.
+///
+/// Gives why the canary is held to be bad, if it is.
+fn eject(present: &mut Present, verdict: &Judgement, own: &Judgement, moves: &mut Moves) -> Option<String> {
+    let failed = |judgement: &Judgement, whose: &str| match judgement.ruling {
+        Ruling::Fail(_) => Some(format!("{} {whose}", reason(judgement))),
+        Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => None,
+    };
+    let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node"));
+    if present.ejected.is_none()
+        && let Some(why) = &why
+        && present.trial.kind != Kind::Manual
+    {
+        present.ejected = Some(why.clone());
+        moves.ejection_changed = true;
+    }
+    present.ejected.clone().or(why)
+}
+
+/// What a judgement rests on, in words.
+fn reason(judgement: &Judgement) -> String {
+    if let Some(finding) = judgement.reason() {
+        return finding.to_string();
+    }
+    let missing = (judgement.missing > 0).then(|| format!("{} requests to the canary are missing", judgement.missing));
+    let open = judgement.open().map(ToString::to_string);
+    missing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
+}
+
+/// Tells the others what was measured: from time to time, and at once when something is wrong.
+fn report(now: Time, present: &mut Present, own: &Samples, moves: &mut Moves) {
+    let gate = present.trial.gates.p95.limit;
+    let bad = own.canary.errors() + own.canary.exceeding(gate);
+    let due = now >= present.reported + REPORT_EVERY;
+    let urgent = bad > present.reported_bad && now >= present.reported + REPORT_BAD_EVERY;
+    if due || urgent || moves.ejection_changed {
+        (present.reported, present.reported_bad) = (now, bad);
+        moves.report = Some(Report {
+            epoch: present.trial.epoch,
+            window: present.window,
+            open_ms: u64::try_from(now.since(present.window_began).as_millis()).unwrap_or(u64::MAX),
+            stable: own.stable.to_counts(),
+            canary: own.canary.to_counts(),
+            ejected: present.ejected.clone(),
+        });
+    }
+}
+
+/// What this node's votes say, if that has changed.
+fn tell_engine(present: &mut Present, own: &Samples, failing: Option<String>, moves: &mut Moves) {
+    let evidence = Evidence { stable: own.stable.summary(), canary: own.canary.summary() };
+    let told = Some((evidence, failing));
+    if present.told != told {
+        moves.measured.clone_from(&told);
+        present.told = told;
+    }
+}
+
+/// Begins a new window when this one is old and full.
+fn renew_window(now: Time, present: &mut Present, own: &Samples, moves: &mut Moves) {
+    let full = now >= present.window_began + WINDOW && own.canary.requests() >= WINDOW_REQUESTS;
+    if full && present.ejected.is_none() {
+        (present.window_began, present.reported_bad) = (now, 0);
+        present.window = present.window.saturating_add(1);
+        moves.count = Some(Some(present.trial.clone()));
+    }
+}

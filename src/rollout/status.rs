@@ -1,0 +1,113 @@
+//! What people are shown of a trial: every figure, every limit, and what happens next.
+
+use crate::health::{Finding, Measured, Ruling};
+use crate::model::{NodeId, Weight};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A trial as one node sees it at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The version that the measurements belong to.
+    pub epoch: u64,
+    /// How long the step is held already; none before the last member serves it.
+    pub held: Option<Duration>,
+    /// The stable model, on all nodes.
+    pub stable: ModelFigures,
+    /// The canary, on all nodes.
+    pub canary: ModelFigures,
+    /// Every limit.
+    pub findings: Vec<Finding>,
+    /// What they come to.
+    pub ruling: Ruling,
+    /// Requests to the canary that a verdict lacks.
+    pub missing: u64,
+    /// When they will be there at the present rate; none without traffic.
+    pub missing_for: Option<Duration>,
+    /// Each member.
+    pub nodes: BTreeMap<NodeId, NodeFigures>,
+    /// What happens next.
+    pub next: Next,
+    /// Why the last change that was asked for was not made, while it is asked for again.
+    pub refused: Option<String>,
+}
+
+/// One model's measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ModelFigures {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Those that the model refused.
+    pub client_errors: u64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Their share, 0 to 1.
+    pub error_rate: Option<f64>,
+    /// What half of the answers began within.
+    pub p50: Option<Duration>,
+    /// What 95 % of the answers began within.
+    pub p95: Option<Duration>,
+    /// What 99 % of the answers began within.
+    pub p99: Option<Duration>,
+}
+
+/// What one node contributes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeFigures {
+    /// How old its newest report is; none before the first. Its own is always new.
+    pub age: Option<Duration>,
+    /// Requests to the canary.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Why it has stopped serving the canary by itself, if it has.
+    pub ejected: Option<String>,
+}
+
+/// What happens next, if nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The members are still taking the step.
+    Begins,
+    /// The step is held; then this weight follows, or promotion.
+    Holds {
+        /// For how much longer.
+        left: Duration,
+        /// The weight after it; none when the canary becomes stable.
+        then: Option<Weight>,
+    },
+    /// The hold is over and the verdict is open; at the deadline the rollout is aborted.
+    Undecided {
+        /// Until the deadline.
+        left: Duration,
+    },
+    /// The next step is being taken.
+    Advances,
+    /// The canary has failed and is being pulled back.
+    RollsBack,
+    /// An operator has to say.
+    Waits,
+    /// An operator set the weight: nothing follows by itself.
+    Manual,
+}
+
+impl ModelFigures {
+    /// The figures of what was `measured` in `open`.
+    #[must_use]
+    pub fn of(measured: &Measured, open: Duration) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "requests of one rollout are far below 2^52")]
+        let rate = if open.is_zero() { 0.0 } else { measured.requests() as f64 / open.as_secs_f64() };
+        Self {
+            requests: measured.requests(),
+            errors: measured.errors(),
+            client_errors: measured.client_errors(),
+            rate,
+            error_rate: measured.error_rate(),
+            p50: measured.quantile(0.50),
+            p95: measured.quantile(0.95),
+            p99: measured.quantile(0.99),
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! What a controller does about what it sees, over whole rollouts.
+
+use super::*;
+use crate::health::{Ended, Measured, Samples};
+use crate::model::{
+    Change, Counts, Direction, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span,
+    Step, Then, Time, TxId, UnixMillis, Weight, WhenOpen,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A node's controller, the state that its changes make, and a clock.
+struct Desk {
+    controller: Controller,
+    state: RoutingState,
+    now: Time,
+    connected: NodeSet,
+    serving: NodeSet,
+    may_propose: MayPropose,
+    own: Samples,
+    counting: bool,
+    made: Vec<Change>,
+    reports: Vec<Report>,
+}
+
+fn node(letter: char) -> NodeId {
+    NodeId::from_letter(letter).expect("a letter")
+}
+
+fn model(id: &str) -> Model {
+    Model { id: id.parse().expect("a model id"), upstream: None }
+}
+
+fn plan(change: fn(&mut Plan)) -> Arc<Plan> {
+    let step = |percent| Step {
+        weight: Weight::from_percent(percent).expect("a weight"),
+        hold: Span(10_000),
+        then: Then::Continue,
+    };
+    let mut plan = Plan::of(["5", "20", "50", "100"].map(step).into()).expect("a plan");
+    change(&mut plan);
+    Arc::new(plan)
+}
+
+fn start(plan: Arc<Plan>) -> Change {
+    Change::Start { canary: model("v2"), plan, when_open: WhenOpen::Refuse }
+}
+
+fn counted(good: u64, failed: u64) -> Measured {
+    let mut measured = Measured::default();
+    for _ in 0..good {
+        measured.record(Duration::from_millis(5), Ended::Good);
+    }
+    for _ in 0..failed {
+        measured.record(Duration::from_millis(5), Ended::Failed);
+    }
+    measured
+}
+
+fn samples(good: u64, failed: u64) -> Samples {
+    Samples { stable: counted(1_000, 0), canary: counted(good, failed), ..Samples::default() }
+}
+
+fn report(epoch: u64, good: u64, failed: u64) -> Report {
+    let samples = samples(good, failed);
+    let (stable, canary) = (samples.stable.to_counts(), samples.canary.to_counts());
+    Report { epoch, stable, canary, ..Report::default() }
+}
+
+impl Desk {
+    fn new() -> Self {
+        let others = NodeSet::first(3).without(NodeId::A);
+        Self {
+            controller: Controller::new(NodeId::A),
+            state: RoutingState::initial(model("v1").id),
+            now: Time::from_micros(1_000_000),
+            connected: others,
+            serving: others,
+            may_propose: MayPropose::All,
+            own: Samples::default(),
+            counting: false,
+            made: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    fn started(change: fn(&mut Plan)) -> Self {
+        let mut desk = Self::new();
+        desk.make(&start(plan(change)));
+        let _ = desk.look();
+        desk
+    }
+
+    /// Makes a change as the agreement would.
+    fn make(&mut self, change: &Change) {
+        let version = self.state.version + 1;
+        let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: version };
+        let next = change.apply(&self.state, NodeSet::first(3), txid, UnixMillis(0)).expect("the change fits");
+        if Direction::between(&self.state, &next) == Direction::Advance {
+            assert_eq!(self.state.plan_allows(&next), Ok(()), "{change:?}");
+        }
+        self.state = next;
+        self.own = Samples::default();
+    }
+
+    fn look(&mut self) -> Moves {
+        let facts = Facts {
+            state: &self.state,
+            may_propose: self.may_propose,
+            connected: self.connected,
+            serving: self.serving,
+            members: NodeSet::first(3),
+            own: &self.own,
+        };
+        let moves = self.controller.look(self.now, &facts);
+        if let Some(count) = &moves.count {
+            self.counting = count.is_some();
+            self.own = Samples::default();
+        }
+        self.reports.extend(moves.report.clone());
+        moves
+    }
+
+    /// Looks ten times a second for this long, with what is asked for made at once.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds * 10 {
+            self.now = self.now + LOOK_EVERY;
+            if let Some(change) = self.look().propose {
+                self.make(&change);
+                self.made.push(change);
+                self.controller.on_answer(self.now, None);
+            }
+        }
+    }
+
+    /// The others report what they have measured, every two seconds for this long.
+    fn pass_with_reports(&mut self, seconds: u64, good: u64, failed: u64) {
+        for _ in 0..seconds.div_ceil(2) {
+            let epoch = self.epoch();
+            self.tell('b', report(epoch, good, failed));
+            self.tell('c', report(epoch, good, failed));
+            self.pass(2);
+        }
+    }
+
+    fn tell(&mut self, from: char, report: Report) {
+        self.controller.on_report(self.now, node(from), report);
+    }
+
+    fn epoch(&self) -> u64 {
+        self.state.rollout.as_ref().map_or(0, |rollout| rollout.epoch)
+    }
+
+    fn phase(&self) -> Phase {
+        self.state.rollout.as_ref().expect("a rollout").phase
+    }
+
+    fn why(&self) -> &str {
+        &self.state.rollout.as_ref().expect("a rollout").why
+    }
+}
+
+#[test]
+fn a_good_canary_goes_all_the_way() {
+    let mut desk = Desk::started(|_| {});
+    assert!(desk.counting, "the step has begun with all members");
+    for _ in 0..6 {
+        desk.own = samples(200, 0);
+        desk.pass_with_reports(12, 200, 0);
+    }
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::Promoted));
+    assert_eq!(desk.state.stable, model("v2"));
+    let steps: Vec<u64> =
+        desk.made.iter().map(|change| if let Change::Next { epoch } = change { *epoch } else { 0 }).collect();
+    assert_eq!(steps, [1, 2, 3, 4]);
+    assert!(!desk.controller.is_watching());
+}
+
+#[test]
+fn a_step_is_held_as_long_as_its_plan_says() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(1_000, 0);
+    desk.pass_with_reports(8, 1_000, 0);
+    assert!(desk.made.is_empty(), "{:?}", desk.made);
+    desk.pass(3);
+    assert_eq!(desk.made, [Change::Next { epoch: 1 }]);
+}
+
+#[test]
+fn its_clock_starts_with_the_last_connected_member_that_serves_it() {
+    let mut desk = Desk::new();
+    desk.serving = NodeSet::EMPTY.with(node('b'));
+    desk.make(&start(plan(|_| {})));
+    desk.pass(0);
+    let _ = desk.look();
+    assert!(!desk.counting && desk.controller.is_watching());
+    desk.serving = desk.serving.with(node('c'));
+    let _ = desk.look();
+    assert!(desk.counting);
+    // One that is connected and silent is waited for only so long, and one that is gone not at all.
+    let mut silent = Desk::new();
+    silent.serving = NodeSet::EMPTY;
+    silent.make(&start(plan(|_| {})));
+    let _ = silent.look();
+    silent.now = silent.now + Duration::from_millis(1_100);
+    let _ = silent.look();
+    assert!(silent.counting);
+    let mut gone = Desk::new();
+    (gone.serving, gone.connected) = (NodeSet::EMPTY.with(node('b')), NodeSet::EMPTY.with(node('b')));
+    gone.make(&start(plan(|_| {})));
+    let _ = gone.look();
+    assert!(gone.counting);
+}
+
+#[test]
+fn a_node_with_bad_evidence_ejects_and_rolls_back() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(40, 40);
+    desk.now = desk.now + LOOK_EVERY;
+    let moves = desk.look();
+    assert!(moves.ejection_changed && desk.controller.ejected().is_some_and(|why| why.contains("error rate 50.0 %")));
+    assert!(moves.report.is_some_and(|report| report.ejected.is_some()), "the others are told at once");
+    assert!(moves.measured.is_some_and(|(_, failing)| failing.is_some()), "and it votes against more");
+    assert!(matches!(moves.propose, Some(Change::RollBack { started: 1, .. })));
+}
+
+#[test]
+fn the_word_of_one_other_node_is_enough() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(1_000, 0);
+    desk.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    assert_eq!(desk.why(), "node-c: errors");
+    assert_eq!(desk.controller.ejected(), None, "this node's own evidence was good");
+}
+
+#[test]
+fn what_none_could_tell_alone_the_pool_does() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(24, 6);
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Progressing, "{}", desk.why());
+    desk.tell('b', report(1, 24, 6));
+    desk.tell('c', report(1, 24, 6));
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    assert!(desk.why().contains("of 90 requests"), "{}", desk.why());
+}
+
+#[test]
+fn only_who_coordinates_asks_and_everybody_ejects() {
+    let mut desk = Desk::started(|_| {});
+    desk.may_propose = MayPropose::Nothing;
+    desk.own = samples(0, 100);
+    desk.pass(5);
+    assert!(desk.made.is_empty() && desk.controller.ejected().is_some());
+    // When nobody coordinates, what takes traffic away is asked for all the same.
+    desk.may_propose = MayPropose::Retreats;
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    let mut good = Desk::started(|_| {});
+    good.may_propose = MayPropose::Retreats;
+    good.own = samples(1_000, 0);
+    good.pass_with_reports(20, 1_000, 0);
+    assert!(good.made.is_empty(), "{:?}", good.made);
+}
+
+#[test]
+fn no_traffic_is_neither_a_pass_nor_a_failure() {
+    let mut desk = Desk::started(|plan| plan.progress_deadline = Span(60_000));
+    desk.pass_with_reports(60, 0, 0);
+    assert_eq!(desk.phase(), Phase::Progressing);
+    let status = desk.look().status.expect("a trial");
+    assert_eq!((status.missing, status.missing_for), (59, None));
+    assert!(matches!(status.next, Next::Undecided { .. }));
+    desk.pass_with_reports(12, 0, 0);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::Aborted));
+    assert!(desk.why().contains("59 requests to the canary are missing"), "{}", desk.why());
+}
+
+#[test]
+fn too_little_says_when_it_is_enough() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(10, 0);
+    desk.pass(1);
+    let status = desk.look().status.expect("a trial");
+    assert_eq!(status.missing, 49);
+    let left = status.missing_for.expect("there is traffic").as_secs_f64();
+    assert!((3.0..7.0).contains(&left), "{left}");
+}
+
+#[test]
+fn a_manual_step_waits_for_an_operator() {
+    let mut desk = Desk::started(|plan| plan.steps[0].then = Then::AwaitPromotion);
+    desk.own = samples(200, 0);
+    desk.pass_with_reports(12, 200, 0);
+    assert_eq!(desk.phase(), Phase::Paused);
+    assert!(desk.why().contains("promote it"), "{}", desk.why());
+    desk.pass_with_reports(1_000, 200, 0);
+    assert_eq!(desk.phase(), Phase::Paused, "no deadline runs meanwhile");
+    // One that fails while it waits is rolled back all the same.
+    desk.own = samples(0, 200);
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+}
+
+#[test]
+fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
+    use crate::model::Mode;
+    let bad = |mode: fn(&mut Plan)| {
+        let mut desk = Desk::started(mode);
+        desk.own = samples(50, 50);
+        desk.pass(1);
+        desk
+    };
+    let paused = bad(|plan| {
+        plan.gates.error_rate.mode = Mode::Pause;
+        plan.gates.error_rate_difference.mode = Mode::Pause;
+    });
+    assert_eq!(paused.phase(), Phase::Paused);
+    assert!(paused.why().contains("error rate 50.0 %"), "{}", paused.why());
+    let observed = bad(|plan| {
+        plan.gates.error_rate.mode = Mode::Observe;
+        plan.gates.error_rate_difference.mode = Mode::Observe;
+    });
+    assert_eq!(observed.phase(), Phase::Progressing);
+}
+
+#[test]
+fn who_cannot_be_measured_pauses_the_rollout() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(1_000, 0);
+    desk.tell('b', report(1, 1_000, 0));
+    let mut seconds = 0;
+    while desk.phase() == Phase::Progressing && seconds < 60 {
+        // node-c is connected and says nothing; the plan holds for longer than that is borne.
+        let epoch = desk.epoch();
+        desk.tell('b', report(epoch, 1_000, 0));
+        desk.state.rollout = desk.state.rollout.take().map(|rollout| {
+            let mut rollout = (*rollout).clone();
+            Arc::make_mut(&mut rollout.plan).steps[0].hold = Span(600_000);
+            Arc::new(rollout)
+        });
+        desk.pass(1);
+        seconds += 1;
+    }
+    assert_eq!(desk.phase(), Phase::Paused);
+    assert!(desk.why().contains("no report of node-c"), "{}", desk.why());
+}
+
+#[test]
+fn a_change_that_is_not_made_is_asked_for_again() {
+    let mut desk = Desk::started(|_| {});
+    desk.own = samples(1_000, 0);
+    for _ in 0..6 {
+        desk.tell('b', report(1, 1_000, 0));
+        desk.tell('c', report(1, 1_000, 0));
+        desk.now = desk.now + Duration::from_secs(2);
+        let _ = desk.look();
+    }
+    let asked = desk.controller.clone();
+    desk.controller.on_answer(desk.now, Some("node-c: it is unreachable".into()));
+    let mut again = None;
+    for _ in 0..10 {
+        desk.now = desk.now + LOOK_EVERY;
+        let moves = desk.look();
+        let status = moves.status.expect("a trial");
+        assert_eq!(status.refused.as_deref(), Some("node-c: it is unreachable"));
+        again = again.or(moves.propose);
+    }
+    assert_eq!(again, Some(Change::Next { epoch: 1 }));
+    // One that is not answered yet is not asked for twice.
+    desk.controller = asked;
+    desk.now = desk.now + Duration::from_secs(5);
+    assert_eq!(desk.look().propose, None);
+}
+
+#[test]
+fn a_weight_set_by_hand_is_measured_and_nothing_follows() {
+    let mut desk = Desk::new();
+    let weight = Weight::from_percent("20").expect("a weight");
+    desk.make(&Change::Weight { weight, canary: Some(model("v2")) });
+    let _ = desk.look();
+    assert!(desk.counting && !desk.controller.is_judging());
+    desk.own = samples(0, 100);
+    desk.now = desk.now + Duration::from_secs(1);
+    let moves = desk.look();
+    assert!(moves.measured.is_some_and(|(_, failing)| failing.is_some()), "it votes against more");
+    assert_eq!((moves.propose, desk.controller.ejected()), (None, None));
+    assert_eq!(moves.status.expect("a trial").next, Next::Manual);
+}
+
+#[test]
+fn what_was_measured_of_another_step_does_not_count() {
+    let mut desk = Desk::started(|_| {});
+    desk.tell('b', Report { ejected: Some("errors".into()), ..report(7, 0, 100) });
+    desk.tell('c', report(0, 0, 100));
+    desk.own = samples(100, 0);
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Progressing, "{}", desk.why());
+    let counts =
+        Counts { requests: u64::MAX, errors: u64::MAX, client_errors: 1, latencies: vec![(u32::MAX, u32::MAX); 9] };
+    desk.tell('b', Report { epoch: 1, stable: counts.clone(), canary: counts, ..Report::default() });
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack), "absurd counts are bad ones, and no panic");
+}
+
+#[test]
+fn a_window_begun_anew_lets_nothing_pass_at_once() {
+    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(70_000));
+    desk.own = samples(50_000, 0);
+    desk.pass_with_reports(62, 1_000, 0);
+    desk.own = samples(1_000, 0);
+    desk.pass_with_reports(20, 1_000, 0);
+    assert!(desk.made.is_empty(), "{:?}", desk.made);
+    desk.pass_with_reports(14, 1_000, 0);
+    assert_eq!(desk.made, [Change::Next { epoch: 1 }]);
+}
+
+#[test]
+fn an_old_good_past_is_forgotten() {
+    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(3_600_000));
+    desk.own = samples(50_000, 0);
+    desk.pass_with_reports(62, 10, 0);
+    assert_eq!(desk.own, Samples::default(), "the window was begun anew");
+    assert!(desk.reports.iter().any(|report| report.window == 1) || desk.look().report.is_none());
+    desk.own = samples(100, 60);
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+}
