@@ -173,10 +173,9 @@ impl Controller {
         self.watch_measuring(now, facts, &mut present);
         if self.asked.is_none() && now >= self.retry_at {
             moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
-            self.asked = moves.propose.as_ref().map(|change| match change {
-                Change::Next { .. } => Asked::Advance,
-                _ => Asked::Retreat,
-            });
+            let advances = |change: &Change| matches!(change, Change::Next { .. });
+            self.asked =
+                moves.propose.as_ref().map(|change| if advances(change) { Asked::Advance } else { Asked::Retreat });
         }
         report(now, &mut present, &own, &mut moves);
         tell_engine(&mut present, &own, failing, &mut moves);
