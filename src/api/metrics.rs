@@ -5,7 +5,7 @@
 
 use super::state::{Api, HealthSnapshot};
 use crate::driver::{View, boottime};
-use crate::model::{Time, Weight};
+use crate::model::{Phase, Time, Weight};
 use crate::tls::Rejections;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -92,6 +92,16 @@ fn agreement(text: &mut Exposition, view: &View, now: Time) {
         .sample(&[], u8::from(view.coordinator == Some(view.me)));
     text.gauge("canary_pending", "1 while a proposal is known that is not decided yet.")
         .sample(&[], u8::from(view.pending.is_some()));
+    text.gauge("canary_ejected", "1 while the node has stopped serving the canary by itself.")
+        .sample(&[], u8::from(view.ejected.is_some()));
+    text.gauge("canary_rollout_open", "1 while a rollout goes on.")
+        .sample(&[], u8::from(view.state.open_rollout().is_some()));
+    if let Some(rollout) = view.state.open_rollout() {
+        text.gauge("canary_rollout_step", "Step that the rollout is at, from 1.").sample(&[], rollout.step + 1);
+        text.gauge("canary_rollout_steps", "Steps of the rollout's plan.").sample(&[], rollout.plan.steps.len());
+        let paused = rollout.phase == Phase::Paused;
+        text.gauge("canary_rollout_paused", "1 while the rollout waits for an operator.").sample(&[], u8::from(paused));
+    }
     let mut family = text.gauge("canary_member_drained", "1 for a member that was taken out of the vote.");
     for member in view.members.iter() {
         family.sample(&[("member", &member.to_string())], u8::from(view.state.drained.contains(member)));
@@ -118,6 +128,11 @@ fn health(text: &mut Exposition, health: &HealthSnapshot) {
     let mut family = text.gauge("canary_window_requests", "Requests to the model in the newest window.");
     for (model, shown) in &health.models {
         family.sample(&[("model", model.as_str())], shown.requests);
+    }
+    let mut family =
+        text.gauge("canary_window_client_errors", "Requests of the window that the model refused as wrong.");
+    for (model, shown) in &health.models {
+        family.sample(&[("model", model.as_str())], shown.client_errors);
     }
     let mut family = text.gauge("canary_window_error_ratio", "Share of the window's requests that failed.");
     for (model, shown) in &health.models {

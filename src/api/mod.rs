@@ -31,7 +31,7 @@ pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
 pub use router::router;
 pub use serve::{Limits, serve};
 pub use shapes::{
-    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, VoteShape,
-    WeightRequest, rfc3339,
+    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
+    VoteShape, WeightRequest, rfc3339,
 };
 pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};

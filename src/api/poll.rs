@@ -91,7 +91,7 @@ struct Shown {
 
 impl Shown {
     fn of(view: &View, now: Time, api: &Api) -> Self {
-        let document = ServedState::of(view, now, |time| api.date(time));
+        let document = ServedState::of(view, now, |time| api.date(time), |model| api.proxy.own_upstream(model));
         let body = serde_json::to_string(&document).expect("strings, numbers and maps with string keys are JSON");
         // A proposal that is open for a moment is no news: everyone who waits would wake twice for each change.
         let is_news = view.pending.is_some_and(|pending| now.since(pending.since) >= OPEN_FOR_LONG);

@@ -231,7 +231,9 @@ impl CurrentRollout {
 }
 
 impl TrialShape {
-    fn of(status: &Status) -> Self {
+    /// What is shown of `status`.
+    #[must_use]
+    pub fn of(status: &Status) -> Self {
         let (stable, canary) = (FiguresShape::of(&status.stable), FiguresShape::of(&status.canary));
         let all = stable.requests + canary.requests;
         #[allow(clippy::cast_precision_loss, reason = "counts of a window are far below 2^52")]

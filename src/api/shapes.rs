@@ -2,7 +2,9 @@
 
 use super::rollout::RolloutShape;
 use crate::driver::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
-use crate::model::{Digest, Evidence, ModelId, NodeId, NodeSet, RoutingState, Summary, Time, TxId, UnixMillis, Weight};
+use crate::model::{
+    Digest, Evidence, Model, ModelId, NodeId, NodeSet, RoutingState, Summary, Time, TxId, UnixMillis, Weight,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,11 +54,23 @@ pub struct ServedState {
     pub pending: Option<PendingShape>,
     /// Who coordinates now, as far as this node knows.
     pub acting_coordinator: Option<NodeId>,
+    /// Where this node serves each model, where it is served by a server of its own.
+    #[serde(default)]
+    pub upstreams: BTreeMap<ModelId, UpstreamShape>,
     /// The rollout that is open, or the one that ended last.
     pub rollout: Option<RolloutShape>,
     /// Why this node has stopped serving the canary by itself, if it has.
     #[serde(default)]
     pub ejected: Option<String>,
+}
+
+/// Where a model is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamShape {
+    /// The URL.
+    pub url: String,
+    /// `node` when this node's own configuration says so, `agreed` when the agreed state does.
+    pub said_by: String,
 }
 
 /// A proposal that is not decided yet.
@@ -192,9 +206,22 @@ impl AgreedState {
 }
 
 impl ServedState {
-    /// What `view` shows at `now`; `since` turns the node's clock into a date.
+    /// What `view` shows at `now`; `since` turns the node's clock into a date, and `own` says where this node's own
+    /// configuration serves a model.
     #[must_use]
-    pub fn of(view: &View, now: Time, since: impl Fn(Time) -> UnixMillis) -> Self {
+    pub fn of(
+        view: &View,
+        now: Time,
+        since: impl Fn(Time) -> UnixMillis,
+        own: impl Fn(&ModelId) -> Option<String>,
+    ) -> Self {
+        let models = std::iter::once(&view.state.stable).chain(view.state.canary.as_ref().map(|canary| &canary.model));
+        let upstream = |model: &Model| {
+            let shape = |url, said_by: &str| UpstreamShape { url, said_by: said_by.into() };
+            let own = own(&model.id).map(|url| shape(url, "node"));
+            let shape = own.or_else(|| Some(shape(model.upstream.clone()?, "agreed")))?;
+            Some((model.id.clone(), shape))
+        };
         Self {
             agreed: AgreedState::of(&view.state, view.digest),
             node_id: view.me,
@@ -206,6 +233,7 @@ impl ServedState {
                 since: rfc3339(since(pending.since)),
             }),
             acting_coordinator: view.coordinator,
+            upstreams: models.filter_map(upstream).collect(),
             rollout: view.state.rollout.as_deref().map(RolloutShape::of),
             ejected: view.ejected.as_deref().map(str::to_owned),
         }
@@ -307,7 +335,7 @@ pub fn rfc3339(at: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Canary, Model};
+    use crate::model::Canary;
 
     fn state(points: u16) -> RoutingState {
         let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: None };

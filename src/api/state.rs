@@ -1,6 +1,7 @@
 //! What the routes know, and what they show of the node's health.
 
 use super::metrics::Counters;
+use super::rollout::TrialShape;
 use super::shapes::rfc3339;
 use crate::driver::{Handle, View, boottime, unix_millis};
 use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
@@ -61,7 +62,8 @@ impl Api {
 
     pub(super) fn snapshot(&self) -> HealthSnapshot {
         let view = self.handle.view();
-        HealthSnapshot::of(&view, boottime(), self.proxy.observations(), &self.certificates.load())
+        let trial = self.handle.status().as_deref().map(TrialShape::of);
+        HealthSnapshot::of(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load())
     }
 }
 
@@ -93,14 +95,18 @@ pub struct ModelHealth {
     pub requests: u64,
     /// Those that failed.
     pub errors: u64,
+    /// Those that the model refused with a status 4xx.
+    pub client_errors: u64,
     /// 0 to 1; none without requests.
     pub error_rate: Option<f64>,
-    /// Milliseconds.
+    /// Milliseconds to the first byte.
     pub p50: Option<f64>,
-    /// Milliseconds.
+    /// Milliseconds to the first byte.
     pub p95: Option<f64>,
-    /// Milliseconds.
+    /// Milliseconds to the first byte.
     pub p99: Option<f64>,
+    /// Milliseconds to the last byte.
+    pub full_p95: Option<f64>,
 }
 
 /// One certificate or revocation list that the node uses.
@@ -143,6 +149,12 @@ pub struct HealthSnapshot {
     pub digest: Digest,
     /// Each model that was used in the window.
     pub models: BTreeMap<ModelId, ModelHealth>,
+    /// What all nodes have measured of the canary since its step began, while it gets traffic.
+    #[serde(default)]
+    pub trial: Option<TrialShape>,
+    /// Why this node has stopped serving the canary by itself, if it has.
+    #[serde(default)]
+    pub ejected: Option<String>,
     /// Every other member.
     pub peers: BTreeMap<NodeId, PeerHealth>,
     /// What the node proves itself with, by kind.
@@ -177,13 +189,19 @@ pub struct CertificateHealth {
 
 impl From<ModelObservations> for ModelHealth {
     fn from(observed: ModelObservations) -> Self {
-        let ModelObservations { requests, errors, error_rate, p50, p95, p99, client_errors: _ } = observed;
-        Self { requests, errors, error_rate, p50, p95, p99 }
+        let ModelObservations { requests, errors, client_errors, error_rate, p50, p95, p99, full_p95 } = observed;
+        Self { requests, errors, client_errors, error_rate, p50, p95, p99, full_p95 }
     }
 }
 
 impl HealthSnapshot {
-    fn of(view: &View, now: Time, observed: Observations, certificates: &[CertificateInfo]) -> Self {
+    fn of(
+        view: &View,
+        now: Time,
+        observed: Observations,
+        trial: Option<TrialShape>,
+        certificates: &[CertificateInfo],
+    ) -> Self {
         let peers = view.peers.iter().map(|(id, peer)| {
             let shown = PeerHealth {
                 connected: peer.connected,
@@ -213,6 +231,8 @@ impl HealthSnapshot {
             window_id: observed.window_id,
             last_committed_version: view.state.version,
             digest: view.digest,
+            trial,
+            ejected: view.ejected.as_deref().map(str::to_owned),
             models: observed.models.into_iter().map(|(id, model)| (id, model.into())).collect(),
             peers: peers.collect(),
             certificates: certificates.collect(),

@@ -31,6 +31,8 @@ pub struct ModelObservations {
     pub p95: Option<f64>,
     /// What 99 % of the requests did not exceed.
     pub p99: Option<f64>,
+    /// What 95 % of the answers were complete within.
+    pub full_p95: Option<f64>,
 }
 
 /// What this node observed in the last minute.
@@ -126,6 +128,7 @@ fn summary(tally: &Tally) -> ModelObservations {
         p50: millis(0.50),
         p95: millis(0.95),
         p99: millis(0.99),
+        full_p95: tally.full_latency(0.95).map(|latency| latency.as_secs_f64() * 1_000.0),
     }
 }
 

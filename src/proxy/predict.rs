@@ -138,6 +138,12 @@ impl Proxy {
         self.0.observer.observations(boottime(), std::iter::once(&view.state.stable.id).chain(canary))
     }
 
+    /// Where this node's own configuration serves `model`, if it does.
+    #[must_use]
+    pub fn own_upstream(&self, model: &ModelId) -> Option<String> {
+        self.0.upstreams.iter().find(|(own, _)| *own == model).map(|(_, upstream)| upstream.uri().to_string())
+    }
+
     /// Whether `model` has an upstream on this node; one without is always ready.
     #[must_use]
     pub fn has_upstream(&self, model: &Model) -> bool {

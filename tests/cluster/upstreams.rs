@@ -1,23 +1,12 @@
 //! Real model servers behind real nodes.
 
+use super::models::ModelServer;
 use super::process::eventually;
 use super::shell::Said;
 use super::world::{A, ALL, B, Cluster};
-use bytes::Bytes;
 use canary::model::NodeId;
-use http::{Method, Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use rustix::process::Signal;
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// Keys that are tried on every node.
 const KEYS: usize = 300;
@@ -58,11 +47,11 @@ fn a_canary_that_is_down_on_one_node_is_voted_down_there() {
         cluster.start_with(id, &["--upstream", &v1.upstream(), "--upstream", &canary]);
     }
     cluster.wait_synchronized();
-    let said = cluster.try_weight("20").fails(4, &["ABORT", "node-b", "the canary's upstream is not ready there"]);
+    let said = cluster.try_weight("20").fails(4, &["ABORT", "node-b", "the upstream is not ready there"]);
     let problem = said.json();
     let reasons = problem["reasons"].as_array().expect("a list");
     assert_eq!((reasons.len(), &reasons[0]["node"]), (1, &serde_json::json!("node-b")), "{problem}");
-    cluster.wait_log(A, &["2PC: ABORT", "node-b: the canary's upstream is not ready there"]);
+    cluster.wait_log(A, &["2PC: ABORT", "node-b: the upstream is not ready there"]);
     for id in ALL {
         let history = cluster.get(id, "/history").expect("it answers").json();
         assert_eq!(history[0]["decision"], "ABORT", "{id} knows of it: {history}");
@@ -155,66 +144,4 @@ fn ask(cluster: &Cluster, id: NodeId) -> Vec<String> {
     curl.args(["--config", "-"]);
     let said = Said::by(curl, config.as_bytes()).exits(0);
     said.out.lines().map(str::to_owned).collect()
-}
-
-/// A model: it says its name to every request, and can be told to think for long.
-struct ModelServer {
-    name: &'static str,
-    address: SocketAddr,
-    gate: Arc<Gate>,
-    _runtime: Runtime,
-}
-
-struct Gate {
-    held: watch::Sender<bool>,
-    waiting: watch::Sender<usize>,
-}
-
-impl ModelServer {
-    fn start(host: &str, name: &'static str) -> Self {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).enable_all().build().expect("a thread");
-        let listener = runtime.block_on(TcpListener::bind((host, 0))).expect("this test's own address");
-        let address = listener.local_addr().expect("bound");
-        let gate = Arc::new(Gate { held: watch::Sender::new(false), waiting: watch::Sender::new(0) });
-        let shared = Arc::clone(&gate);
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let gate = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(request, name, Arc::clone(&gate)));
-                let connection = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
-            }
-        });
-        Self { name, address, gate, _runtime: runtime }
-    }
-
-    fn upstream(&self) -> String {
-        format!("{}=http://{}/model", self.name, self.address)
-    }
-
-    fn hold(&self) {
-        self.gate.held.send_replace(true);
-    }
-
-    fn holds_one(&self) -> bool {
-        *self.gate.waiting.borrow() > 0
-    }
-
-    fn release(&self) {
-        self.gate.held.send_replace(false);
-    }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    name: &'static str,
-    gate: Arc<Gate>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() == Method::POST {
-        gate.waiting.send_modify(|waiting| *waiting += usize::from(*gate.held.borrow()));
-        // The gate outlives every request.
-        let _ = gate.held.subscribe().wait_for(|held| !held).await;
-    }
-    Ok(Response::new(Full::from(name)))
 }

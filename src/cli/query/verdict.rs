@@ -142,6 +142,7 @@ pub(super) mod tests {
             isolated: false,
             pending: None,
             acting_coordinator: Some(NodeId::A),
+            upstreams: [].into(),
             rollout: None,
             ejected: None,
         };
