@@ -121,8 +121,11 @@ pub struct HistoryLine {
     pub version: u64,
     /// `COMMIT` or `ABORT`.
     pub decision: String,
-    /// Who asked, `operator/admin`.
+    /// Who asked, `operator/admin`; `rollout/node-a` where that node's controller did.
     pub by: Option<String>,
+    /// The serial number of the certificate that proved it.
+    #[serde(default)]
+    pub by_serial: Option<String>,
     /// Each member's vote; empty for a retreat, which needs none.
     pub votes: BTreeMap<NodeId, VoteShape>,
     /// When it was proposed, by the coordinator's clock, RFC 3339.
@@ -252,6 +255,7 @@ impl HistoryLine {
                 Decision::Abort => "ABORT".into(),
             },
             by: entry.by.as_ref().map(|actor| actor.id.clone()),
+            by_serial: entry.by.as_ref().map(|actor| actor.serial.clone()).filter(|serial| !serial.is_empty()),
             votes: entry.votes.iter().map(|(node, vote)| (*node, VoteShape::of(vote))).collect(),
             proposed_at: rfc3339(entry.proposed_at),
             learned_at: rfc3339(entry.learned_at),

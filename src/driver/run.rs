@@ -78,7 +78,7 @@ pub struct Driver {
 /// Who waits for an answer.
 enum Waiter {
     Caller(oneshot::Sender<Answer>),
-    Controller,
+    Controller(Change),
 }
 
 /// What reaches the driver from outside.
@@ -217,7 +217,7 @@ impl Driver {
         if let Some(change) = propose {
             let me = self.engine.me();
             let by = Actor { id: format!("rollout/{me}"), serial: String::new(), remote: String::new() };
-            let question = self.ask(change, None, by, Waiter::Controller);
+            let question = self.ask(change.clone(), None, by, Waiter::Controller(change));
             self.step(question).await?;
         }
         Ok(())
@@ -288,8 +288,8 @@ impl Driver {
         match self.waiting.remove(&ticket) {
             // A caller that has gone away wants no answer.
             Some(Waiter::Caller(caller)) => drop(caller.send(answer)),
-            Some(Waiter::Controller) => {
-                self.controller.on_answer(now, refused(&answer));
+            Some(Waiter::Controller(change)) => {
+                self.controller.on_answer(now, &change, refused(&answer));
                 self.next_look = Some(now);
             }
             None => {}

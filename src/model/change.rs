@@ -262,16 +262,16 @@ fn set_weight(
 }
 
 fn set_model(next: &mut RoutingState, model: &Model) -> Result<(), ChangeError> {
-    if next.stable.id == model.id {
-        next.stable = model.clone();
-        return Ok(());
+    let canary = next.canary.as_mut().filter(|canary| canary.model.id == model.id);
+    match canary {
+        Some(canary) => canary.model = model.clone(),
+        None if next.stable.id == model.id => next.stable = model.clone(),
+        None => return Err(ChangeError::UnknownModel(model.id.clone(), next.stable.id.clone())),
     }
-    let Some(canary) = next.canary.as_mut().filter(|canary| canary.model.id == model.id) else {
-        return Err(ChangeError::UnknownModel(model.id.clone(), next.stable.id.clone()));
-    };
-    canary.model = model.clone();
-    if let Some(rollout) = next.rollout.as_ref().filter(|rollout| rollout.canary.id == model.id) {
-        next.rollout = Some(Arc::new(Rollout { canary: model.clone(), ..Rollout::clone(rollout) }));
+    if let Some(rollout) = next.open_rollout() {
+        // Another server is measured anew.
+        let canary = if rollout.canary.id == model.id { model.clone() } else { rollout.canary.clone() };
+        next.rollout = Some(Arc::new(Rollout { canary, epoch: next.version, ..Rollout::clone(rollout) }));
     }
     Ok(())
 }
@@ -652,7 +652,8 @@ mod tests {
         let open = begun(&initial(), "v2");
         let at = |id: &str| Model { upstream: Some("http://10.0.0.1:9/".into()), ..model(id) };
         let moved = after(&open, &Change::Model(at("v2"))).expect("v2 is the canary");
-        assert_eq!(moved.rollout.as_ref().expect("open").canary, at("v2"));
+        let rollout = moved.rollout.as_ref().expect("open");
+        assert_eq!((&rollout.canary, rollout.epoch), (&at("v2"), 2), "another server is measured anew");
         assert_eq!((Direction::between(&open, &moved), open.plan_allows(&moved)), (Direction::Advance, Ok(())));
         assert!(after(&open, &Change::Model(at("v1"))).is_ok_and(|next| next.stable == at("v1")));
         assert!(matches!(after(&open, &Change::Model(at("v3"))), Err(ChangeError::UnknownModel(..))));

@@ -82,16 +82,10 @@ pub struct Controller {
     me: NodeId,
     trial: Option<Present>,
     pool: Pool,
-    /// Whether a change that was asked for has not been answered.
-    asked: Option<Asked>,
+    /// The change that was asked for and is not answered yet.
+    asked: Option<Change>,
     retry_at: Time,
     refused: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Advance,
-    Retreat,
 }
 
 /// The trial that is going on, as far as this node has come with it.
@@ -144,10 +138,13 @@ impl Controller {
         self.pool.keep(now, from, report);
     }
 
-    /// Takes the answer to what was asked for: none when the change was made, else why it was not.
-    pub fn on_answer(&mut self, now: Time, refused: Option<String>) {
-        let wait = if self.asked == Some(Asked::Retreat) { RETRY_RETREAT_AFTER } else { RETRY_AFTER };
-        self.asked = None;
+    /// Takes the answer to a change that was asked for: none when it was made, else why it was not.
+    pub fn on_answer(&mut self, now: Time, change: &Change, refused: Option<String>) {
+        if self.asked.take_if(|asked| asked == change).is_none() {
+            // A rollback has taken the place of a step: what became of that is of no interest any more.
+            return;
+        }
+        let wait = if is_step(change) { RETRY_AFTER } else { RETRY_RETREAT_AFTER };
         if refused.is_some() {
             self.retry_at = now + wait;
         }
@@ -171,11 +168,11 @@ impl Controller {
         let own_verdict = judge(&gates, min_sample, &own, Scope::Node);
         let failing = eject(&mut present, &verdict, &own_verdict, &mut moves);
         self.watch_measuring(now, facts, &mut present);
-        if self.asked.is_none() && now >= self.retry_at {
+        // A rollback does not wait for the votes on a step.
+        let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
+        if overtakes || (self.asked.is_none() && now >= self.retry_at) {
             moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
-            let advances = |change: &Change| matches!(change, Change::Next { .. });
-            self.asked =
-                moves.propose.as_ref().map(|change| if advances(change) { Asked::Advance } else { Asked::Retreat });
+            self.asked = moves.propose.clone().or(self.asked.take());
         }
         report(now, &mut present, &own, &mut moves);
         tell_engine(&mut present, &own, failing, &mut moves);
@@ -404,6 +401,11 @@ fn eject(present: &mut Present, verdict: &Judgement, own: &Judgement, moves: &mu
         moves.ejection_changed = true;
     }
     present.ejected.clone().or(why)
+}
+
+/// Whether a change needs the votes of all.
+const fn is_step(change: &Change) -> bool {
+    matches!(change, Change::Next { .. })
 }
 
 /// What a judgement rests on, in words.

@@ -127,8 +127,8 @@ impl Desk {
             self.now = self.now + LOOK_EVERY;
             if let Some(change) = self.look().propose {
                 self.make(&change);
+                self.controller.on_answer(self.now, &change, None);
                 self.made.push(change);
-                self.controller.on_answer(self.now, None);
             }
         }
     }
@@ -360,7 +360,8 @@ fn a_change_that_is_not_made_is_asked_for_again() {
         let _ = desk.look();
     }
     let asked = desk.controller.clone();
-    desk.controller.on_answer(desk.now, Some("node-c: it is unreachable".into()));
+    let next = Change::Next { epoch: 1 };
+    desk.controller.on_answer(desk.now, &next, Some("node-c: it is unreachable".into()));
     let mut again = None;
     for _ in 0..10 {
         desk.now = desk.now + LOOK_EVERY;
@@ -370,10 +371,20 @@ fn a_change_that_is_not_made_is_asked_for_again() {
         again = again.or(moves.propose);
     }
     assert_eq!(again, Some(Change::Next { epoch: 1 }));
-    // One that is not answered yet is not asked for twice.
+    // One that is not answered yet is not asked for twice, but a rollback does not wait for it.
     desk.controller = asked;
     desk.now = desk.now + Duration::from_secs(5);
     assert_eq!(desk.look().propose, None);
+    desk.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
+    let rollback = desk.look().propose.expect("at once");
+    assert!(matches!(rollback, Change::RollBack { .. }));
+    // What became of the step is of no interest any more, and the rollback is asked for once.
+    desk.controller.on_answer(desk.now, &next, Some("a retreat came first".into()));
+    desk.now = desk.now + Duration::from_secs(5);
+    assert_eq!(desk.look().propose, None);
+    desk.controller.on_answer(desk.now, &rollback, Some("busy".into()));
+    desk.now = desk.now + Duration::from_secs(5);
+    assert_eq!(desk.look().propose, Some(rollback));
 }
 
 #[test]
