@@ -1,0 +1,352 @@
+//! Rollouts on three nodes under random trouble: nodes that die and come back, reports that are lost or late, changes that
+//! are refused, coordinators that are replaced. The agreement is a register that decides by its rules; what is searched is
+//! what the controllers make of it. A failure names its seed.
+
+use super::*;
+use crate::health::{Ended, Samples};
+use crate::model::{
+    Change, Direction, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span, Step,
+    Then, Time, TxId, UnixMillis, Weight, WhenOpen,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const MEMBERS: usize = 3;
+const SCHEDULES: u64 = 400;
+const HOLD: Span = Span(3_000);
+/// Trouble ends after this; from then on everything must come to its end.
+const TROUBLE: Duration = Duration::from_secs(40);
+const LONGEST: Duration = Duration::from_secs(160);
+/// As in the agreement: so long is a silent coordinator waited for.
+const TAKEOVER: Duration = Duration::from_secs(5);
+/// A node needs this long at most to serve what was decided, and a report to arrive.
+const LATE_MS: u64 = 400;
+const LOST: f64 = 0.1;
+/// With three failures in ten, so many requests leave no doubt, though a node that dies takes some of them with it.
+const ENOUGH: u64 = 150;
+
+struct Node {
+    id: NodeId,
+    controller: Controller,
+    alive: bool,
+    /// The version that it serves.
+    version: usize,
+    measured: Samples,
+    counts: bool,
+    ejected: bool,
+}
+
+struct Flight {
+    at: Time,
+    to: usize,
+    what: What,
+}
+
+enum What {
+    Report(NodeId, Report),
+    Decision(usize),
+    Question(Change),
+    Answer(Change, Option<String>),
+    Rise,
+}
+
+struct World {
+    random: SmallRng,
+    now: Time,
+    began: Time,
+    nodes: Vec<Node>,
+    decided: Vec<(Time, RoutingState)>,
+    flights: Vec<Flight>,
+    acting: usize,
+    takes_over: Option<Time>,
+    /// The chance that a request to the canary fails, and to the stable model.
+    errors: f64,
+    /// Requests that each node gets between two looks.
+    rate: u32,
+    /// Requests to the canary, and when there were enough of them to know.
+    canary_requests: u64,
+    known: Option<Time>,
+    gone: Option<Time>,
+}
+
+fn model(id: &str) -> Model {
+    Model { id: id.parse().expect("a model id"), upstream: None }
+}
+
+impl World {
+    fn new(seed: u64, errors: f64) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let node = |id| Node {
+            id,
+            controller: Controller::new(id),
+            alive: true,
+            version: 0,
+            measured: Samples::default(),
+            counts: false,
+            ejected: false,
+        };
+        let now = Time::from_micros(1_000_000_000);
+        let rate = random.random_range(1..20);
+        let mut world = Self {
+            random,
+            now,
+            began: now,
+            nodes: NodeSet::first(MEMBERS).iter().map(node).collect(),
+            decided: vec![(now, RoutingState::initial(model("v1").id))],
+            flights: Vec::new(),
+            acting: 0,
+            takes_over: None,
+            errors,
+            rate,
+            canary_requests: 0,
+            known: None,
+            gone: None,
+        };
+        let step = |percent| Step {
+            weight: Weight::from_percent(percent).expect("a weight"),
+            hold: HOLD,
+            then: Then::Continue,
+        };
+        let plan = Plan::of(["10", "30", "60", "100"].map(step).into()).expect("a plan");
+        let start = Change::Start { canary: model("v2"), plan: Arc::new(plan), when_open: WhenOpen::Refuse };
+        world.decide(&start).expect("nothing is open");
+        world
+    }
+
+    fn latest(&self) -> &RoutingState {
+        &self.decided.last().expect("there is a first").1
+    }
+
+    fn later(&mut self) -> Time {
+        self.now + Duration::from_millis(self.random.random_range(1..LATE_MS))
+    }
+
+    /// What the agreement does: an advance needs everybody, a retreat a majority.
+    fn decide(&mut self, change: &Change) -> Result<(), String> {
+        let base = self.latest().clone();
+        let version = base.version + 1;
+        let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: version };
+        let next =
+            change.apply(&base, NodeSet::first(MEMBERS), txid, UnixMillis(0)).map_err(|error| error.to_string())?;
+        let alive = self.nodes.iter().filter(|node| node.alive);
+        if Direction::between(&base, &next) == Direction::Advance {
+            base.plan_allows(&next)?;
+            let current = self.decided.len() - 1;
+            if alive.clone().count() < MEMBERS || alive.clone().any(|node| node.version != current) {
+                return Err("not every member votes for it".into());
+            }
+            if alive.clone().any(|node| node.ejected) {
+                return Err("its measurements speak against it".into());
+            }
+            self.check_hold(&base, change);
+        } else if alive.count() < MEMBERS / 2 + 1 {
+            return Err("no majority".into());
+        }
+        self.decided.push((self.now, next));
+        let newest = self.decided.len() - 1;
+        for to in 0..MEMBERS {
+            let at = self.later();
+            self.flights.push(Flight { at, to, what: What::Decision(newest) });
+        }
+        Ok(())
+    }
+
+    /// A step is never shorter than its plan says.
+    fn check_hold(&self, base: &RoutingState, change: &Change) {
+        if let (Change::Next { epoch }, Some(rollout)) = (change, &base.rollout) {
+            let begun = self.decided.iter().find(|(_, state)| state.version == *epoch).map(|(at, _)| *at);
+            let held = self.now.since(begun.expect("the step was decided"));
+            assert!(held >= HOLD.duration(), "step {} was held for {held:?} only", rollout.step);
+        }
+    }
+
+    fn trouble(&mut self) {
+        if self.now.since(self.began) > TROUBLE {
+            return;
+        }
+        if self.random.random_bool(0.02) {
+            let victim = self.random.random_range(0..MEMBERS);
+            self.nodes[victim].alive = false;
+            if victim == self.acting {
+                self.takes_over = Some(self.now + TAKEOVER);
+            }
+            let back = self.now + Duration::from_millis(self.random.random_range(200..9_000));
+            self.flights.push(Flight { at: back, to: victim, what: What::Rise });
+        }
+    }
+
+    fn coordinate(&mut self) {
+        if self.takes_over.is_some_and(|at| self.now >= at) || self.nodes[0].alive {
+            if let Some(first) = self.nodes.iter().position(|node| node.alive) {
+                self.acting = first;
+                self.takes_over = None;
+            }
+        }
+    }
+
+    fn land(&mut self) {
+        let (due, later) = std::mem::take(&mut self.flights).into_iter().partition(|flight| flight.at <= self.now);
+        self.flights = later;
+        let due: Vec<Flight> = due;
+        for Flight { to, what, .. } in due {
+            match what {
+                What::Rise => self.rise(to),
+                What::Question(change) => {
+                    let told = self.decide(&change).err();
+                    let at = self.later();
+                    self.flights.push(Flight { at, to, what: What::Answer(change, told) });
+                }
+                What::Report(from, report) if self.nodes[to].alive => {
+                    self.nodes[to].controller.on_report(self.now, from, report);
+                }
+                What::Decision(version) if self.nodes[to].alive => {
+                    self.nodes[to].version = self.nodes[to].version.max(version);
+                }
+                What::Answer(change, told) if self.nodes[to].alive => {
+                    self.nodes[to].controller.on_answer(self.now, &change, told);
+                }
+                What::Report(..) | What::Decision(_) | What::Answer(..) => {}
+            }
+        }
+    }
+
+    /// A node that comes back has forgotten what it measured, and catches up.
+    fn rise(&mut self, node: usize) {
+        let newest = self.decided.len() - 1;
+        let node = &mut self.nodes[node];
+        (node.alive, node.version, node.counts, node.ejected) = (true, newest, false, false);
+        (node.controller, node.measured) = (Controller::new(node.id), Samples::default());
+    }
+
+    fn traffic(&mut self) {
+        for index in 0..MEMBERS {
+            let state = &self.decided[self.nodes[index].version].1;
+            let share = if self.nodes[index].ejected { 0.0 } else { state.canary_weight().fraction() };
+            for _ in 0..self.rate {
+                let to_canary = self.random.random_bool(share);
+                let fails = self.random.random_bool(if to_canary { self.errors } else { 0.002 });
+                let node = &mut self.nodes[index];
+                if !node.alive {
+                    continue;
+                }
+                self.canary_requests += u64::from(to_canary);
+                if self.canary_requests >= ENOUGH {
+                    self.known.get_or_insert(self.now);
+                }
+                if node.counts {
+                    let measured = if to_canary { &mut node.measured.canary } else { &mut node.measured.stable };
+                    measured.record(Duration::from_millis(5), if fails { Ended::Failed } else { Ended::Good });
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, index: usize) {
+        let alive: NodeSet = self.nodes.iter().filter(|node| node.alive).map(|node| node.id).collect();
+        let state = self.decided[self.nodes[index].version].1.clone();
+        let epoch = state.rollout.as_ref().map_or(0, |rollout| rollout.epoch);
+        let serves = |node: &&Node| node.alive && self.decided[node.version].1.version >= epoch;
+        let id = self.nodes[index].id;
+        let may_propose = match (self.acting == index, self.nodes[self.acting].alive || self.takes_over.is_some()) {
+            (true, _) => MayPropose::All,
+            (false, true) => MayPropose::Nothing,
+            (false, false) => MayPropose::Retreats,
+        };
+        let own = self.nodes[index].measured.clone();
+        let facts = Facts {
+            state: &state,
+            may_propose,
+            connected: alive.without(id),
+            serving: self.nodes.iter().filter(serves).map(|node| node.id).collect(),
+            members: NodeSet::first(MEMBERS),
+            own: &own,
+        };
+        let node = &mut self.nodes[index];
+        let moves = node.controller.look(self.now, &facts);
+        node.ejected = node.controller.ejected().is_some();
+        if let Some(count) = moves.count {
+            (node.counts, node.measured) = (count.is_some(), Samples::default());
+        }
+        if let Some(report) = moves.report {
+            for to in (0..MEMBERS).filter(|to| *to != index) {
+                if !self.random.random_bool(LOST) {
+                    let at = self.later();
+                    self.flights.push(Flight { at, to, what: What::Report(id, report.clone()) });
+                }
+            }
+        }
+        if let Some(change) = moves.propose {
+            let at = self.later();
+            self.flights.push(Flight { at, to: index, what: What::Question(change) });
+        }
+    }
+
+    /// Runs until the rollout has ended on all nodes, or time is up; gives its outcome.
+    fn run(&mut self) -> Option<Outcome> {
+        while self.now.since(self.began) < LONGEST {
+            self.now = self.now + LOOK_EVERY;
+            self.trouble();
+            self.coordinate();
+            self.land();
+            self.traffic();
+            for index in 0..MEMBERS {
+                if self.nodes[index].alive {
+                    self.look(index);
+                }
+            }
+            let served = |node: &Node| self.decided[node.version].1.canary_weight() == Weight::ZERO || node.ejected;
+            if self.known.is_some() && self.gone.is_none() && self.nodes.iter().all(|node| !node.alive || served(node))
+            {
+                self.gone = Some(self.now);
+            }
+            let ended = self.latest().rollout.as_ref().is_some_and(|rollout| !rollout.is_open());
+            if ended && self.nodes.iter().all(|node| node.alive && node.version == self.decided.len() - 1) {
+                break;
+            }
+        }
+        match self.latest().rollout.as_ref()?.phase {
+            Phase::Ended(outcome) => Some(outcome),
+            Phase::Progressing | Phase::Paused => None,
+        }
+    }
+}
+
+#[test]
+fn a_good_canary_is_promoted_whatever_happens() {
+    let mut outcomes = BTreeMap::new();
+    for seed in 0..SCHEDULES {
+        let mut world = World::new(seed, 0.002);
+        let mut outcome = world.run();
+        // A node whose measurements were missing for long pauses the rollout; an operator looks, and lets it go on.
+        while outcome.is_none() && world.latest().rollout.as_ref().is_some_and(|rollout| rollout.phase == Phase::Paused)
+        {
+            world.decide(&Change::Resume).expect("everybody is there");
+            world.began = world.now;
+            outcome = world.run();
+        }
+        let why = world.latest().rollout.as_ref().map(|rollout| rollout.why.clone());
+        assert_eq!(outcome, Some(Outcome::Promoted), "seed {seed}: {why:?}");
+        assert!(world.nodes.iter().all(|node| !node.ejected), "seed {seed}");
+        *outcomes.entry(world.decided.len()).or_insert(0) += 1;
+    }
+    println!("versions to the end, and how often: {outcomes:?}");
+}
+
+#[test]
+fn a_bad_canary_is_gone_whatever_happens() {
+    let mut slowest = Duration::ZERO;
+    for seed in 0..SCHEDULES {
+        let mut world = World::new(seed, 0.3);
+        let outcome = world.run();
+        let why = world.latest().rollout.as_ref().map(|rollout| rollout.why.clone());
+        assert_eq!(outcome, Some(Outcome::RolledBack), "seed {seed}: {why:?}");
+        let Some(known) = world.known else { continue };
+        slowest = slowest.max(world.gone.expect("it is gone").since(known));
+    }
+    // A takeover, a report, and the way of the decision to all.
+    assert!(slowest < TAKEOVER + Duration::from_secs(4), "{slowest:?}");
+    println!("gone on all nodes {slowest:?} after {ENOUGH} requests, at the latest");
+}
