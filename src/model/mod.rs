@@ -7,6 +7,7 @@ mod actor;
 mod change;
 mod clock;
 mod ids;
+mod next;
 mod node;
 mod peers;
 mod plan;

@@ -1,27 +1,18 @@
 //! From what a node sees to what it does about it.
 
 use super::pool::Pool;
+use super::present::{Clock, Present, REPORT_STALE, reason};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples, Scope, judge};
-use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Report, Rollout, RoutingState, Then, Time};
+use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Report, RoutingState, Then, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a trial is looked at. The tests allow looking as often as one likes; ten times a second is soon enough.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often a node reports what it has measured when nothing is wrong: as often as it sends heartbeats.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// A node that measures failures tells them at once, but not more often than this.
-const REPORT_BAD_EVERY: Duration = Duration::from_millis(100);
-/// A connected member without a report for this long cannot be measured.
-const REPORT_STALE: Duration = Duration::from_secs(7);
 /// The step begins without a member that is connected and does not acknowledge it for this long.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
-/// A window is begun anew when it is older than this and has this many requests to the canary, so that a long good past
-/// does not hide a canary that turns bad.
-const WINDOW: Duration = Duration::from_secs(60);
-const WINDOW_REQUESTS: u64 = 2_000;
 /// A window that was begun anew lets nothing pass before it is open for this long: the first few hundred requests after
 /// each new beginning would be another chance to look good by luck.
 const WINDOW_SETTLED: Duration = Duration::from_secs(30);
@@ -88,26 +79,6 @@ pub struct Controller {
     refused: Option<String>,
 }
 
-/// The trial that is going on, as far as this node has come with it.
-#[derive(Clone, Debug)]
-struct Present {
-    trial: Trial,
-    /// When this node took the step.
-    seen: Time,
-    /// When the last member did: since then it is held and measured.
-    began: Option<Time>,
-    /// When the window began, and how many there were before it.
-    window_began: Time,
-    window: u32,
-    reported: Time,
-    reported_bad: u64,
-    ejected: Option<String>,
-    told: Option<(Evidence, Option<String>)>,
-    /// The failures to measure, in a row, and when the next is looked for.
-    unmeasured: u32,
-    measure_at: Time,
-}
-
 impl Controller {
     /// The controller of `me`, which has seen nothing yet.
     #[must_use]
@@ -166,18 +137,23 @@ impl Controller {
         let (gates, min_sample) = (present.trial.gates, present.trial.min_sample);
         let verdict = judge(&gates, min_sample, &pooled, Scope::Pooled);
         let own_verdict = judge(&gates, min_sample, &own, Scope::Node);
-        let failing = eject(&mut present, &verdict, &own_verdict, &mut moves);
-        self.watch_measuring(now, facts, &mut present);
+        let was_ejected = present.ejected.is_some();
+        let failing = present.condemn(&verdict, &own_verdict);
+        moves.ejection_changed |= present.ejected.is_some() != was_ejected;
+        let silent = !self.silent(now, facts, &present).is_empty();
+        present.watch(now, || silent);
         // A rollback does not wait for the votes on a step.
         let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
         if overtakes || (self.asked.is_none() && now >= self.retry_at) {
             moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
             self.asked = moves.propose.clone().or(self.asked.take());
         }
-        report(now, &mut present, &own, &mut moves);
-        tell_engine(&mut present, &own, failing, &mut moves);
+        moves.report = present.report(now, &own, moves.ejection_changed);
+        moves.measured = present.news(&own, failing).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
-        renew_window(now, &mut present, &own, &mut moves);
+        if present.renew_window(now, &own) {
+            moves.count = Some(Some(present.trial.clone()));
+        }
         self.trial = Some(present);
         moves
     }
@@ -197,19 +173,7 @@ impl Controller {
         moves.count = Some(None);
         moves.measured = Some((Evidence::default(), None));
         (self.retry_at, self.refused) = (Time::ZERO, None);
-        self.trial = trial.map(|trial| Present {
-            trial,
-            seen: now,
-            began: None,
-            window_began: now,
-            window: 0,
-            reported: now,
-            reported_bad: 0,
-            ejected: None,
-            told: None,
-            unmeasured: 0,
-            measure_at: now + REPORT_STALE,
-        });
+        self.trial = trial.map(|trial| Present::new(trial, now));
     }
 
     /// Starts the step's clock when the last connected member that is not drained serves it.
@@ -219,20 +183,9 @@ impl Controller {
         }
         let awaited = facts.connected.minus(facts.state.drained).minus(facts.serving);
         if awaited.is_empty() || now >= present.seen + ACKNOWLEDGE_TIME {
-            (present.began, present.window_began, present.reported) = (Some(now), now, now);
-            present.measure_at = now + REPORT_STALE;
+            present.begin(now);
             moves.count = Some(Some(present.trial.clone()));
         }
-    }
-
-    /// Counts the looks at which a connected member had nothing to say, in a row.
-    fn watch_measuring(&self, now: Time, facts: &Facts<'_>, present: &mut Present) {
-        if now < present.measure_at {
-            return;
-        }
-        present.measure_at = now + REPORT_EVERY;
-        let silent = self.silent(now, facts, present);
-        present.unmeasured = if silent.is_empty() { 0 } else { present.unmeasured.saturating_add(1) };
     }
 
     /// The connected members whose measurements are missing.
@@ -272,7 +225,7 @@ impl Controller {
             let silent = self.silent(now, facts, present);
             return pause(format!("it cannot be measured: no report of {silent} for {} s", REPORT_STALE.as_secs()));
         }
-        let clock = Clock::of(now, rollout, present)?;
+        let clock = present.clock(now, rollout)?;
         if clock.holds.is_some() {
             return None;
         }
@@ -354,7 +307,7 @@ impl Controller {
             return Next::Waits;
         }
         let then = rollout.plan.steps.get(rollout.step + 1).map(|step| step.weight);
-        match Clock::of(now, rollout, present) {
+        match present.clock(now, rollout) {
             None => Next::Begins,
             Some(Clock { holds: Some(left), .. }) => Next::Holds { left, then },
             Some(_) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
@@ -363,96 +316,7 @@ impl Controller {
     }
 }
 
-/// How far the present step is by its plan.
-struct Clock {
-    /// How much longer it is held; none when that is over.
-    holds: Option<Duration>,
-    /// How much longer it may stay undecided.
-    deadline: Duration,
-}
-
-impl Clock {
-    /// None before the step has begun.
-    fn of(now: Time, rollout: &Rollout, present: &Present) -> Option<Self> {
-        let began = present.began?;
-        let hold = rollout.plan.steps.get(rollout.step)?.hold.duration();
-        let held = now.since(began);
-        let holds = Some(hold.saturating_sub(held)).filter(|left| !left.is_zero());
-        let deadline = (hold + rollout.plan.progress_deadline.duration()).saturating_sub(held);
-        Some(Self { holds, deadline })
-    }
-}
-
-/// Stops serving a canary that has failed here, or on all nodes together. It is for good: only another step, or a word of
-/// an operator, begins anew.
-///
-/// Gives why the canary is held to be bad, if it is.
-fn eject(present: &mut Present, verdict: &Judgement, own: &Judgement, moves: &mut Moves) -> Option<String> {
-    let failed = |judgement: &Judgement, whose: &str| match judgement.ruling {
-        Ruling::Fail(_) => Some(format!("{} {whose}", reason(judgement))),
-        Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => None,
-    };
-    let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node"));
-    if present.ejected.is_none()
-        && let Some(why) = &why
-        && present.trial.kind != Kind::Manual
-    {
-        present.ejected = Some(why.clone());
-        moves.ejection_changed = true;
-    }
-    present.ejected.clone().or(why)
-}
-
 /// Whether a change needs the votes of all.
 const fn is_step(change: &Change) -> bool {
     matches!(change, Change::Next { .. })
-}
-
-/// What a judgement rests on, in words.
-fn reason(judgement: &Judgement) -> String {
-    if let Some(finding) = judgement.reason() {
-        return finding.to_string();
-    }
-    let missing = (judgement.missing > 0).then(|| format!("{} requests to the canary are missing", judgement.missing));
-    let open = judgement.open().map(ToString::to_string);
-    missing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
-}
-
-/// Tells the others what was measured: from time to time, and at once when something is wrong.
-fn report(now: Time, present: &mut Present, own: &Samples, moves: &mut Moves) {
-    let gate = present.trial.gates.p95.limit;
-    let bad = own.canary.errors() + own.canary.exceeding(gate);
-    let due = now >= present.reported + REPORT_EVERY;
-    let urgent = bad > present.reported_bad && now >= present.reported + REPORT_BAD_EVERY;
-    if due || urgent || moves.ejection_changed {
-        (present.reported, present.reported_bad) = (now, bad);
-        moves.report = Some(Report {
-            epoch: present.trial.epoch,
-            window: present.window,
-            open_ms: u64::try_from(now.since(present.window_began).as_millis()).unwrap_or(u64::MAX),
-            stable: own.stable.to_counts(),
-            canary: own.canary.to_counts(),
-            ejected: present.ejected.clone(),
-        });
-    }
-}
-
-/// What this node's votes say, if that has changed.
-fn tell_engine(present: &mut Present, own: &Samples, failing: Option<String>, moves: &mut Moves) {
-    let evidence = Evidence { stable: own.stable.summary(), canary: own.canary.summary() };
-    let told = Some((evidence, failing));
-    if present.told != told {
-        moves.measured.clone_from(&told);
-        present.told = told;
-    }
-}
-
-/// Begins a new window when this one is old and full.
-fn renew_window(now: Time, present: &mut Present, own: &Samples, moves: &mut Moves) {
-    let full = now >= present.window_began + WINDOW && own.canary.requests() >= WINDOW_REQUESTS;
-    if full && present.ejected.is_none() {
-        (present.window_began, present.reported_bad) = (now, 0);
-        present.window = present.window.saturating_add(1);
-        moves.count = Some(Some(present.trial.clone()));
-    }
 }

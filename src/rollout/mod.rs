@@ -8,6 +8,7 @@
 
 mod controller;
 mod pool;
+mod present;
 mod status;
 mod trial;
 

@@ -1,0 +1,156 @@
+//! The trial that is going on, as far as one node has come with it: its clock, its windows, and what was told of it.
+
+use super::trial::{Kind, Trial};
+use crate::health::{Judgement, Ruling, Samples};
+use crate::model::{Evidence, Report, Rollout, Time};
+use std::time::Duration;
+
+/// How often a node reports what it has measured when nothing is wrong: as often as it sends heartbeats.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// A node that measures failures tells them at once, but not more often than this.
+const REPORT_BAD_EVERY: Duration = Duration::from_millis(100);
+/// A connected member without a report for this long cannot be measured.
+pub(super) const REPORT_STALE: Duration = Duration::from_secs(7);
+/// A window is begun anew when it is older than this and has this many requests to the canary, so that a long good past
+/// does not hide a canary that turns bad.
+const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW_REQUESTS: u64 = 2_000;
+
+/// What a vote of this node says, and why it speaks against more, if it does.
+pub(super) type Told = (Evidence, Option<String>);
+
+/// The trial that is going on.
+#[derive(Clone, Debug)]
+pub(super) struct Present {
+    pub(super) trial: Trial,
+    /// When this node took the step.
+    pub(super) seen: Time,
+    /// When the last member did: since then it is held and measured.
+    pub(super) began: Option<Time>,
+    /// When the window began, and how many there were before it.
+    pub(super) window_began: Time,
+    pub(super) window: u32,
+    /// Why this node has stopped serving the canary by itself, if it has.
+    pub(super) ejected: Option<String>,
+    /// How often in a row a connected member had nothing to say.
+    pub(super) unmeasured: u32,
+    measure_at: Time,
+    reported: Time,
+    reported_bad: u64,
+    told: Option<Told>,
+}
+
+/// How far the present step is by its plan.
+pub(super) struct Clock {
+    /// How much longer it is held; none when that is over.
+    pub(super) holds: Option<Duration>,
+    /// How much longer it may stay undecided.
+    pub(super) deadline: Duration,
+}
+
+impl Present {
+    /// A trial that this node has just taken up.
+    pub(super) const fn new(trial: Trial, now: Time) -> Self {
+        Self {
+            trial,
+            seen: now,
+            began: None,
+            window_began: now,
+            window: 0,
+            ejected: None,
+            unmeasured: 0,
+            measure_at: now,
+            reported: now,
+            reported_bad: 0,
+            told: None,
+        }
+    }
+
+    /// Starts the step's clock.
+    pub(super) fn begin(&mut self, now: Time) {
+        (self.began, self.window_began, self.reported) = (Some(now), now, now);
+        self.measure_at = now + REPORT_STALE;
+    }
+
+    /// How far the step is; none before it has begun.
+    pub(super) fn clock(&self, now: Time, rollout: &Rollout) -> Option<Clock> {
+        let held = now.since(self.began?);
+        let hold = rollout.plan.steps.get(rollout.step)?.hold.duration();
+        let holds = Some(hold.saturating_sub(held)).filter(|left| !left.is_zero());
+        let deadline = (hold + rollout.plan.progress_deadline.duration()).saturating_sub(held);
+        Some(Clock { holds, deadline })
+    }
+
+    /// Looks from time to time whether a connected member is silent.
+    pub(super) fn watch(&mut self, now: Time, someone_is_silent: impl FnOnce() -> bool) {
+        if now >= self.measure_at {
+            self.measure_at = now + REPORT_EVERY;
+            self.unmeasured = if someone_is_silent() { self.unmeasured.saturating_add(1) } else { 0 };
+        }
+    }
+
+    /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops serving it
+    /// then. That is for good: only another step, or a word of an operator, begins anew.
+    pub(super) fn condemn(&mut self, verdict: &Judgement, own: &Judgement) -> Option<String> {
+        let failed = |judgement: &Judgement, whose: &str| match judgement.ruling {
+            Ruling::Fail(_) => Some(format!("{} {whose}", reason(judgement))),
+            Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => None,
+        };
+        let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node"));
+        if self.ejected.is_none() && self.trial.kind != Kind::Manual {
+            self.ejected.clone_from(&why);
+        }
+        self.ejected.clone().or(why)
+    }
+
+    /// What the others are to be told: from time to time, and at once when something is wrong.
+    pub(super) fn report(&mut self, now: Time, own: &Samples, is_urgent: bool) -> Option<Report> {
+        let bad = own.canary.errors() + own.canary.exceeding(self.trial.gates.p95.limit);
+        let due = now >= self.reported + REPORT_EVERY;
+        let is_bad = bad > self.reported_bad && now >= self.reported + REPORT_BAD_EVERY;
+        if !(due || is_bad || is_urgent) {
+            return None;
+        }
+        (self.reported, self.reported_bad) = (now, bad);
+        Some(Report {
+            epoch: self.trial.epoch,
+            window: self.window,
+            open_ms: u64::try_from(now.since(self.window_began).as_millis()).unwrap_or(u64::MAX),
+            stable: own.stable.to_counts(),
+            canary: own.canary.to_counts(),
+            ejected: self.ejected.clone(),
+        })
+    }
+
+    /// What this node's votes say, if that has changed.
+    pub(super) fn news(&mut self, own: &Samples, failing: Option<String>) -> Option<Told> {
+        let evidence = Evidence { stable: own.stable.summary(), canary: own.canary.summary() };
+        let told = Some((evidence, failing));
+        if self.told == told {
+            return None;
+        }
+        self.told.clone_from(&told);
+        told
+    }
+
+    /// Begins a new window when this one is old and full; says whether it did.
+    pub(super) fn renew_window(&mut self, now: Time, own: &Samples) -> bool {
+        let full = now >= self.window_began + WINDOW && own.canary.requests() >= WINDOW_REQUESTS;
+        let renews = full && self.ejected.is_none();
+        if renews {
+            (self.window_began, self.reported_bad) = (now, 0);
+            self.window = self.window.saturating_add(1);
+        }
+        renews
+    }
+}
+
+/// What a judgement rests on, in words.
+pub(super) fn reason(judgement: &Judgement) -> String {
+    if let Some(finding) = judgement.reason() {
+        return finding.to_string();
+    }
+    let missing = (judgement.missing > 0).then(|| format!("{} requests to the canary are missing", judgement.missing));
+    let open = judgement.open().map(ToString::to_string);
+    missing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
+}
