@@ -9,9 +9,6 @@ upside down, as the time between answers: 0.952 is 1.05 times the requests of ng
 
 import contextlib
 import json
-import os
-import pathlib
-import subprocess
 import sys
 
 from lab import figures
@@ -19,6 +16,7 @@ from lab.both import rotated
 from lab.canary import MODEL, PORTS, TOP, Canary, Ladder
 from lab.clients import Http
 from lab.place import Place, options, require_programs, until
+from lab.wrk import USERS, Contestant, family, resident_megabytes, wrk
 
 NGINX_PORT = 50443
 # The share of the keys that gets the canary, on both sides.
@@ -57,74 +55,6 @@ http {{
   }}
 }}
 """
-
-# A thousand users, one after the other; the summary is one line of JSON.
-WRK = """
-local requests, at = {}, 0
-function init()
-  for n = 1, 1000 do
-    local body = string.format('{"key":"user-%d","inputs":[0.1,0.2,0.3],"model":"recommender"}', n)
-    requests[n] = wrk.format("POST", "/predict?key=user-" .. n, {["content-type"] = "application/json"}, body)
-  end
-end
-function request()
-  at = at % 1000 + 1
-  return requests[at]
-end
-function done(summary, latency)
-  local errors = summary.errors
-  io.write(string.format('SUMMARY {"requests":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}\\n', summary.requests, summary.duration,
-    errors.status + errors.connect + errors.read + errors.write + errors.timeout, latency:percentile(50), latency:percentile(99)))
-end
-"""
-
-
-class Contestant:
-    """A server under load, and what was measured of it."""
-
-    def __init__(self, name: str, process: subprocess.Popen, address: str, port: int):
-        self.name, self.process, self.url = name, process, f"https://{address}:{port}/predict"
-        self.between, self.processor, self.middle, self.tail = [], [], [], []
-
-    def load(self, script: pathlib.Path, seconds: int):
-        """64 connections on two threads."""
-        before = processor_seconds(self.process.pid)
-        summary = wrk(self.url, script, seconds, threads=2, connections=64)
-        spent = processor_seconds(self.process.pid) - before
-        self.between.append(summary["micros"] / summary["requests"])
-        self.processor.append(spent * 1e6 / summary["requests"])
-
-    def ask(self, script: pathlib.Path, seconds: int):
-        """One connection."""
-        summary = wrk(self.url, script, seconds, threads=1, connections=1)
-        self.middle.append(summary["p50"])
-        self.tail.append(summary["p99"])
-
-
-def wrk(url: str, script: pathlib.Path, seconds: int, threads: int, connections: int) -> dict:
-    """One run of wrk; every answer must be a good one."""
-    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("SUMMARY ")]
-    summary = json.loads(lines[0].removeprefix("SUMMARY "))
-    if summary["errors"] or not summary["requests"]:
-        raise ValueError(f"{url}: {summary}")
-    return summary
-
-
-def processor_seconds(pid: int) -> float:
-    """User and system time of a process and its children."""
-    ticks = 0
-    for one in family(pid):
-        fields = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def family(pid: int) -> "list[int]":
-    """A process and its children."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(int(child) for child in children)]
 
 
 @contextlib.contextmanager
@@ -180,7 +110,7 @@ def tell_apart(canary: Canary, address: str):
 def measure(given) -> "list[figures.Figure]":
     with servers(given) as (place, canary, nginx):
         script = place.root / "predict.lua"
-        script.write_text(WRK)
+        script.write_text(USERS)
         # The first seconds of either are not like the rest: caches, buffers and processors warm up.
         for contestant in (canary, nginx):
             wrk(contestant.url, script, 1, threads=2, connections=64)
@@ -198,12 +128,6 @@ def measure(given) -> "list[figures.Figure]":
         figures.ratio("/predict, one connection, p50", "µs", canary.middle, "nginx split_clients", nginx.middle),
         figures.ratio("/predict, one connection, p99", "µs", canary.tail, "nginx split_clients", nginx.tail, 1.5, 1.0),
     ]
-
-
-def resident_megabytes(pid: int) -> float:
-    """The resident memory of a process."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1e3
 
 
 def add_options(parser):

@@ -91,7 +91,7 @@ def require_programs(*names: str):
     """Ends the script when a program is missing."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        sys.exit(f"error: not installed: {', '.join(missing)} (Debian: etcd-server etcd-client openssl strace iproute2)")
+        sys.exit(f"error: not installed: {', '.join(missing)} (Debian: etcd-server openssl iproute2 strace nginx-light wrk)")
 
 
 def stop(child: subprocess.Popen):
