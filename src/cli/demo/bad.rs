@@ -1,6 +1,6 @@
 //! The story of a bad canary: it is started like a good one, fails on real requests, and is rolled back by itself.
 
-use super::ledger::{Rule, USERS};
+use super::ledger::Rule;
 use super::models::{Deeds, Model};
 use super::screen::{self, Damage};
 use super::serving::Lookout;
@@ -65,21 +65,20 @@ impl Story<'_> {
 
     /// What the canary did until it was stopped everywhere.
     fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, Failure> {
-        let Some(first_bad) = deeds.first_bad() else {
+        let (Some(first), Some(first_bad)) = (deeds.first_asked(), deeds.first_bad()) else {
             return Err(wrong(format!("{canary} was rolled back without one bad answer")));
         };
-        let after = |node: &NodeId| {
-            let stopped =
-                stopped.get(node).ok_or_else(|| wrong(format!("{node} was not seen to stop serving {canary}")))?;
-            Ok((*node, stopped.saturating_duration_since(first_bad)))
-        };
+        if let Some(node) = self.members.iter().find(|node| !stopped.contains_key(node)) {
+            return Err(wrong(format!("{node} was not seen to serve {canary} and to stop serving it")));
+        }
+        let last = stopped.values().max().copied().unwrap_or(first_bad);
         Ok(Damage {
             canary,
-            stopped: self.members.iter().map(after).collect::<Result<_, Failure>>()?,
+            from_bad_answer: last.saturating_duration_since(first_bad),
+            from_request: last.saturating_duration_since(first),
             requests: deeds.asked(),
             bad: deeds.bad(),
             users: self.traffic.ledger.users_with_errors(),
-            of_users: USERS,
         })
     }
 

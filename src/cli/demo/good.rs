@@ -100,7 +100,7 @@ impl Story<'_> {
         }
         self.hear(version, &members).await;
         let seen = Seen { rows: &rows, members: &members, ledger: &self.traffic.ledger, version };
-        screen::promoted(&Step { weight: Weight::FULL, commit, seen, verdict: "Promoted: it is the stable model" });
+        screen::promoted(&Step { weight: Weight::FULL, commit, seen, verdict: "Promoted: it is the stable model now" });
         self.must_have_share(Weight::FULL, version)
     }
 

@@ -87,6 +87,7 @@ pub(super) struct Ledger {
     last_canary: BTreeMap<NodeId, Instant>,
     latencies: Histogram<u32>,
     failed: u64,
+    expected_errors: u64,
     cut_off: u64,
     complaints: Vec<String>,
 }
@@ -127,6 +128,7 @@ impl Ledger {
             last_canary: BTreeMap::new(),
             latencies,
             failed: 0,
+            expected_errors: 0,
             cut_off: 0,
             complaints: Vec::new(),
         }
@@ -159,8 +161,12 @@ impl Ledger {
         let micros = u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX);
         self.latencies.saturating_record(micros);
         let Answer { version, model, worth, .. } = answer;
-        if worth == Worth::Error && !model.may_fail() {
-            self.fail(format!("{model} answered user-{user} with an error, by way of {node}"));
+        match (worth, model.may_fail()) {
+            (Worth::Error, false) => {
+                self.fail(format!("{model} answered user-{user} with an error, by way of {node}"));
+            }
+            (Worth::Error, true) => self.expected_errors += 1,
+            (Worth::Good, _) => {}
         }
         let is_canary = model == self.rule.canary();
         let share = self.shares.entry((version, node)).or_default();
@@ -230,6 +236,11 @@ impl Ledger {
     /// Requests that a living node or a good model did not answer as it should.
     pub(super) const fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// Errors of a model that is there to give some.
+    pub(super) const fn expected_errors(&self) -> u64 {
+        self.expected_errors
     }
 
     /// Requests that a killed node did not answer.
@@ -343,7 +354,7 @@ mod tests {
         let mut ledger = Ledger::new();
         ledger.begin(Rule::TakenBack(Model::V3));
         (0..2).for_each(|_| observe(&mut ledger, b(), 7, (6, Model::V3, Worth::Error)));
-        assert_eq!((ledger.failed(), ledger.users_with_errors()), (0, 1));
+        assert_eq!((ledger.failed(), ledger.expected_errors(), ledger.users_with_errors()), (0, 2, 1));
         assert!(ledger.last_canary(b()).is_some() && ledger.last_canary(NodeId::A).is_none());
         observe(&mut ledger, b(), 7, (6, Model::V2, Worth::Error));
         assert_eq!((ledger.failed(), ledger.users_with_errors()), (1, 1));

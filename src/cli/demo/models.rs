@@ -54,6 +54,7 @@ enum Answers {
 pub(super) struct Deeds {
     asked: AtomicU64,
     bad: AtomicU64,
+    first_asked: OnceLock<Instant>,
     first_bad: OnceLock<Instant>,
 }
 
@@ -118,9 +119,20 @@ impl Deeds {
         self.bad.load(Ordering::Relaxed)
     }
 
-    /// When the first of those was answered.
+    /// When the first request came.
+    pub(super) fn first_asked(&self) -> Option<Instant> {
+        self.first_asked.get().copied()
+    }
+
+    /// When the first bad answer was given.
     pub(super) fn first_bad(&self) -> Option<Instant> {
         self.first_bad.get().copied()
+    }
+
+    /// Counts a request; gives its number, from 0.
+    fn note_asked(&self) -> u64 {
+        self.first_asked.get_or_init(Instant::now);
+        self.asked.fetch_add(1, Ordering::Relaxed)
     }
 
     fn note_bad(&self) {
@@ -186,7 +198,7 @@ async fn answer(State((model, deeds)): State<(Model, Arc<Deeds>)>, method: Metho
         // Whether it is ready: every one of them is.
         return Json(json!({"model": model.name(), "ready": true})).into_response();
     }
-    let number = deeds.asked.fetch_add(1, Ordering::Relaxed);
+    let number = deeds.note_asked();
     let body = Json(json!({"model": model.name()}));
     match model.answers() {
         Answers::Badly if is_among(number, ERRORS_IN_TEN) => {

@@ -1,11 +1,11 @@
 //! What is printed: lines as things happen, for a terminal of usual size, and plain where there is none.
 
-use super::ledger::{Ledger, tolerance};
+use super::ledger::{Ledger, USERS, tolerance};
 use super::models::{ERRORS_IN_TEN, Model, ModelServers, SLOW_IN_TEN};
 use super::stage::Stage;
 use crate::api::CurrentRollout;
-use crate::cli::output::print_text;
-use crate::cli::query::{Row, Verdict, table};
+use crate::cli::output::{columns, print_text};
+use crate::cli::query::{Row, Verdict, shares};
 use crate::model::{NodeId, Weight};
 use crate::pki::shell_word;
 use anstyle::{AnsiColor, Style};
@@ -17,6 +17,8 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Of a digest, enough to see that two are the same.
+const SHOWN_DIGEST: usize = 12;
 
 /// One step as it was seen.
 pub(super) struct Step<'a> {
@@ -38,18 +40,18 @@ pub(super) struct Seen<'a> {
 /// What a bad canary did before it was stopped.
 pub(super) struct Damage {
     pub(super) canary: Model,
-    /// For each node, when it had stopped serving it, counted from the first bad answer.
-    pub(super) stopped: Vec<(NodeId, Duration)>,
+    /// From its first bad answer until the last node had stopped serving it …
+    pub(super) from_bad_answer: Duration,
+    /// … and from its first request on.
+    pub(super) from_request: Duration,
     pub(super) requests: u64,
     pub(super) bad: u64,
     pub(super) users: usize,
-    pub(super) of_users: u32,
 }
 
 pub(super) fn title() {
-    print(format_args!(
-        "{BOLD}Three nodes, their models and 2400 users who ask over HTTPS, all on this machine{BOLD:#}\n"
-    ));
+    let what = format!("Three nodes, their models and {USERS} users who ask over HTTPS, all on this machine");
+    print(format_args!("{BOLD}{what}{BOLD:#}\n"));
 }
 
 pub(super) fn setting(stage: &Stage, models: &ModelServers) {
@@ -76,11 +78,11 @@ pub(super) fn good_title(number: usize, canary: Model, stable: Model, command: &
 pub(super) fn header(members: &[NodeId], canary: Model) {
     let seen = format!("SHARE OF {canary} IN ANSWERS");
     print(format_args!(
-        "{BOLD}   AGREED  IN       VERSIONS  {seen:<25}  WITHIN    THE NODES' VERDICT ON {canary}{BOLD:#}"
+        "{BOLD}   AGREED  COMMIT   VERSIONS  {seen:<25}  WITHIN    THE NODES' VERDICT ON {canary}{BOLD:#}"
     ));
     let letters = members.iter().map(|node| letter(*node)).collect::<Vec<_>>().join(" ");
     let names = members.iter().map(|node| format!("{:<7}", node.to_string())).collect::<Vec<_>>().join("  ");
-    print(format_args!("{DIM}                    {letters:<8}  {names}{DIM:#}"));
+    print(format_args!("{DIM}                    {letters:<8}  {}{DIM:#}", names.trim_end()));
 }
 
 pub(super) fn step(step: &Step<'_>) {
@@ -105,8 +107,16 @@ fn row(agreed: &str, step: &Step<'_>) {
         points if points > 0.0 => format!("± {points:.1} pt"),
         _ => "exactly".to_owned(),
     };
-    let (took, versions) = (millis(*commit), versions(seen));
+    let (took, versions, verdict) = (millis(*commit), versions(seen), coloured(verdict));
     print(format_args!("   {agreed:>6}  {took:<7}  {versions:<8}  {shares}  {within:<8}  {verdict}"));
+}
+
+/// A verdict with its word in green, where it is a good one.
+fn coloured(verdict: &str) -> String {
+    match verdict.split_once(':') {
+        Some((word @ ("pass" | "Promoted"), rest)) => format!("{GOOD}{word}{GOOD:#}:{rest}"),
+        Some(_) | None => verdict.to_owned(),
+    }
 }
 
 /// The version that each node shows.
@@ -148,33 +158,31 @@ pub(super) fn as_before(node: NodeId, answers: u32, stable: Model) {
 
 pub(super) fn bad_title(number: usize, canary: Model, stable: Model, command: &str) {
     let (what, how) = match canary.may_fail() {
-        true => ("faulty", format!("Of ten requests {canary} answers {ERRORS_IN_TEN} with an error.")),
-        false => (
-            "slow",
-            format!("Of ten requests {canary} answers {SLOW_IN_TEN} after 400 ms; allowed is a p95 of 200 ms."),
-        ),
+        true => ("faulty", format!("answers {ERRORS_IN_TEN} of 10 requests with an error; its plan allows 5 %")),
+        false => {
+            ("slow", format!("answers {SLOW_IN_TEN} of 10 requests after 400 ms; its plan allows a p95 of 200 ms"))
+        }
     };
     print(format_args!("\n{BOLD}{number}  A {what} {canary} over {stable}{BOLD:#}   {DIM}{command}{DIM:#}"));
-    print(format_args!("   {how} Nobody steps in.\n"));
+    print(format_args!("   {canary} {how}. Nobody steps in.\n"));
 }
 
 pub(super) fn began(commit: Duration, canary: Model) {
-    print(format_args!("   at first   5 % for {canary}, agreed in {}", millis(commit)));
+    print(format_args!("   agreed     5 % for {canary}, in {}", millis(commit)));
 }
 
 pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
-    let Damage { canary, stopped, requests, bad, users, of_users } = damage;
-    let last = stopped.iter().map(|(_, after)| *after).max().unwrap_or_default();
-    let each = stopped.iter().map(|(node, after)| format!("{node} {}", millis(*after))).collect::<Vec<_>>().join(", ");
-    let bad_how = if canary.may_fail() { "with an error" } else { "late" };
-    print(format_args!("   why        {why}"));
-    print(format_args!("   at last    {GOOD}RolledBack{GOOD:#}: 0 % for {canary}, agreed in {}", millis(commit)));
-    let last = millis(last);
+    let Damage { canary, from_bad_answer, from_request, requests, bad, users } = damage;
+    let (commit, from_bad_answer, from_request) = (millis(commit), millis(*from_bad_answer), millis(*from_request));
+    let how = if canary.may_fail() { "with an error" } else { "late" };
+    print(format_args!("   stopped    by {why}"));
+    print(format_args!("   agreed     {GOOD}RolledBack{GOOD:#}: 0 % for {canary}, in {commit}"));
     print(format_args!(
-        "   time       {BOLD}{last}{BOLD:#} from its first bad answer to 0 % served by all {DIM}({each}){DIM:#}"
+        "   time       {BOLD}{from_bad_answer}{BOLD:#} from its first bad answer until all nodes served 0 % \
+         ({from_request} from its first request)"
     ));
-    print(format_args!("   requests   {BOLD}{requests}{BOLD:#} went to {canary}; it answered {bad} of them {bad_how}"));
-    print(format_args!("   users      {BOLD}{users}{BOLD:#} of {of_users} saw an error"));
+    print(format_args!("   requests   {BOLD}{requests}{BOLD:#} went to {canary}; it answered {bad} of them {how}"));
+    print(format_args!("   users      {BOLD}{users}{BOLD:#} of {USERS} saw an error"));
 }
 
 pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
@@ -183,14 +191,38 @@ pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
         0 => String::new(),
         count => format!(" ({count} more ended with the killed node)"),
     };
+    let errors = match ledger.expected_errors() {
+        0 => String::new(),
+        count => format!("{count} of them with an error of {}, ", Model::V3),
+    };
+    let (answers, failed, took) = (ledger.answers(), ledger.failed(), took.as_secs_f64());
     print(format_args!(
-        "{GOOD}PASSED{GOOD:#} in {:.1} s: {} requests answered, {} failed{cut_off}; half of them within {}, 99 % within {}",
-        took.as_secs_f64(),
-        ledger.answers(),
-        ledger.failed(),
+        "{GOOD}PASSED{GOOD:#} in {took:.1} s: {answers} requests answered, {errors}{failed} failed{cut_off};"
+    ));
+    print(format_args!(
+        "half of them within {}, 99 % within {}; a good model takes 20 ms of that",
         millis(ledger.latency(0.5)),
         millis(ledger.latency(0.99)),
     ));
+}
+
+/// What `canary query` shows of each node, as far as it matters here.
+fn table(rows: &[Row]) -> String {
+    let header = ["NODE", "VERSION", "SERVES", "STATUS", "DIGEST", "PEERS"].map(str::to_owned);
+    let cells = |row: &Row| {
+        let seen = row.answer.as_ref().ok()?;
+        let (agreed, health) = (&seen.state.agreed, seen.health.as_ref()?);
+        let linked = health.peers.values().filter(|peer| peer.connected).count();
+        Some([
+            row.node.to_string(),
+            agreed.version.to_string(),
+            shares(&seen.state.serving),
+            agreed.status.clone(),
+            agreed.digest.to_string().chars().take(SHOWN_DIGEST).collect(),
+            format!("{linked}/{}", health.peers.len()),
+        ])
+    };
+    columns(&std::iter::once(header).chain(rows.iter().filter_map(cells)).collect::<Vec<_>>())
 }
 
 /// What a visitor may try; `model` is a good one, served at `url`, that no node has heard of.
