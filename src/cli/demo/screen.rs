@@ -59,7 +59,7 @@ pub(super) fn setting(stage: &Stage, models: &ModelServers) {
         let (mesh, https) = (node.control_port(), node.data_port());
         print(format_args!("  {:<8}  {:<13}  {host}  mesh {mesh}, HTTPS {https}", node.to_string(), node.role_word()));
     }
-    print(format_args!("  models    {}", models.listed()));
+    print(format_args!("  models    {}  {DIM}(20 ms an answer){DIM:#}", models.listed()));
     print(format_args!(
         "  files     {} {DIM}(certificates, data, logs; removed at the end){DIM:#}",
         stage.path().display()
@@ -187,23 +187,19 @@ pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
 
 pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
     print(format_args!("\n{}\n{}\n", table(rows), Verdict::of(rows)));
-    let cut_off = match ledger.cut_off() {
-        0 => String::new(),
-        count => format!(" ({count} more ended with the killed node)"),
-    };
-    let errors = match ledger.expected_errors() {
-        0 => String::new(),
-        count => format!("{count} of them with an error of {}, ", Model::V3),
-    };
     let (answers, failed, took) = (ledger.answers(), ledger.failed(), took.as_secs_f64());
+    let (half, nearly_all) = (millis(ledger.latency(0.5)), millis(ledger.latency(0.99)));
     print(format_args!(
-        "{GOOD}PASSED{GOOD:#} in {took:.1} s: {answers} requests answered, {errors}{failed} failed{cut_off};"
+        "{GOOD}PASSED{GOOD:#} in {took:.1} s: {answers} requests answered, {failed} failed; half of them within {half}, \
+         99 % within {nearly_all}"
     ));
-    print(format_args!(
-        "half of them within {}, 99 % within {}; a good model takes 20 ms of that",
-        millis(ledger.latency(0.5)),
-        millis(ledger.latency(0.99)),
-    ));
+    let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let errors = told(ledger.expected_errors(), "answers were the errors of v3");
+    let cut_off = told(ledger.cut_off(), "more requests ended with the killed node");
+    let expected: Vec<String> = errors.into_iter().chain(cut_off).collect();
+    if !expected.is_empty() {
+        print(format_args!("{DIM}as it should be: {}{DIM:#}", expected.join("; ")));
+    }
 }
 
 /// What `canary query` shows of each node, as far as it matters here.
