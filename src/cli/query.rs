@@ -4,7 +4,7 @@ mod show;
 mod verdict;
 mod watch;
 
-pub(super) use show::{shares, table};
+pub(super) use show::shares;
 pub(super) use verdict::{Row, Verdict};
 
 use super::cluster::{ReadArgs, block_on};

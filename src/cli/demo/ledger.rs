@@ -1,12 +1,12 @@
 //! What the answers to real requests add up to, and whether they are what was agreed; pure.
 
+use super::models::Model;
 use crate::model::{NodeId, Weight};
-use crate::routing::Choice;
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How many keys there are. Each node is asked for each of them in turn, so that a step that got this many answers has
+/// How many keys there are. Each node is asked for each of them in turn, so that a version that got this many answers has
 /// heard every key about once.
 pub(super) const USERS: u32 = 2400;
 /// How many standard deviations an observed share may be away from the weight. Keys fall to the models like throws of a
@@ -20,15 +20,26 @@ const KEPT: usize = 3;
 pub(super) struct Observation {
     pub(super) node: NodeId,
     pub(super) user: u32,
+    pub(super) asked: Instant,
     pub(super) result: Result<Answer, Refusal>,
 }
 
 /// An answer of a model, by way of a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) version: u64,
-    pub(super) choice: Choice,
+    pub(super) model: Model,
+    pub(super) worth: Worth,
     pub(super) took: Duration,
+}
+
+/// What a user makes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// What was asked for.
+    Good,
+    /// An error of the model, status 5xx.
+    Error,
 }
 
 /// Why there is no answer.
@@ -40,33 +51,43 @@ pub(super) enum Refusal {
     CutOff,
 }
 
-/// How a step changes the canary's weight.
+/// What is held against the answers from some moment on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trend {
-    /// Who was with the canary stays there.
-    Rising,
-    /// The canary gives keys back.
-    Falling,
+pub(super) enum Rule {
+    /// This model's share only grows: a key has one model on all nodes, and keeps this one once it has it.
+    Grows(Model),
+    /// This model is taken back by each node for itself, so that a key may meet both for a moment.
+    TakenBack(Model),
 }
 
-/// The answers of one node during one step.
+/// The answers of one node at one version, to at most each user once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Share {
     pub(super) answers: u32,
     canary: u32,
 }
 
+/// What was seen of a user since the rule holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// The lowest version at which it had the canary.
+    canary_from: Option<u64>,
+    /// The highest version at which it had another model.
+    other_until: Option<u64>,
+}
+
 /// All that was observed.
 pub(super) struct Ledger {
-    version: u64,
-    shares: BTreeMap<NodeId, Share>,
-    choices: Vec<Option<Choice>>,
-    /// The choices of the step before, where the canary has been given more since.
-    before: Vec<Option<Choice>>,
-    /// Nodes that may not choose the canary, whatever version they are at.
-    stable_only: BTreeSet<NodeId>,
+    rule: Rule,
+    shares: BTreeMap<(u64, NodeId), Share>,
+    users: Vec<Seen>,
+    /// Users who saw an error of the canary.
+    met_error: BTreeSet<u32>,
+    /// For each node, when the last request was sent that the canary answered.
+    last_canary: BTreeMap<NodeId, Instant>,
     latencies: Histogram<u32>,
     failed: u64,
+    expected_errors: u64,
     cut_off: u64,
     complaints: Vec<String>,
 }
@@ -88,80 +109,102 @@ pub(super) fn tolerance(weight: Weight, answers: u32) -> f64 {
     DEVIATIONS * (share * (1.0 - share) / f64::from(answers.max(1))).sqrt()
 }
 
+impl Rule {
+    const fn canary(self) -> Model {
+        match self {
+            Self::Grows(model) | Self::TakenBack(model) => model,
+        }
+    }
+}
+
 impl Ledger {
     pub(super) fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, 60_000_000, 2).expect("a minute in microseconds is in bounds");
         Self {
-            version: 0,
+            rule: Rule::Grows(Model::V1),
             shares: BTreeMap::new(),
-            choices: nobody(),
-            before: nobody(),
-            stable_only: BTreeSet::new(),
+            users: nobody(),
+            met_error: BTreeSet::new(),
+            last_canary: BTreeMap::new(),
             latencies,
             failed: 0,
+            expected_errors: 0,
             cut_off: 0,
             complaints: Vec::new(),
         }
     }
 
-    /// From now on the answers of `version` are counted.
-    pub(super) fn begin(&mut self, version: u64, trend: Trend) {
-        let choices = std::mem::replace(&mut self.choices, nobody());
-        self.before = match trend {
-            Trend::Rising => choices,
-            Trend::Falling => nobody(),
-        };
-        self.version = version;
+    /// From now on `rule` holds, and its model is the canary.
+    pub(super) fn begin(&mut self, rule: Rule) {
+        self.rule = rule;
+        self.shares.clear();
+        self.users = nobody();
+        self.met_error.clear();
+        self.last_canary.clear();
+    }
+
+    /// Counts the answers of each version from nothing.
+    pub(super) fn count_anew(&mut self) {
         self.shares.clear();
     }
 
-    /// From now on `node` must not choose the canary.
-    pub(super) fn expect_stable_only(&mut self, node: NodeId) {
-        self.stable_only.insert(node);
-    }
-
     pub(super) fn record(&mut self, observation: Observation) {
-        let Observation { node, user, result } = observation;
+        let Observation { node, user, asked, result } = observation;
         match result {
-            Ok(answer) => self.record_answer(node, user, answer),
+            Ok(answer) => self.record_answer(node, user, asked, answer),
             Err(Refusal::CutOff) => self.cut_off += 1,
-            Err(Refusal::Failed(reason)) => {
-                self.failed += 1;
-                self.complain(format!("a request to {node} failed: {reason}"));
-            }
+            Err(Refusal::Failed(reason)) => self.fail(format!("a request to {node} failed: {reason}")),
         }
     }
 
-    fn record_answer(&mut self, node: NodeId, user: u32, answer: Answer) {
+    fn record_answer(&mut self, node: NodeId, user: u32, asked: Instant, answer: Answer) {
         let micros = u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX);
         self.latencies.saturating_record(micros);
-        let Answer { version, choice, .. } = answer;
-        if choice == Choice::Canary && self.stable_only.contains(&node) {
-            self.complain(format!("{node} chose the canary, at version {version}, after it had been pulled back"));
-        }
-        if version != self.version {
-            // It was on its way when the version changed.
-            return;
-        }
-        let share = self.shares.entry(node).or_default();
-        share.answers += 1;
-        share.canary += u32::from(choice == Choice::Canary);
-        let Some(known) = self.choices.get_mut(user as usize) else { return };
-        match *known {
-            Some(other) if other != choice => {
-                self.complain(format!("user-{user} got both models at version {version}, the second from {node}"));
+        let Answer { version, model, worth, .. } = answer;
+        match (worth, model.may_fail()) {
+            (Worth::Error, false) => {
+                self.fail(format!("{model} answered user-{user} with an error, by way of {node}"));
             }
-            Some(_) => {}
-            None => {
-                *known = Some(choice);
-                let was = self.before.get(user as usize).copied().flatten();
-                if was == Some(Choice::Canary) && choice == Choice::Stable {
-                    self.complain(format!(
-                        "user-{user} lost the canary at version {version}, which gave it more users"
-                    ));
-                }
+            (Worth::Error, true) => self.expected_errors += 1,
+            (Worth::Good, _) => {}
+        }
+        let is_canary = model == self.rule.canary();
+        let share = self.shares.entry((version, node)).or_default();
+        if share.answers < USERS {
+            share.answers += 1;
+            share.canary += u32::from(is_canary);
+        }
+        if is_canary {
+            let last = self.last_canary.entry(node).or_insert(asked);
+            *last = asked.max(*last);
+            if worth == Worth::Error {
+                self.met_error.insert(user);
             }
         }
+        if let Rule::Grows(canary) = self.rule {
+            self.follow(user, version, model, canary, node);
+        }
+    }
+
+    /// Holds an answer against what this user got before. Answers of two versions may come in any order.
+    fn follow(&mut self, user: u32, version: u64, model: Model, canary: Model, node: NodeId) {
+        let Some(seen) = self.users.get_mut(user as usize) else { return };
+        if model == canary {
+            seen.canary_from = Some(seen.canary_from.map_or(version, |known| known.min(version)));
+        } else {
+            seen.other_until = Some(seen.other_until.map_or(version, |known| known.max(version)));
+        }
+        let Seen { canary_from: Some(had), other_until: Some(lost) } = *seen else { return };
+        if had == lost {
+            self.complain(format!("user-{user} got both models at version {had}, the second from {node}"));
+        } else if had < lost {
+            self.complain(format!("user-{user} had {canary} at version {had} and lost it at version {lost}"));
+        }
+    }
+
+    fn fail(&mut self, text: String) {
+        self.failed += 1;
+        self.complain(text);
     }
 
     fn complain(&mut self, text: String) {
@@ -170,14 +213,19 @@ impl Ledger {
         }
     }
 
-    /// What `node` answered during this step.
-    pub(super) fn share(&self, node: NodeId) -> Share {
-        self.shares.get(&node).copied().unwrap_or_default()
+    /// What `node` answered at `version`.
+    pub(super) fn share(&self, version: u64, node: NodeId) -> Share {
+        self.shares.get(&(version, node)).copied().unwrap_or_default()
     }
 
-    /// The answers of all nodes during this step.
-    pub(super) fn step_answers(&self) -> u32 {
-        self.shares.values().map(|share| share.answers).sum()
+    /// How many users saw an error of the canary.
+    pub(super) fn users_with_errors(&self) -> usize {
+        self.met_error.len()
+    }
+
+    /// When the last request was sent to `node` that the canary answered.
+    pub(super) fn last_canary(&self, node: NodeId) -> Option<Instant> {
+        self.last_canary.get(&node).copied()
     }
 
     /// All answers there were.
@@ -185,9 +233,14 @@ impl Ledger {
         self.latencies.len()
     }
 
-    /// Requests that a living node did not answer.
+    /// Requests that a living node or a good model did not answer as it should.
     pub(super) const fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// Errors of a model that is there to give some.
+    pub(super) const fn expected_errors(&self) -> u64 {
+        self.expected_errors
     }
 
     /// Requests that a killed node did not answer.
@@ -206,8 +259,8 @@ impl Ledger {
     }
 }
 
-fn nobody() -> Vec<Option<Choice>> {
-    vec![None; USERS as usize]
+fn nobody() -> Vec<Seen> {
+    vec![Seen::default(); USERS as usize]
 }
 
 #[cfg(test)]
@@ -218,9 +271,20 @@ mod tests {
         Weight::from_percent(text).expect("a weight")
     }
 
-    fn answer(ledger: &mut Ledger, node: NodeId, user: u32, version: u64, choice: Choice) {
-        let took = Duration::from_millis(1);
-        ledger.record(Observation { node, user, result: Ok(Answer { version, choice, took }) });
+    fn observe(ledger: &mut Ledger, node: NodeId, user: u32, answer: (u64, Model, Worth)) {
+        let (version, model, worth) = answer;
+        let answer = Answer { version, model, worth, took: Duration::from_millis(1) };
+        ledger.record(Observation { node, user, asked: Instant::now(), result: Ok(answer) });
+    }
+
+    fn answer(ledger: &mut Ledger, node: NodeId, user: u32, version: u64, model: Model) {
+        observe(ledger, node, user, (version, model, Worth::Good));
+    }
+
+    fn growing() -> Ledger {
+        let mut ledger = Ledger::new();
+        ledger.begin(Rule::Grows(Model::V2));
+        ledger
     }
 
     fn b() -> NodeId {
@@ -237,46 +301,48 @@ mod tests {
     }
 
     #[test]
-    fn only_the_answers_of_the_version_count() {
-        let mut ledger = Ledger::new();
-        ledger.begin(1, Trend::Rising);
-        answer(&mut ledger, NodeId::A, 1, 0, Choice::Stable);
-        answer(&mut ledger, NodeId::A, 2, 1, Choice::Canary);
-        answer(&mut ledger, NodeId::A, 3, 1, Choice::Stable);
-        assert_eq!((ledger.share(NodeId::A).answers, ledger.answers()), (2, 3));
-        assert!((ledger.share(NodeId::A).fraction() - 0.5).abs() < f64::EPSILON);
+    fn each_version_is_counted_for_itself_and_each_user_once() {
+        let mut ledger = growing();
+        answer(&mut ledger, NodeId::A, 1, 0, Model::V1);
+        answer(&mut ledger, NodeId::A, 2, 1, Model::V2);
+        answer(&mut ledger, NodeId::A, 3, 1, Model::V1);
+        assert_eq!((ledger.share(1, NodeId::A).answers, ledger.share(1, b()).answers, ledger.answers()), (2, 0, 3));
+        assert!((ledger.share(1, NodeId::A).fraction() - 0.5).abs() < f64::EPSILON);
+        (0..USERS + 10).for_each(|user| answer(&mut ledger, b(), user % USERS, 2, Model::V2));
+        assert_eq!(ledger.share(2, b()).answers, USERS);
         assert_eq!(ledger.complaints(), &[] as &[String]);
     }
 
     #[test]
     fn a_key_has_one_model_on_all_nodes() {
-        let mut ledger = Ledger::new();
-        ledger.begin(1, Trend::Rising);
-        answer(&mut ledger, NodeId::A, 7, 1, Choice::Canary);
-        answer(&mut ledger, b(), 7, 1, Choice::Stable);
+        let mut ledger = growing();
+        answer(&mut ledger, NodeId::A, 7, 1, Model::V2);
+        answer(&mut ledger, b(), 7, 1, Model::V1);
         assert!(ledger.complaints()[0].contains("user-7 got both models at version 1"));
     }
 
     #[test]
     fn who_has_the_canary_keeps_it_while_it_grows() {
-        let mut ledger = Ledger::new();
-        ledger.begin(1, Trend::Rising);
-        answer(&mut ledger, NodeId::A, 7, 1, Choice::Canary);
-        ledger.begin(2, Trend::Rising);
-        answer(&mut ledger, NodeId::A, 7, 2, Choice::Stable);
-        assert!(ledger.complaints()[0].contains("user-7 lost the canary"));
-        let mut ledger = Ledger::new();
-        ledger.begin(1, Trend::Rising);
-        answer(&mut ledger, NodeId::A, 7, 1, Choice::Canary);
-        ledger.begin(2, Trend::Falling);
-        answer(&mut ledger, NodeId::A, 7, 2, Choice::Stable);
+        for order in [[1, 2], [2, 1]] {
+            let mut ledger = growing();
+            for version in order {
+                answer(&mut ledger, NodeId::A, 7, version, if version == 1 { Model::V2 } else { Model::V1 });
+            }
+            assert!(ledger.complaints()[0].contains("user-7 had v2 at version 1 and lost it at version 2"));
+        }
+        let mut ledger = growing();
+        answer(&mut ledger, NodeId::A, 7, 2, Model::V2);
+        answer(&mut ledger, NodeId::A, 7, 1, Model::V1);
+        ledger.begin(Rule::TakenBack(Model::V3));
+        answer(&mut ledger, NodeId::A, 7, 3, Model::V3);
+        answer(&mut ledger, b(), 7, 3, Model::V2);
         assert!(ledger.complaints().is_empty());
     }
 
     #[test]
     fn failures_count_unless_the_node_was_killed() {
         let mut ledger = Ledger::new();
-        let failed = |refusal| Observation { node: b(), user: 1, result: Err(refusal) };
+        let failed = |refusal| Observation { node: b(), user: 1, asked: Instant::now(), result: Err(refusal) };
         ledger.record(failed(Refusal::CutOff));
         assert_eq!((ledger.failed(), ledger.cut_off(), ledger.complaints().len()), (0, 1, 0));
         (0..10).for_each(|_| ledger.record(failed(Refusal::Failed("it broke".into()))));
@@ -284,12 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_came_back_has_no_canary() {
+    fn only_a_bad_canary_may_fail_and_its_users_are_counted_once() {
         let mut ledger = Ledger::new();
-        ledger.expect_stable_only(b());
-        answer(&mut ledger, NodeId::A, 1, 4, Choice::Canary);
-        assert!(ledger.complaints().is_empty());
-        answer(&mut ledger, b(), 1, 4, Choice::Canary);
-        assert!(ledger.complaints()[0].contains("node-b chose the canary"));
+        ledger.begin(Rule::TakenBack(Model::V3));
+        (0..2).for_each(|_| observe(&mut ledger, b(), 7, (6, Model::V3, Worth::Error)));
+        assert_eq!((ledger.failed(), ledger.expected_errors(), ledger.users_with_errors()), (0, 2, 1));
+        assert!(ledger.last_canary(b()).is_some() && ledger.last_canary(NodeId::A).is_none());
+        observe(&mut ledger, b(), 7, (6, Model::V2, Worth::Error));
+        assert_eq!((ledger.failed(), ledger.users_with_errors()), (1, 1));
+        assert!(ledger.complaints()[0].contains("v2 answered user-7 with an error"));
     }
 }

@@ -1,15 +1,15 @@
 //! The mesh as an operator sees it from outside: what the nodes show, and what they answer to a change.
 
-use super::models::CANARY;
+use super::models::Model;
 use super::nodes::Nodes;
 use super::stage::Stage;
 use crate::api::client::{ChangeFailure, Client};
-use crate::api::{Committed, WeightRequest};
+use crate::api::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
 use crate::cli::change::refusal;
 use crate::cli::cluster::unusable;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::query::{Row, Verdict, gather};
-use crate::model::{NodeId, Weight};
+use crate::model::NodeId;
 use crate::pki::ClientFiles;
 use crate::tls;
 use http::StatusCode;
@@ -30,13 +30,6 @@ pub(super) struct Mesh {
     client: Client,
 }
 
-/// A decision as the operator sees it.
-pub(super) struct Decided {
-    pub(super) committed: Committed,
-    /// From the request to its answer, over HTTPS.
-    pub(super) took: Duration,
-}
-
 impl Mesh {
     pub(super) fn new(stage: &Stage) -> Result<Self, Failure> {
         let files =
@@ -45,14 +38,23 @@ impl Mesh {
         Ok(Self { client: Client::new(tls, stage.peers.clone(), PATIENCE) })
     }
 
-    /// Asks for `weight`, and checks that the answer is about it.
-    pub(super) async fn set_weight(&self, weight: Weight) -> Result<Decided, Failure> {
-        let canary = CANARY.parse().map_err(|error| Failure::new(Exit::Failed, error))?;
-        let body =
-            WeightRequest { canary_weight: weight.fraction(), canary_model_id: Some(canary), base_version: None };
+    /// What reads the nodes; clones share connections.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Starts a rollout of `canary`; gives the version of its first step.
+    pub(super) async fn start(&self, canary: Model, plan: PlanShape) -> Result<u64, Failure> {
+        let body = StartRequest {
+            canary_model_id: canary.name().parse().map_err(|error| Failure::new(Exit::Failed, error))?,
+            upstream: None,
+            plan: Some(plan),
+            supersede: false,
+            base_version: None,
+        };
         let give_up = Instant::now() + BUSY_FOR;
         let told = loop {
-            let told = self.client.change(NodeId::A, "/routing/weights", &body).await;
+            let told = self.client.change(NodeId::A, "/rollouts", &body).await;
             let told = told.map_err(|error: ChangeFailure| Failure::new(Exit::Failed, error))?;
             if told.document["code"] != "busy" || Instant::now() > give_up {
                 break told;
@@ -64,12 +66,33 @@ impl Mesh {
         }
         let committed: Committed =
             serde_json::from_value(told.document).map_err(|error| Failure::new(Exit::Failed, error))?;
-        let agreed = committed.state.weights.iter().find(|(model, _)| model.to_string() == CANARY);
-        if agreed.is_none_or(|(_, share)| Weight::from_fraction(*share).ok() != Some(weight)) {
-            let weights = &committed.state.weights;
-            return Err(Failure::message(Exit::Failed, format!("asked for {weight}, but agreed was {weights:?}")));
+        Ok(committed.state.version)
+    }
+
+    /// How the rollout stands, as the coordinator sees it.
+    pub(super) async fn rollout(&self) -> Result<CurrentRollout, Failure> {
+        self.client.read(NodeId::A, "/rollouts/current").await.map_err(|error| Failure::new(Exit::Failed, error))
+    }
+
+    /// How long the coordinator needed to have `version` agreed, from the request on.
+    pub(super) async fn commit_time(&self, version: u64) -> Result<Duration, Failure> {
+        let give_up = Instant::now() + IN_STEP_WITHIN;
+        loop {
+            let lines: Vec<HistoryLine> = self
+                .client
+                .read(NodeId::A, "/history?limit=10")
+                .await
+                .map_err(|error| Failure::new(Exit::Failed, error))?;
+            let line = lines.into_iter().find(|line| line.version == version && line.decision == "COMMIT");
+            if let Some(millis) = line.and_then(|line| line.took_ms) {
+                return Ok(Duration::from_secs_f64(millis / 1e3));
+            }
+            if Instant::now() > give_up {
+                let text = format!("the coordinator's history does not say how version {version} was agreed");
+                return Err(Failure::message(Exit::Failed, text));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(Decided { committed, took: told.took })
     }
 
     /// Waits until `members` all show `version`, connected and not isolated; gives what they show then.

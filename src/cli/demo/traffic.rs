@@ -1,12 +1,11 @@
 //! The client: many users who ask all three nodes over HTTPS, all the time.
 
-use super::ledger::{Answer, Ledger, Observation, Refusal, USERS};
-use super::models::{CANARY, STABLE};
+use super::ledger::{Answer, Ledger, Observation, Refusal, USERS, Worth};
+use super::models::Model;
 use super::stage::Stage;
 use crate::cli::cluster::unusable;
 use crate::cli::failure::{Exit, Failure};
 use crate::model::NodeId;
-use crate::routing::Choice;
 use crate::{pki, tls};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -26,14 +25,15 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 
 /// Requests to one node that are on their way at once.
-const ASKERS: usize = 4;
-/// Between two requests of one asker: 800 a second to each node, which two processors do with ease.
-const PACE: Duration = Duration::from_millis(5);
+const ASKERS: usize = 16;
+/// Between two requests of one asker, a little longer than an answer takes: 640 a second to each node, which two
+/// processors do with ease, and which at 5 % give the canary its minimum sample of 59 within a second.
+const PACE: Duration = Duration::from_millis(25);
 /// After this long without an answer a request has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer that is read; those of the model servers have some thirty bytes, a problem a few hundred.
 const MAX_ANSWER: usize = 4096;
-/// Observations that wait to be looked at; the pace fills it in seven seconds, and then the askers wait.
+/// Observations that wait to be looked at; the pace fills it in eight seconds, and then the askers wait.
 const BACKLOG: usize = 16 * 1024;
 
 /// The running traffic and what came of it. Dropped, it ends.
@@ -127,11 +127,12 @@ impl Asker {
                 newest = 0;
             }
             let user = self.users.fetch_add(1, Ordering::Relaxed) % USERS;
+            let asked = Instant::now();
             let result = match self.ask(user).await.and_then(|answer| not_older(answer, &mut newest)) {
                 Err(_) if *gate.borrow() == Gate::Closed => Err(Refusal::CutOff),
                 result => result.map_err(Refusal::Failed),
             };
-            if news.send(Observation { node: self.node, user, result }).await.is_err() {
+            if news.send(Observation { node: self.node, user, asked, result }).await.is_err() {
                 return;
             }
         }
@@ -149,9 +150,9 @@ impl Asker {
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| innermost(error.as_ref()))?;
             read(head.status, &head.headers, &body.to_bytes())
         };
-        let (version, choice) =
+        let (version, model, worth) =
             timeout(PATIENCE, answered).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))??;
-        Ok(Answer { version, choice, took: asked.elapsed() })
+        Ok(Answer { version, model, worth, took: asked.elapsed() })
     }
 }
 
@@ -164,24 +165,25 @@ fn not_older(answer: Answer, newest: &mut u64) -> Result<Answer, String> {
     Ok(answer)
 }
 
-/// The version and the choice that an answer names; the node and the model must name the same model.
-fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(u64, Choice), String> {
+/// The version and the model that an answer names; the node and the model server must name the same model. An error of
+/// the model server itself is an answer, too: the node passes it on.
+fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(u64, Model, Worth), String> {
     let text = || String::from_utf8_lossy(body).into_owned();
-    if status != StatusCode::OK {
-        return Err(format!("{status}: {}", text()));
-    }
+    let worth = match status {
+        StatusCode::OK => Worth::Good,
+        StatusCode::INTERNAL_SERVER_ERROR => Worth::Error,
+        _ => return Err(format!("{status}: {}", text())),
+    };
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let version = header("x-canary-version").parse().map_err(|_| "its answer has no x-canary-version".to_owned())?;
-    let model = header("x-canary-model");
+    let name = header("x-canary-model");
     let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    if document["model"] != model {
-        return Err(format!("x-canary-model is {model:?}, but the model server that answered says {}", text()));
+    if document["model"] != name {
+        return Err(format!("{status}: x-canary-model is {name:?}, but what answered says {}", text()));
     }
-    match model {
-        CANARY => Ok((version, Choice::Canary)),
-        STABLE => Ok((version, Choice::Stable)),
-        _ => Err(format!("x-canary-model is {model:?}, which is no model of the demo")),
-    }
+    let model =
+        Model::named(name).ok_or_else(|| format!("x-canary-model is {name:?}, which is no model of the demo"))?;
+    Ok((version, model, worth))
 }
 
 fn innermost(error: &(dyn Error + 'static)) -> String {
@@ -206,18 +208,20 @@ mod tests {
 
     #[test]
     fn the_node_and_the_model_server_must_name_the_same_model() {
-        let ok = StatusCode::OK;
-        assert_eq!(read(ok, &headers("v2"), br#"{"model":"v2"}"#), Ok((3, Choice::Canary)));
-        assert_eq!(read(ok, &headers("v1"), br#"{"model":"v1"}"#), Ok((3, Choice::Stable)));
+        let (ok, broken) = (StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(read(ok, &headers("v2"), br#"{"model":"v2"}"#), Ok((3, Model::V2, Worth::Good)));
+        assert_eq!(read(broken, &headers("v3"), br#"{"model":"v3"}"#), Ok((3, Model::V3, Worth::Error)));
         assert!(read(ok, &headers("v1"), br#"{"model":"v2"}"#).is_err());
-        assert!(read(ok, &headers("v3"), br#"{"model":"v3"}"#).is_err());
+        assert!(read(ok, &headers("v9"), br#"{"model":"v9"}"#).is_err());
         assert!(read(ok, &HeaderMap::new(), br#"{"model":"v1"}"#).is_err());
+        assert!(read(broken, &headers("v3"), br#"{"title":"a problem of the node"}"#).is_err());
         assert!(read(StatusCode::BAD_GATEWAY, &headers("v1"), br#"{"model":"v1"}"#).is_err());
     }
 
     #[test]
     fn a_version_that_goes_back_is_a_failure() {
-        let answer = |version| Answer { version, choice: Choice::Stable, took: Duration::ZERO };
+        let (model, worth, took) = (Model::V1, Worth::Good, Duration::ZERO);
+        let answer = |version| Answer { version, model, worth, took };
         let mut newest = 0;
         assert!(not_older(answer(2), &mut newest).is_ok() && not_older(answer(2), &mut newest).is_ok());
         assert!(not_older(answer(1), &mut newest).is_err());

@@ -10,7 +10,7 @@ const HEADER: [&str; 11] =
 /// Of a digest, enough to see that two differ.
 const SHOWN_DIGEST: usize = 12;
 
-pub(in crate::cli) fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     let rows: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().map(cells)).collect();
     columns(&rows)
 }
