@@ -10,6 +10,8 @@ use crate::cli::failure::{Exit, Failure};
 use crate::model::{NodeId, Weight};
 use std::time::{Duration, Instant};
 
+/// A machine that stops for a second at a time makes a good model slow.
+const BUSY: &str = "is this machine busy with other things?";
 /// How often it is looked at how the rollout stands.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A step whose hold is over is passed within a tenth of a second; on a busy machine its latencies may take a while to
@@ -56,7 +58,7 @@ impl Story<'_> {
             None => Err(wrong(format!("after version {version} came version {}, not the next step", next.version))),
             Some(outcome) => {
                 let why = rollout.why.as_deref().unwrap_or("without a reason");
-                Err(wrong(format!("the good model was not promoted but {outcome}: {why}")))
+                Err(wrong(format!("the good model was not promoted but {outcome}: {why}")).with_hint(BUSY))
             }
         }
     }
@@ -79,8 +81,7 @@ impl Story<'_> {
             }
             if Instant::now() > give_up {
                 let (limit, verdict) = (LONGEST_STEP.as_secs(), screen::verdict(&current));
-                return Err(wrong(format!("the step was not taken within {limit} s: {verdict}"))
-                    .with_hint("is this machine busy with other things?"));
+                return Err(wrong(format!("the step was not taken within {limit} s: {verdict}")).with_hint(BUSY));
             }
             last = Some(current);
             self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints().is_empty()).await;
@@ -145,7 +146,7 @@ impl Story<'_> {
             let share = self.traffic.ledger.share(version, *node);
             if share.answers < FEWEST_ANSWERS {
                 let text = format!("{node} answered only {} requests at version {version}", share.answers);
-                return Err(wrong(text).with_hint("is this machine busy with other things?"));
+                return Err(wrong(text).with_hint(BUSY));
             }
             if !share.fits(weight) {
                 let seen = share.fraction() * 100.0;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// How many keys there are. Each node is asked for each of them in turn, so that a version that got this many answers has
 /// heard every key about once.
-pub(super) const USERS: u32 = 2400;
+pub(super) const USERS: u32 = 1500;
 /// How many standard deviations an observed share may be away from the weight. Keys fall to the models like throws of a
 /// coin; so far off are less than one run in a hundred thousand.
 const DEVIATIONS: f64 = 4.5;
@@ -296,7 +296,7 @@ mod tests {
         assert!(tolerance(percent("0"), 100).abs() < f64::EPSILON);
         assert!(tolerance(percent("100"), 100).abs() < f64::EPSILON);
         let of = |canary| Share { answers: USERS, canary };
-        assert!(of(120).fits(percent("5")) && of(165).fits(percent("5")) && !of(170).fits(percent("5")));
+        assert!(of(75).fits(percent("5")) && of(112).fits(percent("5")) && !of(114).fits(percent("5")));
         assert!(of(0).fits(percent("0")) && !of(1).fits(percent("0")) && !of(USERS - 1).fits(percent("100")));
     }
 

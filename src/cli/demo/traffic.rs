@@ -25,15 +25,16 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 
 /// Requests to one node that are on their way at once.
-const ASKERS: usize = 16;
-/// Between two requests of one asker, a little longer than an answer takes: 640 a second to each node, which two
-/// processors do with ease, and which at 5 % give the canary its minimum sample of 59 within a second.
+const ASKERS: usize = 8;
+/// Between two requests of one asker, a little longer than an answer takes: 320 a second to each node, which two
+/// processors do with ease beside other work, and which at 5 % give the canary its minimum sample of 59 in little more
+/// than a second.
 const PACE: Duration = Duration::from_millis(25);
 /// After this long without an answer a request has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer that is read; those of the model servers have some thirty bytes, a problem a few hundred.
 const MAX_ANSWER: usize = 4096;
-/// Observations that wait to be looked at; the pace fills it in eight seconds, and then the askers wait.
+/// Observations that wait to be looked at; the pace fills it in a quarter of a minute, and then the askers wait.
 const BACKLOG: usize = 16 * 1024;
 
 /// The running traffic and what came of it. Dropped, it ends.
