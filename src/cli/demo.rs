@@ -1,7 +1,8 @@
 //! `canary demo`.
 //!
-//! Nothing is simulated: the nodes are processes of this very program, the requests go over HTTPS to real model servers,
-//! and what is shown was measured from their answers. It leaves nothing behind, however it ends.
+//! The nodes are processes of this very program and the requests go over HTTPS; only the model servers are stand-ins, within
+//! this process. What is shown was measured from answers, at the model servers, or told by the nodes. It leaves nothing
+//! behind, however it ends.
 
 mod bad;
 mod good;
@@ -31,14 +32,17 @@ const LONGEST: Duration = Duration::from_secs(85);
 const WORKERS: usize = 2;
 
 const ABOUT: &str = "\
-Starts three nodes on 127.0.0.11, 127.0.0.12 and 127.0.0.13 with throw-away certificates, model servers, and a client that
-keeps asking all nodes over HTTPS. Then it starts three rollouts, each once, and only looks on:
+Starts three nodes on 127.0.0.11, 127.0.0.12 and 127.0.0.13 with throw-away certificates, small
+model servers, and a client that keeps asking all nodes over HTTPS. Then it starts three rollouts,
+each once, and only looks on:
 
-  a good v2     takes 5, 20, 50 and 100 % by itself and becomes the stable model; then one node is killed and comes back
+  a good v2     takes 5, 20, 50 and 100 % by itself and becomes the stable model; then a node is
+                killed and comes back
   a faulty v3   answers some requests with an error, and is rolled back by itself
   a slow v4     answers too late, and is rolled back by itself
 
-It shows what was agreed and how fast, what users really got, and what the bad models did before they were stopped.
+It shows what was agreed and how fast, what users really got, and what the bad models did before
+they were stopped.
 
 Examples:
   canary demo
@@ -46,7 +50,8 @@ Examples:
   canary demo --bad         only v3 and v4
   canary demo --keep        leave it up at the end, with commands to try
 
-Exit code: 0 when everything was as it should be, within a minute and a half; else 1, with what was not.";
+Exit code: 0 when everything was as it should be, within a minute and a half; else 1, with what was
+not.";
 
 /// Run a whole mesh on this machine, alone: a good canary takes over, bad ones are rolled back.
 ///
