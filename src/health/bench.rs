@@ -81,7 +81,8 @@ impl<'a> Bench<'a> {
     fn error_rate(&self, limit: f64, level: f64) -> Seen {
         let canary = &self.samples.canary;
         let (requests, errors) = (canary.requests(), canary.errors());
-        let broken = || log_evidence_above(requests, errors, limit) >= self.threshold(level);
+        // Those that are under way may still succeed.
+        let broken = || log_evidence_above(canary.begun(), errors, limit) >= self.threshold(level);
         let value = canary.error_rate();
         Seen { value, requests, standing: standing(value.map(|rate| rate <= limit), broken) }
     }
@@ -110,7 +111,7 @@ impl<'a> Bench<'a> {
         let threshold = self.threshold(level / 2.0);
         let broken = || {
             let at_most = rate_upper_bound(stable.requests(), stable.errors(), threshold);
-            rate_lower_bound(requests, canary.errors(), threshold) > at_most + limit
+            rate_lower_bound(canary.begun(), canary.errors(), threshold) > at_most + limit
         };
         let value = canary.error_rate().zip(stable.error_rate()).map(|(canary, stable)| canary - stable);
         Seen { value, requests, standing: standing(value.map(|difference| difference <= limit), broken) }

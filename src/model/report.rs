@@ -28,6 +28,8 @@ pub struct Counts {
     pub errors: u64,
     /// Those that the model refused with a status 4xx.
     pub client_errors: u64,
+    /// Requests that have begun and not ended.
+    pub open: u64,
     /// Times to the first byte: pairs of microseconds and how many took that long, the shortest first. Microseconds are
     /// rounded as histograms do, and each is told as the difference to the one before, which is short.
     pub latencies: Vec<(u32, u32)>,

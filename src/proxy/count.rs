@@ -1,6 +1,6 @@
 //! What counts for the trial of a canary: the requests to the two models that began after the trial did.
 
-use crate::health::{Ended, Sample, Samples, Verdict};
+use crate::health::{Ended, Measured, Sample, Samples, Verdict};
 use crate::model::{ModelId, Time};
 use crate::rollout::Trial;
 
@@ -26,26 +26,42 @@ impl Count {
         });
     }
 
+    /// Notes that a request to `model` begins at `now`.
+    pub(super) fn open(&mut self, model: &ModelId, now: Time) {
+        if let Some(measured) = self.of(model, now) {
+            measured.begin();
+        }
+    }
+
+    /// Notes that a request to `model` that began at `started` has ended.
+    pub(super) fn close(&mut self, model: &ModelId, started: Time) {
+        if let Some(measured) = self.of(model, started) {
+            measured.end();
+        }
+    }
+
     /// Counts one request to `model` that ended at `now`.
     pub(super) fn record(&mut self, model: &ModelId, now: Time, sample: Sample) {
-        let Some(counted) = &mut self.0 else { return };
-        // One that was chosen under an earlier weight says nothing about this one.
-        if now - sample.full < counted.since {
-            return;
-        }
-        let measured = if *model == counted.canary {
-            &mut counted.measured.canary
-        } else if *model == counted.stable {
-            &mut counted.measured.stable
-        } else {
-            return;
-        };
+        let Some(measured) = self.of(model, now - sample.full) else { return };
         let ended = match sample.verdict {
             Verdict::Good => Ended::Good,
             Verdict::ClientError => Ended::ClientError,
             Verdict::Failed => Ended::Failed,
         };
         measured.record(sample.latency, ended);
+    }
+
+    /// Where a request to `model` that began at `started` counts. One that was chosen under an earlier weight says nothing
+    /// about this one.
+    fn of(&mut self, model: &ModelId, started: Time) -> Option<&mut Measured> {
+        let counted = self.0.as_mut().filter(|counted| started >= counted.since)?;
+        if *model == counted.canary {
+            Some(&mut counted.measured.canary)
+        } else if *model == counted.stable {
+            Some(&mut counted.measured.stable)
+        } else {
+            None
+        }
     }
 
     /// Adds this part to `sum`.

@@ -72,6 +72,16 @@ impl Observer {
         counts.trial.record(model, now, sample);
     }
 
+    /// Notes that a request begins.
+    fn open(&self, model: &ModelId, now: Time) {
+        self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner).trial.open(model, now);
+    }
+
+    /// Notes that one has ended that began at `started`.
+    fn close(&self, model: &ModelId, started: Time) {
+        self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner).trial.close(model, started);
+    }
+
     /// Counts for `trial` from now on, from nothing; or for none.
     pub(super) fn count(&self, trial: Option<&Trial>) {
         let since = boottime();
@@ -142,13 +152,15 @@ struct Open {
     model: ModelId,
     started: Time,
     answered_after: Option<Duration>,
-    verdict: Verdict,
+    /// None when it says nothing about the model.
+    verdict: Option<Verdict>,
 }
 
 impl Recording {
     /// A request to `model` that starts at `started`.
-    pub(super) const fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
-        Self(Some(Open { observer, model, started, answered_after: None, verdict: Verdict::Good }))
+    pub(super) fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
+        observer.open(&model, started);
+        Self(Some(Open { observer, model, started, answered_after: None, verdict: Some(Verdict::Good) }))
     }
 
     /// A request that is not counted.
@@ -160,29 +172,33 @@ impl Recording {
     pub(super) fn on_answer(&mut self, status: StatusCode) {
         let Some(open) = &mut self.0 else { return };
         open.answered_after = Some(boottime().since(open.started));
-        open.verdict = verdict(status);
+        open.verdict = Some(verdict(status));
     }
 
     /// The model failed.
     pub(super) const fn on_failure(&mut self) {
         if let Some(open) = &mut self.0 {
-            open.verdict = Verdict::Failed;
+            open.verdict = Some(Verdict::Failed);
         }
     }
 
     /// The client failed: that says nothing about the model, and is not counted.
-    pub(super) fn on_client_failure(&mut self) {
-        self.0 = None;
+    pub(super) const fn on_client_failure(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.verdict = None;
+        }
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
+        open.observer.close(&open.model, open.started);
+        let Some(verdict) = open.verdict else { return };
         let now = boottime();
         let full = now.since(open.started);
         let latency = open.answered_after.unwrap_or(full);
-        open.observer.record(&open.model, now, Sample { latency, full, verdict: open.verdict });
+        open.observer.record(&open.model, now, Sample { latency, full, verdict });
     }
 }
 

@@ -410,8 +410,13 @@ fn what_was_measured_of_another_step_does_not_count() {
     desk.own = samples(100, 0);
     desk.pass(1);
     assert_eq!(desk.phase(), Phase::Progressing, "{}", desk.why());
-    let counts =
-        Counts { requests: u64::MAX, errors: u64::MAX, client_errors: 1, latencies: vec![(u32::MAX, u32::MAX); 9] };
+    let counts = Counts {
+        requests: u64::MAX,
+        errors: u64::MAX,
+        client_errors: 1,
+        open: 0,
+        latencies: vec![(u32::MAX, u32::MAX); 9],
+    };
     desk.tell('b', Report { epoch: 1, stable: counts.clone(), canary: counts, ..Report::default() });
     desk.pass(1);
     assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack), "absurd counts are bad ones, and no panic");
