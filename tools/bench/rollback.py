@@ -189,8 +189,8 @@ class Mesh:
         self.canary.until_agreed()
 
 
-def rolled_back(mesh: Mesh, good_seconds: float) -> "tuple[float, float]":
-    """Seconds from the first bad answer until no node serves the canary, and the canary's requests a second."""
+def rolled_back(mesh: Mesh, good_seconds: float) -> "tuple[float, int, float]":
+    """Seconds from the first bad answer until no node serves the canary; the canary's requests, and the seconds, since it may be bad."""
     if not good_seconds:
         ModelServer.bad.add(MODEL)
     mesh.start(LONG_HOLD, [WEIGHT])
@@ -198,12 +198,12 @@ def rolled_back(mesh: Mesh, good_seconds: float) -> "tuple[float, float]":
     ModelServer.bad.add(MODEL)
     asked, begin = ModelServer.asked[MODEL], time.perf_counter()
     end = mesh.without_canary(IDS)
-    rate = (ModelServer.asked[MODEL] - asked) / (end - begin)
+    asked = ModelServer.asked[MODEL] - asked
     took = end - ModelServer.first_bad
     # All serve stable only, by what each has seen itself or heard; that it is also decided follows.
     mesh.when(IDS, "rolled back", 10, lambda state: (state["rollout"] or {}).get("outcome") == "RolledBack")
     mesh.heal()
-    return took, rate
+    return took, asked, end - begin
 
 
 def rolled_back_without_coordinator(mesh: Mesh) -> "tuple[float, float]":
@@ -246,7 +246,7 @@ def goes_on_without_coordinator(mesh: Mesh, is_drained: bool, patience: float) -
 def measure(given) -> "list[figures.Figure]":
     turned: "dict[int, list[float]]" = {0: [], GOOD_SECONDS: [], LONG_GOOD_SECONDS: []}
     gone_on: "dict[bool, list[float]]" = {False: [], True: []}
-    rates, served, decided = [], [], []
+    asked, served, decided = [], [], []
     with Place(given.dir) as place:
         serve_models(f"{given.net}.1")
         canary = Canary(place, given.canary, [f"{given.net}.{last}" for last in (1, 2, 3)])
@@ -257,9 +257,9 @@ def measure(given) -> "list[figures.Figure]":
         line.close()
         for turn in range(given.rounds):
             for good_seconds, found in turned.items():
-                took, rate = rolled_back(mesh, good_seconds)
+                took, *was_asked = rolled_back(mesh, good_seconds)
                 found.append(took)
-                rates.append(rate)
+                asked.append(was_asked)
             one, other = rolled_back_without_coordinator(mesh)
             served.append(one)
             decided.append(other)
@@ -267,7 +267,8 @@ def measure(given) -> "list[figures.Figure]":
                 # Waiting in vain teaches nothing the second time.
                 if is_drained or not turn or found[-1] < given.patience:
                     found.append(goes_on_without_coordinator(mesh, is_drained, GOOD_HOLD + given.patience))
-    print(f"the bad canary was asked {min(rates):.0f} to {max(rates):.0f} times a second", file=sys.stderr)
+    requests, seconds = map(sum, zip(*asked))
+    print(f"the bad canary was asked {requests / seconds:.0f} times a second", file=sys.stderr)
     return [
         *(
             figures.worst(f"bad after {good} s: weight 0 on all nodes", "s", found, "", None, 2, 0.5) for good, found in turned.items()
