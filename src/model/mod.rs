@@ -27,7 +27,7 @@ pub use plan::{
     Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
     min_sample,
 };
-pub use report::{Counts, Evidence, Report, Summary};
+pub use report::{Counts, Evidence, Recent, Report, Summary};
 pub use rollout::{MAX_WHY, Outcome, Phase, Rollout};
 pub use spiffe::{Role, SpiffeId, SpiffeIdError, is_name, is_trust_domain};
 pub use state::{CHAIN_LENGTH, Canary, Link, MAX_EARLIER, Model, RoutingState};

@@ -15,8 +15,25 @@ pub struct Report {
     pub stable: Counts,
     /// The model on trial.
     pub canary: Counts,
+    /// The canary in the last seconds, so that a good past does not hide one that turns bad.
+    pub recent: Vec<Recent>,
     /// Why the node has stopped serving the canary by itself, if it has.
     pub ejected: Option<String>,
+}
+
+/// What was counted of the canary since one second of its step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recent {
+    /// The second, from when the step began on that node.
+    pub second: u32,
+    /// Requests that have begun.
+    pub begun: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Answers.
+    pub answers: u64,
+    /// Those that took longer than the plan allows 95 % to take.
+    pub slow: u64,
 }
 
 /// What was counted of one model.

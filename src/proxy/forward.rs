@@ -3,6 +3,7 @@
 use super::answer::Problem;
 use super::body::BodyError;
 use super::headers::strip_hop_by_hop;
+use super::observe::{SHARDS, own_shard};
 use super::upload::Progress;
 use super::upstreams::Upstream;
 use crate::driver::boottime;
@@ -49,7 +50,9 @@ pub(super) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 
 /// A pooled client for plain HTTP.
 pub(super) struct Forwarder {
-    client: Client<HttpConnector, Outgoing>,
+    /// A client for each thread. A connection is driven by the thread that opened it, so that a shared pool would send most
+    /// requests to another thread and back.
+    clients: [Client<HttpConnector, Outgoing>; SHARDS],
     /// Its connections are not kept: a probe tries one of its own, and the thread that probes serves no traffic.
     prober: Client<HttpConnector, Outgoing>,
     timeouts: Timeouts,
@@ -60,13 +63,16 @@ impl Forwarder {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeouts.connect));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_FOR)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector.clone());
-        let prober = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, prober, timeouts }
+        let client = |_| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_FOR)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .build(connector.clone())
+        };
+        let clients = std::array::from_fn(client);
+        let prober = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.clone());
+        Self { clients, prober, timeouts }
     }
 
     pub(super) const fn idle_timeout(&self) -> Duration {
@@ -97,7 +103,7 @@ impl Forwarder {
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
         let limit = self.timeouts.answer;
-        let mut answer = pin!(self.client.request(request));
+        let mut answer = pin!(self.clients[own_shard()].request(request));
         let mut left = limit;
         loop {
             if let Ok(answer) = timeout(left, answer.as_mut()).await {

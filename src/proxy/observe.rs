@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Threads share a lock only when there are more of them than this; the memory of a shard is allocated on its first use.
-const SHARDS: usize = 8;
+pub(super) const SHARDS: usize = 8;
 
 /// What was observed of one model in the last minute; latencies in milliseconds, none without a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -120,7 +120,8 @@ impl Observer {
     }
 }
 
-fn own_shard() -> usize {
+/// The shard of this thread; the threads that answer requests have different ones.
+pub(super) fn own_shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;

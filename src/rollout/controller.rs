@@ -4,8 +4,8 @@ use super::pool::Pool;
 use super::present::{Clock, Present, REPORT_STALE, reason};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use crate::health::{Judgement, Ruling, Samples, Scope, judge};
-use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Report, RoutingState, Then, Time};
+use crate::health::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
+use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Recent, Report, RoutingState, Then, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +138,9 @@ impl Controller {
         let verdict = judge(&gates, min_sample, &pooled, Scope::Pooled);
         let own_verdict = judge(&gates, min_sample, &own, Scope::Node);
         let was_ejected = present.ejected.is_some();
-        let failing = present.condemn(&verdict, &own_verdict);
+        let own_recent = present.recent(now, &own);
+        let recent = self.failure_of_late(&present, &own_recent);
+        let failing = present.condemn(&verdict, &own_verdict, recent);
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = !self.silent(now, facts, &present).is_empty();
         present.watch(now, || silent);
@@ -148,7 +150,7 @@ impl Controller {
             moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
             self.asked = moves.propose.clone().or(self.asked.take());
         }
-        moves.report = present.report(now, &own, moves.ejection_changed);
+        moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
         moves.measured = present.news(&own, failing).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
         if present.renew_window(now, &own) {
@@ -229,7 +231,7 @@ impl Controller {
         if clock.holds.is_some() {
             return None;
         }
-        if verdict.ruling == Ruling::Pass && self.has_settled(now, present) {
+        if verdict.ruling == Ruling::Pass && self.has_settled(now, present) && !clock.deadline.is_zero() {
             let step = rollout.plan.steps.get(rollout.step)?;
             return match step.then {
                 Then::AwaitPromotion => pause(format!("held at {} and passed: promote it", step.weight)),
@@ -238,15 +240,34 @@ impl Controller {
         }
         let limit = rollout.plan.progress_deadline.duration();
         clock.deadline.is_zero().then(|| Change::Abort {
-            why: format!("no verdict within {} s after the hold: {}", limit.as_secs(), reason(verdict)),
+            why: format!("not passed within {} s after the hold: {}", limit.as_secs(), self.obstacle(verdict)),
             started: Some(started),
         })
+    }
+
+    /// What held the step up, in words.
+    fn obstacle(&self, verdict: &Judgement) -> String {
+        match (&self.refused, verdict.ruling) {
+            (Some(refused), Ruling::Pass) => refused.clone(),
+            (_, Ruling::Pass | Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough) => reason(verdict),
+        }
     }
 
     /// Whether every window that was begun anew is open for a while.
     fn has_settled(&self, now: Time, present: &Present) -> bool {
         let own = present.window == 0 || now >= present.window_began + WINDOW_SETTLED;
         own && self.pool.shortest_renewed(now, present.trial.epoch).is_none_or(|open| open >= WINDOW_SETTLED)
+    }
+
+    /// Why the last seconds prove the canary to be bad, if they do: on all nodes together, or here.
+    fn failure_of_late(&self, present: &Present, own: &[Recent]) -> Option<String> {
+        let Trial { epoch, gates, step, .. } = &present.trial;
+        let pooled = self.pool.recent(*epoch, own);
+        let of = |recents: &[Recent], scope, whose: &str| {
+            let why = recents.iter().find_map(|recent| judge_recent(gates, *step, recent, scope))?;
+            Some(format!("{why} {whose}"))
+        };
+        of(&pooled, Scope::Pooled, "on all nodes").or_else(|| of(own, Scope::Node, "on this node"))
     }
 
     /// Why the canary has failed, if it has: on all nodes together, or on one.

@@ -1,9 +1,12 @@
 //! The measurements of all nodes put together.
 
 use crate::health::{Measured, Samples};
-use crate::model::{NodeId, Report, Time};
+use crate::model::{NodeId, Recent, Report, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// More than a node tells; what follows is not looked at.
+const MOST_RECENT: usize = 16;
 
 /// The newest report of each other node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +51,24 @@ impl Pool {
             sum.restarts = sum.restarts.saturating_add(report.window);
         }
         sum
+    }
+
+    /// What `own` and the reports on `epoch` add up to, for each second that this node has.
+    pub(super) fn recent(&self, epoch: u64, own: &[Recent]) -> Vec<Recent> {
+        let reports = || self.reports.values().filter(|reported| reported.report.epoch == epoch);
+        let sum = |own: &Recent| {
+            let of_second = |reported: &Reported| {
+                reported.report.recent.iter().take(MOST_RECENT).find(|recent| recent.second == own.second).copied()
+            };
+            reports().filter_map(of_second).fold(*own, |sum, other| Recent {
+                second: sum.second,
+                begun: sum.begun.saturating_add(other.begun),
+                errors: sum.errors.saturating_add(other.errors),
+                answers: sum.answers.saturating_add(other.answers),
+                slow: sum.slow.saturating_add(other.slow),
+            })
+        };
+        own.iter().map(sum).collect()
     }
 
     /// How long the youngest of the windows of others that were begun anew is open.

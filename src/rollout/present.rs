@@ -2,7 +2,8 @@
 
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples};
-use crate::model::{Evidence, Report, Rollout, Time};
+use crate::model::{Evidence, Recent, Report, Rollout, Time};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often a node reports what it has measured when nothing is wrong: as often as it sends heartbeats.
@@ -15,6 +16,9 @@ pub(super) const REPORT_STALE: Duration = Duration::from_secs(7);
 /// does not hide a canary that turns bad.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_REQUESTS: u64 = 2_000;
+
+/// Seconds of the step that tests of their own have begun in, each going on for as many seconds.
+const RECENT_SECONDS: usize = 4;
 
 /// What a vote of this node says, and why it speaks against more, if it does.
 pub(super) type Told = (Evidence, Option<String>);
@@ -35,6 +39,8 @@ pub(super) struct Present {
     /// How often in a row a connected member had nothing to say.
     pub(super) unmeasured: u32,
     measure_at: Time,
+    /// What was counted of the canary when each of the last seconds began.
+    starts: VecDeque<Recent>,
     reported: Time,
     reported_bad: u64,
     told: Option<Told>,
@@ -50,7 +56,7 @@ pub(super) struct Clock {
 
 impl Present {
     /// A trial that this node has just taken up.
-    pub(super) const fn new(trial: Trial, now: Time) -> Self {
+    pub(super) fn new(trial: Trial, now: Time) -> Self {
         Self {
             trial,
             seen: now,
@@ -60,6 +66,7 @@ impl Present {
             ejected: None,
             unmeasured: 0,
             measure_at: now,
+            starts: VecDeque::new(),
             reported: now,
             reported_bad: 0,
             told: None,
@@ -89,14 +96,41 @@ impl Present {
         }
     }
 
+    /// What was counted of the canary since each of the last seconds.
+    pub(super) fn recent(&mut self, now: Time, own: &Samples) -> Vec<Recent> {
+        let Some(began) = self.began else { return Vec::new() };
+        let canary = &own.canary;
+        let all = Recent {
+            second: u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX),
+            begun: canary.begun(),
+            errors: canary.errors(),
+            answers: canary.answers(),
+            slow: canary.exceeding(self.trial.gates.p95.limit),
+        };
+        if self.starts.back().is_none_or(|newest| newest.second != all.second) {
+            self.starts.push_back(all);
+        }
+        if self.starts.len() > RECENT_SECONDS {
+            self.starts.pop_front();
+        }
+        let since = |start: &Recent| Recent {
+            second: start.second,
+            begun: all.begun.saturating_sub(start.begun),
+            errors: all.errors.saturating_sub(start.errors),
+            answers: all.answers.saturating_sub(start.answers),
+            slow: all.slow.saturating_sub(start.slow),
+        };
+        self.starts.iter().map(since).collect()
+    }
+
     /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops serving it
     /// then. That is for good: only another step, or a word of an operator, begins anew.
-    pub(super) fn condemn(&mut self, verdict: &Judgement, own: &Judgement) -> Option<String> {
+    pub(super) fn condemn(&mut self, verdict: &Judgement, own: &Judgement, recent: Option<String>) -> Option<String> {
         let failed = |judgement: &Judgement, whose: &str| match judgement.ruling {
             Ruling::Fail(_) => Some(format!("{} {whose}", reason(judgement))),
             Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => None,
         };
-        let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node"));
+        let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node")).or(recent);
         if self.ejected.is_none() && self.trial.kind != Kind::Manual {
             self.ejected.clone_from(&why);
         }
@@ -104,7 +138,7 @@ impl Present {
     }
 
     /// What the others are to be told: from time to time, and at once when something is wrong.
-    pub(super) fn report(&mut self, now: Time, own: &Samples, is_urgent: bool) -> Option<Report> {
+    pub(super) fn report(&mut self, now: Time, own: &Samples, recent: Vec<Recent>, is_urgent: bool) -> Option<Report> {
         let bad = own.canary.errors() + own.canary.exceeding(self.trial.gates.p95.limit);
         let due = now >= self.reported + REPORT_EVERY;
         let is_bad = bad > self.reported_bad && now >= self.reported + REPORT_BAD_EVERY;
@@ -118,6 +152,7 @@ impl Present {
             open_ms: u64::try_from(now.since(self.window_began).as_millis()).unwrap_or(u64::MAX),
             stable: own.stable.to_counts(),
             canary: own.canary.to_counts(),
+            recent,
             ejected: self.ejected.clone(),
         })
     }
@@ -139,6 +174,7 @@ impl Present {
         let renews = full && self.ejected.is_none();
         if renews {
             (self.window_began, self.reported_bad) = (now, 0);
+            self.starts.clear();
             self.window = self.window.saturating_add(1);
         }
         renews

@@ -445,3 +445,37 @@ fn an_old_good_past_is_forgotten() {
     desk.pass(1);
     assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
 }
+
+#[test]
+fn a_good_past_does_not_hide_a_canary_that_turns_bad() {
+    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(3_600_000));
+    desk.own = samples(1_500, 0);
+    desk.pass_with_reports(30, 1_000, 0);
+    desk.own = samples(1_570, 30);
+    desk.pass(1);
+    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    assert!(desk.why().contains("of the last 100 requests, limit 5 %"), "{}", desk.why());
+}
+
+#[test]
+fn a_step_that_is_never_agreed_to_ends_at_the_deadline() {
+    let mut desk = Desk::started(|plan| plan.progress_deadline = Span(20_000));
+    desk.own = samples(1_000, 0);
+    let mut asked = Vec::new();
+    for second in 0..40 {
+        if second % 2 == 0 {
+            desk.tell('b', report(1, 1_000, 0));
+            desk.tell('c', report(1, 1_000, 0));
+        }
+        for _ in 0..10 {
+            desk.now = desk.now + LOOK_EVERY;
+            if let Some(change) = desk.look().propose {
+                desk.controller.on_answer(desk.now, &change, Some("node-c: it is unreachable".into()));
+                asked.push(change);
+            }
+        }
+    }
+    assert!(asked.contains(&Change::Next { epoch: 1 }));
+    let Some(Change::Abort { why, .. }) = asked.last() else { panic!("{:?}", asked.last()) };
+    assert!(why.contains("20 s") && why.contains("node-c: it is unreachable"), "{why}");
+}
