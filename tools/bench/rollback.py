@@ -279,11 +279,9 @@ def measure(given) -> "list[figures.Figure]":
 
 
 def add_options(_parser):
-    pass
+    """None of its own."""
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
+    arguments = options(__doc__).parse_args()
     sys.exit(figures.finish(measure(arguments), arguments.json))
