@@ -49,15 +49,19 @@ async fn look(
     enough: watch::Receiver<bool>,
 ) -> Result<(NodeId, Option<Instant>), Failure> {
     let mut seen = Seen::default();
-    while !*enough.borrow() {
+    loop {
+        // Whoever has seen enough of the nodes' states lets each be looked at once more.
+        let is_last = *enough.borrow();
         let state =
             client.state(node).await.map_err(|error| Failure::message(Exit::Failed, format!("{node}: {error}")))?;
         let share =
             state.serving.iter().find(|(model, _)| model.as_str() == canary.name()).map_or(0.0, |(_, share)| *share);
         seen.note(Instant::now(), share);
+        if is_last {
+            return Ok((node, seen.stopped));
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok((node, seen.stopped))
 }
 
 /// What was seen of one node.
