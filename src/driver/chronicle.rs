@@ -3,12 +3,16 @@
 use super::handle::Publisher;
 use super::unix_millis;
 use crate::commit::{Event, Proposal, Votes};
-use crate::model::{Actor, Evidence, ModelId, NodeId, RoutingState, TxId, UnixMillis, Weight};
+use crate::model::{Actor, Evidence, ModelId, NodeId, RoutingState, Time, TxId, UnixMillis, Weight};
 use crate::store::History;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Decisions that follow one another this soon share one write. A process that is killed meanwhile forgets them here,
+/// though not the newest, which the agreement remembers.
+const WRITE_AFTER: Duration = Duration::from_millis(50);
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +68,7 @@ pub(super) struct Chronicle {
     history: History,
     /// Lines that are not on disk yet.
     unwritten: String,
+    write_at: Option<Time>,
     /// The state decided last.
     last: Arc<RoutingState>,
 }
@@ -88,7 +93,7 @@ impl Chronicle {
             }
             publisher.record(entry);
         }
-        let mut chronicle = Self { history, unwritten: String::new(), last: Arc::clone(&newest.state) };
+        let mut chronicle = Self { history, unwritten: String::new(), write_at: None, last: Arc::clone(&newest.state) };
         if newest.state.version > newest_known {
             let entry = committed(newest, None, None);
             entry.into_iter().for_each(|entry| chronicle.keep(entry, publisher));
@@ -132,14 +137,18 @@ impl Chronicle {
         }
     }
 
-    /// Whether there is something to write.
-    pub(super) const fn is_behind(&self) -> bool {
-        !self.unwritten.is_empty()
+    /// When what is not on disk yet should be written, if there is anything.
+    pub(super) fn poll_write(&mut self, now: Time) -> Option<Time> {
+        if self.unwritten.is_empty() {
+            self.write_at = None;
+            return None;
+        }
+        Some(*self.write_at.get_or_insert(now + WRITE_AFTER))
     }
 
     /// Writes what is not on disk yet. Nothing waits for it, so several decisions share one write.
     pub(super) fn write(&mut self) {
-        if self.is_behind() {
+        if !self.unwritten.is_empty() {
             self.history.append(&std::mem::take(&mut self.unwritten));
         }
     }

@@ -130,16 +130,19 @@ impl Driver {
         loop {
             self.look().await?;
             let now = boottime();
-            let due = self.next_look.map_or(Time::MAX, |look| look).min(self.engine.poll_timeout(now));
+            let others = [self.next_look, self.chronicle.poll_write(now)].into_iter().flatten();
+            let due = others.fold(self.engine.poll_timeout(now), Time::min);
             let happened = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
                 Some(input) = self.probed.recv() => Happened::Input(input),
                 Some(request) = inbox.requests.recv() => Happened::Input(self.question(request)),
-                () = tokio::time::sleep(due.since(now)) => Happened::Input(Input::Timeout),
-                _ = look_at_room.tick() => {
+                () = tokio::time::sleep(due.since(now)) => {
                     self.chronicle.write();
+                    Happened::Input(Input::Timeout)
+                }
+                _ = look_at_room.tick() => {
                     self.look_at_room().map_or(Happened::Nothing, Happened::Input)
                 }
             };
