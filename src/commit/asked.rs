@@ -72,7 +72,8 @@ impl Engine {
     /// Notes that `from` serves `version`, or a later one.
     pub(super) fn on_applied(&mut self, now: Time, from: NodeId, version: u64, out: &mut Output) {
         if let Some(peer) = self.presence.peer_mut(from) {
-            out.publish |= version > peer.applied;
+            // Who watches a rollout wants to see who serves its step; for others this is no news.
+            out.publish |= version > peer.applied && self.committed.state.open_rollout().is_some();
             peer.applied = peer.applied.max(version);
         }
         self.check_acknowledged(now, out);
