@@ -12,31 +12,17 @@ import json
 import sys
 
 from lab import figures
-from lab.both import rotated
 from lab.canary import MODEL, PORTS, TOP, Canary, Ladder
 from lab.clients import Http
+from lab.nginx import start_nginx
 from lab.place import Place, options, require_programs, until
-from lab.wrk import USERS, Contestant, family, resident_megabytes, wrk
+from lab.wrk import Contestant, family, resident_megabytes, take_turns
 
 NGINX_PORT = 50443
 # The share of the keys that gets the canary, on both sides.
 PER_CENT = 20
 
 NGINX = """
-user root;
-daemon off;
-worker_processes 2;
-pid {root}/nginx.pid;
-error_log {root}/nginx-error.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off;
-  keepalive_requests 1000000000;
-  client_body_temp_path {root}/nginx-body;
-  proxy_temp_path {root}/nginx-proxy;
-  fastcgi_temp_path {root}/nginx-fastcgi;
-  uwsgi_temp_path {root}/nginx-uwsgi;
-  scgi_temp_path {root}/nginx-scgi;
   split_clients "{salt}$arg_key" $model {{ {per_cent}% {model}; * v1; }}
   server {{
     listen {address}:{port} ssl;
@@ -53,7 +39,6 @@ http {{
       return 200 '{{"model_selected":"$model","version":{version},"node_id":"node-a","sticky":true}}';
     }}
   }}
-}}
 """
 
 
@@ -70,7 +55,6 @@ def servers(given):
         state = ladder.make(ladder.up())["state"]
         certificates = canary.certs / "node-a"
         configuration = NGINX.format(
-            root=place.root,
             salt=state["salt"],
             per_cent=PER_CENT,
             model=MODEL,
@@ -80,9 +64,7 @@ def servers(given):
             certificate=certificates / "node.pem",
             key=certificates / "node.key",
         )
-        (place.root / "nginx.conf").write_text(configuration)
-        command = ["nginx", "-p", str(place.root), "-c", str(place.root / "nginx.conf")]
-        nginx = place.start(command, "nginx.log")
+        nginx = start_nginx(place, "nginx", configuration)
         tell_apart(canary, address)
         yield place, Contestant("canary", canary.nodes["a"], address, PORTS["a"]), Contestant("nginx", nginx, address, NGINX_PORT)
 
@@ -109,16 +91,7 @@ def tell_apart(canary: Canary, address: str):
 
 def measure(given) -> "list[figures.Figure]":
     with servers(given) as (place, canary, nginx):
-        script = place.root / "predict.lua"
-        script.write_text(USERS)
-        # The first seconds of either are not like the rest: caches, buffers and processors warm up.
-        for contestant in (canary, nginx):
-            wrk(contestant.url, script, 1, threads=2, connections=64)
-        for turn in range(given.rounds):
-            for contestant in rotated([canary, nginx], turn):
-                contestant.load(script, given.seconds)
-            for contestant in rotated([canary, nginx], turn):
-                contestant.ask(script, given.seconds)
+        take_turns(place, [canary, nginx], given.rounds, given.seconds)
         memory = sum(resident_megabytes(pid) for pid in family(canary.process.pid))
     rate = figures.statistics.median(canary.between)
     print(f"canary: {1e6 / rate:.0f} requests/s, {memory:.1f} MB resident after the load", file=sys.stderr)

@@ -14,32 +14,16 @@ import json
 import sys
 
 from lab import figures
-from lab.both import rotated
 from lab.canary import MODEL, PORTS, Canary, committed
 from lab.clients import Http
+from lab.nginx import start_nginx
 from lab.place import Place, options, require_programs, until
-from lab.wrk import USERS, Contestant, wrk
+from lab.wrk import Contestant, take_turns
 
 NGINX_PORT = 50443
 UPSTREAM_PORTS = {"v1": 9001, MODEL: 9002}
 # The share of the keys that gets the canary, on both sides.
 PER_CENT = 20
-
-COMMON = """
-user root;
-daemon off;
-pid {root}/{name}.pid;
-error_log {root}/{name}-error.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off;
-  keepalive_requests 1000000000;
-  client_body_temp_path {root}/{name}-body;
-  proxy_temp_path {root}/{name}-proxy;
-  fastcgi_temp_path {root}/{name}-fastcgi;
-  uwsgi_temp_path {root}/{name}-uwsgi;
-  scgi_temp_path {root}/{name}-scgi;
-"""
 
 # `return` leaves the body unread; nginx then reads it away before the next request, which costs both sides alike.
 UPSTREAM = """
@@ -84,13 +68,8 @@ def servers(given):
     require_programs("nginx", "wrk")
     address = f"{given.net}.1"
     with Place(given.dir) as place:
-
-        def start(name: str, workers: int, text: str):
-            path = place.root / f"{name}.conf"
-            path.write_text(f"worker_processes {workers};\n{COMMON.format(root=place.root, name=name)}{text}}}\n")
-            return place.start(["nginx", "-p", str(place.root), "-c", str(path)], f"{name}.log")
-
-        start("upstream", 2, "".join(UPSTREAM.format(address=address, port=port, model=model) for model, port in UPSTREAM_PORTS.items()))
+        upstreams = (UPSTREAM.format(address=address, port=port, model=model) for model, port in UPSTREAM_PORTS.items())
+        start_nginx(place, "upstream", "".join(upstreams))
         canary = Canary(place, given.canary, [f"{given.net}.{last}" for last in (1, 2, 3)])
         canary.start()
         state = shared_out(canary, {model: f"http://{address}:{port}/predict" for model, port in UPSTREAM_PORTS.items()})
@@ -105,7 +84,7 @@ def servers(given):
             key=certificates / "node.key",
             **UPSTREAM_PORTS,
         )
-        nginx = start("nginx", 2, proxy)
+        nginx = start_nginx(place, "nginx", proxy)
         tell_apart(canary, address)
         yield place, Contestant("canary", canary.nodes["a"], address, PORTS["a"]), Contestant("nginx", nginx, address, NGINX_PORT)
 
@@ -147,16 +126,7 @@ def tell_apart(canary: Canary, address: str):
 
 def measure(given) -> "list[figures.Figure]":
     with servers(given) as (place, canary, nginx):
-        script = place.root / "predict.lua"
-        script.write_text(USERS)
-        # The first seconds of either are not like the rest: caches, buffers and processors warm up.
-        for contestant in (canary, nginx):
-            wrk(contestant.url, script, 1, threads=2, connections=64)
-        for turn in range(given.rounds):
-            for contestant in rotated([canary, nginx], turn):
-                contestant.load(script, given.seconds)
-            for contestant in rotated([canary, nginx], turn):
-                contestant.ask(script, given.seconds)
+        take_turns(place, [canary, nginx], given.rounds, given.seconds)
     middle = figures.statistics.median
     print(f"canary: {1e6 / middle(canary.between):.0f} requests/s, nginx: {1e6 / middle(nginx.between):.0f}", file=sys.stderr)
     return [

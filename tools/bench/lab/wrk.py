@@ -5,6 +5,9 @@ import os
 import pathlib
 import subprocess
 
+from lab.both import rotated
+from lab.place import Place
+
 # A thousand users, one after the other; the summary is one line of JSON.
 USERS = """
 local requests, at = {}, 0
@@ -46,6 +49,20 @@ class Contestant:
         summary = wrk(self.url, script, seconds, threads=1, connections=1)
         self.middle.append(summary["p50"])
         self.tail.append(summary["p99"])
+
+
+def take_turns(place: Place, contestants: "list[Contestant]", rounds: int, seconds: int):
+    """Puts all of them under both kinds of load, in another order each round."""
+    script = place.root / "predict.lua"
+    script.write_text(USERS)
+    # The first seconds of any are not like the rest: caches, buffers and processors warm up.
+    for contestant in contestants:
+        wrk(contestant.url, script, 1, threads=2, connections=64)
+    for turn in range(rounds):
+        for contestant in rotated(contestants, turn):
+            contestant.load(script, seconds)
+        for contestant in rotated(contestants, turn):
+            contestant.ask(script, seconds)
 
 
 def wrk(url: str, script: pathlib.Path, seconds: int, threads: int, connections: int) -> dict:
