@@ -6,7 +6,9 @@
 
 use super::problem::Problem;
 use crate::model::{Actor, Role, SpiffeId, UnixMillis};
+use axum::extract::Request;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The other end of one connection; in the extensions of each of its requests as `Arc<Caller>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,29 @@ impl Caller {
     fn actor(&self, identity: &Identity) -> Actor {
         Actor { id: identity.spiffe.role.to_string(), serial: identity.serial.clone(), remote: self.remote.to_string() }
     }
+}
+
+/// What `allow` says of who sent `request`. A refusal goes to the log, as `refused`.
+pub(super) fn admit<T>(
+    request: &Request,
+    refused: &'static str,
+    allow: impl FnOnce(&Caller) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let Some(caller) = request.extensions().get::<Arc<Caller>>() else {
+        return Err(Problem::unauthenticated("the connection has no client certificate"));
+    };
+    allow(caller).inspect_err(|problem| {
+        let claimed = caller.identity.as_ref().map(|identity| identity.spiffe.to_string());
+        tracing::warn!(
+            target: "canary::security",
+            event = "request_refused",
+            plane = "https",
+            remote = %caller.remote,
+            claimed = claimed.as_deref().unwrap_or("-"),
+            status = problem.status().as_u16(),
+            "{refused}"
+        );
+    })
 }
 
 #[cfg(test)]

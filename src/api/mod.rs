@@ -20,6 +20,7 @@ mod rollouts;
 mod router;
 mod serve;
 mod shapes;
+mod span;
 mod state;
 mod write;
 
@@ -34,4 +35,5 @@ pub use shapes::{
     AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
     VoteShape, WeightRequest, rfc3339,
 };
+pub use span::parse_span;
 pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};

@@ -3,7 +3,7 @@
 //! All or nothing: one outcome that cannot be taken refuses the request, and nothing of it is counted.
 
 use super::body;
-use super::caller::Caller;
+use super::caller::admit;
 use super::problem::Problem;
 use super::state::Api;
 use super::write::refuse_other_sites;
@@ -64,22 +64,7 @@ pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> R
 }
 
 fn reporter(request: &Request) -> Result<(), Problem> {
-    let caller = request.extensions().get::<Arc<Caller>>();
-    let Some(caller) = caller else {
-        return Err(Problem::unauthenticated("the connection has no client certificate"));
-    };
-    caller.reporter(unix_millis()).inspect_err(|problem| {
-        let claimed = caller.identity.as_ref().map(|identity| identity.spiffe.to_string());
-        tracing::warn!(
-            target: "canary::security",
-            event = "request_refused",
-            plane = "https",
-            remote = %caller.remote,
-            claimed = claimed.as_deref().unwrap_or("-"),
-            status = problem.status().as_u16(),
-            "Outcomes refused"
-        );
-    })
+    admit(request, "Outcomes refused", |caller| caller.reporter(unix_millis()))
 }
 
 /// What is to be counted, each for one of the two models of `state`.

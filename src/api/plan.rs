@@ -1,6 +1,7 @@
 //! A plan as people write it, in a file or in `POST /rollouts`: the words of Argo Rollouts for the steps, those of the
 //! limits for the rest.
 
+use super::span::parse_span;
 use crate::model::{
     Gate, Gates, MILLION, Mode, Plan, PlanError, Shield, Span, Step, Then, Weight, WeightError, min_sample,
 };
@@ -139,7 +140,16 @@ pub enum PlanShapeError {
     Plan(#[from] PlanError),
 }
 
+/// The weights of a plan when nobody says any, in per cent.
+const USUAL_WEIGHTS: [f64; 4] = [5.0, 20.0, 50.0, 100.0];
+
 impl PlanShape {
+    /// The plan when nobody says any.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { steps: USUAL_WEIGHTS.map(StepShape::SetWeight).into(), ..Self::default() }
+    }
+
     /// The plan of these weights in per cent, each held for `hold`.
     #[must_use]
     pub fn of_weights(weights: &[Weight], hold: Option<Duration>) -> Self {
@@ -354,8 +364,7 @@ impl Visitor<'_> for HoldVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<HoldShape, E> {
-        let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-        span.map(HoldShape).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        parse_span(text).map(HoldShape).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::shapes::ServedState;
+use super::span::parse_span;
 use super::state::Api;
 use crate::driver::{View, boottime};
 use crate::model::Time;
@@ -75,10 +76,7 @@ fn parse_wait(text: &str) -> Result<Duration, Problem> {
     let seconds = text.parse::<u64>().map(Duration::from_secs);
     let wait = match seconds {
         Ok(wait) => wait,
-        Err(_) => {
-            let span = text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
-            Duration::try_from(span).map_err(|_| wrong())?
-        }
+        Err(_) => parse_span(text).ok_or_else(wrong)?,
     };
     Ok(wait.min(MAX_WAIT))
 }

@@ -67,9 +67,6 @@ pub struct ModelRequest {
     pub upstream: Option<String>,
 }
 
-/// The weights of a plan when nobody says any.
-const USUAL_WEIGHTS: [f64; 4] = [5.0, 20.0, 50.0, 100.0];
-
 pub(super) async fn start(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
     let wanted: StartRequest = body::parse_object(asked.body())?;
@@ -129,9 +126,8 @@ pub(super) async fn set_model(State(api): State<Arc<Api>>, request: Request) -> 
 }
 
 fn plan_of(said: Option<PlanShape>) -> Result<Plan, Problem> {
-    let usual =
-        || PlanShape { steps: USUAL_WEIGHTS.map(super::plan::StepShape::SetWeight).into(), ..PlanShape::default() };
-    said.unwrap_or_else(usual).plan().map_err(|error| Problem::bad_request(format!("plan: {error}")))
+    let plan = said.unwrap_or_else(PlanShape::usual).plan();
+    plan.map_err(|error| Problem::bad_request(format!("plan: {error}")))
 }
 
 fn model(id: ModelId, upstream: Option<String>) -> Result<Model, Problem> {

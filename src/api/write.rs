@@ -3,7 +3,7 @@
 //! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
 
 use super::body;
-use super::caller::Caller;
+use super::caller::admit;
 use super::problem::Problem;
 use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
@@ -88,23 +88,10 @@ impl Asked {
 }
 
 fn operator(api: &Api, request: &Request) -> Result<Actor, Problem> {
-    let caller = request.extensions().get::<Arc<Caller>>();
-    let Some(caller) = caller else {
-        return Err(Problem::unauthenticated("the connection has no client certificate"));
-    };
-    let allowed = caller.operator(unix_millis());
-    api.counters.count_auth(allowed.as_ref().err().map(Problem::status));
-    allowed.inspect_err(|problem| {
-        let claimed = caller.identity.as_ref().map(|identity| identity.spiffe.to_string());
-        tracing::warn!(
-            target: "canary::security",
-            event = "request_refused",
-            plane = "https",
-            remote = %caller.remote,
-            claimed = claimed.as_deref().unwrap_or("-"),
-            status = problem.status().as_u16(),
-            "Change refused"
-        );
+    admit(request, "Change refused", |caller| {
+        let allowed = caller.operator(unix_millis());
+        api.counters.count_auth(allowed.as_ref().err().map(Problem::status));
+        allowed
     })
 }
 
@@ -208,27 +195,28 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             Problem::conflict("would_raise", "It would give the canary more than it has", detail)
                 .with("current", version)
         }
-        Refusal::Invalid(error) if error.is_conflict() => {
-            Problem::conflict(conflict(&error), "The rollout stands in the way", detail)
-        }
-        Refusal::Invalid(_) => Problem::bad_request(detail),
+        Refusal::Invalid(error) => match conflict(&error) {
+            Some(code) => Problem::conflict(code, "The rollout stands in the way", detail),
+            None => Problem::bad_request(detail),
+        },
         Refusal::NotJoined => Problem::unavailable("not_joined", detail),
     }
 }
 
-/// The stable word for a change that a rollout, or the lack of one, stands against.
-const fn conflict(error: &ChangeError) -> &'static str {
+/// The stable word for a change that a rollout, or the lack of one, stands against; none for one that makes no sense
+/// anywhere.
+const fn conflict(error: &ChangeError) -> Option<&'static str> {
     match error {
-        ChangeError::RolloutOpen { .. } => "rollout_open",
-        ChangeError::NoRollout => "no_rollout",
-        ChangeError::WrongPhase { .. } => "wrong_phase",
-        ChangeError::StepOver(_) => "step_over",
-        ChangeError::NothingBefore(_)
-        | ChangeError::NoCanary(_)
+        ChangeError::RolloutOpen { .. } => Some("rollout_open"),
+        ChangeError::NoRollout => Some("no_rollout"),
+        ChangeError::WrongPhase { .. } => Some("wrong_phase"),
+        ChangeError::StepOver(_) => Some("step_over"),
+        ChangeError::NothingBefore(_) => Some("nothing_before"),
+        ChangeError::NoCanary(_)
         | ChangeError::CanaryIsStable(_)
         | ChangeError::NotAMember(..)
         | ChangeError::LastMember(_)
         | ChangeError::NotBefore(..)
-        | ChangeError::UnknownModel(..) => "nothing_before",
+        | ChangeError::UnknownModel(..) => None,
     }
 }

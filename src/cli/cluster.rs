@@ -2,6 +2,7 @@
 
 use super::failure::{Exit, Failure};
 use super::output::Output;
+use crate::api;
 use crate::api::client::Client;
 use crate::model::Peers;
 use crate::pki::{Bundle, ClientFiles, PkiError, load_ca};
@@ -149,9 +150,7 @@ pub(crate) fn block_on<T>(conversation: impl Future<Output = Result<T, Failure>>
 
 /// Reads `2s` or `500ms`: at least a millisecond, at most an hour.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration such as 2s or 500ms");
-    let span = text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
-    let span = Duration::try_from(span).map_err(|_| wrong())?;
+    let span = api::parse_span(text).ok_or_else(|| format!("{text:?} is not a duration such as 2s or 500ms"))?;
     let range = Duration::from_millis(1)..=Duration::from_secs(3_600);
     if range.contains(&span) { Ok(span) } else { Err("use a duration from 1ms to 1h".into()) }
 }

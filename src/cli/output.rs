@@ -5,6 +5,9 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use std::io::Write as _;
 
+/// Goes to the top left of a terminal and clears what is below.
+pub(crate) const CLEAR: &str = "\x1b[H\x1b[2J";
+
 /// The form of what goes to stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {

@@ -9,7 +9,6 @@ mod start;
 mod status;
 
 use super::change;
-use super::cluster::block_on;
 use super::failure::{Exit, Failure};
 use crate::api::client::{Client, ClientError};
 use crate::model::NodeId;
@@ -54,15 +53,22 @@ pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
 }
 
 /// The document of the first node, in id order, that answers.
-fn first<T: DeserializeOwned>(client: &Client, path: &str) -> Result<(NodeId, T), Failure> {
-    block_on(async {
-        let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
-        for (node, _) in client.peers().iter() {
-            match client.read(node, path).await {
-                Ok(document) => return Ok((node, document)),
-                Err(error) => silent.push((node, error)),
-            }
+async fn first<T: DeserializeOwned>(client: &Client, path: &str) -> Result<(NodeId, T), Failure> {
+    first_of(client, client.peers().iter().map(|(node, _)| node), path).await
+}
+
+/// The document of the first of `nodes` that answers.
+async fn first_of<T: DeserializeOwned>(
+    client: &Client,
+    nodes: impl Iterator<Item = NodeId>,
+    path: &str,
+) -> Result<(NodeId, T), Failure> {
+    let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
+    for node in nodes {
+        match client.read(node, path).await {
+            Ok(document) => return Ok((node, document)),
+            Err(error) => silent.push((node, error)),
         }
-        Err(change::nobody(&silent))
-    })
+    }
+    Err(change::nobody(&silent))
 }

@@ -192,13 +192,15 @@ impl Driver {
         }
         let view = self.engine.view(now);
         let own = if self.controller.is_watching() { self.traffic.counted() } else { Samples::default() };
-        let moves = self.controller.look(now, &facts(&view, &own));
+        let facts = facts(&view, &own);
+        let moves = self.controller.look(now, &facts);
         let pace = if self.controller.is_judging() { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
         self.next_look = self.controller.is_watching().then(|| now + pace);
-        self.carry_out_moves(now, moves).await
+        let connected = facts.connected;
+        self.carry_out_moves(now, moves, connected).await
     }
 
-    async fn carry_out_moves(&mut self, now: Time, moves: Moves) -> Result<(), DriverError> {
+    async fn carry_out_moves(&mut self, now: Time, moves: Moves, connected: NodeSet) -> Result<(), DriverError> {
         let Moves { count, report, propose, measured, ejection_changed, status } = moves;
         if let Some(trial) = count {
             self.traffic.count(trial.as_ref());
@@ -212,9 +214,7 @@ impl Driver {
         }
         if let Some(report) = report {
             let message = Message::Report(Box::new(report));
-            let peers = self.engine.view(now).peers;
-            let connected = peers.iter().filter(|(_, peer)| peer.connected);
-            connected.for_each(|(to, _)| self.mesh.send(*to, &message));
+            connected.iter().for_each(|to| self.mesh.send(to, &message));
         }
         self.publisher.show(status);
         if let Some(change) = propose {

@@ -152,26 +152,6 @@ pub enum ChangeError {
     UnknownModel(ModelId, ModelId),
 }
 
-impl ChangeError {
-    /// Whether it is about a rollout that stands in the way, rather than about a request that makes no sense anywhere.
-    #[must_use]
-    pub const fn is_conflict(&self) -> bool {
-        match self {
-            Self::RolloutOpen { .. }
-            | Self::NoRollout
-            | Self::WrongPhase { .. }
-            | Self::StepOver(_)
-            | Self::NothingBefore(_) => true,
-            Self::NoCanary(_)
-            | Self::CanaryIsStable(_)
-            | Self::NotAMember(..)
-            | Self::LastMember(_)
-            | Self::NotBefore(..)
-            | Self::UnknownModel(..) => false,
-        }
-    }
-}
-
 impl Change {
     /// The state that follows `base` by this change.
     ///

@@ -142,8 +142,8 @@ impl Controller {
         let recent = self.failure_of_late(&present, &own_recent);
         let failing = present.condemn(&verdict, &own_verdict, recent);
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
-        let silent = !self.silent(now, facts, &present).is_empty();
-        present.watch(now, || silent);
+        let silent = self.silent(now, facts, &present);
+        present.watch(now, silent);
         // A rollback does not wait for the votes on a step.
         let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
         if overtakes || (self.asked.is_none() && now >= self.retry_at) {

@@ -21,6 +21,9 @@ pub(super) struct Pool {
 pub(super) struct Reported {
     pub(super) at: Time,
     pub(super) report: Report,
+    /// What its counts say.
+    stable: Measured,
+    canary: Measured,
 }
 
 impl Pool {
@@ -33,7 +36,8 @@ impl Pool {
         {
             self.restarts = self.restarts.saturating_add(1);
         }
-        self.reports.insert(from, Reported { at: now, report });
+        let (stable, canary) = (Measured::from_counts(&report.stable), Measured::from_counts(&report.canary));
+        self.reports.insert(from, Reported { at: now, report, stable, canary });
     }
 
     /// What `node` said of `epoch` last.
@@ -45,9 +49,11 @@ impl Pool {
     pub(super) fn sum(&self, epoch: u64, own: &Samples) -> Samples {
         let mut sum = own.clone();
         sum.restarts = sum.restarts.saturating_add(self.restarts);
-        for Reported { report, .. } in self.reports.values().filter(|reported| reported.report.epoch == epoch) {
-            sum.stable.merge(&Measured::from_counts(&report.stable));
-            sum.canary.merge(&Measured::from_counts(&report.canary));
+        for Reported { report, stable, canary, .. } in
+            self.reports.values().filter(|reported| reported.report.epoch == epoch)
+        {
+            sum.stable.merge(stable);
+            sum.canary.merge(canary);
             sum.restarts = sum.restarts.saturating_add(report.window);
         }
         sum
@@ -74,8 +80,9 @@ impl Pool {
     /// How long the youngest of the windows of others that were begun anew is open.
     pub(super) fn shortest_renewed(&self, now: Time, epoch: u64) -> Option<Duration> {
         let renewed = |reported: &&Reported| reported.report.epoch == epoch && reported.report.window > 0;
-        let open =
-            |Reported { at, report }: &Reported| Duration::from_millis(report.open_ms).saturating_add(now.since(*at));
+        let open = |Reported { at, report, .. }: &Reported| {
+            Duration::from_millis(report.open_ms).saturating_add(now.since(*at))
+        };
         self.reports.values().filter(renewed).map(open).min()
     }
 

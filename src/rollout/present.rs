@@ -2,7 +2,7 @@
 
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples};
-use crate::model::{Evidence, Recent, Report, Rollout, Time};
+use crate::model::{Evidence, NodeSet, Recent, Report, Rollout, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -89,10 +89,10 @@ impl Present {
     }
 
     /// Looks from time to time whether a connected member is silent.
-    pub(super) fn watch(&mut self, now: Time, someone_is_silent: impl FnOnce() -> bool) {
+    pub(super) fn watch(&mut self, now: Time, silent: NodeSet) {
         if now >= self.measure_at {
             self.measure_at = now + REPORT_EVERY;
-            self.unmeasured = if someone_is_silent() { self.unmeasured.saturating_add(1) } else { 0 };
+            self.unmeasured = if silent.is_empty() { 0 } else { self.unmeasured.saturating_add(1) };
         }
     }
 

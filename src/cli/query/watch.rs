@@ -5,7 +5,7 @@ use super::show;
 use super::verdict::{Row, Seen, Verdict};
 use crate::api::client::{Client, Polled};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::Output;
+use crate::cli::output::{CLEAR, Output};
 use crate::model::NodeId;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,8 +16,6 @@ use tokio::sync::mpsc;
 const WAIT: Duration = Duration::from_secs(5);
 /// Between two attempts to reach a node that does not answer.
 const RETRY: Duration = Duration::from_secs(1);
-/// Goes to the top left and clears what is below.
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Ends when it is interrupted, or when nobody reads any more.
 pub(super) async fn run(client: &Client, output: Output) -> Result<Exit, Failure> {

@@ -1,12 +1,11 @@
 //! Watching a rollout until it is over.
 
-use super::screen;
+use super::{first_of, screen};
 use crate::api::CurrentRollout;
-use crate::api::client::{Client, ClientError};
-use crate::cli::change;
+use crate::api::client::Client;
 use crate::cli::cluster::block_on;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::Output;
+use crate::cli::output::{CLEAR, Output};
 use crate::model::NodeId;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -17,8 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SILENT_FOR: Duration = Duration::from_secs(30);
 /// What was measured is told this often where nothing else changes, and the screen is not redrawn.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// Goes to the top left and clears what is below.
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// How long to watch.
 #[derive(Clone, Copy, Debug)]
@@ -79,21 +76,16 @@ impl Watch<'_> {
 
     /// What the first node that answers shows. A silence is waited out for a while: nodes are restarted, too.
     async fn ask(&mut self) -> Result<Option<CurrentRollout>, Failure> {
-        let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
-        let others = self.client.peers().iter().map(|(node, _)| node).filter(|node| Some(*node) != self.node);
-        for node in self.node.into_iter().chain(others).collect::<Vec<_>>() {
-            match self.client.read(node, "/rollouts/current").await {
-                Ok(current) => {
-                    (self.node, self.heard) = (Some(node), Instant::now());
-                    return Ok(Some(current));
-                }
-                Err(error) => silent.push((node, error)),
+        let known = self.node;
+        let others = self.client.peers().iter().map(|(node, _)| node).filter(|node| Some(*node) != known);
+        match first_of(self.client, known.into_iter().chain(others), "/rollouts/current").await {
+            Ok((node, current)) => {
+                (self.node, self.heard) = (Some(node), Instant::now());
+                Ok(Some(current))
             }
+            Err(silent) if known.is_none() || self.heard.elapsed() > SILENT_FOR => Err(silent),
+            Err(_) => Ok(None),
         }
-        if self.node.is_none() || self.heard.elapsed() > SILENT_FOR {
-            return Err(change::nobody(&silent));
-        }
-        Ok(None)
     }
 
     fn show(&mut self, current: &CurrentRollout) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::first;
 use crate::api::{EvidenceShape, HistoryLine};
-use crate::cli::cluster::ReadArgs;
+use crate::cli::cluster::{ReadArgs, block_on};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Output, columns, print_json, print_text};
 use crate::cli::query::shares;
@@ -23,7 +23,8 @@ pub(super) struct HistoryArgs {
 
 pub(super) fn run(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
-    let (_, lines): (NodeId, Vec<HistoryLine>) = first(&args.read.client(certs)?, &path)?;
+    let client = args.read.client(certs)?;
+    let (_, lines): (NodeId, Vec<HistoryLine>) = block_on(first(&client, &path))?;
     if args.read.output() == Output::Json {
         print_json(&lines)?;
         return Ok(Exit::Done);

@@ -1,7 +1,7 @@
 //! `canary rollout start`.
 
 use super::follow::{self, Until};
-use crate::api::{HoldShape, PlanShape, StartRequest};
+use crate::api::{self, HoldShape, PlanShape, StartRequest};
 use crate::cli::change::{self, ChangeArgs};
 use crate::cli::cluster::parse_span;
 use crate::cli::failure::{Exit, Failure};
@@ -83,10 +83,9 @@ pub(super) fn run(args: StartArgs, certs: &Path) -> Result<Exit, Failure> {
 }
 
 fn plan(args: &StartArgs) -> Result<PlanShape, Failure> {
-    let usual = [500, 2_000, 5_000, 10_000].map(|points| Weight::from_basis_points(points).unwrap_or(Weight::FULL));
     let mut shape = match &args.plan {
         Some(path) => read(path)?,
-        None if args.steps.is_empty() => PlanShape::of_weights(&usual, args.hold),
+        None if args.steps.is_empty() => PlanShape { hold: args.hold.map(HoldShape), ..PlanShape::usual() },
         None => PlanShape::of_weights(&args.steps, args.hold),
     };
     if args.no_shield {
@@ -116,6 +115,7 @@ fn wrong(path: Option<&Path>, error: &str) -> Failure {
 
 /// Reads `30s` or `1h30m`, or a number of seconds.
 fn parse_hold(text: &str) -> Result<Duration, String> {
-    let json = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.to_owned() } else { format!("{text:?}") };
-    serde_json::from_str(&json).map(|HoldShape(hold)| hold).map_err(|_| format!("{text:?} is no duration such as 30s"))
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let hold = if is_number { text.parse().ok().map(Duration::from_secs) } else { api::parse_span(text) };
+    hold.ok_or_else(|| format!("{text:?} is no duration such as 30s"))
 }

@@ -2,6 +2,7 @@
 
 use super::follow::{self, Until};
 use super::{first, screen};
+use crate::api::client::Client;
 use crate::api::{CurrentRollout, ServedState};
 use crate::cli::cluster::{ViewerArgs, block_on, parse_span};
 use crate::cli::failure::{Exit, Failure};
@@ -44,8 +45,7 @@ pub(super) fn run(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
     if args.watch {
         return follow::run(&client, args.viewer.output, Until::new(args.timeout));
     }
-    let (node, state): (NodeId, ServedState) = first(&client, "/routing/state")?;
-    let current = block_on(async { Ok(client.read::<CurrentRollout>(node, "/rollouts/current").await.ok()) })?;
+    let (node, state, current) = block_on(look(&client))?;
     if args.viewer.output == Output::Json {
         print_json(&serde_json::json!({"state": state, "current": current}))?;
     } else {
@@ -54,6 +54,12 @@ pub(super) fn run(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
     }
     let outcome = state.rollout.as_ref().and_then(|rollout| rollout.outcome.as_deref());
     Ok(if outcome == Some("RolledBack") { Exit::RolledBack } else { Exit::Done })
+}
+
+/// What the first node that answers shows of its state and, if there is one, of its rollout.
+async fn look(client: &Client) -> Result<(NodeId, ServedState, Option<CurrentRollout>), Failure> {
+    let (node, state) = first(client, "/routing/state").await?;
+    Ok((node, state, client.read(node, "/rollouts/current").await.ok()))
 }
 
 fn text(node: NodeId, state: &ServedState) -> String {
