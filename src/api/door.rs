@@ -4,6 +4,7 @@
 //! when its first byte is there. Whoever is turned away leaves one line in the log and one count.
 
 use super::caller::{Caller, Identity};
+use super::deal::{Dealt, Seat};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
 use crate::model::UnixMillis;
@@ -54,6 +55,7 @@ struct Shared {
 pub(super) struct Connection {
     pub(super) caller: Arc<Caller>,
     _place: OwnedSemaphorePermit,
+    _seat: Seat,
     _counting: Counting,
 }
 
@@ -62,16 +64,16 @@ pub(super) trait OfConnection {
     fn of_connection(self, connection: Arc<Connection>) -> Self;
 }
 
-impl<S: OfConnection + Send + 'static> Accept<TcpStream, S> for Door {
+impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
     type Stream = Rewound<TlsStream<TcpStream>>;
     type Service = S;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+    fn accept(&self, dealt: Dealt, service: S) -> Self::Future {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
-            let remote = stream.peer_addr()?;
-            match shared.admit(stream, remote).await {
+            let remote = dealt.remote;
+            match shared.admit(dealt).await {
                 Ok((stream, connection)) => {
                     let stream = shared.pass(stream).await?;
                     Ok((stream, service.of_connection(Arc::new(connection))))
@@ -139,8 +141,7 @@ impl Shared {
 
     async fn admit(
         &self,
-        stream: TcpStream,
-        remote: SocketAddr,
+        Dealt { stream, remote, seat }: Dealt,
     ) -> Result<(TlsStream<TcpStream>, Connection), Refused> {
         let deadline = Instant::now() + self.limits.handshake;
         // Small answers must not wait for the acknowledgement of the ones before.
@@ -162,7 +163,7 @@ impl Shared {
             None => None,
         };
         let caller = Arc::new(Caller { remote, local, identity });
-        Ok((stream, Connection { caller, _place: place, _counting: counting }))
+        Ok((stream, Connection { caller, _place: place, _seat: seat, _counting: counting }))
     }
 
     /// Waits until the other side says something, and sends those away who do not speak TLS.

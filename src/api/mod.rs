@@ -7,6 +7,7 @@
 mod body;
 mod caller;
 pub mod client;
+mod deal;
 mod door;
 mod metrics;
 mod openapi;

@@ -1,5 +1,6 @@
 //! The HTTPS server of a node: connections in, requests to the routes, a clean stop.
 
+use super::deal::{Hand, Origin, deal};
 use super::door::{Connection, Door, OfConnection};
 use super::router::{COMMON_HEADERS, router};
 use super::state::Api;
@@ -17,7 +18,7 @@ use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,9 +98,10 @@ pub async fn serve(
     let door = Door::new(tls, limits, rejections, Arc::clone(&api.counters), shortcut);
     let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
     let mut threads = FuturesUnordered::new();
-    for index in 0..std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS) {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    for (index, hand) in deal(&listener, cores.min(MOST_THREADS))?.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let serving = serve_here(listener.try_clone()?, door.clone(), entry.clone(), stopping.clone(), limits);
+        let serving = serve_here(hand, door.clone(), entry.clone(), stopping.clone(), limits);
         let (ended, end) = oneshot::channel();
         std::thread::Builder::new().name(format!("https-{index}")).spawn(move || {
             // Nobody waits any more when the node is gone.
@@ -114,20 +116,20 @@ pub async fn serve(
     Ok(())
 }
 
-/// Serves the connections that this thread accepts.
+/// Serves this thread's share of the connections.
 async fn serve_here(
-    listener: TcpListener,
+    hand: Hand,
     door: Door,
     entry: Entry,
     stopping: CancellationToken,
     limits: Limits,
 ) -> io::Result<()> {
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener)?
+    let mut server = axum_server::Server::<Origin>::from_listener(hand.take_up()?)
         .acceptor(door)
         .handle(handle.clone())
         .first_request_timeout(limits.first_request)
-        .accept_error_handler(|remote: Option<&SocketAddr>, error: &io::Error| {
+        .accept_error_handler(|remote: Option<&Origin>, error: &io::Error| {
             // With an address, the door has told it already.
             if remote.is_none() {
                 tracing::warn!(%error, "Cannot accept connections");
@@ -141,7 +143,7 @@ async fn serve_here(
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME);
-    let serving = server.serve(service_fn(move |_: SocketAddr| std::future::ready(Ok::<_, Infallible>(entry.clone()))));
+    let serving = server.serve(service_fn(move |_: Origin| std::future::ready(Ok::<_, Infallible>(entry.clone()))));
     let stop = async {
         stopping.cancelled().await;
         handle.graceful_shutdown(Some(limits.drain));
