@@ -86,9 +86,11 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
     if let Some(link) = shared.peers.get(&peer) {
         link.poke.notify_one();
     }
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
     let end = tokio::select! {
         end = read_messages(&mut stream, decoder, peer, &admitted, &shared.events) => end,
         () = admitted.replaced.cancelled() => End::Replaced,
+        refusal = shared.shut_out(&chain) => End::Refused(refusal),
         () = sleep_until(expiry(identity.not_after)) => End::Expired,
         () = shared.shutdown.cancelled() => End::Stopped,
     };
@@ -106,7 +108,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
         tracing::debug!(%remote, %error, "A connection was gone at once");
         return None;
     }
-    let plane = shared.tls.load_full();
+    let plane = shared.plane();
     let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
     let (handshake, claim) = noting_claims(timeout(dial::HANDSHAKE_TIMEOUT, handshake)).await;
     let mut stream = match handshake {

@@ -55,7 +55,9 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: NodeId, mut queue: Qu
     let Some(link) = shared.peers.get(&peer) else { return };
     let mut pause = Pause::default();
     let mut complaint = Complaint::default();
+    let mut tls = shared.tls.clone();
     while !shared.shutdown.is_cancelled() {
+        tls.mark_unchanged();
         let dialed = tokio::select! {
             dialed = dial(&shared, peer) => dialed,
             () = shared.shutdown.cancelled() => return,
@@ -78,6 +80,8 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: NodeId, mut queue: Qu
         };
         tokio::select! {
             () = sleep(pause.next().max(floor)) => {}
+            // With other certificates the peer may think otherwise.
+            Ok(()) = tls.changed() => {}
             () = link.poke.notified() => {}
             () = shared.shutdown.cancelled() => return,
         }
@@ -101,7 +105,11 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
     queue.clear();
     link.up.store(true, Ordering::Release);
     shared.tell(Event::Up(peer)).await;
-    let end = write_messages(stream, decoder, queue, expiry(identity.not_after), &shared.shutdown).await;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let end = tokio::select! {
+        end = write_messages(stream, decoder, queue, expiry(identity.not_after), &shared.shutdown) => end,
+        refusal = shared.shut_out(&chain) => End::Refused(refusal),
+    };
     link.up.store(false, Ordering::Release);
     *link.info.lock().unwrap_or_else(PoisonError::into_inner) = None;
     queue.clear();
@@ -139,7 +147,7 @@ fn report(shared: &Shared, remote: SocketAddr, claim: &Claim, refusal: &Refusal)
 async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
     let stream = connect(shared, peer).await?;
     let remote = stream.peer_addr().map_err(|error| Failure::Unreachable(error.to_string()))?;
-    let plane = shared.tls.load_full();
+    let plane = shared.plane();
     let (Some(config), Some(name)) = (plane.clients.get(&peer), shared.book.host(peer).and_then(server_name)) else {
         return Err(Failure::Unreachable(format!("there is no configuration for {peer}")));
     };

@@ -23,13 +23,13 @@ pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 
 use crate::commit::Message;
 use crate::model::{Host, Incarnation, NodeId, Peers};
-use crate::tls::{ControlPlane, Rejections};
+use crate::tls::{ControlPlane, Refusal, Rejections};
 use addresses::AddressBook;
-use arc_swap::ArcSwap;
 use frame::Payload;
 use greet::Identity;
 use link::Outbox;
 use registry::Registry;
+use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -56,8 +56,8 @@ pub struct MeshConfig {
     pub address_check: AddressCheck,
     /// Further addresses that peers may connect from.
     pub extra_sources: ExtraSources,
-    /// The certificates; may be exchanged at any time, for new connections.
-    pub tls: Arc<ArcSwap<ControlPlane>>,
+    /// The certificates; may be exchanged at any time. Connections that they no longer admit end then.
+    pub tls: watch::Receiver<Arc<ControlPlane>>,
     /// Where refusals are counted.
     pub rejections: Arc<Rejections>,
 }
@@ -108,7 +108,7 @@ struct Shared {
     identity: Identity,
     source: IpAddr,
     book: Arc<AddressBook>,
-    tls: Arc<ArcSwap<ControlPlane>>,
+    tls: watch::Receiver<Arc<ControlPlane>>,
     rejections: Arc<Rejections>,
     registry: Registry,
     peers: BTreeMap<NodeId, PeerLink>,
@@ -127,6 +127,26 @@ struct PeerLink {
 }
 
 impl Shared {
+    /// The certificates of this moment.
+    fn plane(&self) -> Arc<ControlPlane> {
+        Arc::clone(&self.tls.borrow())
+    }
+
+    /// Waits until certificates are loaded that no longer admit the peer with this chain, and says why. Those of this
+    /// moment are asked first, because they may be newer than the handshake.
+    async fn shut_out(&self, chain: &[CertificateDer<'_>]) -> Refusal {
+        let mut tls = self.tls.clone();
+        loop {
+            if let Err(refusal) = self.plane().judge(chain) {
+                return refusal;
+            }
+            if tls.changed().await.is_err() {
+                // Nobody is left to load any.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Hands an event on. While nobody takes it this waits, but no longer than until the shutdown.
     async fn tell(&self, event: Event) {
         tokio::select! {

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Everything that one node is told.
 #[derive(Clone, Debug)]
@@ -47,10 +48,10 @@ pub struct NodeConfig {
     pub client_auth: ClientAuth,
 }
 
-/// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, for new
-/// connections.
+/// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole: for
+/// the connections between members, and for new ones of clients.
 pub struct Certificates {
-    pub(super) control: Arc<ArcSwap<ControlPlane>>,
+    pub(super) control: watch::Sender<Arc<ControlPlane>>,
     pub(super) https: Arc<ArcSwap<ServerConfig>>,
     pub(super) shown: Arc<ArcSwap<Vec<CertificateInfo>>>,
 }
@@ -80,7 +81,7 @@ impl Certificates {
     pub fn new(files: &NodeFiles, config: &NodeConfig, peers: &Peers) -> Result<Self, ConfigError> {
         let Built { control, https, shown } = Built::new(files, config, peers)?;
         Ok(Self {
-            control: Arc::new(ArcSwap::from_pointee(control)),
+            control: watch::Sender::new(Arc::new(control)),
             https: Arc::new(ArcSwap::new(https)),
             shown: Arc::new(ArcSwap::from_pointee(shown)),
         })
@@ -90,10 +91,12 @@ impl Certificates {
     pub(super) fn reload(&self, config: &NodeConfig, peers: &Peers) {
         match load(config, peers) {
             Ok(Built { control, https, shown }) => {
-                self.control.store(Arc::new(control));
+                self.control.send_replace(Arc::new(control));
                 self.https.store(https);
                 self.shown.store(Arc::new(shown));
-                tracing::info!("Certificates reloaded: they count from the next connection on");
+                tracing::info!(
+                    "Certificates reloaded: peers that they no longer admit are cut off, clients are judged at their next connection"
+                );
             }
             Err(error) => {
                 tracing::error!(reason = %error, "Certificates not reloaded: those in use stay");

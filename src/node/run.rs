@@ -114,7 +114,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         bind: config.bind,
         address_check: config.address_check,
         extra_sources: config.extra_sources.clone(),
-        tls: Arc::clone(&certificates.control),
+        tls: certificates.control.subscribe(),
         rejections: Arc::clone(&rejections),
     };
     let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));

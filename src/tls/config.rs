@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -119,6 +119,7 @@ pub struct ControlPlane {
     pub clients: BTreeMap<NodeId, Arc<ClientConfig>>,
     /// The cluster.
     pub trust_domain: String,
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl ControlPlane {
@@ -128,27 +129,35 @@ impl ControlPlane {
     /// When the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
         mention_stale_lists(files, policy);
-        let server = control_server(files, me, members, policy)?;
+        let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
+        let server = control_server(files, Arc::clone(&verifier))?;
         let clients = members
             .without(me)
             .iter()
             .map(|peer| Ok((peer, control_client(files, me, peer, policy)?)))
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { server, clients, trust_domain: files.bundle.trust_domain.clone() })
+        Ok(Self { server, clients, trust_domain: files.bundle.trust_domain.clone(), verifier })
+    }
+
+    /// Whether a peer that showed this chain would be let in now.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
+        };
+        match self.verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(Refusal::in_tls(&error).unwrap_or_else(|| Refusal::new(Reason::HandshakeFailed, error.to_string())))
+            }
+        }
     }
 }
 
-/// For those who dial this node's control plane: members other than itself, and nobody else.
-///
-/// # Errors
-/// When the certificates, key or revocation lists cannot be used.
-pub fn control_server(
-    files: &NodeFiles,
-    me: NodeId,
-    members: NodeSet,
-    policy: CrlPolicy,
-) -> Result<Arc<ServerConfig>, ConfigError> {
-    let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
+/// For those who dial this node's control plane.
+fn control_server(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, ConfigError> {
     let mut config = server_config(files, verifier)?;
     config.alpn_protocols = vec![CONTROL_ALPN.to_vec()];
     Ok(Arc::new(config))

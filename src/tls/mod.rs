@@ -11,8 +11,8 @@ mod rejections;
 mod verify;
 
 pub use config::{
-    ClientAuth, ConfigError, ControlPlane, CrlPolicy, WordError, api_client, control_client, control_server,
-    https_server, provider, require_control_alpn,
+    ClientAuth, ConfigError, ControlPlane, CrlPolicy, WordError, api_client, control_client, https_server, provider,
+    require_control_alpn,
 };
 pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity};
 pub use reason::{Reason, Refusal};

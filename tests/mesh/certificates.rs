@@ -2,13 +2,15 @@
 
 use super::forge::{Credentials, forge, forge_by_namesake, revoke};
 use super::intruder::{Fate, Intruder, config, fate_of, frame, hello, knock, plain};
-use super::world::{A, B, C, Member, World, within};
+use super::world::{A, B, C, Member, World, message, within};
 use canary::pki::ClientFiles;
 use canary::tls::{ControlPlane, CrlPolicy, Direction, Reason};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose, SanType};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 fn alert(name: &str) -> Fate {
     Fate::Alert(name.to_owned())
@@ -75,18 +77,45 @@ async fn expired_and_early_certificates_are_told_apart() {
 }
 
 #[tokio::test]
-async fn revoked_certificates_are_refused_from_the_next_connection_on() {
+async fn a_revoked_certificate_ends_its_live_connections_and_gets_no_new_ones() {
     let world = World::new(17);
-    let config = world.config(A);
-    let tls = Arc::clone(&config.tls);
-    let a = world.start_with(A, |fresh| fresh.tls = Arc::clone(&tls));
-    drop(Intruder::welcome_member(&world, B, A).await);
+    let tls = watch::Sender::new(Arc::new(world.plane(A)));
+    let mut a = world.start_with(A, |fresh| fresh.tls = tls.subscribe());
+    let (mut b, mut c) = (world.start(B), world.start(C));
+    a.wait_up(&[B, C]).await;
+    b.wait_up(&[A]).await;
+    c.wait_up(&[A]).await;
     let mut files = world.files(A);
     files.crls = vec![revoke(&world, &[B], Duration::days(1))];
     let plane = ControlPlane::new(&files, A, world.peers.members(), CrlPolicy::Warn).expect("a configuration");
-    tls.store(Arc::new(plane));
+    tls.send_replace(Arc::new(plane));
+    // Both connections of the pair end, each at the side that no longer trusts the other.
+    a.wait_down(B).await;
+    b.wait_down(A).await;
+    a.wait_rejection(Direction::In, Reason::Revoked).await;
+    a.wait_rejection(Direction::Out, Reason::Revoked).await;
+    assert_eq!(a.mesh.links().keys().copied().collect::<Vec<_>>(), [C], "who is not revoked stays");
+    c.mesh.send(A, &message(C, 1));
+    assert_eq!(a.message().await, (C, message(C, 1)));
+    b.stop().await;
     refuse(&world, &a, world.files(B).into(), Reason::Revoked, "CertificateRevoked").await;
-    drop(Intruder::welcome_member(&world, C, A).await);
+}
+
+#[tokio::test]
+async fn new_certificates_are_tried_at_once() {
+    let world = World::new(70);
+    let mut files = world.files(A);
+    files.crls = vec![revoke(&world, &[B], Duration::days(1))];
+    let revoking = ControlPlane::new(&files, A, world.peers.members(), CrlPolicy::Warn).expect("a configuration");
+    let tls = watch::Sender::new(Arc::new(revoking));
+    let mut a = world.start_with(A, |fresh| fresh.tls = tls.subscribe());
+    let mut b = world.start(B);
+    a.wait_rejection(Direction::In, Reason::Revoked).await;
+    a.wait_rejection(Direction::Out, Reason::Revoked).await;
+    // Whoever was refused for good waits 5 s before every attempt, unless the certificates have changed.
+    tls.send_replace(Arc::new(world.plane(A)));
+    let both = async { tokio::join!(a.wait_up(&[B]), b.wait_up(&[A])) };
+    timeout(std::time::Duration::from_secs(4), both).await.expect("they met before the next attempt was due");
 }
 
 #[tokio::test]
@@ -96,12 +125,10 @@ async fn a_stale_revocation_list_counts_as_the_policy_says() {
     files.crls = vec![revoke(&world, &[], Duration::days(-1))];
     let plane = |policy| ControlPlane::new(&files, A, world.peers.members(), policy).expect("a configuration");
     let (warn, enforce) = (Arc::new(plane(CrlPolicy::Warn)), Arc::new(plane(CrlPolicy::Enforce)));
-    let config = world.config(A);
-    let tls = Arc::clone(&config.tls);
-    let a = world.start_with(A, |fresh| fresh.tls = Arc::clone(&tls));
-    tls.store(warn);
+    let tls = watch::Sender::new(warn);
+    let a = world.start_with(A, |fresh| fresh.tls = tls.subscribe());
     drop(Intruder::welcome_member(&world, B, A).await);
-    tls.store(enforce);
+    tls.send_replace(enforce);
     refuse(&world, &a, world.files(B).into(), Reason::CrlExpired, "UnknownCA").await;
 }
 

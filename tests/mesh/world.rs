@@ -1,7 +1,6 @@
 //! Three members on loopback addresses of one test, with certificates of their own authority.
 
 use super::log;
-use arc_swap::ArcSwap;
 use canary::commit::Message;
 use canary::mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig};
 use canary::model::{Ballot, Incarnation, NodeId, Peers};
@@ -13,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes a tenth of it on an idle machine; tests share theirs.
@@ -99,7 +98,7 @@ impl World {
             bind: None,
             address_check: AddressCheck::Enforce,
             extra_sources: ExtraSources::default(),
-            tls: Arc::new(ArcSwap::from_pointee(self.plane(id))),
+            tls: watch::Sender::new(Arc::new(self.plane(id))).subscribe(),
             rejections: Arc::default(),
         }
     }
