@@ -137,7 +137,8 @@ impl Shared {
     async fn shut_out(&self, chain: &[CertificateDer<'_>]) -> Refusal {
         let mut tls = self.tls.clone();
         loop {
-            if let Err(refusal) = self.plane().judge(chain) {
+            let plane = Arc::clone(&tls.borrow_and_update());
+            if let Err(refusal) = plane.judge(chain) {
                 return refusal;
             }
             if tls.changed().await.is_err() {
