@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, its floor, and the rooms on the same floor that it may see.
-const ROOMS: [(&str, u8, &[&str]); 13] = [
+const ROOMS: [(&str, u8, &[&str]); 14] = [
     ("model", 0, &[]),
     ("commit", 1, &[]),
     ("health", 1, &[]),
@@ -14,6 +14,7 @@ const ROOMS: [(&str, u8, &[&str]); 13] = [
     ("pki", 2, &[]),
     ("tls", 2, &["pki"]),
     ("mesh", 2, &["pki", "tls"]),
+    ("audit", 2, &["pki", "tls"]),
     ("driver", 3, &[]),
     ("api", 4, &["proxy"]),
     ("proxy", 4, &[]),

@@ -72,6 +72,11 @@ impl Caller {
         remote.is_loopback() || remote == local
     }
 
+    /// Whom a certificate proves it to be, whatever it may do.
+    pub(super) fn proved(&self) -> Option<Actor> {
+        self.identity.as_ref().map(|identity| self.actor(identity))
+    }
+
     fn valid(&self, now: UnixMillis, needed: &str) -> Result<&Identity, Problem> {
         match &self.identity {
             None => Err(Problem::unauthenticated(needed)),

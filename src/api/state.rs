@@ -3,6 +3,7 @@
 use super::metrics::Counters;
 use super::rollout::TrialShape;
 use super::shapes::rfc3339;
+use crate::audit::Log;
 use crate::driver::{Handle, View, boottime, unix_millis};
 use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
 use crate::proxy::{ModelObservations, Observations, Proxy};
@@ -31,6 +32,8 @@ pub struct Api {
     pub certificates: Arc<ArcSwap<Vec<CertificateInfo>>>,
     /// Metrics of other rooms, whole families in the text format, each line ended.
     pub more_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Where refused changes are filed.
+    pub audit: Log,
     /// Cancelled when the node stops: long polls end and `/readyz` says so.
     pub stopping: CancellationToken,
     /// What the routes themselves count.
@@ -49,6 +52,7 @@ impl Api {
             rejections,
             certificates: Arc::default(),
             more_metrics: Arc::new(String::new),
+            audit: Log::none(),
             stopping: CancellationToken::new(),
             counters: Arc::default(),
             wall: WallClock::default(),

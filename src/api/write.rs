@@ -7,6 +7,7 @@ use super::caller::admit;
 use super::problem::Problem;
 use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
+use crate::audit;
 use crate::driver::{Answer, Refusal, Vote, unix_millis};
 use crate::model::{Actor, Change, ChangeError, Model, NodeId, NodeSet, TxId, Weight};
 use axum::Json;
@@ -91,6 +92,10 @@ fn operator(api: &Api, request: &Request) -> Result<Actor, Problem> {
     admit(request, "Change refused", |caller| {
         let allowed = caller.operator(unix_millis());
         api.counters.count_auth(allowed.as_ref().err().map(Problem::status));
+        if let (Err(problem), Some(by)) = (&allowed, caller.proved()) {
+            let (what, outcome) = (request.uri().path().to_owned(), problem.status().to_string());
+            api.audit.file(audit::Event::Refused { by, what, outcome });
+        }
         allowed
     })
 }

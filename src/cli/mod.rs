@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr. Nothing prompts.
 
+mod audit;
 mod change;
 mod cluster;
 mod completions;
@@ -44,6 +45,7 @@ enum Command {
     Rollout(rollout::RolloutArgs),
     Model(model::ModelArgs),
     Member(member::MemberArgs),
+    Audit(audit::AuditArgs),
     Demo(demo::DemoArgs),
     Firewall(firewall::FirewallArgs),
     Completions(completions::CompletionsArgs),
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Rollout(args) => rollout::run(args, &cli.certs),
         Command::Model(args) => model::run(args, &cli.certs),
         Command::Member(args) => member::run(args, &cli.certs),
+        Command::Audit(args) => audit::run(args, &cli.certs),
         Command::Demo(args) => demo::run(args),
         Command::Firewall(args) => firewall::run(args, &cli.certs),
         Command::Completions(args) => completions::run(args),

@@ -173,6 +173,12 @@ impl Engine {
         self.config.me
     }
 
+    /// All members of the cluster.
+    #[must_use]
+    pub fn members(&self) -> NodeSet {
+        self.config.members
+    }
+
     /// The newest decided state that this member knows.
     #[must_use]
     pub fn committed(&self) -> &Arc<Proposal> {
@@ -274,7 +280,7 @@ impl Engine {
             Message::Reject { ballot, promised } => self.on_reject(from, ballot, promised),
             Message::Decision { proposal } => self.on_decision(now, from, &proposal, out),
             Message::Applied { version } => self.on_applied(now, from, version, out),
-            Message::Report(_) => {}
+            Message::Report(_) | Message::Testimony(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the members say to one another.
 
-use crate::model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, RoutingState, Time, TxId};
+use crate::model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, RoutingState, Testimony, Time, TxId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +85,8 @@ pub enum Message {
     },
     /// This is what I measured. The agreement takes no notice; it is carried with its messages.
     Report(Box<Report>),
+    /// This is what I put my name to. The agreement takes no notice; it is carried with its messages.
+    Testimony(Box<Testimony>),
 }
 
 impl Message {
@@ -104,6 +106,7 @@ impl Message {
             Self::Decision { .. } => "decision",
             Self::Applied { .. } => "applied",
             Self::Report(_) => "report",
+            Self::Testimony(_) => "testimony",
         }
     }
 }

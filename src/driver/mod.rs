@@ -5,6 +5,7 @@ mod clock;
 mod handle;
 mod journal;
 mod run;
+mod witness;
 
 pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};

@@ -7,13 +7,15 @@
 
 use super::chronicle::Chronicle;
 use super::handle::{Publisher, Request};
+use super::witness::Witness;
 use super::{boottime, journal, unix_millis};
+use crate::audit::{Log, Outgoing};
 use crate::commit::{
     Answer, Config, Engine, Input, Message, Output, Probe, Question, Reason, Stop, Ticket, View, Vote,
 };
 use crate::health::Samples;
 use crate::mesh::{self, Mesh};
-use crate::model::{Actor, Change, Model, NodeId, NodeSet, Report, Smoke, Time};
+use crate::model::{Actor, Change, Model, NodeId, NodeSet, Report, Smoke, Testimony, Time};
 use crate::rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Trial};
 use crate::store::{History, Room, Store, StoreError};
 use std::collections::BTreeMap;
@@ -65,6 +67,7 @@ pub struct Driver {
     traffic: Box<dyn Traffic>,
     controller: Controller,
     chronicle: Chronicle,
+    witness: Witness,
     waiting: BTreeMap<Ticket, Waiter>,
     tickets: u64,
     room: Room,
@@ -77,7 +80,7 @@ pub struct Driver {
 
 /// Who waits for an answer.
 enum Waiter {
-    Caller(oneshot::Sender<Answer>),
+    Caller { reply: oneshot::Sender<Answer>, by: Actor, change: Change },
     Controller(Change),
 }
 
@@ -87,18 +90,29 @@ pub struct Inbox {
     pub mesh: mpsc::Receiver<mesh::Event>,
     /// From the handles.
     pub requests: mpsc::Receiver<Request>,
+    /// From the record: what is to be handed to peers.
+    pub outgoing: mpsc::Receiver<Outgoing>,
 }
 
 impl Driver {
     /// A driver of `engine`, which was made of what `store` remembers.
     #[must_use]
-    pub fn new(engine: Engine, store: Store, mesh: Mesh, publisher: Publisher, traffic: Box<dyn Traffic>) -> Self {
+    pub fn new(
+        engine: Engine,
+        store: Store,
+        mesh: Mesh,
+        publisher: Publisher,
+        traffic: Box<dyn Traffic>,
+        log: Log,
+    ) -> Self {
         let (probes, probed) = mpsc::channel(PROBES);
         let (history, lines) = History::open(&store.dir());
         let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
+        let witness = Witness::new(log, &engine);
         Self {
             controller: Controller::new(engine.me()),
             chronicle,
+            witness,
             engine,
             store,
             mesh,
@@ -126,6 +140,7 @@ impl Driver {
     /// When the disk fails, or when the engine says that the member cannot go on.
     pub async fn run(mut self, mut inbox: Inbox, shutdown: CancellationToken) -> Result<(), DriverError> {
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);
+        self.witness.started(self.engine.committed(), self.engine.durable().accepted.as_deref());
         self.step(Input::Timeout).await?;
         loop {
             self.look().await?;
@@ -137,6 +152,7 @@ impl Driver {
                 () = shutdown.cancelled() => break,
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
                 Some(input) = self.probed.recv() => Happened::Input(input),
+                Some(outgoing) = inbox.outgoing.recv() => self.hand_on(outgoing),
                 Some(request) = inbox.requests.recv() => Happened::Input(self.question(request)),
                 () = tokio::time::sleep(due.since(now)) => {
                     self.chronicle.write();
@@ -149,6 +165,7 @@ impl Driver {
             match happened {
                 Happened::Input(input) => self.step(input).await?,
                 Happened::Report(from, report) => self.on_report(from, *report),
+                Happened::Testimony(from, testimony) => self.witness.heard(from, testimony),
                 Happened::Nothing => {}
             }
         }
@@ -159,7 +176,17 @@ impl Driver {
 
     fn question(&mut self, request: Request) -> Input {
         let Request { change, base_version, by, reply } = request;
-        self.ask(change, base_version, by, Waiter::Caller(reply))
+        let waiter = Waiter::Caller { reply, by: by.clone(), change: change.clone() };
+        self.ask(change, base_version, by, waiter)
+    }
+
+    /// Hands statements to a peer, or to all that are connected.
+    fn hand_on(&self, outgoing: Outgoing) -> Happened {
+        let Outgoing { to, testimony } = outgoing;
+        let message = Message::Testimony(Box::new(testimony));
+        let others = self.engine.members().without(self.engine.me());
+        others.iter().filter(|peer| to.is_none_or(|to| to == *peer)).for_each(|peer| self.mesh.send(peer, &message));
+        Happened::Nothing
     }
 
     fn ask(&mut self, change: Change, base_version: Option<u64>, by: Actor, waiter: Waiter) -> Input {
@@ -244,6 +271,7 @@ impl Driver {
 
     async fn step(&mut self, input: Input) -> Result<(), DriverError> {
         let now = boottime();
+        self.witness.received(&input);
         let output = self.engine.step(now, input);
         self.carry_out(now, output).await
     }
@@ -273,12 +301,16 @@ impl Driver {
         if let Some(probe) = probe {
             self.probe(probe);
         }
+        self.witness.sent(&ask);
+        self.witness.wrote(&append);
+        self.witness.sent(&send);
         if !send.is_empty() && (!events.is_empty() || !note.is_empty()) {
             // What is sent should not wait for what is logged, or written without haste.
             tokio::task::yield_now().await;
         }
         for event in events {
             journal::event(&event, self.engine.me());
+            self.witness.happened(&event);
             self.chronicle.record(event, &self.publisher);
         }
         if !note.is_empty() {
@@ -290,7 +322,10 @@ impl Driver {
     fn answer(&mut self, now: Time, ticket: Ticket, answer: Answer) {
         match self.waiting.remove(&ticket) {
             // A caller that has gone away wants no answer.
-            Some(Waiter::Caller(caller)) => drop(caller.send(answer)),
+            Some(Waiter::Caller { reply, by, change }) => {
+                self.witness.answered(by, &change, &answer);
+                drop(reply.send(answer));
+            }
             Some(Waiter::Controller(change)) => {
                 self.controller.on_answer(now, &change, refused(&answer));
                 self.next_look = Some(now);
@@ -317,6 +352,7 @@ impl Driver {
 enum Happened {
     Input(Input),
     Report(NodeId, Box<Report>),
+    Testimony(NodeId, Box<Testimony>),
     Nothing,
 }
 
@@ -325,6 +361,7 @@ fn from_mesh(event: mesh::Event) -> Happened {
         mesh::Event::Up(id) => Happened::Input(Input::PeerUp(id)),
         mesh::Event::Down(id) => Happened::Input(Input::PeerDown(id)),
         mesh::Event::Message { from, message: Message::Report(report) } => Happened::Report(from, report),
+        mesh::Event::Message { from, message: Message::Testimony(testimony) } => Happened::Testimony(from, testimony),
         mesh::Event::Message { from, message } => Happened::Input(Input::Receive { from, message }),
     }
 }

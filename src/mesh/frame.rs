@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 /// The version of what is said after TLS. A member that speaks another is refused with a word that says so.
-pub(crate) const WIRE_VERSION: u16 = 3;
+pub(crate) const WIRE_VERSION: u16 = 4;
 /// The longest frame. A routing state with its chain and votes of 26 members is under 64 KiB; the rest is room to grow.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// The longest greeting, all that a peer may send before it is admitted. A real one is under 1 KiB.
@@ -234,8 +234,8 @@ mod tests {
     use super::*;
     use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Vote, Votes};
     use crate::model::{
-        Actor, Ballot, Canary, Counts, Evidence, Link, Model, Outcome, Phase, Plan, Recent, Report, Rollout,
-        RoutingState, Span, Step, Summary, Then, Time, Weight,
+        Actor, Ballot, Canary, Counts, Evidence, Link, Model, Octets, Outcome, Phase, Plan, Recent, Report, Rollout,
+        RoutingState, Said, Signed, Span, Statement, Step, Summary, Testimony, Then, Time, TxId, Weight,
     };
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -328,6 +328,21 @@ mod tests {
         Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, recent, ejected }
     }
 
+    fn testimony(txid: TxId, ballot: Ballot) -> Testimony {
+        let digest = Digest([0xef; 32]);
+        let said = [
+            Said::Vote { txid, version: 7, digest, against: Some("because".into()) },
+            Said::Accepted { ballot, txid, version: 7, digest, members: NodeSet::first(3) },
+            Said::Decided { ballot, txid, version: 7, digest },
+        ];
+        let signed = said.map(|said| {
+            let (cluster, at) = ("c-1.canary".into(), UnixMillis(1_800_000_000_000));
+            let statement = Statement { cluster, node: node('a'), at, said };
+            Signed { statement, serial: "0a".into(), scheme: 0x0403, signature: Octets(vec![1, 2, 3]) }
+        });
+        Testimony { certificate: Some(Octets(vec![0x30, 0x00])), signed: signed.into() }
+    }
+
     /// One message of each kind, with everything in it that there can be.
     fn all_kinds() -> Vec<Message> {
         let txid = "node-c.00c0ffee00c0ffee.3.300".parse().expect("a txid");
@@ -371,6 +386,7 @@ mod tests {
             Message::Decision { proposal },
             Message::Applied { version: 7 },
             Message::Report(Box::new(report())),
+            Message::Testimony(Box::new(testimony(txid, ballot))),
         ]
     }
 
@@ -385,7 +401,7 @@ mod tests {
     fn the_bytes_of_a_version_stay_as_they_are() {
         let bytes = encode(&all_kinds()).concat();
         let print = format!("{:08x}", crc32fast::hash(&bytes));
-        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (3, 1469, "4e47de74"));
+        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (4, 1735, "ac999bba"));
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) fn check_sender(sender: NodeId, message: &Message) -> Result<(), Refu
         | Message::Reject { .. }
         | Message::Decision { .. }
         | Message::Applied { .. }
-        | Message::Report(_) => Ok(()),
+        | Message::Report(_)
+        | Message::Testimony(_) => Ok(()),
     }
 }
 

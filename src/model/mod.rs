@@ -15,6 +15,7 @@ mod report;
 mod rollout;
 mod spiffe;
 mod state;
+mod statement;
 mod weight;
 
 pub use actor::Actor;
@@ -31,4 +32,5 @@ pub use report::{Counts, Evidence, Recent, Report, Summary};
 pub use rollout::{MAX_WHY, Outcome, Phase, Rollout};
 pub use spiffe::{Role, SpiffeId, SpiffeIdError, is_name, is_trust_domain};
 pub use state::{CHAIN_LENGTH, Canary, Link, MAX_EARLIER, Model, RoutingState};
+pub use statement::{MAX_REASON, Octets, Said, Signed, Statement, Testimony};
 pub use weight::{Weight, WeightError};

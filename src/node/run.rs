@@ -3,6 +3,7 @@
 use super::bind::{BindError, listen, own_address};
 use super::config::{Certificates, NodeConfig, open_files};
 use crate::api::{self, Api, Limits};
+use crate::audit::{AUDIT_FILE, Opened};
 use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Probing, Timing, Traffic};
 use crate::health::Samples;
 use crate::mesh::{Mesh, MeshConfig};
@@ -105,7 +106,11 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let (handle, publisher, requests) = Handle::new(engine.view(crate::driver::boottime()));
     let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
     let proxy = Proxy::with_timeouts(handle.clone(), config.upstreams.clone(), timeouts);
-    let rejections = Arc::new(Rejections::default());
+    let Opened { log, outgoing, closing } = open_audit(&config, &certificates);
+    let rejections = {
+        let log = log.clone();
+        Arc::new(Rejections::watched(move |rejection| log.rejected(rejection)))
+    };
     let stopping = CancellationToken::new();
     let mesh_config = MeshConfig {
         me,
@@ -120,6 +125,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
     api.certificates = Arc::clone(&certificates.shown);
     api.stopping = stopping.clone();
+    api.audit = log.clone();
 
     let agreement = {
         let stopping = stopping.clone();
@@ -131,8 +137,10 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
                 let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
                 let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
                     .map_err(NodeError::system("cannot listen for peers"))?;
-                let driver = Driver::new(engine, store, mesh.clone(), publisher, Box::new(ProxyTraffic(proxy)));
-                let ended = driver.run(Inbox { mesh: mesh_inbox, requests }, stopping.clone()).await;
+                let traffic = Box::new(ProxyTraffic(proxy));
+                let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log);
+                let inbox = Inbox { mesh: mesh_inbox, requests, outgoing };
+                let ended = driver.run(inbox, stopping.clone()).await;
                 stopping.cancel();
                 mesh.stopped().await;
                 ended.map_err(NodeError::from)
@@ -149,6 +157,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let served = serve(&config, &peers, &certificates, api, data_listener, rejections, stopping.clone());
     stopping.cancel();
     let agreed = agreement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    closing.close();
     tracing::info!(node = %me, "Stopped");
     agreed.and(served)
 }
@@ -199,6 +208,16 @@ async fn obey_signals(
     tracing::info!(node = %config.me, "Stopping: finishing the requests in flight");
     stopping.cancel();
     Ok(())
+}
+
+/// The record of this node; without one the node runs, and says so.
+fn open_audit(config: &NodeConfig, certificates: &Certificates) -> Opened {
+    let directory = config.data.join(config.me.to_string());
+    Opened::open(&directory, config.me, certificates.control.subscribe()).unwrap_or_else(|error| {
+        let path = directory.join(AUDIT_FILE).display().to_string();
+        tracing::error!(%path, %error, "The audit record cannot be opened: nothing is recorded until the next start");
+        Opened::none()
+    })
 }
 
 /// What works, but not as well as it could.

@@ -1,7 +1,7 @@
 //! The configurations of rustls: for the control plane both ways, for the HTTPS port, and for the command line.
 
 use super::verify::{Admission, ClientVerifier, PeerVerifier};
-use super::{CONTROL_ALPN, Reason, Refusal};
+use super::{CONTROL_ALPN, Reason, Refusal, Signer};
 use crate::model::{NodeId, NodeSet};
 use crate::pki::{ClientFiles, NodeFiles};
 use jiff::{SignedDuration, Timestamp};
@@ -119,6 +119,8 @@ pub struct ControlPlane {
     pub clients: BTreeMap<NodeId, Arc<ClientConfig>>,
     /// The cluster.
     pub trust_domain: String,
+    /// What this node puts its name to is signed with this.
+    pub signer: Arc<Signer>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -136,7 +138,8 @@ impl ControlPlane {
             .iter()
             .map(|peer| Ok((peer, control_client(files, me, peer, policy)?)))
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { server, clients, trust_domain: files.bundle.trust_domain.clone(), verifier })
+        let (trust_domain, signer) = (files.bundle.trust_domain.clone(), Arc::new(Signer::new(files)?));
+        Ok(Self { server, clients, trust_domain, signer, verifier })
     }
 
     /// Whether a peer that showed this chain would be let in now.
@@ -287,7 +290,7 @@ fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Re
     Ok(config)
 }
 
-fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, ConfigError> {
+pub(super) fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, ConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in ca {
         roots.add(certificate.clone()).map_err(ConfigError::Authority)?;

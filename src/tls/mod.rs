@@ -8,6 +8,7 @@ mod config;
 mod identity;
 mod reason;
 mod rejections;
+mod sign;
 mod verify;
 
 pub use config::{
@@ -17,6 +18,7 @@ pub use config::{
 pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity};
 pub use reason::{Reason, Refusal};
 pub use rejections::{Direction, Plane, Rejection, Rejections};
+pub use sign::{Signer, check_issued, is_signature};
 
 /// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
 pub const CONTROL_ALPN: &[u8] = b"canary/1";

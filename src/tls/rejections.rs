@@ -71,7 +71,19 @@ pub struct Rejection<'a> {
 
 /// Counts refusals and writes them to the log.
 #[derive(Debug, Default)]
-pub struct Rejections(Mutex<Book>);
+pub struct Rejections {
+    book: Mutex<Book>,
+    watcher: Option<Watcher>,
+}
+
+/// Told of every refusal that is written to the log.
+struct Watcher(Box<dyn Fn(&Rejection<'_>) + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a watcher")
+    }
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -86,14 +98,23 @@ struct Recent {
 }
 
 impl Rejections {
+    /// Refusals that `watch` is told of, too, each time one is written to the log.
+    #[must_use]
+    pub fn watched(watch: impl Fn(&Rejection<'_>) + Send + Sync + 'static) -> Self {
+        Self { book: Mutex::default(), watcher: Some(Watcher(Box::new(watch))) }
+    }
+
     /// Counts a refusal, and writes its line unless the same was written within the last second.
     pub fn report(&self, rejection: &Rejection<'_>) {
         let suppressed = {
-            let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
             *book.counts.entry((rejection.plane, rejection.direction, rejection.reason)).or_default() += 1;
             book.may_write(rejection.remote.ip().to_canonical(), rejection.reason, Instant::now())
         };
         let Some(suppressed) = suppressed else { return };
+        if let Some(Watcher(watch)) = &self.watcher {
+            watch(rejection);
+        }
         let claimed = rejection.claim.spiffe.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         tracing::warn!(
             target: "canary::security",
@@ -113,14 +134,14 @@ impl Rejections {
     /// All that was counted since the start: `canary_tls_rejections_total{plane,dir,reason}`.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(Plane, Direction, Reason), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
     /// How often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
     /// copied key or a wrong address, and is worth waking somebody.
     #[must_use]
     pub fn identity_conflicts(&self) -> u64 {
-        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = book.counts.iter().filter(|((_, _, reason), _)| reason.is_identity_conflict());
         counts.map(|(_, count)| count).sum()
     }
@@ -128,7 +149,7 @@ impl Rejections {
     /// How often this was the reason.
     #[must_use]
     pub fn count(&self, plane: Plane, direction: Direction, reason: Reason) -> u64 {
-        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.counts.get(&(plane, direction, reason)).copied().unwrap_or_default()
     }
 }

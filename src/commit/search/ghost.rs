@@ -197,7 +197,8 @@ impl Ghost {
             | Message::Reject { .. }
             | Message::Decision { .. }
             | Message::Applied { .. }
-            | Message::Report(_) => {}
+            | Message::Report(_)
+            | Message::Testimony(_) => {}
         }
         Ok(())
     }

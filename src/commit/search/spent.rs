@@ -28,6 +28,7 @@ pub(super) fn is_spent(engine: &Engine, flight: &Flight) -> bool {
         | Message::Prepare { .. }
         | Message::Campaign { .. }
         | Message::Accept { .. }
-        | Message::Report(_) => false,
+        | Message::Report(_)
+        | Message::Testimony(_) => false,
     }
 }

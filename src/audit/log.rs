@@ -1,0 +1,184 @@
+//! The way to the record for the rest of the node: says what happened, and never waits.
+
+use super::file::{Record, unix_millis};
+use super::line::{Event, Verdicts};
+use super::writer::Writer;
+use crate::model::{Actor, NodeId, NodeSet, RoutingState, Said, Testimony, UnixMillis};
+use crate::tls::{ControlPlane, Rejection};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use tokio::sync::{mpsc, watch};
+
+/// What may wait to be written: some seconds of a busy cluster. Beyond it, lines are counted and left out.
+const QUEUE: usize = 4096;
+/// What may wait to be sent to peers. What does not fit reaches a peer when it connects again.
+const OUTGOING: usize = 64;
+
+/// Something for the record.
+#[derive(Debug)]
+pub(super) enum Order {
+    Event(Event),
+    /// This node's own word, to be signed, filed and handed to all peers.
+    Say(Said),
+    /// As [`Order::Say`], for this record alone.
+    Decide {
+        said: Said,
+        by: Option<Actor>,
+        state: Arc<RoutingState>,
+        votes: Verdicts,
+    },
+    /// A peer's word.
+    Hear(NodeId, Box<Testimony>),
+    /// Hand the newest statements to this peer, which has just connected.
+    Recall(NodeId),
+    Stop,
+}
+
+/// Statements on their way to a peer, or to all.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The peer; all when there is none.
+    pub to: Option<NodeId>,
+    /// The statements.
+    pub testimony: Testimony,
+}
+
+/// A cheap, cloneable way to the record.
+#[derive(Clone, Debug)]
+pub struct Log(Option<Arc<Ends>>);
+
+#[derive(Debug)]
+struct Ends {
+    orders: SyncSender<(UnixMillis, Order)>,
+    lost: Arc<AtomicU64>,
+}
+
+/// A record that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The way to it.
+    pub log: Log,
+    /// What is to be handed to peers.
+    pub outgoing: mpsc::Receiver<Outgoing>,
+    /// Closes it.
+    pub closing: Closing,
+}
+
+/// Closes the record in the end.
+#[derive(Debug)]
+pub struct Closing {
+    log: Log,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread that writes is given.
+pub(super) struct Inbox {
+    pub(super) orders: Receiver<(UnixMillis, Order)>,
+    pub(super) lost: Arc<AtomicU64>,
+    pub(super) outgoing: mpsc::Sender<Outgoing>,
+}
+
+impl Opened {
+    /// Opens the record of `node` in `directory`, signing with the newest of `tls`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or there can be no thread.
+    pub fn open(directory: &Path, node: NodeId, tls: watch::Receiver<Arc<ControlPlane>>) -> io::Result<Self> {
+        let record = Record::open(directory, node)?;
+        let (orders, inbox) = sync_channel(QUEUE);
+        let (sender, outgoing) = mpsc::channel(OUTGOING);
+        let lost = Arc::new(AtomicU64::new(0));
+        let inbox = Inbox { orders: inbox, lost: Arc::clone(&lost), outgoing: sender };
+        let writer = Writer::new(record, node, tls);
+        let thread = thread::Builder::new().name("audit".into()).spawn(move || writer.run(&inbox))?;
+        let log = Log(Some(Arc::new(Ends { orders, lost })));
+        Ok(Self { log: log.clone(), outgoing, closing: Closing { log, thread: Some(thread) } })
+    }
+
+    /// A record that keeps nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let (_, outgoing) = mpsc::channel(1);
+        Self { log: Log::none(), outgoing, closing: Closing { log: Log::none(), thread: None } }
+    }
+}
+
+impl Closing {
+    /// Lets everything be written that was said so far, and closes the record.
+    pub fn close(self) {
+        self.log.order(Order::Event(Event::Stopped));
+        if let Some(ends) = &self.log.0 {
+            // Here alone it is right to wait for room.
+            let _ = ends.orders.send((unix_millis(), Order::Stop));
+        }
+        if let Some(thread) = self.thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Log {
+    /// A record that keeps nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Files an event.
+    pub fn file(&self, event: Event) {
+        self.order(Order::Event(event));
+    }
+
+    /// Signs this node's own word, files it and hands it to all peers.
+    pub fn say(&self, said: Said) {
+        self.order(Order::Say(said));
+    }
+
+    /// Files a decision that this node has learned, with its own signature.
+    pub fn decide(&self, said: Said, by: Option<Actor>, state: Arc<RoutingState>, votes: Verdicts) {
+        self.order(Order::Decide { said, by, state, votes });
+    }
+
+    /// Files what a peer has handed over.
+    pub fn hear(&self, from: NodeId, testimony: Box<Testimony>) {
+        self.order(Order::Hear(from, testimony));
+    }
+
+    /// Files that the link to a peer came up or went down; one that comes up is told the newest statements.
+    pub fn peer(&self, peer: NodeId, connected: bool) {
+        self.file(Event::Peer { peer, connected });
+        if connected {
+            self.order(Order::Recall(peer));
+        }
+    }
+
+    /// Files the start of the node.
+    pub fn started(&self, version: u64, members: NodeSet) {
+        self.file(Event::Started { version, members });
+    }
+
+    /// Files that somebody was turned away who has a certificate of the cluster; there is no end of others.
+    pub fn rejected(&self, rejection: &Rejection<'_>) {
+        let Some(claimed) = &rejection.claim.spiffe else { return };
+        self.file(Event::Rejected {
+            plane: rejection.plane.to_string(),
+            dir: rejection.direction.to_string(),
+            remote: rejection.remote.to_string(),
+            claimed: claimed.to_string(),
+            serial: rejection.claim.serial.clone().unwrap_or_default(),
+            reason: rejection.reason.to_string(),
+            detail: rejection.detail.chars().take(crate::model::MAX_REASON).collect(),
+        });
+    }
+
+    fn order(&self, order: Order) {
+        let Some(ends) = &self.0 else { return };
+        if ends.orders.try_send((unix_millis(), order)).is_err() {
+            ends.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

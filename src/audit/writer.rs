@@ -1,0 +1,232 @@
+//! The thread that signs and writes.
+//!
+//! It waits a moment after the first thing that happens and then writes all that has come, so that it takes nothing from the
+//! agreement in the moment that counts, and a busy cluster costs few writes.
+
+use super::file::{Head, Record, unix_millis};
+use super::line::Event;
+use super::log::{Inbox, Order, Outgoing};
+use crate::model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
+use crate::tls::{ControlPlane, Signer};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long what happens next is waited for before all of it is written.
+const GATHER: Duration = Duration::from_millis(50);
+/// How many things are written at once at most.
+const BATCH: usize = 512;
+/// How often the file is forced to disk while it grows, and its end named.
+const SEAL_EVERY: Duration = Duration::from_secs(5);
+/// How many of its own statements a node hands to a peer that connects.
+const RECALLED: usize = 16;
+/// A certificate is a kilobyte, and a signature 72 bytes at most of P-256, 104 of P-384.
+const MAX_CERTIFICATE: usize = 8 * 1024;
+const MAX_SIGNATURE: usize = 128;
+/// How many certificates of peers are remembered as filed: many renewals of many members.
+const MAX_REMEMBERED: usize = 1024;
+
+/// Signs and writes.
+pub(super) struct Writer {
+    record: Record,
+    node: NodeId,
+    tls: watch::Receiver<Arc<ControlPlane>>,
+    signer: Option<Arc<Signer>>,
+    /// Serial numbers of certificates that this run has filed.
+    filed: BTreeSet<String>,
+    /// Its own newest statements.
+    mine: VecDeque<Signed>,
+    /// Lines that could not be written.
+    missing: u64,
+    /// When what was written must be forced to disk.
+    seal_at: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(record: Record, node: NodeId, tls: watch::Receiver<Arc<ControlPlane>>) -> Self {
+        let (filed, mine) = (BTreeSet::new(), VecDeque::new());
+        Self { record, node, tls, signer: None, filed, mine, missing: 0, seal_at: None }
+    }
+
+    /// Writes until it is told to stop, or nobody can say anything any more.
+    pub(super) fn run(mut self, inbox: &Inbox) {
+        loop {
+            let (orders, ended) = self.gather(inbox);
+            let mut events = Vec::new();
+            let mut said = Testimony::default();
+            for (at, order) in orders {
+                self.take(at, order, &mut events, &mut said, inbox);
+            }
+            self.missing += inbox.lost.swap(0, Ordering::Relaxed);
+            self.write(events);
+            if !said.signed.is_empty() {
+                let _ = inbox.outgoing.try_send(Outgoing { to: None, testimony: said });
+            }
+            if ended || self.seal_at.is_some_and(|at| at <= Instant::now()) {
+                self.seal();
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// What has happened, and whether it is the last.
+    fn gather(&self, inbox: &Inbox) -> (Vec<(UnixMillis, Order)>, bool) {
+        let first = match self.seal_at {
+            None => inbox.orders.recv().map_err(|_| true),
+            Some(at) => inbox
+                .orders
+                .recv_timeout(at.saturating_duration_since(Instant::now()))
+                .map_err(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected),
+        };
+        let first = match first {
+            Ok((_, Order::Stop)) => return (Vec::new(), true),
+            Ok(first) => first,
+            Err(ended) => return (Vec::new(), ended),
+        };
+        let mut orders = vec![first];
+        let until = Instant::now() + GATHER;
+        while orders.len() < BATCH {
+            match inbox.orders.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok((_, Order::Stop)) => return (orders, true),
+                Ok(order) => orders.push(order),
+                Err(error) => return (orders, error == std::sync::mpsc::RecvTimeoutError::Disconnected),
+            }
+        }
+        (orders, false)
+    }
+
+    fn take(
+        &mut self,
+        at: UnixMillis,
+        order: Order,
+        events: &mut Vec<(UnixMillis, Event)>,
+        outgoing: &mut Testimony,
+        inbox: &Inbox,
+    ) {
+        match order {
+            Order::Event(event) => events.push((at, event)),
+            Order::Say(said) => {
+                let Some(signed) = self.sign(at, said, events, outgoing) else { return };
+                events.push((at, Event::Said { signed: signed.clone() }));
+                outgoing.signed.push(signed.clone());
+                if self.mine.len() == RECALLED {
+                    self.mine.pop_front();
+                }
+                self.mine.push_back(signed);
+            }
+            Order::Decide { said, by, state, votes } => {
+                let Some(signed) = self.sign(at, said, events, outgoing) else { return };
+                let state = Box::new(Arc::unwrap_or_clone(state));
+                events.push((at, Event::Decided { signed, by, state, votes }));
+            }
+            Order::Hear(from, testimony) => self.hear(at, from, *testimony, events),
+            Order::Recall(peer) => {
+                let signer = Arc::clone(&self.tls.borrow().signer);
+                let certificate = Some(Octets(signer.certificate.to_vec()));
+                let testimony = Testimony { certificate, signed: self.mine.iter().cloned().collect() };
+                let _ = inbox.outgoing.try_send(Outgoing { to: Some(peer), testimony });
+            }
+            Order::Stop => {}
+        }
+    }
+
+    /// Signs with the certificate in use, which is filed and handed on when it is new.
+    fn sign(
+        &mut self,
+        at: UnixMillis,
+        said: Said,
+        events: &mut Vec<(UnixMillis, Event)>,
+        outgoing: &mut Testimony,
+    ) -> Option<Signed> {
+        let (signer, cluster) = {
+            let tls = self.tls.borrow();
+            (Arc::clone(&tls.signer), tls.trust_domain.clone())
+        };
+        if self.signer.as_ref().is_none_or(|before| before.serial != signer.serial) {
+            let der = Octets(signer.certificate.to_vec());
+            outgoing.certificate = Some(der.clone());
+            self.filed.insert(signer.serial.clone());
+            events.push((at, Event::Certificate { of: self.node, serial: signer.serial.clone(), der }));
+            self.signer = Some(Arc::clone(&signer));
+        }
+        let statement = Statement { cluster, node: self.node, at, said };
+        match signer.sign(&statement.signed_bytes()) {
+            Ok((scheme, signature)) => {
+                let serial = signer.serial.clone();
+                Some(Signed { statement, serial, scheme, signature: Octets(signature) })
+            }
+            Err(error) => {
+                tracing::error!(%error, "A statement for the audit could not be signed");
+                None
+            }
+        }
+    }
+
+    /// Files what a peer hands over. Whether the signature is right is for [`verify`](super::verify()) to say: the connection
+    /// has proved who hands it over, and a wrong one is evidence, too.
+    fn hear(&mut self, at: UnixMillis, from: NodeId, testimony: Testimony, events: &mut Vec<(UnixMillis, Event)>) {
+        let Testimony { certificate, signed } = testimony;
+        if let Some(der) = certificate.filter(|der| der.0.len() <= MAX_CERTIFICATE) {
+            let facts = crate::pki::CertificateFacts::of(&der.0.as_slice().into());
+            let serial = facts.map_or_else(|| "-".to_owned(), |facts| facts.serial);
+            if self.filed.len() < MAX_REMEMBERED && self.filed.insert(serial.clone()) {
+                events.push((at, Event::Certificate { of: from, serial, der }));
+            }
+        }
+        for signed in signed {
+            let Statement { cluster, node, said, .. } = &signed.statement;
+            let sizes = [(cluster.len(), 256), (signed.serial.len(), 64), (signed.signature.0.len(), MAX_SIGNATURE)];
+            let reason = match said {
+                Said::Vote { against, .. } => against.as_ref().map_or(0, String::len),
+                Said::Accepted { .. } | Said::Decided { .. } => 0,
+            };
+            let why = if *node != from {
+                format!("a statement of {node}")
+            } else if sizes.iter().any(|(found, most)| found > most) || reason > 4 * crate::model::MAX_REASON {
+                "a statement that is too long".to_owned()
+            } else {
+                events.push((at, Event::Said { signed }));
+                continue;
+            };
+            events.push((at, Event::Disbelieved { peer: from, why }));
+            break;
+        }
+    }
+
+    fn write(&mut self, mut events: Vec<(UnixMillis, Event)>) {
+        if self.missing > 0 {
+            events.insert(0, (unix_millis(), Event::Lost { lines: self.missing }));
+        }
+        if events.is_empty() {
+            return;
+        }
+        match self.record.append(&events) {
+            Ok(()) => {
+                self.missing = 0;
+                self.seal_at.get_or_insert_with(|| Instant::now() + SEAL_EVERY);
+            }
+            Err(error) => {
+                if self.missing == 0 {
+                    tracing::error!(%error, "The audit record cannot be written: the node goes on, and the record will say how much is missing");
+                }
+                let lost = if self.missing > 0 { events.len() - 1 } else { events.len() };
+                self.missing += lost as u64;
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        self.seal_at = None;
+        let (seq, digest) = self.record.head();
+        let signer = Arc::clone(&self.tls.borrow().signer);
+        let Ok((scheme, signature)) = signer.sign(&Head::signed_bytes(self.node, seq, digest)) else { return };
+        let head = Head { seq, digest, serial: signer.serial.clone(), scheme, signature: Octets(signature) };
+        if let Err(error) = self.record.seal(&head) {
+            tracing::error!(%error, "The audit record cannot be forced to disk");
+        }
+    }
+}
