@@ -9,7 +9,7 @@ use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
 use crate::audit;
 use crate::driver::{Answer, Refusal, Vote, unix_millis};
-use crate::model::{Actor, Change, ChangeError, Model, NodeId, NodeSet, TxId, Weight};
+use crate::model::{Actor, Change, ChangeError, MAX_REASON, Model, NodeId, NodeSet, TxId, Weight};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -93,7 +93,8 @@ fn operator(api: &Api, request: &Request) -> Result<Actor, Problem> {
         let allowed = caller.operator(unix_millis());
         api.counters.count_auth(allowed.as_ref().err().map(Problem::status));
         if let (Err(problem), Some(by)) = (&allowed, caller.proved()) {
-            let (what, outcome) = (request.uri().path().to_owned(), problem.status().to_string());
+            let what = request.uri().path().chars().take(MAX_REASON).collect();
+            let outcome = problem.status().to_string();
             api.audit.file(audit::Event::Refused { by, what, outcome });
         }
         allowed

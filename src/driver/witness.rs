@@ -21,10 +21,12 @@ impl Witness {
         Self { log, me: engine.me(), members: engine.members(), prepared: None }
     }
 
-    /// What starts, and what is known then. An acceptance of before a crash may not be in the record: it is said again.
-    pub(super) fn started(&self, committed: &Proposal, accepted: Option<&Proposal>) {
+    /// What starts, and what is known then. What was said just before a crash may not be in the record: it is said again.
+    pub(super) fn started(&mut self, committed: &Proposal, accepted: Option<&Proposal>) {
         self.log.started(committed.state.version, self.members);
         if let Some(proposal) = accepted {
+            self.prepare(&proposal.state);
+            self.vote_in(proposal);
             self.accepted(proposal);
         }
         self.decided(committed);
@@ -80,10 +82,8 @@ impl Witness {
         for record in records {
             if let Record::Accepted(proposal) = record {
                 // The driver of a transaction votes by itself: nothing is sent that says so.
-                if let (Some(txid), Some(vote)) = (proposal.state.txid, proposal.votes.get(&self.me))
-                    && txid.node == self.me
-                {
-                    self.voted(txid, vote);
+                if proposal.state.txid.is_some_and(|txid| txid.node == self.me) {
+                    self.vote_in(proposal);
                 }
                 self.accepted(proposal);
             }
@@ -120,6 +120,13 @@ impl Witness {
 
     fn prepare(&mut self, next: &RoutingState) {
         self.prepared = next.txid.map(|txid| (txid, next.version, next.digest()));
+    }
+
+    /// The own vote among those that a proposal came with.
+    fn vote_in(&self, proposal: &Proposal) {
+        if let (Some(txid), Some(vote)) = (proposal.state.txid, proposal.votes.get(&self.me)) {
+            self.voted(txid, vote);
+        }
     }
 
     fn voted(&self, txid: TxId, vote: &Vote) {
