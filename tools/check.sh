@@ -18,5 +18,8 @@ else
     echo 'skipped: shellcheck is not installed' >&2
 fi
 
+step 'dependencies'
+tools/deny.sh
+
 step 'tests'
 cargo test
