@@ -28,7 +28,9 @@ mod write;
 pub use caller::{Caller, Identity};
 pub use plan::{GatesShape, HoldShape, PlanShape, PlanShapeError, StepShape};
 pub use problem::Problem;
-pub use rollout::{CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape};
+pub use rollout::{
+    ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
+};
 pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
 pub use router::router;
 pub use serve::{Limits, serve};

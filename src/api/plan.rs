@@ -16,7 +16,7 @@ const MICROS_PER_MILLI: f64 = 1_000.0;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanShape {
-    /// `{"setWeight": 20}` and `{"pause": {"duration": "10m"}}` or `{"pause": {}}`, in their order.
+    /// `{"setWeight": 20}`, `{"setWeight": 100, "approvals": 2}` and `{"pause": {"duration": "10m"}}` or `{"pause": {}}`, in their order.
     pub steps: Vec<StepShape>,
     /// How long a weight is held that no pause follows; 30 s where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,13 +43,66 @@ pub struct PlanShape {
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenStep", into = "WrittenStep")]
 pub enum StepShape {
-    /// The canary's share in per cent.
-    #[serde(rename = "setWeight")]
-    SetWeight(f64),
+    /// The canary's share.
+    SetWeight {
+        /// In per cent.
+        percent: f64,
+        /// How many different operators have to approve it before it is entered.
+        approvals: u8,
+    },
     /// How long the weight before it is held, or that it waits for an operator.
-    #[serde(rename = "pause")]
     Pause(PauseShape),
+}
+
+/// A step by its keys: one of the first two, and the third only with the first.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStep {
+    #[serde(default, rename = "setWeight", skip_serializing_if = "Option::is_none")]
+    set_weight: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause: Option<PauseShape>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approvals: Option<u8>,
+}
+
+impl TryFrom<WrittenStep> for StepShape {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenStep) -> Result<Self, Self::Error> {
+        match written {
+            WrittenStep { set_weight: Some(percent), pause: None, approvals } => {
+                Ok(Self::SetWeight { percent, approvals: approvals.unwrap_or_default() })
+            }
+            WrittenStep { set_weight: None, pause: Some(pause), approvals: None } => Ok(Self::Pause(pause)),
+            WrittenStep { set_weight: None, approvals: Some(_), .. } => {
+                Err("approvals belong to a step with setWeight")
+            }
+            WrittenStep { .. } => Err("a step is either a setWeight or a pause"),
+        }
+    }
+}
+
+impl From<StepShape> for WrittenStep {
+    fn from(step: StepShape) -> Self {
+        match step {
+            StepShape::SetWeight { percent, approvals } => {
+                let approvals = Some(approvals).filter(|approvals| *approvals > 0);
+                Self { set_weight: Some(percent), pause: None, approvals }
+            }
+            StepShape::Pause(pause) => Self { pause: Some(pause), ..Self::default() },
+        }
+    }
+}
+
+impl StepShape {
+    /// This share in per cent, by nobody's approval.
+    #[must_use]
+    pub const fn of_percent(percent: f64) -> Self {
+        Self::SetWeight { percent, approvals: 0 }
+    }
 }
 
 /// A pause: without a duration it waits for an operator.
@@ -147,15 +200,36 @@ impl PlanShape {
     /// The plan when nobody says any.
     #[must_use]
     pub fn usual() -> Self {
-        Self { steps: USUAL_WEIGHTS.map(StepShape::SetWeight).into(), ..Self::default() }
+        Self { steps: USUAL_WEIGHTS.map(StepShape::of_percent).into(), ..Self::default() }
     }
 
     /// The plan of these weights in per cent, each held for `hold`.
     #[must_use]
     pub fn of_weights(weights: &[Weight], hold: Option<Duration>) -> Self {
         let percent = |weight: &Weight| f64::from(weight.basis_points()) / 100.0;
-        let steps = weights.iter().map(|weight| StepShape::SetWeight(percent(weight))).collect();
+        let steps = weights.iter().map(|weight| StepShape::of_percent(percent(weight))).collect();
         Self { steps, hold: hold.map(HoldShape), ..Self::default() }
+    }
+
+    /// The same, with the last step approved by so many different operators before it is entered: the one of 100 %, also
+    /// where that goes without saying.
+    #[must_use]
+    pub fn with_approvals(mut self, approvals: u8) -> Self {
+        let mut weights = self.steps.iter().filter_map(|step| match step {
+            StepShape::SetWeight { percent, .. } => Some(*percent),
+            StepShape::Pause(_) => None,
+        });
+        if weights.next_back().is_some_and(|last| last < 100.0) {
+            self.steps.push(StepShape::of_percent(100.0));
+        }
+        let last = self.steps.iter_mut().rev().find_map(|step| match step {
+            StepShape::SetWeight { approvals, .. } => Some(approvals),
+            StepShape::Pause(_) => None,
+        });
+        if let Some(last) = last {
+            *last = approvals;
+        }
+        self
     }
 
     /// The plan that it says.
@@ -188,10 +262,10 @@ impl PlanShape {
         let mut steps: Vec<(Step, bool)> = Vec::new();
         for (number, step) in (1..).zip(&self.steps) {
             match (step, steps.last_mut()) {
-                (StepShape::SetWeight(percent), _) => {
+                (StepShape::SetWeight { percent, approvals }, _) => {
                     let weight = Weight::from_percent(&percent.to_string())
                         .map_err(|error| PlanShapeError::Weight { step: number, error })?;
-                    steps.push((Step { weight, hold, then: Then::Continue }, false));
+                    steps.push((Step { approvals: *approvals, ..Step::new(weight, hold) }, false));
                 }
                 (StepShape::Pause(_), None) => return Err(PlanShapeError::PauseFirst(number)),
                 (StepShape::Pause(PauseShape { duration: None }), Some((held, _))) => held.then = Then::AwaitPromotion,
@@ -213,7 +287,8 @@ impl From<&Plan> for PlanShape {
             let held = pause(Some(HoldShape(step.hold.duration())));
             let waits = (step.then == Then::AwaitPromotion).then(|| pause(None));
             let percent = f64::from(step.weight.basis_points()) / 100.0;
-            [Some(StepShape::SetWeight(percent)), Some(held), waits].into_iter().flatten()
+            let weight = StepShape::SetWeight { percent, approvals: step.approvals };
+            [Some(weight), Some(held), waits].into_iter().flatten()
         });
         Self {
             steps: steps.collect(),
@@ -400,9 +475,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let plan = read(r#"{"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}]}"#).expect("a plan");
+        let text = r#"{"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50, "approvals": 2}]}"#;
+        let plan = read(text).expect("a plan");
+        assert_eq!(plan.steps.iter().map(|step| step.approvals).collect::<Vec<_>>(), [0, 2, 0]);
         let text = serde_json::to_string(&PlanShape::from(&plan)).expect("JSON");
         assert_eq!(read(&text), Ok(plan));
+    }
+
+    #[test]
+    fn the_last_step_is_the_one_that_is_approved() {
+        let approvals = |shape: PlanShape| {
+            let steps = shape.with_approvals(2).plan().expect("a plan").steps;
+            steps.iter().map(|step| (step.weight.basis_points(), step.approvals)).collect::<Vec<_>>()
+        };
+        assert_eq!(approvals(PlanShape::usual()), [(500, 0), (2_000, 0), (5_000, 0), (10_000, 2)]);
+        let half = Weight::from_percent("50").expect("a weight");
+        assert_eq!(approvals(PlanShape::of_weights(&[half], None)), [(5_000, 0), (10_000, 2)]);
     }
 
     #[test]
@@ -419,6 +507,12 @@ mod tests {
         assert!(wrong(r#"{"steps": [{"setWeight": 5}], "hold": -3}"#).contains("a duration such as"));
         assert!(
             wrong(r#"{"steps": [{"setWeight": 5}], "gates": {"max_error_rate": 1.5}}"#).contains("max_error_rate must")
+        );
+        assert!(wrong(r#"{"steps": [{"pause": {}, "approvals": 2}]}"#).starts_with("approvals belong to a step with"));
+        assert!(wrong(r#"{"steps": [{"setWeight": 5, "pause": {}}]}"#).starts_with("a step is either a setWeight or"));
+        assert!(wrong(r#"{"steps": [{"setWeight": 5, "approvals": 1}]}"#).starts_with("the first step is entered by"));
+        assert!(
+            wrong(r#"{"steps": [{"setWeight": 5}, {"setWeight": 50, "approvals": 9}]}"#).starts_with("step 2 asks")
         );
         let many = format!(r#"{{"steps": [{}]}}"#, vec![r#"{"setWeight": 1}"#; 10_000].join(","));
         assert!(wrong(&many).starts_with("a plan has at most 100 steps"), "{}", wrong(&many));
