@@ -6,8 +6,8 @@ use super::tests::by;
 use super::*;
 use crate::health::{Ended, Samples};
 use crate::model::{
-    Change, Direction, Extent, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span, Step,
-    Time, TxId, UnixMillis, Weight, WhenOpen,
+    Change, Direction, Extent, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span,
+    Step, Time, TxId, UnixMillis, Weight, WhenOpen,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -184,11 +184,12 @@ impl World {
             return;
         }
         let operator = ["operator/a", "operator/b", "operator/c"][self.random.random_range(0..3)];
-        let promotes = self.random.random_bool(0.1);
-        let change =
-            if promotes { Change::Promote(Extent::Full) } else { Change::Approve { operator: operator.into() } };
+        let lacks = self.latest().open_rollout().is_some_and(|rollout| rollout.lacks_for_all().is_some());
+        if lacks && self.random.random_bool(0.1) {
+            assert!(self.decide(&Change::Promote(Extent::Full)).is_err(), "it lacks approvals");
+        }
         // Nothing may be missing any more, or a member be away: then it is not decided.
-        let _ = self.decide(&change);
+        let _ = self.decide(&Change::Approve { operator: operator.into() });
     }
 
     fn trouble(&mut self) {

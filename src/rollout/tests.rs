@@ -518,7 +518,7 @@ impl Desk {
 fn a_step_that_asks_for_approvals_waits_for_them_as_long_as_people_take() {
     let mut desk = approved_at_last();
     desk.pass_to_the_wait();
-    let next = |desk: &mut Desk| desk.look().status.expect("a trial").next;
+    let next = |desk: &mut Desk| desk.look().status.expect("a trial").next.clone();
     let Next::AwaitsApproval(missing) = next(&mut desk) else { panic!("{:?}", next(&mut desk)) };
     assert_eq!(missing.to_string(), "2 more approvals of step 4 (100 %): nobody approved");
     // Longer than the deadline of a step that nobody has to approve.
