@@ -12,6 +12,7 @@ mod daily;
 mod disk;
 mod isolation;
 mod models;
+mod operators;
 mod ports;
 mod process;
 mod rollouts;
