@@ -23,10 +23,11 @@ mod serve;
 mod shapes;
 mod span;
 mod state;
+mod step;
 mod write;
 
 pub use caller::{Caller, Identity};
-pub use plan::{GatesShape, HoldShape, PlanShape, PlanShapeError, StepShape};
+pub use plan::{GatesShape, PlanShape, PlanShapeError};
 pub use problem::Problem;
 pub use rollout::{
     ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
@@ -40,3 +41,4 @@ pub use shapes::{
 };
 pub use span::parse_span;
 pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};
+pub use step::{HoldShape, StepShape};

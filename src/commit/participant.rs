@@ -190,7 +190,8 @@ impl Engine {
     }
 
     /// What approvals a proposal on this member's own state would do without. Not everything is voted on, and a member
-    /// that votes can only speak for what it is asked: so each looks again before it accepts.
+    /// that votes can only speak for what it is asked: so each looks again before it accepts. What follows a state that
+    /// this member does not know it cannot compare with anything.
     fn skips_approvals(&self, proposal: &Proposal) -> Option<String> {
         let (own, next) = (&self.committed.state, &*proposal.state);
         let follows = next.version == own.version + 1
@@ -290,3 +291,6 @@ fn upstream_to_ask(base: &RoutingState, next: &RoutingState, me: NodeId) -> Opti
     let gets_more = next.canary_weight() > base.canary_weight() || changed || base.drained.contains(me);
     (gets_more && !next.drained.contains(me)).then(|| canary.model.clone())
 }
+
+#[cfg(test)]
+mod tests;

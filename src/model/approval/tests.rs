@@ -154,6 +154,9 @@ fn what_takes_traffic_away_waits_for_nobody_and_begins_anew_without_approvals() 
     assert!(one.plan_allows(&kept, NODE).is_err());
 }
 
+/// What it is, and what it does to an honest approval.
+type Lie<'a> = (&'static str, &'a dyn Fn(&mut Rollout));
+
 #[test]
 fn members_refuse_a_coordinator_that_lies() {
     let first = begun(1);
@@ -163,10 +166,10 @@ fn members_refuse_a_coordinator_that_lies() {
         assert!(told.starts_with("it waits for"), "{told}");
     }
     let honest = after(&one, &approve(BOB)).expect("one is missing");
-    let lies: [(&str, &dyn Fn(&mut Rollout)); 7] = [
-        ("another's name", &|rollout| rollout.approvals = rollout.approvals.with(1, CAROL)),
-        ("for a later step", &|rollout| rollout.approvals = rollout.approvals.with(2, BOB)),
-        ("none", &|rollout_| rollout_.approvals = rollout(&one).approvals.with(1, CAROL)),
+    let lies: [Lie<'_>; 7] = [
+        ("one more", &|rollout| rollout.approvals = rollout.approvals.with(1, CAROL)),
+        ("also for a later step", &|rollout| rollout.approvals = rollout.approvals.with(2, BOB)),
+        ("another's", &|rollout_| rollout_.approvals = rollout(&one).approvals.with(1, CAROL)),
         ("in another's place", &|rollout| rollout.approvals = Approvals::default().with(1, BOB).with(1, CAROL)),
         ("taken away", &|rollout| rollout.approvals = Approvals::default().with(1, BOB)),
         ("and another phase", &|rollout| rollout.phase = Phase::Paused),
