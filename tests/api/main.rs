@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod command;
 mod https;
+mod matrix;
 mod models;
 mod outcomes;
 mod reads;

@@ -13,6 +13,7 @@ mod daily;
 mod disk;
 mod isolation;
 mod models;
+mod operators;
 mod ports;
 mod process;
 mod rollouts;

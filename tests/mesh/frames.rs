@@ -124,7 +124,7 @@ async fn nobody_speaks_for_another() {
     let cases = [
         (Reason::IdentityFrameMismatch, message(C, 1)),
         (Reason::IdentityFrameMismatch, Message::Accept { proposal }),
-        (Reason::RoleViolation, Message::Prepare { base, next: state }),
+        (Reason::RoleViolation, Message::Prepare { base, next: state, by: by.clone() }),
         (Reason::RoleViolation, Message::Abort { txid, version: 1, by, votes: Votes::new() }),
     ];
     for (reason, message) in cases {
