@@ -9,6 +9,7 @@ mod caller;
 pub mod client;
 mod deal;
 mod door;
+mod guests;
 mod metrics;
 mod openapi;
 mod outcomes;

@@ -6,9 +6,8 @@ use crate::mesh::{AddressCheck, ExtraSources};
 use crate::model::{ModelId, NodeId, Peers, UnixMillis};
 use crate::pki::{NodeFiles, PkiError};
 use crate::proxy::Upstreams;
-use crate::tls::{ClientAuth, ConfigError, ControlPlane, CrlPolicy, https_server};
+use crate::tls::{ClientAuth, ConfigError, ControlPlane, CrlPolicy, HttpsPlane};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,18 +47,18 @@ pub struct NodeConfig {
     pub client_auth: ClientAuth,
 }
 
-/// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole: for
-/// the connections between members, and for new ones of clients.
+/// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, and live
+/// connections that the new one no longer admits end.
 pub struct Certificates {
     pub(super) control: watch::Sender<Arc<ControlPlane>>,
-    pub(super) https: Arc<ArcSwap<ServerConfig>>,
+    pub(super) https: watch::Sender<Arc<HttpsPlane>>,
     pub(super) shown: Arc<ArcSwap<Vec<CertificateInfo>>>,
 }
 
 /// Both ports' configurations, built together so that they are exchanged together or not at all.
 struct Built {
     control: ControlPlane,
-    https: Arc<ServerConfig>,
+    https: HttpsPlane,
     shown: Vec<CertificateInfo>,
 }
 
@@ -67,7 +66,7 @@ impl Built {
     fn new(files: &NodeFiles, config: &NodeConfig, peers: &Peers) -> Result<Self, ConfigError> {
         Ok(Self {
             control: ControlPlane::new(files, config.me, peers.members(), config.crl_policy)?,
-            https: https_server(files, config.client_auth, config.crl_policy)?,
+            https: HttpsPlane::new(files, config.client_auth, config.crl_policy)?,
             shown: shown(files),
         })
     }
@@ -82,7 +81,7 @@ impl Certificates {
         let Built { control, https, shown } = Built::new(files, config, peers)?;
         Ok(Self {
             control: watch::Sender::new(Arc::new(control)),
-            https: Arc::new(ArcSwap::new(https)),
+            https: watch::Sender::new(Arc::new(https)),
             shown: Arc::new(ArcSwap::from_pointee(shown)),
         })
     }
@@ -92,11 +91,9 @@ impl Certificates {
         match load(config, peers) {
             Ok(Built { control, https, shown }) => {
                 self.control.send_replace(Arc::new(control));
-                self.https.store(https);
+                self.https.send_replace(Arc::new(https));
                 self.shown.store(Arc::new(shown));
-                tracing::info!(
-                    "Certificates reloaded: peers that they no longer admit are cut off, clients are judged at their next connection"
-                );
+                tracing::info!("Certificates reloaded: peers and clients that they no longer admit are cut off");
             }
             Err(error) => {
                 tracing::error!(reason = %error, "Certificates not reloaded: those in use stay");

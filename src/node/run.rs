@@ -169,7 +169,7 @@ fn serve(
         .build()
         .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;
     runtime.block_on(async {
-        let https = Arc::clone(&certificates.https);
+        let https = certificates.https.subscribe();
         let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), Limits::default()));
         obey_signals(config, peers, certificates, &stopping).await?;
         let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));

@@ -144,14 +144,53 @@ impl ControlPlane {
     /// # Errors
     /// Why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
-        };
-        match self.verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                Err(Refusal::in_tls(&error).unwrap_or_else(|| Refusal::new(Reason::HandshakeFailed, error.to_string())))
+        judge(self.verifier.as_ref(), chain)
+    }
+}
+
+/// All that the HTTPS port needs of TLS, built at once so that it can be exchanged at once.
+#[derive(Debug)]
+pub struct HttpsPlane {
+    /// For those who connect.
+    pub server: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl HttpsPlane {
+    /// The configuration of the HTTPS port.
+    ///
+    /// # Errors
+    /// When the certificates, key or revocation lists cannot be used.
+    pub fn new(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Self, ConfigError> {
+        let verifier = match auth {
+            ClientAuth::Off => WebPkiClientVerifier::no_client_auth(),
+            ClientAuth::Optional => {
+                client_verifier(files, policy, Admission::Anyone, ClientCertVerifierBuilder::allow_unauthenticated)?
             }
+            ClientAuth::Required => client_verifier(files, policy, Admission::Anyone, |builder| builder)?,
+        };
+        let mut config = server_config(files, Arc::clone(&verifier))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { server: Arc::new(config), verifier })
+    }
+
+    /// Whether a client that showed this chain would be let in with it now.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+        judge(self.verifier.as_ref(), chain)
+    }
+}
+
+fn judge(verifier: &dyn ClientCertVerifier, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
+    };
+    match verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Refusal::in_tls(&error).unwrap_or_else(|| Refusal::new(Reason::HandshakeFailed, error.to_string())))
         }
     }
 }
@@ -160,23 +199,6 @@ impl ControlPlane {
 fn control_server(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, ConfigError> {
     let mut config = server_config(files, verifier)?;
     config.alpn_protocols = vec![CONTROL_ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// For the HTTPS port.
-///
-/// # Errors
-/// When the certificates, key or revocation lists cannot be used.
-pub fn https_server(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Arc<ServerConfig>, ConfigError> {
-    let verifier = match auth {
-        ClientAuth::Off => WebPkiClientVerifier::no_client_auth(),
-        ClientAuth::Optional => {
-            client_verifier(files, policy, Admission::Anyone, ClientCertVerifierBuilder::allow_unauthenticated)?
-        }
-        ClientAuth::Required => client_verifier(files, policy, Admission::Anyone, |builder| builder)?,
-    };
-    let mut config = server_config(files, verifier)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

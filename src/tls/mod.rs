@@ -11,10 +11,10 @@ mod rejections;
 mod verify;
 
 pub use config::{
-    ClientAuth, ConfigError, ControlPlane, CrlPolicy, WordError, api_client, control_client, https_server, provider,
+    ClientAuth, ConfigError, ControlPlane, CrlPolicy, HttpsPlane, WordError, api_client, control_client, provider,
     require_control_alpn,
 };
-pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity};
+pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity, time_left};
 pub use reason::{Reason, Refusal};
 pub use rejections::{Direction, Plane, Rejection, Rejections};
 

@@ -1,7 +1,6 @@
 //! Nodes behind their real HTTPS server, with real certificates, over agreements that the test plays.
 
 use crate::world::{node, peers_on, view};
-use arc_swap::ArcSwap;
 use canary::api::{Api, Limits, serve};
 use canary::driver::{Answer, Handle, Publisher, View};
 use canary::model::{Change, NodeId, NodeSet, Peers, RoutingState};
@@ -17,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -35,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) api: Arc<Api>,
     pub(crate) publisher: Publisher,
+    pub(crate) tls: watch::Sender<Arc<tls::HttpsPlane>>,
     pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
     playing: JoinHandle<()>,
 }
@@ -58,18 +59,18 @@ impl Cluster {
         let proxy = Proxy::new(handle.clone(), Upstreams::default());
         let api = Arc::new(Api::new(handle, self.peers.clone(), proxy, Arc::clone(&rejections)));
         let files = NodeFiles::load(self.certs.path(), id).unwrap();
-        let config = tls::https_server(&files, ClientAuth::Optional, CrlPolicy::Warn).unwrap();
+        let plane = tls::HttpsPlane::new(&files, ClientAuth::Optional, CrlPolicy::Warn).unwrap();
         let host: std::net::IpAddr = self.peers.host(id).unwrap().to_string().parse().unwrap();
         let listener = TcpListener::bind((host, id.data_port())).unwrap();
         let address = listener.local_addr().unwrap();
-        let config = Arc::new(ArcSwap::new(config));
-        let serving = tokio::spawn(serve(listener, config, rejections, Arc::clone(&api), limits));
+        let tls = watch::Sender::new(Arc::new(plane));
+        let serving = tokio::spawn(serve(listener, tls.subscribe(), rejections, Arc::clone(&api), limits));
         let playing = tokio::spawn(async move {
             while let Some(asked) = inbox.recv().await {
                 let _ = asked.reply.send(answer(asked.change));
             }
         });
-        Node { address, api, publisher, serving: Some(serving), playing }
+        Node { address, api, publisher, tls, serving: Some(serving), playing }
     }
 
     pub(crate) fn operator(&self) -> ClientConfig {

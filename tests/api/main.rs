@@ -9,4 +9,5 @@ mod https;
 mod models;
 mod outcomes;
 mod reads;
+mod revoked;
 mod world;
