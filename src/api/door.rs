@@ -25,7 +25,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
 /// The first byte of every TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -58,8 +57,6 @@ struct Shared {
 /// One connection that is in; it gives its place back when it is dropped.
 pub(super) struct Connection {
     pub(super) caller: Arc<Caller>,
-    /// Cancelled when the client's certificate no longer counts; none without a certificate.
-    pub(super) over: Option<CancellationToken>,
     _place: OwnedSemaphorePermit,
     _seat: Seat,
     _counting: Counting,
@@ -169,8 +166,7 @@ impl Shared {
         };
         let (stream, identity) = guarded.map_err(|refused| Refused { claim, ..refused })?;
         let caller = Arc::new(Caller { remote, local, identity });
-        let over = stream.over();
-        Ok((stream, Connection { caller, over, _place: place, _seat: seat, _counting: counting }))
+        Ok((stream, Connection { caller, _place: place, _seat: seat, _counting: counting }))
     }
 
     /// The certificates of this moment.

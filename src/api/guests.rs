@@ -41,6 +41,7 @@ struct Guest {
 pub(super) struct Stay {
     guests: Arc<Guests>,
     number: u64,
+    remote: SocketAddr,
     over: CancellationToken,
     left: Duration,
 }
@@ -58,7 +59,7 @@ impl Guests {
         live.entered += 1;
         let number = live.entered;
         live.guests.insert(number, guest);
-        Stay { guests: Arc::clone(self), number, over, left: time_left(identity.not_after) }
+        Stay { guests: Arc::clone(self), number, remote, over, left: time_left(identity.not_after) }
     }
 
     /// Ends the connections that what comes from `tls` no longer admits.
@@ -103,7 +104,7 @@ impl Stay {
     async fn over(self) {
         tokio::select! {
             () = self.over.cancelled() => {}
-            () = sleep(self.left) => self.over.cancel(),
+            () = sleep(self.left) => tracing::debug!(remote = %self.remote, "A client's certificate has expired"),
         }
     }
 }
@@ -118,43 +119,39 @@ impl Drop for Stay {
 /// A stream that breaks when its guest has to leave. Whoever waits for it is woken then.
 pub(super) struct Guarded<S> {
     stream: S,
-    guard: Option<Guard>,
+    guard: Guard,
 }
 
-struct Guard {
-    token: CancellationToken,
-    /// None when it is over.
-    over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+enum Guard {
+    /// There is no certificate that could end.
+    Free,
+    /// Ready when it is over.
+    Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Over,
 }
 
 impl<S> Guarded<S> {
     /// The stream of somebody who showed no certificate.
     pub(super) const fn free(stream: S) -> Self {
-        Self { stream, guard: None }
+        Self { stream, guard: Guard::Free }
     }
 
     pub(super) fn by(stay: Stay, stream: S) -> Self {
-        let token = stay.over.clone();
-        Self { stream, guard: Some(Guard { token, over: Some(Box::pin(stay.over())) }) }
+        Self { stream, guard: Guard::Waiting(Box::pin(stay.over())) }
     }
 
     pub(super) const fn inner(&self) -> &S {
         &self.stream
     }
 
-    /// Cancelled when the stream breaks; none for a free one.
-    pub(super) fn over(&self) -> Option<CancellationToken> {
-        self.guard.as_ref().map(|guard| guard.token.clone())
-    }
-
-    /// Fails when it is over, and has the caller woken when it will be.
+    /// Fails when it is over, and has the caller woken when it will be. Writing and flushing ask, too: a server that
+    /// waits for an answer, with the next request in hand, does not read.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(guard) = &mut self.guard else { return Ok(()) };
-        if let Some(over) = &mut guard.over {
-            if over.as_mut().poll(context).is_pending() {
-                return Ok(());
-            }
-            guard.over = None;
+        match &mut self.guard {
+            Guard::Free => return Ok(()),
+            Guard::Waiting(over) if over.as_mut().poll(context).is_pending() => return Ok(()),
+            Guard::Waiting(_) => self.guard = Guard::Over,
+            Guard::Over => {}
         }
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client's certificate no longer counts"))
     }

@@ -3,13 +3,11 @@
 use super::deal::{Hand, Origin, deal};
 use super::door::{Connection, Door, OfConnection};
 use super::guests::Guests;
-use super::problem::Problem;
 use super::router::{COMMON_HEADERS, router};
 use super::state::Api;
 use crate::proxy;
 use crate::tls::{HttpsPlane, Rejections};
 use axum::Router;
-use axum::response::IntoResponse;
 use axum_server::Handle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -201,20 +199,6 @@ impl Service<Request<Incoming>> for Entry {
             request.extensions_mut().insert(Arc::clone(&connection.caller));
         }
         let answer = self.router.call(request);
-        let over = self.connection.as_ref().and_then(|connection| connection.over.clone());
-        Box::pin(async move {
-            let Some(over) = over else { return Ok(answer.await?.map(Either::Right)) };
-            // A server that waits for an answer does not look at the connection when the next request is there already.
-            tokio::select! {
-                biased;
-                () = over.cancelled() => Ok(no_longer_admitted().map(Either::Right)),
-                answer = answer => Ok(answer?.map(Either::Right)),
-            }
-        })
+        Box::pin(async move { Ok(answer.await?.map(Either::Right)) })
     }
-}
-
-/// Ends the wait; the connection takes no answer any more.
-fn no_longer_admitted() -> Response<axum::body::Body> {
-    Problem::unavailable("stopping", "the certificate of this connection no longer counts").into_response()
 }
