@@ -149,8 +149,12 @@ impl<S> Guarded<S> {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match &mut self.guard {
             Guard::Free => return Ok(()),
-            Guard::Waiting(over) if over.as_mut().poll(context).is_pending() => return Ok(()),
-            Guard::Waiting(_) => self.guard = Guard::Over,
+            Guard::Waiting(over) => {
+                if over.as_mut().poll(context).is_pending() {
+                    return Ok(());
+                }
+                self.guard = Guard::Over;
+            }
             Guard::Over => {}
         }
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client's certificate no longer counts"))
