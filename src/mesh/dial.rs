@@ -9,6 +9,7 @@ use crate::tls::{
     Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
     require_control_alpn,
 };
+use jiff::Timestamp;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
@@ -145,6 +146,10 @@ fn report(shared: &Shared, remote: SocketAddr, claim: &Claim, refusal: &Refusal)
 }
 
 async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
+    let not_after = shared.plane().not_after;
+    if not_after < Timestamp::now() {
+        return Err(Failure::Unreachable(format!("this node's own certificate expired at {not_after}")));
+    }
     let stream = connect(shared, peer).await?;
     let remote = stream.peer_addr().map_err(|error| Failure::Unreachable(error.to_string()))?;
     let plane = shared.plane();

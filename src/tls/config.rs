@@ -4,7 +4,7 @@ use super::verify::{Admission, ClientVerifier, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal};
 use crate::model::{NodeId, NodeSet};
 use crate::pki::{ClientFiles, NodeFiles};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -15,9 +15,6 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
-
-/// How long before its date a list of revoked certificates is mentioned: time enough over a weekend.
-const CRL_NOTICE: SignedDuration = SignedDuration::from_hours(72);
 
 /// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +116,8 @@ pub struct ControlPlane {
     pub clients: BTreeMap<NodeId, Arc<ClientConfig>>,
     /// The cluster.
     pub trust_domain: String,
+    /// When the own certificate ends.
+    pub not_after: Timestamp,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -128,7 +127,6 @@ impl ControlPlane {
     /// # Errors
     /// When the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
-        mention_stale_lists(files, policy);
         let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
         let server = control_server(files, Arc::clone(&verifier))?;
         let clients = members
@@ -136,7 +134,13 @@ impl ControlPlane {
             .iter()
             .map(|peer| Ok((peer, control_client(files, me, peer, policy)?)))
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { server, clients, trust_domain: files.bundle.trust_domain.clone(), verifier })
+        Ok(Self {
+            server,
+            clients,
+            trust_domain: files.bundle.trust_domain.clone(),
+            not_after: files.leaf.not_after,
+            verifier,
+        })
     }
 
     /// Whether a peer that showed this chain would be let in now.
@@ -253,27 +257,6 @@ pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>
     };
     config.resumption = Resumption::disabled();
     Ok(config)
-}
-
-/// A list that is out of date, or soon will be, is worth a line each time the certificates are read.
-fn mention_stale_lists(files: &NodeFiles, policy: CrlPolicy) {
-    let now = Timestamp::now();
-    for list in &files.crl_facts {
-        let Some(next_update) = list.next_update else { continue };
-        let consequence = match policy {
-            CrlPolicy::Warn => "it still counts",
-            CrlPolicy::Enforce => "no peer is let in while it is out of date",
-        };
-        if now + CRL_NOTICE >= next_update {
-            tracing::warn!(
-                reason = %Reason::CrlExpired,
-                issuer = list.issuer,
-                %next_update,
-                consequence,
-                "The list of revoked certificates is out of date, or will be within three days: sign and copy a new one"
-            );
-        }
-    }
 }
 
 fn client_verifier(

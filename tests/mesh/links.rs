@@ -83,3 +83,21 @@ async fn a_member_whose_messages_nobody_takes_holds_nobody_up() {
         member.stop().await;
     }
 }
+
+#[tokio::test]
+async fn who_has_an_expired_certificate_dials_nobody() {
+    let world = World::new(9);
+    let mut files = world.files(A);
+    files.leaf.not_after = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    let plane = ControlPlane::new(&files, A, world.peers.members(), CrlPolicy::Warn).expect("a configuration");
+    let (a, mut b) = (world.start_with(A, |config| config.tls = watch::Sender::new(Arc::new(plane)).subscribe()), world.start(B));
+    b.wait_up(&[A]).await;
+    // That link made the other node try at once.
+    within(async {
+        while !log::lines().iter().any(|line| line.contains("own certificate expired")) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(a.mesh.links().is_empty());
+}
