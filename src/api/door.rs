@@ -8,9 +8,12 @@ use super::deal::{Dealt, Seat};
 use super::guests::{Guarded, Guests};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
+use super::state::Api;
 use crate::model::UnixMillis;
 use crate::proxy::{Rewound, Shortcut};
-use crate::tls::{Claim, Direction, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
+use crate::tls::{
+    Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections,
+};
 use crate::tls::{noting_claims, peer_identity};
 use axum_server::accept::Accept;
 use std::collections::HashMap;
@@ -51,6 +54,7 @@ struct Shared {
     handshakes: Arc<Semaphore>,
     by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
     rejections: Arc<Rejections>,
+    all_handshakes: Arc<Handshakes>,
     counters: Arc<Counters>,
 }
 
@@ -116,7 +120,7 @@ impl Door {
         guests: Arc<Guests>,
         limits: Limits,
         rejections: Arc<Rejections>,
-        counters: Arc<Counters>,
+        api: &Api,
         shortcut: Shortcut,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -128,7 +132,8 @@ impl Door {
             by_address: Mutex::default(),
             limits,
             rejections,
-            counters,
+            all_handshakes: Arc::clone(&api.handshakes),
+            counters: Arc::clone(&api.counters),
         }))
     }
 }
@@ -156,6 +161,7 @@ impl Shared {
         let _slot = wait(&of_address, deadline, "too many handshakes from this address are in flight").await?;
         let _global = wait(&self.handshakes, deadline, "too many handshakes are in flight").await?;
         let _handshaking = Counting::start(&self.counters, |counters| &counters.handshakes);
+        let handshaking = self.all_handshakes.begin(Plane::Https);
         let plane = self.plane();
         let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
         let (result, claim) = noting_claims(timeout_at(deadline, handshake)).await;
@@ -165,6 +171,7 @@ impl Shared {
             Err(error) => Err(error.into()),
         };
         let (stream, identity) = guarded.map_err(|refused| Refused { claim, ..refused })?;
+        handshaking.done();
         let caller = Arc::new(Caller { remote, local, identity });
         Ok((stream, Connection { caller, _place: place, _seat: seat, _counting: counting }))
     }

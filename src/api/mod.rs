@@ -9,6 +9,7 @@ mod caller;
 pub mod client;
 mod deal;
 mod door;
+mod exposition;
 mod guests;
 mod metrics;
 mod openapi;
@@ -27,6 +28,7 @@ mod state;
 mod write;
 
 pub use caller::{Caller, Identity};
+pub use exposition::{Exposition, Family};
 pub use plan::{GatesShape, HoldShape, PlanShape, PlanShapeError, StepShape};
 pub use problem::Problem;
 pub use rollout::{CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape};

@@ -97,8 +97,7 @@ pub async fn serve(
     let shortcut = proxy::Shortcut::new(api.proxy.clone(), &COMMON_HEADERS, stopping.clone());
     let guests = Arc::new(Guests::default());
     let judging = guests.keep_judging(tls.clone(), &rejections);
-    let counters = Arc::clone(&api.counters);
-    let door = Door::new(tls, Arc::clone(&guests), limits, Arc::clone(&rejections), counters, shortcut);
+    let door = Door::new(tls, Arc::clone(&guests), limits, Arc::clone(&rejections), &api, shortcut);
     let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
     let mut threads = FuturesUnordered::new();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

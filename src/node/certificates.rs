@@ -32,7 +32,7 @@ pub struct Certificates {
 pub(super) struct Reloads {
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
-    /// When the last one was done, in seconds of Unix time; 0 before the first.
+    /// When certificates were last loaded, in seconds of Unix time.
     pub(super) last_done: AtomicU64,
     /// Whether the authority's key is on this machine.
     pub(super) ca_key_present: AtomicBool,
@@ -81,7 +81,8 @@ impl Certificates {
     /// When rustls cannot use them.
     pub fn new(files: &NodeFiles, watch: FileWatch, config: &NodeConfig, peers: &Peers) -> Result<Self, ConfigError> {
         let Built { control, https, shown, lives, ca_key_present } = Built::new(files, config, peers)?;
-        let reloads = Reloads { ca_key_present: ca_key_present.into(), ..Reloads::default() };
+        let last_done = AtomicU64::new(seconds(files.loaded_at));
+        let reloads = Reloads { ca_key_present: ca_key_present.into(), last_done, ..Reloads::default() };
         Ok(Self {
             control: watch::Sender::new(Arc::new(control)),
             https: watch::Sender::new(Arc::new(https)),
@@ -117,8 +118,7 @@ impl Certificates {
                 self.shown.store(Arc::new(shown));
                 self.lives = lives;
                 self.reloads.ca_key_present.store(ca_key_present, Ordering::Relaxed);
-                let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
-                self.reloads.last_done.store(now, Ordering::Relaxed);
+                self.reloads.last_done.store(seconds(Timestamp::now()), Ordering::Relaxed);
                 self.reloads.done.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("Certificates reloaded: peers and clients that they no longer admit are cut off");
             }
@@ -154,6 +154,10 @@ pub(super) fn open_files(config: &NodeConfig, peers: Option<&Peers>) -> Result<N
     Ok(files)
 }
 
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_second()).unwrap_or_default()
+}
+
 fn lives(files: &NodeFiles) -> Vec<Lifetime> {
     let certificate = |kind, facts: &CertificateFacts| Lifetime {
         kind,
@@ -178,6 +182,7 @@ fn lives(files: &NodeFiles) -> Vec<Lifetime> {
 
 fn shown(life: &Lifetime) -> CertificateInfo {
     let millis = |at: Timestamp| UnixMillis(u64::try_from(at.as_millisecond()).unwrap_or(0));
+    // The API knows the largest number as the date of what does not end.
     let not_after = if life.until == Timestamp::MAX { UnixMillis(u64::MAX) } else { millis(life.until) };
     CertificateInfo { kind: life.kind.word(), subject: life.subject.clone(), serial: life.serial.clone(), not_after }
 }

@@ -7,6 +7,7 @@ mod bind;
 mod certificates;
 mod config;
 mod expiry;
+mod metrics;
 mod run;
 
 pub use bind::{BindError, holder_of};

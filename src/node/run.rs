@@ -3,6 +3,7 @@
 use super::bind::{BindError, listen, own_address};
 use super::certificates::{Certificates, open_files};
 use super::config::NodeConfig;
+use super::metrics;
 use crate::api::{self, Api, Limits};
 use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Probing, Timing, Traffic};
 use crate::health::Samples;
@@ -15,7 +16,7 @@ use crate::store::{Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime;
@@ -123,9 +124,14 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         extra_sources: config.extra_sources.clone(),
         tls: certificates.control.subscribe(),
         rejections: Arc::clone(&rejections),
+        handshakes: Arc::default(),
     };
     let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
     api.certificates = Arc::clone(&certificates.shown);
+    api.handshakes = Arc::clone(&mesh_config.handshakes);
+    let started: Arc<OnceLock<Mesh>> = Arc::default();
+    let (seen, reloads) = (Arc::clone(&started), Arc::clone(&certificates.reloads));
+    api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
     api.stopping = stopping.clone();
 
     let agreement = {
@@ -138,6 +144,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
                 let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
                 let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
                     .map_err(NodeError::system("cannot listen for peers"))?;
+                let _ = started.set(mesh.clone());
                 let driver = Driver::new(engine, store, mesh.clone(), publisher, Box::new(ProxyTraffic(proxy)));
                 let ended = driver.run(Inbox { mesh: mesh_inbox, requests }, stopping.clone()).await;
                 stopping.cancel();
