@@ -4,6 +4,7 @@
 //! Nothing here asserts how fast something is; every wait is for a condition, with a deadline far beyond what an idle
 //! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
 
+mod authority;
 mod bad_input;
 mod certificates;
 mod configuration;
@@ -14,6 +15,7 @@ mod isolation;
 mod models;
 mod ports;
 mod process;
+mod reload;
 mod rollouts;
 mod shell;
 mod takeover;
