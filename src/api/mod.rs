@@ -9,6 +9,8 @@ mod caller;
 pub mod client;
 mod deal;
 mod door;
+mod exposition;
+mod guests;
 mod metrics;
 mod openapi;
 mod outcomes;
@@ -27,6 +29,7 @@ mod step;
 mod write;
 
 pub use caller::{Caller, Identity};
+pub use exposition::{Exposition, Family};
 pub use plan::{GatesShape, PlanShape, PlanShapeError};
 pub use problem::Problem;
 pub use rollout::{

@@ -20,6 +20,7 @@ mod profile;
 pub mod svid;
 mod tree;
 mod verify;
+mod watch;
 
 pub use authority::KeyAlgorithm;
 pub use cidr::{Cidr, CidrError};
@@ -32,3 +33,4 @@ pub use keyfile::shell_word;
 pub use plan::{Constraints, DevNames, Existing, InitPlan, MAX_CA_DAYS, MAX_DAYS};
 pub use svid::{SvidError, peer_identity};
 pub use verify::{Cause, Expectations, Finding, Problem, verify};
+pub use watch::FileWatch;

@@ -214,6 +214,17 @@ fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<
 }
 
 /// Whether clients accept the certificate at every address that it carries.
+impl NodeFiles {
+    /// Whether the others would accept the own certificate of a server at each of its addresses. That they accept it
+    /// of a client was seen when it was read.
+    ///
+    /// # Errors
+    /// When they would not.
+    pub fn check_server(&self) -> Result<(), PkiError> {
+        accepted_as_server(self)
+    }
+}
+
 fn accepted_as_server(own: &NodeFiles) -> Result<(), PkiError> {
     let refused =
         |detail| PkiError::Chain { path: own.path.clone(), authority: own.path.with_file_name(files::CA), detail };

@@ -1,7 +1,6 @@
 //! Nodes behind their real HTTPS server, with real certificates, over agreements that the test plays.
 
 use crate::world::{node, peers_on, view};
-use arc_swap::ArcSwap;
 use canary::api::{Api, Limits, serve};
 use canary::driver::{Answer, Handle, Publisher, View};
 use canary::model::{Change, NodeId, NodeSet, Peers, RoutingState};
@@ -18,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -36,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) api: Arc<Api>,
     pub(crate) publisher: Publisher,
+    pub(crate) tls: watch::Sender<Arc<tls::HttpsPlane>>,
     pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
     /// How many changes the agreement was asked for.
     pub(crate) asked: Arc<AtomicUsize>,
@@ -73,12 +74,12 @@ impl Cluster {
         let proxy = Proxy::new(handle.clone(), Upstreams::default());
         let api = Arc::new(Api::new(handle, self.peers.clone(), proxy, Arc::clone(&rejections)));
         let files = NodeFiles::load(self.certs.path(), id).unwrap();
-        let config = tls::https_server(&files, auth, CrlPolicy::Warn).unwrap();
+        let plane = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).unwrap();
         let host: std::net::IpAddr = self.peers.host(id).unwrap().to_string().parse().unwrap();
         let listener = TcpListener::bind((host, id.data_port())).unwrap();
         let address = listener.local_addr().unwrap();
-        let config = Arc::new(ArcSwap::new(config));
-        let serving = tokio::spawn(serve(listener, config, rejections, Arc::clone(&api), limits));
+        let tls = watch::Sender::new(Arc::new(plane));
+        let serving = tokio::spawn(serve(listener, tls.subscribe(), rejections, Arc::clone(&api), limits));
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let playing = tokio::spawn(async move {
@@ -87,7 +88,7 @@ impl Cluster {
                 let _ = asked.reply.send(answer(asked.change));
             }
         });
-        Node { address, api, publisher, serving: Some(serving), asked, playing }
+        Node { address, api, publisher, tls, serving: Some(serving), asked, playing }
     }
 
     pub(crate) fn operator(&self) -> ClientConfig {

@@ -10,4 +10,5 @@ mod matrix;
 mod models;
 mod outcomes;
 mod reads;
+mod revoked;
 mod world;

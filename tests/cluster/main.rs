@@ -5,6 +5,7 @@
 //! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
 
 mod audit;
+mod authority;
 mod bad_input;
 mod certificates;
 mod configuration;
@@ -16,6 +17,7 @@ mod models;
 mod operators;
 mod ports;
 mod process;
+mod reload;
 mod rollouts;
 mod shell;
 mod takeover;

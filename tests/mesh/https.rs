@@ -23,7 +23,7 @@ async fn visit(
 ) -> (Result<Option<Role>, Reason>, io::Result<u8>) {
     let mut files = world.files(A);
     files.crls = vec![revoke(world, &[B], Duration::days(1))];
-    let server = tls::https_server(&files, auth, CrlPolicy::Warn).expect("a configuration");
+    let server = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).expect("a configuration").server;
     let listener = TcpListener::bind((world.ip(A), 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = async {
