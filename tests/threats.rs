@@ -60,7 +60,11 @@ const THREATS: [Row; 31] = [
     (
         8,
         "a stolen key whose certificate was revoked",
-        &[(CERTIFICATES, "a_revoked_certificate_ends_its_live_connections_and_gets_no_new_ones")],
+        &[
+            (CERTIFICATES, "a_revoked_certificate_ends_its_live_connections_and_gets_no_new_ones"),
+            ("tests/cluster/reload.rs", "a_revoked_node_is_cut_off_and_the_others_go_on"),
+            ("tests/cluster/reload.rs", "a_revoked_operators_idle_connection_ends_without_a_signal"),
+        ],
     ),
     (
         9,
@@ -195,7 +199,11 @@ const THREATS: [Row; 31] = [
         "secrets in logs, records and answers",
         &[(NODES, "no_key_is_written_anywhere"), (NODES, "a_secret_is_found_when_it_is_there")],
     ),
-    (29, "certificates that are loaded while they are written", &[(NODES, "half_written")]),
+    (
+        29,
+        "certificates that are loaded while they are written",
+        &[("tests/cluster/reload.rs", "a_half_written_pair_is_taken_when_it_is_whole")],
+    ),
     (
         31,
         "names and paths that forge lines of a log",

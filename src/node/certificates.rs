@@ -6,6 +6,7 @@
 use super::config::NodeConfig;
 use super::expiry::{Kind, Lifetime, Reminders, Word};
 use crate::api::CertificateInfo;
+use crate::audit::{Event, Log};
 use crate::model::{Peers, UnixMillis};
 use crate::pki::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
 use crate::tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
@@ -22,6 +23,8 @@ pub struct Certificates {
     pub(super) https: watch::Sender<Arc<HttpsPlane>>,
     pub(super) shown: Arc<ArcSwap<Vec<CertificateInfo>>>,
     pub(super) reloads: Arc<Reloads>,
+    /// Where reloads are filed.
+    pub(super) audit: Log,
     files: FileWatch,
     lives: Vec<Lifetime>,
     reminders: Reminders,
@@ -45,6 +48,8 @@ struct Built {
     shown: Vec<CertificateInfo>,
     lives: Vec<Lifetime>,
     ca_key_present: bool,
+    /// The serial numbers on the revocation lists.
+    revoked: Vec<String>,
 }
 
 /// Why certificates cannot be used.
@@ -65,6 +70,7 @@ impl Built {
             shown: lives.iter().map(shown).collect(),
             lives,
             ca_key_present: files.ca_key.is_some(),
+            revoked: files.crl_facts.iter().flat_map(|facts| &facts.revoked).cloned().collect(),
         })
     }
 
@@ -80,7 +86,7 @@ impl Certificates {
     /// # Errors
     /// When rustls cannot use them.
     pub fn new(files: &NodeFiles, watch: FileWatch, config: &NodeConfig, peers: &Peers) -> Result<Self, ConfigError> {
-        let Built { control, https, shown, lives, ca_key_present } = Built::new(files, config, peers)?;
+        let Built { control, https, shown, lives, ca_key_present, .. } = Built::new(files, config, peers)?;
         let last_done = AtomicU64::new(seconds(files.loaded_at));
         let reloads = Reloads { ca_key_present: ca_key_present.into(), last_done, ..Reloads::default() };
         Ok(Self {
@@ -88,6 +94,7 @@ impl Certificates {
             https: watch::Sender::new(Arc::new(https)),
             shown: Arc::new(ArcSwap::from_pointee(shown)),
             reloads: Arc::new(reloads),
+            audit: Log::none(),
             files: watch,
             lives,
             reminders: Reminders::default(),
@@ -112,10 +119,13 @@ impl Certificates {
 
     fn load(&mut self, config: &NodeConfig, peers: &Peers) {
         match Built::load(config, peers) {
-            Ok(Built { control, https, shown, lives, ca_key_present }) => {
+            Ok(Built { control, https, shown, lives, ca_key_present, revoked }) => {
                 self.control.send_replace(Arc::new(control));
                 self.https.send_replace(Arc::new(https));
                 self.shown.store(Arc::new(shown));
+                let lists = lives.iter().filter(|life| life.kind == Kind::RevocationList);
+                let lists = lists.map(|life| life.serial.clone()).collect();
+                self.audit.file(Event::Reloaded { outcome: "ok".to_owned(), lists, revoked });
                 self.lives = lives;
                 self.reloads.ca_key_present.store(ca_key_present, Ordering::Relaxed);
                 self.reloads.last_done.store(seconds(Timestamp::now()), Ordering::Relaxed);
@@ -125,6 +135,8 @@ impl Certificates {
             Err(error) => {
                 self.reloads.failed.fetch_add(1, Ordering::Relaxed);
                 let detail = in_full(&error);
+                let outcome = format!("{}: {detail}", word(&error));
+                self.audit.file(Event::Reloaded { outcome, lists: Vec::new(), revoked: Vec::new() });
                 tracing::error!(
                     event = "reload_failed",
                     reason = word(&error),
@@ -300,6 +312,7 @@ mod tests {
                 upstream_timeout: Duration::from_secs(1),
                 bind: None,
                 on_isolation: IsolationPolicy::Stable,
+                strict: false,
                 on_empty_disk: OnEmptyDisk::default(),
                 address_check: AddressCheck::Enforce,
                 extra_sources: ExtraSources::default(),

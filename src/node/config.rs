@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub bind: Option<IpAddr>,
     /// What it serves while it is isolated.
     pub on_isolation: IsolationPolicy,
+    /// Whether it refuses to start where the authority's key lies.
+    pub strict: bool,
     /// What it does with an empty disk.
     pub on_empty_disk: OnEmptyDisk,
     /// What a foreign address means.

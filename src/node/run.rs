@@ -17,6 +17,7 @@ use crate::store::{Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub enum NodeError {
         /// Those configured.
         members: String,
     },
+    /// The authority's key lies on this machine, and the node is told not to bear that.
+    #[error("the authority's key is on this machine, at {}: whoever reads it can be any node (reason=ca_key_present)", .0.display())]
+    AuthorityKey(PathBuf),
     /// There is no place to listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -88,6 +92,9 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         return Err(NodeError::NotAMember { me, variable: me.variable(), members: peers.members().to_string() });
     };
     files.check_address(host)?;
+    if let Some(path) = files.ca_key.clone().filter(|_| config.strict) {
+        return Err(NodeError::AuthorityKey(path));
+    }
     warn_about(&config, &peers, &files);
     let mut certificates = Certificates::new(&files, watch, &config, &peers)?;
     certificates.remind(config.crl_policy);
@@ -139,6 +146,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
     api.stopping = stopping.clone();
     api.audit = log.clone();
+    certificates.audit = log.clone();
 
     let agreement = {
         let stopping = stopping.clone();

@@ -63,6 +63,20 @@ fn expire(cluster: &Cluster, folder: &Path) {
 }
 
 #[test]
+fn the_authoritys_key_on_a_node_is_told_or_refused() {
+    let mut cluster = Cluster::new(50);
+    let folder = cluster.machine(A).join("certs/ca");
+    copy(&cluster.path("certs/ca"), &folder);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    cluster.refused_node(A, &["--strict"]).fails(77, &["ca/ca.key", "ca_key_present", "start without --strict"]);
+    cluster.start_all();
+    cluster.wait_log(A, &["\"reason\":\"ca_key_present\""]);
+    let metrics = cluster.get(A, "/metrics").expect("an answer");
+    assert!(metrics.body.contains("canary_ca_key_present 1\n"), "{}", metrics.body);
+    assert!(!cluster.log(B).contains("ca_key_present"));
+}
+
+#[test]
 fn a_node_of_another_cluster_stays_outside() {
     let mut cluster = Cluster::running(21);
     // The same addresses, another authority: somebody ran `pki init` on each machine.
