@@ -138,6 +138,14 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The bytes of pairs of hexadecimal digits; nothing when it is something else.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.is_empty() || !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len() / 2).map(|pair| u8::from_str_radix(text.get(2 * pair..2 * pair + 2)?, 16).ok()).collect()
+}
+
 /// SHA-256 in lower-case hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -159,7 +167,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// The serial number without the zero byte that DER puts before a high bit.
-fn serial(raw: &[u8]) -> String {
+pub(super) fn serial(raw: &[u8]) -> String {
     let zeros = raw.iter().take_while(|byte| **byte == 0).count();
     hex(&raw[zeros.min(raw.len().saturating_sub(1))..])
 }
@@ -225,7 +233,7 @@ fn subtree_shown(base: &GeneralName<'_>) -> String {
     shown(base)
 }
 
-fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
+pub(super) fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
     if key.algorithm.algorithm == OID_SIG_ED25519 {
         return "Ed25519".into();
     }
@@ -280,6 +288,14 @@ mod tests {
         assert_eq!(serial(&[0, 0x8f, 1]), "8f01");
         assert_eq!(serial(&[0]), "00");
         assert_eq!(serial(&[]), "");
+    }
+
+    #[test]
+    fn hexadecimal_is_read_as_it_is_written() {
+        assert_eq!(unhex(&hex(&[0, 0x8f, 1])), Some(vec![0, 0x8f, 1]));
+        for wrong in ["", "0", "0x", "+1", "é", "0g"] {
+            assert_eq!(unhex(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

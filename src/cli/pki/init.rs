@@ -124,13 +124,8 @@ fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
         operator: args.operator,
         dev: if args.dev { DevNames::Included } else { DevNames::LeftOut },
         existing: if args.force { Existing::KeepAsBackup } else { Existing::Refuse },
-        ..InitPlan::new(without_dot(certs), nodes(args.nodes)?)
+        ..InitPlan::new(super::without_dot(certs), nodes(args.nodes)?)
     })
-}
-
-/// `certs` for `./certs`, as people write it.
-fn without_dot(certs: &Path) -> &Path {
-    certs.strip_prefix("./").ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(certs)
 }
 
 /// The nodes of the command line, else of the environment, else three on this machine.
