@@ -71,7 +71,7 @@ impl Registry {
         }
         self.check_lists(&text)?;
         let written = self.give_out(&text)?;
-        Ok(ListReport { signed: true, written, kept, ..self.report(&text)? })
+        Ok(ListReport { signed: true, written, kept, ..self.list_report(&text)? })
     }
 
     /// Makes sure that the lists say what the index says, and that everyone has the same; signs them only if not.
@@ -82,7 +82,7 @@ impl Registry {
             return self.sign_lists(LIST_LENGTH);
         }
         let written = self.give_out(&text)?;
-        Ok(ListReport { written, ..self.report(&text)? })
+        Ok(ListReport { written, ..self.list_report(&text)? })
     }
 
     /// What is revoked of one authority; what the index does not tell the authority of stands on all lists.
@@ -143,7 +143,7 @@ impl Registry {
         Ok(written)
     }
 
-    fn report(&self, text: &str) -> Result<ListReport, PkiError> {
+    fn list_report(&self, text: &str) -> Result<ListReport, PkiError> {
         let facts = self.check_lists(text)?;
         let number = facts.iter().filter_map(|list| list.number.as_ref()?.parse().ok()).max().unwrap_or(0);
         let next_update = facts.iter().filter_map(|list| list.next_update).min().unwrap_or(self.now);

@@ -48,5 +48,5 @@ pub(super) fn told(report: &ListReport) -> String {
     for path in &report.written {
         text += &format!("wrote      {}\n", path.display());
     }
-    text + "Copy it to every machine, into the node's folder; running nodes take it within 10 s, or at once on SIGHUP.\n"
+    text + "Copy it into the node's folder on every machine and signal the node there: kill -HUP PID\n"
 }

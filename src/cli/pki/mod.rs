@@ -3,12 +3,15 @@
 mod crl;
 mod init;
 mod inspect;
+mod issued;
+mod node;
+mod operator;
 mod revoke;
 mod verify;
 
 use super::failure::{Exit, Failure};
-use crate::model::Peers;
-use crate::pki::PkiError;
+use crate::model::{Host, Peers};
+use crate::pki::{Existing, PkiError};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::path::Path;
@@ -26,6 +29,9 @@ enum PkiCommand {
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Node(node::NodeArgs),
+    Operator(operator::OperatorArgs),
+    Monitor(operator::MonitorArgs),
     Revoke(revoke::RevokeArgs),
     Crl(crl::CrlArgs),
 }
@@ -35,9 +41,37 @@ pub(crate) fn run(args: PkiArgs, certs: &Path) -> Result<Exit, Failure> {
         PkiCommand::Init(args) => init::run(args, certs),
         PkiCommand::Inspect(args) => inspect::run(args),
         PkiCommand::Verify(args) => verify::run(args, certs),
+        PkiCommand::Node(args) => node::run(args, without_dot(certs)),
+        PkiCommand::Operator(args) => operator::run(args, without_dot(certs)),
+        PkiCommand::Monitor(args) => operator::run_monitor(args, without_dot(certs)),
         PkiCommand::Revoke(args) => revoke::run(&args, without_dot(certs)),
         PkiCommand::Crl(args) => crl::run(&args, without_dot(certs)),
     }
+}
+
+/// What to do with what is there.
+#[derive(Debug, Args)]
+struct Replace {
+    /// Replace what is there; it is kept as *.bak-<time>.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Replace {
+    const fn existing(&self) -> Existing {
+        if self.force { Existing::KeepAsBackup } else { Existing::Refuse }
+    }
+}
+
+/// All addresses of a certificate, in the order in which they were given.
+fn each_once(addresses: Vec<Host>, more: Vec<Host>) -> Vec<Host> {
+    let mut all: Vec<Host> = Vec::new();
+    for host in addresses.into_iter().chain(more) {
+        if !all.contains(&host) {
+            all.push(host);
+        }
+    }
+    all
 }
 
 impl From<PkiError> for Failure {

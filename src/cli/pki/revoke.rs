@@ -13,7 +13,7 @@ Examples:
   canary pki revoke 1f8e03c2a45b6d70918273645a6b7c8d        # one certificate, the others of its holder stay
   canary pki revoke old/node-b/node.pem
 
-Then copy crl.pem to every machine and signal the nodes (SIGHUP), or wait until they look by themselves.";
+Then copy crl.pem into the node's folder on every machine and signal the node there: kill -HUP PID";
 
 /// Take certificates back: all of a holder, or one by its serial number or file.
 ///
