@@ -1,11 +1,14 @@
 //! `canary pki`: one file a subcommand.
 
 mod crl;
+mod export;
 mod init;
 mod inspect;
 mod issued;
+mod list;
 mod node;
 mod operator;
+mod renew;
 mod revoke;
 mod verify;
 
@@ -32,6 +35,9 @@ enum PkiCommand {
     Node(node::NodeArgs),
     Operator(operator::OperatorArgs),
     Monitor(operator::MonitorArgs),
+    Renew(renew::RenewArgs),
+    List(list::ListArgs),
+    Export(export::ExportArgs),
     Revoke(revoke::RevokeArgs),
     Crl(crl::CrlArgs),
 }
@@ -44,6 +50,9 @@ pub(crate) fn run(args: PkiArgs, certs: &Path) -> Result<Exit, Failure> {
         PkiCommand::Node(args) => node::run(args, without_dot(certs)),
         PkiCommand::Operator(args) => operator::run(args, without_dot(certs)),
         PkiCommand::Monitor(args) => operator::run_monitor(args, without_dot(certs)),
+        PkiCommand::Renew(args) => renew::run(args, without_dot(certs)),
+        PkiCommand::List(args) => list::run(&args, certs),
+        PkiCommand::Export(args) => export::run(args, without_dot(certs)),
         PkiCommand::Revoke(args) => revoke::run(&args, without_dot(certs)),
         PkiCommand::Crl(args) => crl::run(&args, without_dot(certs)),
     }
