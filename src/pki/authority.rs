@@ -30,7 +30,7 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    fn generate(self) -> Result<Zeroizing<KeyPair>, PkiError> {
+    pub(super) fn generate(self) -> Result<Zeroizing<KeyPair>, PkiError> {
         let pair = match self {
             Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
@@ -111,6 +111,11 @@ impl Authority {
             _ => KeyAlgorithm::P256,
         };
         Ok(Some(Self { certificate: certificate.clone(), facts, key, algorithm }))
+    }
+
+    /// Whether this is its public key, as it stands in a certificate.
+    pub(super) fn has_key(&self, public: &[u8]) -> bool {
+        self.key.public_key_raw() == public
     }
 
     /// What its own certificate says.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage};
+use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -194,6 +194,14 @@ fn host(name: &GeneralName<'_>) -> Option<Host> {
         return ip(bytes).map(Host::Ip);
     }
     if let GeneralName::DNSName(name) = name { name.parse().ok() } else { None }
+}
+
+/// The addresses of an extension; none unless it is one of alternative names.
+pub(super) fn hosts_of(extension: &ParsedExtension<'_>) -> Vec<Host> {
+    if let ParsedExtension::SubjectAlternativeName(names) = extension {
+        return names.general_names.iter().take(MAX_NAMES).filter_map(host).collect();
+    }
+    Vec::new()
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {

@@ -3,7 +3,7 @@
 
 use super::index::{IndexEntry, Reason};
 use super::{Cidr, PkiError};
-use crate::model::{Host, Role, SpiffeId};
+use crate::model::{Host, NodeId, Role, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
@@ -97,13 +97,24 @@ pub(super) fn identity(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = extended;
     params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
-    for host in hosts {
-        params.subject_alt_names.push(match host {
-            Host::Ip(address) => SanType::IpAddress(*address),
-            Host::Name(name) => SanType::DnsName(name.as_str().try_into()?),
-        });
-    }
+    params.subject_alt_names.extend(alternative_names(hosts)?);
     Ok(params)
+}
+
+/// What a request says; all of it but the key is for people to read, and is said anew when it is signed.
+pub(super) fn request(node: NodeId, hosts: &[Host]) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject(&node.to_string());
+    params.subject_alt_names = alternative_names(hosts)?;
+    Ok(params)
+}
+
+fn alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, PkiError> {
+    let name = |host: &Host| match host {
+        Host::Ip(address) => Ok(SanType::IpAddress(*address)),
+        Host::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),
+    };
+    hosts.iter().map(name).collect()
 }
 
 /// A revocation list with these certificates on it.
@@ -126,16 +137,20 @@ pub(super) fn list(number: u64, period: Period, revoked: &[IndexEntry]) -> Certi
 }
 
 fn base(serial: [u8; SERIAL_BYTES], period: Period, common_name: &str) -> CertificateParams {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::OrganizationName, ORGANIZATION);
-    name.push(DnType::CommonName, common_name);
     let mut params = CertificateParams::default();
-    params.distinguished_name = name;
+    params.distinguished_name = subject(common_name);
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.not_before = instant(period.from);
     params.not_after = instant(period.until);
     params.use_authority_key_identifier_extension = true;
     params
+}
+
+fn subject(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, ORGANIZATION);
+    name.push(DnType::CommonName, common_name);
+    name
 }
 
 /// Names and addresses only: with a URI or directory subtree, rustls refuses every certificate.

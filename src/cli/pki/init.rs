@@ -64,13 +64,23 @@ pub(super) struct InitArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum KeyKind {
+pub(super) enum KeyKind {
     /// ECDSA on P-256, which every client takes.
     P256,
     /// ECDSA on P-384.
     P384,
     /// Ed25519, which browsers do not take.
     Ed25519,
+}
+
+impl KeyKind {
+    pub(super) const fn algorithm(self) -> KeyAlgorithm {
+        match self {
+            Self::P256 => KeyAlgorithm::P256,
+            Self::P384 => KeyAlgorithm::P384,
+            Self::Ed25519 => KeyAlgorithm::Ed25519,
+        }
+    }
 }
 
 /// A value of `--node`.
@@ -115,11 +125,7 @@ fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
         trust_domain: args.trust_domain,
         days: args.days,
         ca_days: args.ca_days,
-        key_algorithm: match args.key_alg {
-            KeyKind::P256 => KeyAlgorithm::P256,
-            KeyKind::P384 => KeyAlgorithm::P384,
-            KeyKind::Ed25519 => KeyAlgorithm::Ed25519,
-        },
+        key_algorithm: args.key_alg.algorithm(),
         constraints,
         operator: args.operator,
         dev: if args.dev { DevNames::Included } else { DevNames::LeftOut },

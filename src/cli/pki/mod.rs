@@ -1,6 +1,7 @@
 //! `canary pki`: one file a subcommand.
 
 mod crl;
+mod csr;
 mod export;
 mod init;
 mod inspect;
@@ -10,6 +11,7 @@ mod node;
 mod operator;
 mod renew;
 mod revoke;
+mod sign;
 mod verify;
 
 use super::failure::{Exit, Failure};
@@ -35,6 +37,8 @@ enum PkiCommand {
     Node(node::NodeArgs),
     Operator(operator::OperatorArgs),
     Monitor(operator::MonitorArgs),
+    Csr(csr::CsrArgs),
+    Sign(sign::SignArgs),
     Renew(renew::RenewArgs),
     List(list::ListArgs),
     Export(export::ExportArgs),
@@ -50,6 +54,8 @@ pub(crate) fn run(args: PkiArgs, certs: &Path) -> Result<Exit, Failure> {
         PkiCommand::Node(args) => node::run(args, without_dot(certs)),
         PkiCommand::Operator(args) => operator::run(args, without_dot(certs)),
         PkiCommand::Monitor(args) => operator::run_monitor(args, without_dot(certs)),
+        PkiCommand::Csr(args) => csr::run(args, without_dot(certs)),
+        PkiCommand::Sign(args) => sign::run(args, without_dot(certs)),
         PkiCommand::Renew(args) => renew::run(args, without_dot(certs)),
         PkiCommand::List(args) => list::run(&args, certs),
         PkiCommand::Export(args) => export::run(args, without_dot(certs)),
