@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// # Errors
 /// When it may not: every member would refuse the certificate.
 pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), PkiError> {
-    let Some(host) = hosts.iter().find(|host| !permits(authority, host)) else { return Ok(()) };
+    let Some(host) = outside(authority, hosts) else { return Ok(()) };
     let flag = match host {
         Host::Ip(address) => format!("--permit-cidr {}", Cidr::of(*address)),
         Host::Name(name) => format!("--permit-dns {name}"),
@@ -20,6 +20,11 @@ pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), 
         authority.subject,
         authority.permitted_names.join(", "),
     )))
+}
+
+/// The first address that an authority may not issue for.
+pub(super) fn outside<'a>(authority: &CertificateFacts, hosts: &'a [Host]) -> Option<&'a Host> {
+    hosts.iter().find(|host| !permits(authority, host))
 }
 
 /// A kind of name without any permitted subtree is unconstrained; an excluded subtree always holds.

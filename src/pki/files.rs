@@ -301,6 +301,14 @@ fn find_ca_key(folder: &Path, certs_dir: &Path) -> Option<PathBuf> {
     places.into_iter().find(|place| place.exists())
 }
 
+/// All certificates of a file.
+pub(super) fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let Some(pem) = disk::read(path)? else {
+        return Err(PkiError::Missing { path: path.to_owned(), advice: advice.to_owned() });
+    };
+    parse(path, "certificates", &pem)
+}
+
 /// All items of this PEM text; the path is where it comes from.
 pub(super) fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, PkiError> {
     match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {

@@ -4,14 +4,14 @@
 //! that dies before that leaves nothing that counts; one that dies between the first move and the last is noticed by
 //! the next run.
 
-use super::authority::Authority;
+use super::authority::{Authority, Issued};
 use super::disk;
 use super::files::{self, Bundle, ClientFiles, NodeFiles};
 use super::place::{Building, Directory, Found, make_directory, random_word};
 use super::plan::{Constraints, DevNames, Existing, InitPlan};
 use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
-use super::{PkiError, check, facts};
+use super::{PkiError, check, facts, own};
 use crate::model::{Host, NodeId, Peers, Role, SpiffeId};
 use jiff::Timestamp;
 use rustls_pki_types::ServerName;
@@ -104,8 +104,7 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
         Some(domain) => domain.clone(),
         None => format!("c-{}.canary", random_word()?),
     };
-    let (authority, ca) =
-        Authority::create(plan.key_algorithm, Period::of_days(plan.ca_days, now), plan.permitted().as_ref(), now)?;
+    let (authority, ca) = authority(plan, now)?;
     let certificates = Period::of_days(plan.days, now);
     let list = authority.list(FIRST_LIST, certificates, &[])?;
     let tree = Tree { root, ca: &ca.certificate, list: &list };
@@ -133,6 +132,16 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
     index.push(operator.entry);
     tree.write_authority(&ca, &index)?;
     Ok(Made { trust_domain, ca: ca_facts, nodes, operator: operator_facts })
+}
+
+/// The authority that was given, or a new one.
+fn authority(plan: &InitPlan, now: Timestamp) -> Result<(Authority, Issued), PkiError> {
+    let Some(own) = &plan.authority else {
+        let period = Period::of_days(plan.ca_days, now);
+        return Authority::create(plan.key_algorithm, period, plan.permitted().as_ref(), now);
+    };
+    let hosts: Vec<Host> = plan.nodes.keys().flat_map(|node| plan.hosts(*node)).collect();
+    own::read(own, plan.key_algorithm, &hosts, now)
 }
 
 /// Reads the new tree as its users will, and asks rustls about every address.
@@ -187,13 +196,13 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
     if loopback > 0 && loopback < peers.members().len() {
         warnings.push("some members have a loopback address, which other machines cannot reach".to_owned());
     }
-    if plan.days > plan.ca_days && until == ca_until {
-        warnings.push(format!("certificates end with their authority, after {} days", plan.ca_days));
+    if until == ca_until && (plan.days > plan.ca_days || plan.authority.is_some()) {
+        warnings.push(format!("certificates end with their authority, at {ca_until}"));
     }
     if plan.dev == DevNames::Included {
         warnings.push("with --dev every member can answer as localhost: not for production".to_owned());
     }
-    if plan.constraints == Constraints::Unlimited {
+    if plan.constraints == Constraints::Unlimited && plan.authority.is_none() {
         warnings.push("without name constraints this authority can issue for any name".to_owned());
     }
     warnings

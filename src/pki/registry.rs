@@ -83,6 +83,17 @@ impl Registry {
         self.issuing == 0
     }
 
+    /// Trusts one more authority, which does not issue yet.
+    pub(super) fn add_newest(&mut self, held: Held) {
+        self.held.insert(0, held);
+        self.issuing += 1;
+    }
+
+    /// Lets the newest authority issue, whose key is `ca.key` now.
+    pub(super) const fn set_newest_issuing(&mut self) {
+        self.issuing = 0;
+    }
+
     /// All authorities as PEM, newest first: `ca.pem`.
     pub(super) fn bundle(&self) -> String {
         self.held.iter().map(|held| certificate_pem(&held.certificate)).collect()

@@ -5,6 +5,7 @@ use super::super::output::{Output, columns, print_json, print_text};
 use crate::model::{Host, NodeId, Peers};
 use crate::pki::{
     self, Cidr, Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
+    OwnAuthority,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -16,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
   canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
-  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes";
+  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
+  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere";
 
 /// Make the authority, a certificate for each node and one operator, and an empty revocation list.
 ///
@@ -46,6 +48,12 @@ pub(super) struct InitArgs {
     /// Let the authority issue for any name.
     #[arg(long)]
     no_name_constraints: bool,
+    /// The certificate of an authority of your own, instead of a new one.
+    #[arg(long, value_name = "FILE", requires = "ca_key", conflicts_with_all = ["ca_days", "permit_dns", "permit_cidr", "no_name_constraints"])]
+    ca_cert: Option<PathBuf>,
+    /// The private key of that authority; it is copied into the certificate directory.
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    ca_key: Option<PathBuf>,
     /// The kind of all keys.
     #[arg(long, value_name = "KIND", default_value = "p256")]
     key_alg: KeyKind,
@@ -129,6 +137,7 @@ fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
         constraints,
         operator: args.operator,
         dev: if args.dev { DevNames::Included } else { DevNames::LeftOut },
+        authority: args.ca_cert.zip(args.ca_key).map(|(certificate, key)| OwnAuthority { certificate, key }),
         existing: if args.force { Existing::KeepAsBackup } else { Existing::Refuse },
         ..InitPlan::new(super::without_dot(certs), nodes(args.nodes)?)
     })

@@ -11,6 +11,7 @@ mod node;
 mod operator;
 mod renew;
 mod revoke;
+mod rotate;
 mod sign;
 mod verify;
 
@@ -42,6 +43,7 @@ enum PkiCommand {
     Renew(renew::RenewArgs),
     List(list::ListArgs),
     Export(export::ExportArgs),
+    RotateCa(rotate::RotateArgs),
     Revoke(revoke::RevokeArgs),
     Crl(crl::CrlArgs),
 }
@@ -58,6 +60,7 @@ pub(crate) fn run(args: PkiArgs, certs: &Path) -> Result<Exit, Failure> {
         PkiCommand::Sign(args) => sign::run(args, without_dot(certs)),
         PkiCommand::Renew(args) => renew::run(args, without_dot(certs)),
         PkiCommand::List(args) => list::run(&args, certs),
+        PkiCommand::RotateCa(args) => rotate::run(args, without_dot(certs)),
         PkiCommand::Export(args) => export::run(args, without_dot(certs)),
         PkiCommand::Revoke(args) => revoke::run(&args, without_dot(certs)),
         PkiCommand::Crl(args) => crl::run(&args, without_dot(certs)),
