@@ -7,12 +7,13 @@ use super::{CertificateFacts, PkiError};
 use crate::model::{Host, SpiffeId};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
-use rcgen::{Certificate, Issuer, KeyPair, SubjectPublicKeyInfo};
+use rcgen::{Certificate, Issuer, KeyIdMethod, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
@@ -170,7 +171,22 @@ impl Authority {
     /// # Errors
     /// When rcgen refuses.
     pub(super) fn list(&self, number: u64, period: Period, revoked: &[IndexEntry]) -> Result<String, PkiError> {
-        Ok(profile::list(number, self.capped(period), revoked).signed_by(&self.issuer()?)?.pem()?)
+        let params = profile::list(number, self.capped(period), revoked, self.key_id());
+        Ok(params.signed_by(&self.issuer()?)?.pem()?)
+    }
+
+    /// How it is referred to: by what its own certificate says, or OpenSSL does not take a list for its.
+    fn key_id(&self) -> KeyIdMethod {
+        let parsed = X509Certificate::from_der(&self.certificate).map(|(_, parsed)| parsed);
+        let id = parsed.ok().and_then(|parsed| {
+            parsed.iter_extensions().find_map(|extension| {
+                if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() {
+                    return Some(id.0.to_vec());
+                }
+                None
+            })
+        });
+        id.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
     }
 
     fn capped(&self, period: Period) -> Period {

@@ -118,7 +118,12 @@ fn alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, PkiError> {
 }
 
 /// A revocation list with these certificates on it.
-pub(super) fn list(number: u64, period: Period, revoked: &[IndexEntry]) -> CertificateRevocationListParams {
+pub(super) fn list(
+    number: u64,
+    period: Period,
+    revoked: &[IndexEntry],
+    key_id: KeyIdMethod,
+) -> CertificateRevocationListParams {
     let entry = |entry: &IndexEntry| RevokedCertParams {
         // Serial numbers were read from certificates, or checked to be hexadecimal.
         serial_number: SerialNumber::from_slice(&super::facts::unhex(&entry.serial).unwrap_or_default()),
@@ -132,7 +137,7 @@ pub(super) fn list(number: u64, period: Period, revoked: &[IndexEntry]) -> Certi
         crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,
         revoked_certs: revoked.iter().map(entry).collect(),
-        key_identifier_method: KeyIdMethod::Sha256,
+        key_identifier_method: key_id,
     }
 }
 

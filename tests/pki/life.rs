@@ -218,3 +218,231 @@ fn a_folder_is_packed_for_its_machine() {
     pki(dir.path(), &["export", "node-d"]).ends_with(78).says("node-d is missing");
     pki(dir.path(), &["export", "ca"]).ends_with(2);
 }
+
+#[test]
+fn a_key_that_never_leaves_its_machine_is_certified() {
+    let dir = super::folder();
+    roomy(dir.path());
+    let certs = dir.path().join("certs");
+    let asked = pki(dir.path(), &["csr", "node-d", "--addr", "10.0.0.4", "--certs", "there"]).ends_with(0);
+    assert!(asked.out.contains("canary pki sign there/node-d/node.csr --id node-d --addr 10.0.0.4"), "{}", asked.out);
+    openssl_agrees(dir.path(), &["req", "-in", "there/node-d/node.csr", "-noout", "-verify"]);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+    let there = dir.path().join("there/node-d");
+    assert_eq!((mode(&there), mode(&there.join("node.key")), mode(&there.join("node.csr"))), (0o700, 0o600, 0o644));
+    let key = fs::read(there.join("node.key")).expect("a key");
+    let again =
+        pki(dir.path(), &["csr", "node-d", "--addr", "10.0.0.4", "--certs", "there", "--output", "json"]).ends_with(0);
+    assert_eq!((&again.json()["made_key"], &again.json()["written"]), (&false.into(), &false.into()));
+
+    let request = "there/node-d/node.csr";
+    pki(dir.path(), &["sign", request, "--id", "node-d"]).ends_with(2).says("--addr");
+    pki(dir.path(), &["sign", request, "--id", "node-d", "--addr", "172.16.0.4"]).ends_with(4).says("--permit-cidr");
+    pki(dir.path(), &["sign", request, "--id", "node-d", "--addr", "10.0.0.4"]).ends_with(0);
+    assert!(!certs.join("node-d/node.key").exists());
+    openssl_agrees(
+        &certs,
+        &[&CHECKED[..], &["crl.pem", "-purpose", "sslserver", "-verify_ip", "10.0.0.4", "node-d/node.pem"]].concat(),
+    );
+    for file in ["node.pem", "ca.pem", "crl.pem", "bundle.json"] {
+        fs::copy(certs.join("node-d").join(file), there.join(file)).expect("copied");
+    }
+    pki(dir.path(), &["verify", "--certs", "there", "--as", "node-d"]).ends_with(0);
+    assert_eq!(fs::read(there.join("node.key")).expect("a key"), key);
+    // Renewed without the key, and packed without it.
+    pki(dir.path(), &["renew", "node-d"]).ends_with(4).says("--same-key");
+    pki(dir.path(), &["renew", "node-d", "--same-key"]).ends_with(0);
+    fs::copy(certs.join("node-d/node.pem"), there.join("node.pem")).expect("copied");
+    pki(dir.path(), &["verify", "--certs", "there", "--as", "node-d"]).ends_with(0);
+    let packed = pki(dir.path(), &["export", "node-d", "--output", "json"]).ends_with(0).json();
+    assert_eq!(packed["key"], "on_its_machine");
+}
+
+#[test]
+fn weak_keys_and_broken_requests_are_not_signed() {
+    let dir = super::folder();
+    roomy(dir.path());
+    let made = |name: &str, more: &[&str]| {
+        let request = ["req", "-new", "-nodes", "-subj", "/CN=eve", "-keyout", "x.key", "-out", name];
+        openssl(dir.path(), &[&request[..], more].concat()).is_some_and(|run| run.code == 0)
+    };
+    let curve = |name: &str| format!("ec_paramgen_curve:{name}");
+    let sign = |file: &str| pki(dir.path(), &["sign", file, "--id", "node-d", "--addr", "10.0.0.4"]);
+    if !made("rsa.csr", &["-newkey", "rsa:2048"]) {
+        return;
+    }
+    assert!(made("k1.csr", &["-newkey", "ec", "-pkeyopt", &curve("secp256k1")]));
+    assert!(made("p521.csr", &["-newkey", "ec", "-pkeyopt", &curve("P-521")]));
+    sign("rsa.csr").ends_with(4).says("RSA-2048");
+    assert_ne!(sign("k1.csr").code, 0);
+    assert_ne!(sign("p521.csr").code, 0);
+    assert!(!dir.path().join("certs/node-d").exists());
+    // What OpenSSL makes is taken too, also with a digest that is not the usual one of its curve.
+    assert!(made(
+        "good.csr",
+        &["-newkey", "ec", "-pkeyopt", &curve("P-256"), "-sha384", "-addext", "basicConstraints=critical,CA:TRUE"]
+    ));
+    sign("good.csr").ends_with(0);
+    let facts = inspected(dir.path(), "certs/node-d/node.pem");
+    assert_eq!(
+        (&facts["is_ca"], &facts["key"], &facts["subject"]),
+        (&false.into(), &"P-256".into(), &"O=canary, CN=node-d".into())
+    );
+    assert!(made("op.csr", &["-newkey", "ec", "-pkeyopt", &curve("P-384")]));
+    pki(dir.path(), &["sign", "op.csr", "--id", "eve", "--role", "operator"]).ends_with(0);
+    openssl_agrees(
+        &dir.path().join("certs"),
+        &[&CHECKED[..], &["crl.pem", "-purpose", "sslclient", "operator-eve/client.pem"]].concat(),
+    );
+    pki(dir.path(), &["sign", "certs/ca.pem", "--id", "node-e", "--addr", "10.0.0.5"]).ends_with(78);
+    pki(dir.path(), &["sign", "nothing.csr", "--id", "node-e", "--addr", "10.0.0.5"])
+        .ends_with(78)
+        .says("canary pki csr");
+}
+
+#[test]
+fn one_authority_takes_over_from_another_without_a_gap() {
+    let dir = super::folder();
+    init(dir.path(), &[]);
+    let certs = dir.path().join("certs");
+    let old = fs::read(certs.join("node-a/node.pem")).expect("a certificate");
+    pki(dir.path(), &["revoke", "operator-admin"]).ends_with(0);
+    pki(dir.path(), &["operator", "bob"]).ends_with(0);
+    pki(dir.path(), &["rotate-ca", "--stage", "activate"]).ends_with(4).says("--stage prepare` comes first");
+
+    pki(dir.path(), &["rotate-ca", "--stage", "prepare", "--permit-cidr", "10.0.0.0/8"]).ends_with(0);
+    pki(dir.path(), &["rotate-ca", "--stage", "retire"]).ends_with(4).says("--stage activate` comes first");
+    pki(dir.path(), &["verify", "certs/node-a", "certs/ca.pem", "certs/crl.pem"]).ends_with(0);
+    fs::copy(certs.join("node-b/ca.pem"), dir.path().join("both.pem")).expect("copied");
+    fs::copy(certs.join("node-b/crl.pem"), dir.path().join("both-crl.pem")).expect("copied");
+
+    let moved = pki(dir.path(), &["rotate-ca", "--stage", "activate"]).ends_with(0).says("operator-admin is revoked");
+    assert!(moved.out.contains("node-a, node-b, node-c, operator-bob"), "{}", moved.out);
+    // Whoever has both authorities takes the old certificate and the new one.
+    fs::write(dir.path().join("old.pem"), &old).expect("written");
+    let both = [
+        "verify",
+        "-x509_strict",
+        "-crl_check",
+        "-CAfile",
+        "both.pem",
+        "-CRLfile",
+        "both-crl.pem",
+        "-purpose",
+        "sslserver",
+    ];
+    openssl_agrees(dir.path(), &[&both[..], &["old.pem"]].concat());
+    openssl_agrees(dir.path(), &[&both[..], &["certs/node-a/node.pem"]].concat());
+    let again = pki(dir.path(), &["rotate-ca", "--stage", "activate"]).ends_with(0);
+    assert!(again.out.contains("nothing was changed"), "{}", again.out);
+    pki(dir.path(), &["verify", "certs/node-a", "certs/operator-bob"]).ends_with(0);
+
+    pki(dir.path(), &["rotate-ca", "--stage", "retire"]).ends_with(0);
+    let refused = pki(dir.path(), &["verify", "old.pem"]).ends_with(1);
+    assert!(refused.out.contains("UnknownIssuer"), "{}", refused.out);
+    let keys: Vec<String> = fs::read_dir(certs.join("ca"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .filter(|name| name.ends_with(".key"))
+        .collect();
+    assert_eq!(keys, ["ca.key"]);
+    pki(dir.path(), &["node", "node-d", "--addr", "10.0.0.4"]).ends_with(0);
+    pki(dir.path(), &["verify", "certs/node-a", "certs/node-d", "certs/ca.pem", "certs/crl.pem"]).ends_with(0);
+    openssl_agrees(&certs, &[&CHECKED[..], &["crl.pem", "-purpose", "sslclient", "operator-bob/client.pem"]].concat());
+}
+
+#[test]
+fn an_authority_of_ones_own_issues_everything() {
+    let dir = super::folder();
+    let own = |kind: &[&str]| {
+        let request = [
+            "req",
+            "-x509",
+            "-nodes",
+            "-subj",
+            "/O=example/CN=example CA",
+            "-days",
+            "30",
+            "-keyout",
+            "own.key",
+            "-out",
+            "own.pem",
+        ];
+        let extensions = [
+            "-addext",
+            "basicConstraints=critical,CA:TRUE,pathlen:0",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ];
+        openssl(dir.path(), &[&request[..], kind, &extensions].concat()).is_some_and(|run| run.code == 0)
+    };
+    let given = ["--ca-cert", "own.pem", "--ca-key", "own.key"];
+    for (kind, certs) in [
+        (&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..], "one"),
+        (&["-newkey", "rsa:2048"], "two"),
+        (&["-newkey", "ed25519"], "three"),
+    ] {
+        if !own(kind) {
+            return;
+        }
+        init(dir.path(), &[&given[..], &["--certs", certs]].concat()).says("certificates end with their authority");
+        let folder = dir.path().join(certs);
+        pki(dir.path(), &["verify", "--certs", certs]).ends_with(0);
+        pki(dir.path(), &["revoke", "node-b", "--certs", certs]).ends_with(0);
+        openssl_agrees(
+            &folder,
+            &[&CHECKED[..], &["crl.pem", "-purpose", "sslserver", "-verify_ip", "10.0.0.1", "node-a/node.pem"]]
+                .concat(),
+        );
+        openssl_refuses(&folder, &[&CHECKED[..], &["crl.pem", "node-b/node.pem"]].concat(), "certificate revoked");
+    }
+    let refused = |more: &[&str], code: i32, text: &str| {
+        pki(dir.path(), &[&["init", "--certs", "four"][..], &super::NODES, more].concat()).ends_with(code).says(text);
+    };
+    refused(&given[..2], 2, "--ca-key");
+    refused(&[&given[..], &["--permit-cidr", "10.0.0.0/8"]].concat(), 2, "cannot be used with");
+    refused(&["--ca-cert", "own.pem", "--ca-key", "one/ca/ca.key"], 78, "is not the key of own.pem");
+    refused(&["--ca-cert", "one/node-a/node.pem", "--ca-key", "one/node-a/node.key"], 78, "is not an authority");
+    refused(&["--ca-cert", "nothing.pem", "--ca-key", "own.key"], 78, "--ca-cert");
+    assert!(!dir.path().join("four").exists());
+}
+
+#[test]
+fn two_at_a_time_are_refused_and_modes_stay_exact() {
+    let dir = super::folder();
+    roomy(dir.path());
+    let certs = dir.path().join("certs");
+    let held = fs::File::open(&certs).expect("a directory");
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("free");
+    for arguments in [
+        &["revoke", "node-a"][..],
+        &["crl"],
+        &["renew", "node-a"],
+        &["operator", "alice"],
+        &["rotate-ca", "--stage", "prepare"],
+    ] {
+        pki(dir.path(), arguments).ends_with(1).says("another `canary pki` is writing");
+    }
+    drop(held);
+    for (umask, letter) in [("000", "d"), ("777", "e")] {
+        let run = |arguments: &[&str]| super::shell(dir.path(), &format!("umask {umask}"), arguments).ends_with(0);
+        let (node, host) =
+            (format!("node-{letter}"), format!("10.0.0.{}", letter.len() + letter.as_bytes()[0] as usize));
+        run(&["node", &node, "--addr", &host]);
+        run(&["renew", "node-a"]);
+        run(&["revoke", &node]);
+        run(&["renew", &node]);
+    }
+    for (path, mode) in super::modes(&certs) {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let wanted = match name {
+            "" => 0o755,
+            "ca" => 0o700,
+            "crlnumber" | "index.jsonl" => 0o600,
+            _ if name.ends_with(".key") => 0o600,
+            _ if name.contains('.') => 0o644,
+            _ => 0o700,
+        };
+        assert_eq!(mode, wanted, "{path}");
+    }
+}
