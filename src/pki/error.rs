@@ -12,6 +12,9 @@ pub enum PkiError {
     /// What was asked for cannot be made.
     #[error("{0}")]
     Plan(String),
+    /// What was asked for is understood and not done.
+    #[error("{0}")]
+    Refused(String),
     /// The addresses do not make a mesh.
     #[error(transparent)]
     Peers(#[from] PeersError),
