@@ -264,6 +264,7 @@ fn word(error: &LoadError) -> &'static str {
             PkiError::Format { .. } | PkiError::TooLarge { .. } => "malformed",
             PkiError::Io { .. } | PkiError::NotADirectory(_) => "unreadable",
             PkiError::Plan(_)
+            | PkiError::Refused(_)
             | PkiError::Peers(_)
             | PkiError::Exists { .. }
             | PkiError::Interrupted { .. }

@@ -65,7 +65,7 @@ async fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
 #[tokio::test]
 async fn a_clock_that_is_off_is_told_and_is_no_reason_to_refuse() {
     log::keep();
-    let world = World::new(43);
+    let world = World::new(44);
     let mut a = world.start(A);
     let mut intruder = Intruder::member(&world, B, world.address(A)).await;
     intruder.send(&changed(hello(&world, B, A), "clock", json!(1))).await;
