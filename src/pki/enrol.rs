@@ -43,6 +43,7 @@ pub fn add_node(plan: &NodePlan) -> Result<IssueReport, PkiError> {
         return Err(PkiError::Plan(format!("{} has no address: give one with --addr 10.0.0.4", plan.node)));
     };
     let mut registry = Registry::open(&plan.dir)?;
+    let joins = !registry.peers()?.contains_key(&plan.node);
     let peers = registry.peers_with(plan.node, first)?;
     let role = Role::Node(plan.node);
     let there = if plan.existing == Existing::Refuse { registry.is_there(&role, &plan.hosts)? } else { None };
@@ -57,6 +58,7 @@ pub fn add_node(plan: &NodePlan) -> Result<IssueReport, PkiError> {
     };
     // Also when it was there: an earlier run may have died before it told the others.
     report.bundles = registry.tell_all(&peers)?;
+    report.joins = joins;
     report.peers = Some(peers);
     Ok(report)
 }
@@ -115,7 +117,7 @@ mod tests {
     fn a_new_machine_is_complete_and_known_to_all() {
         let (_dir, certs) = tree();
         let report = add_node(&node(&certs, 'd', &["127.0.0.4", "127.0.1.4"])).expect("a certificate");
-        assert!(report.issued && report.superseded.is_empty());
+        assert!(report.issued && report.joins && report.superseded.is_empty());
         assert_eq!(report.bundles.len(), 3, "its own was right from the start");
         for id in ["node-a", "node-d"] {
             let own = NodeFiles::load(&certs, id.parse().expect("an id")).expect("files");
@@ -139,7 +141,7 @@ mod tests {
         );
         let key = fs::read(certs.join("node-d/node.key")).expect("a key");
         let forced = add_node(&NodePlan { existing: Existing::KeepAsBackup, ..moved }).expect("another");
-        assert_eq!((forced.bundles.len(), forced.superseded.len()), (3, 1));
+        assert_eq!((forced.joins, forced.bundles.len(), forced.superseded.len()), (false, 3, 1));
         assert_eq!(fs::read(forced.backup.expect("a backup").join("node.key")).expect("a key"), key);
         assert!(NodeFiles::load(&certs, report_id()).is_ok());
     }

@@ -150,6 +150,7 @@ impl NodeFiles {
         }
         let names: Vec<String> = self.leaf.hosts.iter().map(ToString::to_string).collect();
         Err(PkiError::Address {
+            node: self.bundle.id,
             variable: self.bundle.id.variable(),
             configured: configured.clone(),
             path: self.path.clone(),

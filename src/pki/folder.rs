@@ -33,6 +33,8 @@ pub struct IssueReport {
     pub superseded: Vec<String>,
     /// What was there before, under its new name.
     pub backup: Option<PathBuf>,
+    /// Whether this is a member that the mesh did not have before.
+    pub joins: bool,
     /// Every `bundle.json` that was changed.
     pub bundles: Vec<PathBuf>,
     /// All members and their addresses, for a member's certificate.
@@ -115,6 +117,7 @@ impl Registry {
             not_after: facts.not_after,
             superseded: Vec::new(),
             backup: None,
+            joins: false,
             bundles: Vec::new(),
             peers: None,
         }

@@ -196,8 +196,10 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
     if loopback > 0 && loopback < peers.members().len() {
         warnings.push("some members have a loopback address, which other machines cannot reach".to_owned());
     }
-    if until == ca_until && (plan.days > plan.ca_days || plan.authority.is_some()) {
+    if until == ca_until && plan.authority.is_some() {
         warnings.push(format!("certificates end with their authority, at {ca_until}"));
+    } else if until == ca_until && plan.days > plan.ca_days {
+        warnings.push(format!("certificates end with their authority, after {} days", plan.ca_days));
     }
     if plan.dev == DevNames::Included {
         warnings.push("with --dev every member can answer as localhost: not for production".to_owned());

@@ -157,3 +157,47 @@ fn serials(list: &CertificateRevocationListDer<'_>) -> Vec<String> {
     let Ok((_, parsed)) = CertificateRevocationList::from_der(list) else { return Vec::new() };
     parsed.iter_revoked_certificates().map(|entry| facts::serial(entry.raw_serial())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeId, Peers};
+    use crate::pki::{InitPlan, NodeFiles, Reason, RotatePlan, Stage, init, revoke, rotate};
+    use std::fs;
+
+    #[test]
+    fn an_authority_whose_key_is_elsewhere_keeps_its_list() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let certs = dir.path().join("certs");
+        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let stage =
+            |stage| rotate(&RotatePlan { dir: certs.clone(), stage, ca_days: 30, dns: Vec::new(), cidrs: Vec::new() });
+        stage(Stage::Prepare).expect("done");
+        let before = NodeFiles::load(&certs, NodeId::A).expect("files");
+        let key = super::super::registry::other_keys(&certs.join("ca")).expect("a folder").remove(0);
+        fs::rename(&key, dir.path().join("elsewhere.key")).expect("there");
+        let report = revoke(&certs, "node-b", Reason::Unspecified).expect("revoked").lists;
+        assert_eq!(report.kept, [before.ca_facts[0].subject.clone()]);
+        let after = NodeFiles::load(&certs, NodeId::A).expect("files");
+        assert_eq!(after.crls[0], before.crls[0], "the newest authority's list is the old one");
+        assert_eq!((after.crl_facts[1].revoked.len(), after.crl_facts[0].revoked.len()), (1, 0));
+        assert!(matches!(stage(Stage::Activate), Err(PkiError::Missing { .. })));
+        fs::remove_file(certs.join("crl.pem")).expect("there");
+        let lost = sign_lists(&certs, LIST_LENGTH);
+        assert!(matches!(lost, Err(PkiError::Crl { problem: CrlProblem::Absent(_), .. })), "{lost:?}");
+        fs::rename(dir.path().join("elsewhere.key"), &key).expect("there");
+        assert!(sign_lists(&certs, LIST_LENGTH).expect("signed").kept.is_empty());
+    }
+
+    #[test]
+    fn lists_last_an_hour_to_ten_years() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let certs = dir.path().join("certs");
+        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        for hours in [0, 3651 * 24] {
+            assert!(matches!(sign_lists(&certs, SignedDuration::from_hours(hours)), Err(PkiError::Plan(_))));
+        }
+        assert_eq!(sign_lists(&certs, MIN_LIST_LENGTH).expect("signed").number, 2);
+        assert_eq!(sign_lists(&certs, MAX_LIST_LENGTH).expect("signed").number, 3, "the refused ones took no number");
+    }
+}

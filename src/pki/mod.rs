@@ -1,8 +1,9 @@
 //! Floor 2: the certificate authority, its profiles and its files.
 //!
-//! This room makes certificates, lays them out on disk with exact modes, reads them back, and says whether they are
-//! what a member may trust. It never validates a chain itself: that is left to rustls. It opens no sockets, and no
-//! private key leaves it except in the values that [`NodeFiles`] and [`ClientFiles`] hand to the TLS room.
+//! This room makes certificates, renews and revokes them, lays them out on disk with exact modes, reads them back, and
+//! says whether they are what a member may trust. It never validates a chain itself: that is left to rustls. It opens no
+//! sockets, and no private key leaves it except in the values that [`NodeFiles`] and [`ClientFiles`] hand to the TLS
+//! room, and in the file that [`export`](export()) packs for one machine.
 
 mod authority;
 mod check;

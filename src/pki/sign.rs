@@ -50,6 +50,8 @@ pub fn sign(plan: &SignPlan) -> Result<IssueReport, PkiError> {
         return Err(PkiError::Refused(text));
     }
     other_key_is_here(&registry, plan, &request)?;
+    let known = registry.peers()?;
+    let joins = first.is_some_and(|(node, _)| !known.contains_key(&node));
     let peers = first.map(|(node, host)| registry.peers_with(node, host).map(|peers| (node, peers))).transpose()?;
     let mut report = match is_there(&registry, plan, &request)? {
         Some(report) => report,
@@ -71,6 +73,7 @@ pub fn sign(plan: &SignPlan) -> Result<IssueReport, PkiError> {
     };
     if let Some((_, peers)) = peers {
         report.bundles = registry.tell_all(&peers)?;
+        report.joins = joins;
         report.peers = Some(peers);
     }
     Ok(report)

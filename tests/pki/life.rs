@@ -446,3 +446,29 @@ fn two_at_a_time_are_refused_and_modes_stay_exact() {
         assert_eq!(mode, wanted, "{path}");
     }
 }
+
+#[test]
+fn killed_at_any_moment_the_same_command_completes_it() {
+    let dir = super::folder();
+    init(dir.path(), &[]);
+    let mut killed = 0;
+    let stages = ["prepare", "activate", "retire"].map(|stage| vec!["rotate-ca", "--stage", stage]);
+    for arguments in
+        stages.into_iter().chain([vec!["renew", "node-a"], vec!["revoke", "node-b"], vec!["renew", "node-b"]])
+    {
+        for delay_ms in [5, 15, 25, 35, 50, 80] {
+            let mut command = super::clean(super::CANARY, dir.path());
+            command.arg("pki").args(&arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let mut child = command.spawn().expect("started");
+            std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+            let _ = child.kill();
+            killed += i32::from(!child.wait().expect("ended").success());
+        }
+        pki(dir.path(), &arguments).ends_with(0);
+        let expected = if arguments[0] == "revoke" { 1 } else { 0 };
+        pki(dir.path(), &["verify"]).ends_with(expected);
+        let left = super::modes(&dir.path().join("certs"));
+        assert!(!left.keys().any(|name| name.contains("/.") || name.starts_with('.')), "{left:?}");
+    }
+    eprintln!("{killed} runs were killed");
+}
