@@ -266,6 +266,7 @@ mod tests {
             biased;
             _ = lasting.read_u8() => panic!("its certificate is good until tomorrow"),
             ended = ending.read_u8() => assert!(ended.is_err()),
+            () = sleep(Duration::from_secs(20)) => panic!("its certificate is over"),
         }
     }
 }

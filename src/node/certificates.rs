@@ -12,8 +12,9 @@ use crate::pki::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, N
 use crate::tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, and live
@@ -39,6 +40,23 @@ pub(super) struct Reloads {
     pub(super) last_done: AtomicU64,
     /// Whether the authority's key is on this machine.
     pub(super) ca_key_present: AtomicBool,
+    /// Since when those in use are in use, by kind, in seconds of Unix time.
+    pub(super) rotated: Mutex<BTreeMap<Kind, u64>>,
+}
+
+impl Reloads {
+    /// Notes for which kinds `new` holds others than `old`.
+    fn note_rotation(&self, old: &[Lifetime], new: &[Lifetime], now: Timestamp) {
+        let of = |lives: &[Lifetime], kind: Kind| -> Vec<String> {
+            lives.iter().filter(|life| life.kind == kind).map(|life| life.serial.clone()).collect()
+        };
+        let mut rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in Kind::ALL {
+            if of(old, kind) != of(new, kind) {
+                rotated.insert(kind, seconds(now));
+            }
+        }
+    }
 }
 
 /// Both ports' configurations, built together so that they are exchanged together or not at all.
@@ -89,6 +107,7 @@ impl Certificates {
         let Built { control, https, shown, lives, ca_key_present, .. } = Built::new(files, config, peers)?;
         let last_done = AtomicU64::new(seconds(files.loaded_at));
         let reloads = Reloads { ca_key_present: ca_key_present.into(), last_done, ..Reloads::default() };
+        reloads.note_rotation(&[], &lives, files.loaded_at);
         Ok(Self {
             control: watch::Sender::new(Arc::new(control)),
             https: watch::Sender::new(Arc::new(https)),
@@ -126,6 +145,7 @@ impl Certificates {
                 let lists = lives.iter().filter(|life| life.kind == Kind::RevocationList);
                 let lists = lists.map(|life| life.serial.clone()).collect();
                 self.audit.file(Event::Reloaded { outcome: "ok".to_owned(), lists, revoked });
+                self.reloads.note_rotation(&self.lives, &lives, Timestamp::now());
                 self.lives = lives;
                 self.reloads.ca_key_present.store(ca_key_present, Ordering::Relaxed);
                 self.reloads.last_done.store(seconds(Timestamp::now()), Ordering::Relaxed);
@@ -390,6 +410,23 @@ mod tests {
         certificates.reload(&world.config, &world.peers);
         assert_eq!((counts(&certificates), world.reason()), ((0, 1), Some("crl_bad_signature")));
         assert!(Arc::ptr_eq(&before, &certificates.https.borrow()), "the old ones stay");
+    }
+
+    #[test]
+    fn only_what_is_new_was_rotated() {
+        let life = |kind, serial: &str| Lifetime {
+            kind,
+            subject: "it".into(),
+            serial: serial.into(),
+            from: Timestamp::UNIX_EPOCH,
+            until: Timestamp::MAX,
+        };
+        let (reloads, at) = (Reloads::default(), |second| Timestamp::from_second(second).expect("a time"));
+        let first = [life(Kind::Node, "1"), life(Kind::RevocationList, "1")];
+        reloads.note_rotation(&[], &first, at(10));
+        reloads.note_rotation(&first, &[life(Kind::Node, "1"), life(Kind::RevocationList, "2")], at(20));
+        let rotated = reloads.rotated.lock().expect("no panic").clone();
+        assert_eq!(rotated, [(Kind::Node, 10), (Kind::RevocationList, 20)].into());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Node, Self::Authority, Self::RevocationList];
+
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Node => "node",

@@ -3,6 +3,7 @@
 use super::certificates::Reloads;
 use crate::api::Exposition;
 use crate::mesh::Mesh;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Adds them to a node's metrics. There is no mesh before it has begun to listen.
@@ -20,6 +21,14 @@ fn certificates(text: &mut Exposition, reloads: &Reloads) {
     family.sample(&[("result", "error")], of(&reloads.failed));
     text.gauge("canary_tls_last_reload_timestamp_seconds", "When certificates were last loaded, the start included.")
         .sample(&[], of(&reloads.last_done));
+    let rotated = reloads.rotated.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut family = text.gauge(
+        "canary_cert_last_rotation_timestamp_seconds",
+        "Since when the ones in use are, at most since the start.",
+    );
+    for (kind, at) in rotated {
+        family.sample(&[("kind", kind.word())], at);
+    }
     let present = reloads.ca_key_present.load(Ordering::Relaxed);
     text.gauge("canary_ca_key_present", "1 while the authority's key was found on this machine.")
         .sample(&[], u8::from(present));

@@ -19,6 +19,7 @@ mod ports;
 mod process;
 mod reload;
 mod rollouts;
+mod rotation;
 mod shell;
 mod takeover;
 mod upstreams;

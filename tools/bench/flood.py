@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What a flood from one address costs everybody else: the same node in quiet and under it.
+"""What a flood costs everybody else: the same node in quiet and under it.
 
-The flood goes to node-a, from an address that is nobody's: 500 TLS handshakes that are begun and never go on, 200 connections whose first
+The flood goes to node-a, each kind from an address that is nobody's, so that none of them stands in the way of another: 500 TLS handshakes that are begun and never go on, 200 connections whose first
 request never ends, each opened anew when the node gives up on it, and 2 000 connections a second that send nonsense, by turns to the HTTPS
 port and to the one for nodes. Good clients ask from another address: `wrk` for predictions on one connection that lasts, and one that makes
 a new connection for each request. Meanwhile the metrics are read four times a second: links that are down, and the longest silence of a peer.
@@ -41,8 +41,9 @@ LOOK_EVERY = 0.25
 class Flood:
     """The attacker: one thread of one process."""
 
-    def __init__(self, host: str, source: str, authority: str):
-        self.host, self.source, self.tls = host, source, context(authority)
+    def __init__(self, host: str, net: str, authority: str):
+        self.host, self.tls = host, context(authority)
+        self.sources = {"half": f"{net}.97", "slow": f"{net}.98", "brief": f"{net}.99"}
         self.selector = selectors.DefaultSelector()
         self.open = {"half": 0, "slow": 0, "brief": 0}
         self.made = self.ended = self.failed = 0
@@ -72,7 +73,7 @@ class Flood:
         made.setblocking(False)
         # Closed with a reset, so that no port is kept from being used again.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        made.bind((self.source, 0))
+        made.bind((self.sources[kind], 0))
         if made.connect_ex((self.host, port)) not in (0, errno.EINPROGRESS):
             self.failed += kind == "brief"
             made.close()
@@ -83,7 +84,7 @@ class Flood:
 
     def begin_request(self):
         try:
-            plain = socket.create_connection((self.host, PORTS["a"]), timeout=5, source_address=(self.source, 0))
+            plain = socket.create_connection((self.host, PORTS["a"]), timeout=5, source_address=(self.sources["slow"], 0))
             made = self.tls.wrap_socket(plain, server_hostname=self.host)
             made.send(b"GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ")
         except OSError:
@@ -169,8 +170,8 @@ def phase(canary: Canary, url: str, script, seconds: int) -> "tuple[int, float, 
 
 def flooded(place: Place, canary: Canary, given, url: str, script):
     """The same under the flood, which must have been one."""
-    source, authority = f"{given.net}.99", str(canary.certs / "ca.pem")
-    command = [sys.executable, __file__, "--flood", canary.addresses["a"], source, authority, str(given.seconds + 1)]
+    authority = str(canary.certs / "ca.pem")
+    command = [sys.executable, __file__, "--flood", canary.addresses["a"], given.net, authority, str(given.seconds + 1)]
     place.children.append(attacker := subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     try:
         if attacker.stdout.readline().strip() != "standing":
