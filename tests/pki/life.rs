@@ -474,3 +474,36 @@ fn killed_at_any_moment_the_same_command_completes_it() {
     }
     eprintln!("{killed} runs were killed");
 }
+
+#[test]
+fn no_command_of_these_prints_a_private_key() {
+    let dir = super::folder();
+    roomy(dir.path());
+    let mut said = String::new();
+    for output in ["table", "json"] {
+        for arguments in [
+            &["operator", "alice", "--force"][..],
+            &["node", "node-d", "--addr", "10.0.0.4", "--force"],
+            &["renew", "node-a"],
+            &["renew", "node-b", "--same-key"],
+            &["csr", "node-e", "--addr", "10.0.0.5", "--certs", "there"],
+            &["sign", "there/node-e/node.csr", "--id", "node-e", "--addr", "10.0.0.5"],
+            &["export", "node-a", "--force"],
+            &["list"],
+            &["revoke", "node-b"],
+            &["crl"],
+            &["rotate-ca", "--stage", "prepare"],
+        ] {
+            let run = pki(dir.path(), &[arguments, &["--output", output]].concat()).ends_with(0);
+            said += &(run.out + &run.err);
+        }
+    }
+    let mut secrets = vec!["PRIVATE KEY".to_owned()];
+    for (path, _) in super::modes(dir.path()).iter().filter(|(path, _)| path.ends_with(".key")) {
+        let pem = fs::read_to_string(dir.path().join(path)).expect("a key");
+        secrets.extend(pem.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
+    }
+    assert!(secrets.len() > 16, "{} lines of keys", secrets.len());
+    let printed = secrets.iter().find(|secret| said.contains(secret.as_str()));
+    assert_eq!(printed, None);
+}
