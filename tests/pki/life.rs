@@ -79,7 +79,9 @@ fn a_new_machine_and_a_new_operator_are_accepted_strictly() {
     let certs = dir.path().join("certs");
     let made = pki(dir.path(), &["node", "node-d", "--addr", "10.0.0.4", "--san", "10.1.0.4"]).ends_with(0);
     assert!(
-        made.out.contains("PEERS_NODE_D=10.0.0.4") && made.out.contains("told       certs/node-a/bundle.json"),
+        made.out.contains("PEERS_NODE_D=10.0.0.4")
+            && made.out.contains("does not grow")
+            && made.out.contains("told       certs/node-a/bundle.json"),
         "{}",
         made.out
     );
@@ -471,4 +473,37 @@ fn killed_at_any_moment_the_same_command_completes_it() {
         assert!(!left.keys().any(|name| name.contains("/.") || name.starts_with('.')), "{left:?}");
     }
     eprintln!("{killed} runs were killed");
+}
+
+#[test]
+fn no_command_of_these_prints_a_private_key() {
+    let dir = super::folder();
+    roomy(dir.path());
+    let mut said = String::new();
+    for output in ["table", "json"] {
+        for arguments in [
+            &["operator", "alice", "--force"][..],
+            &["node", "node-d", "--addr", "10.0.0.4", "--force"],
+            &["renew", "node-a"],
+            &["renew", "node-b", "--same-key"],
+            &["csr", "node-e", "--addr", "10.0.0.5", "--certs", "there"],
+            &["sign", "there/node-e/node.csr", "--id", "node-e", "--addr", "10.0.0.5"],
+            &["export", "node-a", "--force"],
+            &["list"],
+            &["revoke", "node-b"],
+            &["crl"],
+            &["rotate-ca", "--stage", "prepare"],
+        ] {
+            let run = pki(dir.path(), &[arguments, &["--output", output]].concat()).ends_with(0);
+            said += &(run.out + &run.err);
+        }
+    }
+    let mut secrets = vec!["PRIVATE KEY".to_owned()];
+    for (path, _) in super::modes(dir.path()).iter().filter(|(path, _)| path.ends_with(".key")) {
+        let pem = fs::read_to_string(dir.path().join(path)).expect("a key");
+        secrets.extend(pem.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
+    }
+    assert!(secrets.len() > 16, "{} lines of keys", secrets.len());
+    let printed = secrets.iter().find(|secret| said.contains(secret.as_str()));
+    assert_eq!(printed, None);
 }

@@ -48,9 +48,14 @@ fn next(report: &IssueReport) -> String {
     }
     if let Some(peers) = report.peers.as_ref().filter(|_| !report.bundles.is_empty()) {
         let variables: Vec<String> = peers.iter().map(|(id, host)| format!("{}={host}", id.variable())).collect();
-        text +=
-            "The members have changed. Every machine needs its new bundle.json, or these variables, and a restart:\n";
+        text += "Every machine needs its new bundle.json, or these variables, and a restart:\n";
         text += &format!("  {}\n", variables.join(" "));
+        if report.joins {
+            let name = &report.name;
+            text += &format!(
+                "With {name} this is another mesh: a running one does not grow, so start all anew together.\n"
+            );
+        }
     }
     text
 }

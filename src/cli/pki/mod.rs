@@ -22,7 +22,7 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::path::Path;
 
-/// Make and look at the certificates of a mesh.
+/// Make, renew, revoke and look at the certificates of a mesh.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct PkiArgs {
