@@ -18,7 +18,8 @@ use std::time::Duration;
 /// Run one node of the mesh in the foreground.
 ///
 /// The members' addresses come from PEERS_NODE_A, PEERS_NODE_B, PEERS_NODE_C …, or from the node's own certificate
-/// folder. SIGTERM and SIGINT stop it cleanly, SIGHUP loads its certificates anew.
+/// folder. SIGTERM and SIGINT stop it cleanly; SIGHUP, or a change of
+/// their files, loads its certificates anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   canary node coordinator

@@ -160,7 +160,8 @@ impl ControlPlane {
 pub struct HttpsPlane {
     /// For those who connect.
     pub server: Arc<ServerConfig>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// None when nobody is asked for a certificate.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl HttpsPlane {
@@ -170,13 +171,15 @@ impl HttpsPlane {
     /// When the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Self, ConfigError> {
         let verifier = match auth {
-            ClientAuth::Off => WebPkiClientVerifier::no_client_auth(),
+            ClientAuth::Off => None,
             ClientAuth::Optional => {
-                client_verifier(files, policy, Admission::Anyone, ClientCertVerifierBuilder::allow_unauthenticated)?
+                let optional = ClientCertVerifierBuilder::allow_unauthenticated;
+                Some(client_verifier(files, policy, Admission::Anyone, optional)?)
             }
-            ClientAuth::Required => client_verifier(files, policy, Admission::Anyone, |builder| builder)?,
+            ClientAuth::Required => Some(client_verifier(files, policy, Admission::Anyone, |builder| builder)?),
         };
-        let mut config = server_config(files, Arc::clone(&verifier))?;
+        let asking = verifier.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+        let mut config = server_config(files, asking)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { server: Arc::new(config), verifier })
     }
@@ -186,7 +189,10 @@ impl HttpsPlane {
     /// # Errors
     /// Why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
-        judge(self.verifier.as_ref(), chain)
+        match &self.verifier {
+            Some(verifier) => judge(verifier.as_ref(), chain),
+            None => Err(Refusal::new(Reason::RoleNotAllowed, "this port takes no certificates")),
+        }
     }
 }
 

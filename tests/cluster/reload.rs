@@ -27,9 +27,29 @@ fn wait_metric(cluster: &Cluster, id: NodeId, line: &str) {
     });
 }
 
+/// What the metrics of a node that is linked with node-c say of that, of handshakes and of certificates.
+const SHOWN: [&str; 12] = [
+    "canary_peer_identity_info{peer=\"node-c\",spiffe_id=\"spiffe://",
+    "canary_peer_clock_skew_seconds{peer=\"node-c\"} ",
+    "canary_peer_addresses{peer=\"node-c\"} 1",
+    "canary_tls_handshakes_total{plane=\"control\",result=\"ok\"} ",
+    "canary_tls_handshakes_total{plane=\"https\",result=\"ok\"} ",
+    "canary_tls_handshake_seconds_bucket{plane=\"https\",le=\"+Inf\"} ",
+    "canary_handshakes_in_flight{plane=\"https\"} 0",
+    "canary_cert_ttl_seconds{kind=\"node\"} 77",
+    "canary_crl_next_update_timestamp_seconds{issuer=",
+    "canary_tls_last_reload_timestamp_seconds 1",
+    "canary_cert_last_rotation_timestamp_seconds{kind=\"crl\"} 1",
+    "canary_ca_key_present 0",
+];
+
 #[test]
 fn a_revoked_node_is_cut_off_and_the_others_go_on() {
     let cluster = Cluster::running(51);
+    let metrics = cluster.get(A, "/metrics").expect("it answers").body;
+    for start in SHOWN {
+        assert!(metrics.lines().any(|line| line.starts_with(start)), "no {start} in {metrics}");
+    }
     for id in [A, B] {
         revoke(&cluster, id, &["certs/node-c/node.pem"]);
         cluster.signal(id, Signal::HUP);

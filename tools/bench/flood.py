@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What a flood costs everybody else: the same node in quiet and under it.
 
-The flood goes to node-a, each kind from an address that is nobody's, so that none of them stands in the way of another: 500 TLS handshakes that are begun and never go on, 200 connections whose first
-request never ends, each opened anew when the node gives up on it, and 2 000 connections a second that send nonsense, by turns to the HTTPS
-port and to the one for nodes. Good clients ask from another address: `wrk` for predictions on one connection that lasts, and one that makes
-a new connection for each request. Meanwhile the metrics are read four times a second: links that are down, and the longest silence of a peer.
+The flood goes to node-a, each kind from an address that is nobody's, so that none of them stands in the way of another: 500 TLS handshakes
+that are begun and never go on, 200 connections whose first request never ends, each opened anew when the node gives up on it, and 2 000
+connections a second that send nonsense, by turns to the HTTPS port and to the one for nodes. Good clients ask from another address: `wrk` for
+predictions on one connection that lasts, and one that makes a new connection for each request. Meanwhile the metrics are read four times a
+second: links that are down, and the longest silence of a peer.
 """
 
 import errno
@@ -205,11 +206,12 @@ def measure(given) -> "list[figures.Figure]":
             memory.append(resident_megabytes(pid))
         gc.enable()
         lost = place.log("canary-a.log", 10**9).count("Lost the link") + place.log("canary-b.log", 10**9).count("Lost the link")
+    silences = [[max(each[2].silence, each[3].silence) for each in phases] for phases in (busy, quiet)]
     kinds = (("one lasting connection", 0), ("a new connection each time", 1))
     return [
         *(figures.ratio(f"p99, {name}", "µs", [b[at] for b in busy], "quiet", [q[at] for q in quiet]) for name, at in kinds),
         figures.worst("links seen down, or lost by the logs", "", [b[2].down + b[3].down + lost for b in busy], "quiet", None, 0),
-        figures.worst("longest silence of a peer", "s", [max(b[2].silence, b[3].silence) for b in busy], "quiet", [max(q[2].silence, q[3].silence) for q in quiet], 6),
+        figures.worst("longest silence of a peer", "s", silences[0], "quiet", silences[1], 6),
         figures.worst("most memory", "MB", [b[2].memory for b in busy], "quiet", [q[2].memory for q in quiet]),
         figures.worst("memory after a flood, over that after the first", "MB", [each - memory[0] for each in memory], "", None, 10),
     ]
