@@ -213,7 +213,14 @@ const THREATS: [Row; 31] = [
             (SERVERS, "the_log_has_one_line_for_each_refusal_with_everything_in_it"),
         ],
     ),
-    (32, "clocks that differ", &[(FRAMES, "a_clock_that_is_off_is_told_and_is_no_reason_to_refuse")]),
+    (
+        32,
+        "clocks that differ",
+        &[
+            (FRAMES, "a_clock_that_is_off_is_no_reason_to_refuse"),
+            ("src/mesh/greet.rs", "a_clock_that_is_off_is_measured"),
+        ],
+    ),
 ];
 const PROVED: &str = "a_decision_is_proved_by_every_nodes_record_and_a_changed_one_is_found";
 

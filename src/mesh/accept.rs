@@ -10,7 +10,7 @@ use super::registry::Admitted;
 use super::{Shared, dial, socket};
 use crate::model::{NodeId, Role};
 use crate::tls::{
-    Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
     require_control_alpn,
 };
 use std::collections::HashMap;
@@ -73,6 +73,8 @@ struct Admission<'a> {
     peer: NodeId,
     identity: PeerIdentity,
     admitted: Admitted<'a>,
+    /// What this node has shown the peer.
+    plane: Arc<ControlPlane>,
 }
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place: Place) {
@@ -81,7 +83,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
         () = shared.shutdown.cancelled() => return,
     };
     drop(place);
-    let Some(Admission { mut stream, decoder, peer, identity, admitted }) = admission else { return };
+    let Some(Admission { mut stream, decoder, peer, identity, admitted, plane }) = admission else { return };
     tracing::debug!(%peer, %remote, serial = identity.serial, "Accepted a peer");
     if let Some(link) = shared.peers.get(&peer) {
         link.poke.notify_one();
@@ -90,7 +92,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
     let end = tokio::select! {
         end = read_messages(&mut stream, decoder, peer, &admitted, &shared.events) => end,
         () = admitted.replaced.cancelled() => End::Replaced,
-        refusal = shared.shut_out(&chain) => End::Refused(refusal),
+        end = shared.outdated(&chain, &plane) => end,
         () = sleep_until(expiry(identity.not_after)) => End::Expired,
         () = shared.shutdown.cancelled() => End::Stopped,
     };
@@ -129,7 +131,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
     };
     handshaking.done();
     match judge(shared, &plane.trust_domain, &mut stream, remote).await {
-        Ok((peer, identity, decoder, admitted)) => Some(Admission { stream, decoder, peer, identity, admitted }),
+        Ok((peer, identity, decoder, admitted)) => Some(Admission { stream, decoder, peer, identity, admitted, plane }),
         Err(None) => {
             tracing::debug!(%remote, "A connection was lost before its greeting");
             None

@@ -6,7 +6,7 @@ use super::link::{End, Queue, expiry, write_messages};
 use super::{Event, LinkInfo, Shared, socket};
 use crate::model::{Host, NodeId};
 use crate::tls::{
-    Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
     require_control_alpn,
 };
 use jiff::Timestamp;
@@ -49,6 +49,8 @@ struct Linked {
     decoder: Decoder,
     identity: PeerIdentity,
     info: LinkInfo,
+    /// What this node has shown the peer.
+    plane: Arc<ControlPlane>,
 }
 
 /// Keeps a link to `peer` until the shutdown.
@@ -92,7 +94,7 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: NodeId, mut queue: Qu
 /// Uses the link until it ends; the least time to wait then, or none when this node is stopping.
 async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -> Option<Duration> {
     let link = shared.peers.get(&peer)?;
-    let Linked { stream, decoder, identity, info } = linked;
+    let Linked { stream, decoder, identity, info, plane } = linked;
     let remote = info.remote;
     tracing::info!(
         node = %shared.identity.me,
@@ -109,7 +111,7 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
     let end = tokio::select! {
         end = write_messages(stream, decoder, queue, expiry(identity.not_after), &shared.shutdown) => end,
-        refusal = shared.shut_out(&chain) => End::Refused(refusal),
+        end = shared.outdated(&chain, &plane) => end,
     };
     link.up.store(false, Ordering::Release);
     *link.info.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -117,14 +119,18 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
     if matches!(end, End::Stopped) || shared.shutdown.is_cancelled() {
         return None;
     }
-    tracing::warn!(node = %shared.identity.me, %peer, %remote, reason = %end, "Lost the link to a peer");
+    if matches!(end, End::Renewed) {
+        tracing::info!(node = %shared.identity.me, %peer, %remote, reason = %end, "The link to a peer is made anew");
+    } else {
+        tracing::warn!(node = %shared.identity.me, %peer, %remote, reason = %end, "Lost the link to a peer");
+    }
     shared.tell(Event::Down(peer)).await;
     match end {
         End::Refused(refusal) | End::RefusedByPeer(refusal) => {
             report(shared, remote, &Claim::from(&identity), &refusal);
             Some(wait_after(refusal.reason))
         }
-        End::Stopped | End::Closed | End::Broken(_) | End::Stalled | End::Expired | End::Replaced => {
+        End::Stopped | End::Closed | End::Broken(_) | End::Stalled | End::Expired | End::Replaced | End::Renewed => {
             Some(Duration::ZERO)
         }
     }
@@ -183,7 +189,7 @@ async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
     };
     let PeerIdentity { spiffe, serial, not_after } = identity.clone();
     let info = LinkInfo { remote, spiffe, serial, not_after, tls_version, key_exchange, skew_ms };
-    Ok(Linked { stream, decoder, identity, info })
+    Ok(Linked { stream, decoder, identity, info, plane })
 }
 
 fn lost(remote: SocketAddr, error: &io::Error) -> Failure {

@@ -159,3 +159,19 @@ pub(crate) async fn reject<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, re
     };
     let _ = timeout(LINGER, farewell).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_measured() {
+        for ahead in [0, 10_000, -10_000] {
+            let theirs = UnixMillis(now_millis().0.saturating_add_signed(ahead));
+            let skew = skew_ms(NodeId::A, theirs);
+            // The time from one reading to the next is in it.
+            assert!((ahead - 5_000..=ahead).contains(&skew), "{skew}");
+        }
+        assert_eq!(skew_ms(NodeId::A, UnixMillis(u64::MAX)).signum(), 1);
+    }
+}

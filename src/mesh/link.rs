@@ -45,6 +45,8 @@ pub(crate) enum End {
     Expired,
     /// The peer has opened a newer one.
     Replaced,
+    /// This side has another certificate now, and makes its links anew with it, before the old one counts no more.
+    Renewed,
     /// This side refuses to go on.
     Refused(Refusal),
     /// The other side does.
@@ -60,6 +62,7 @@ impl fmt::Display for End {
             Self::Stalled => write!(f, "the other side has read nothing for {WRITE_TIMEOUT:?}"),
             Self::Expired => f.write_str("the certificate has expired"),
             Self::Replaced => f.write_str("the peer has opened a newer one"),
+            Self::Renewed => f.write_str("this node has a new certificate"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::RefusedByPeer(refusal) => write!(f, "the other side refused: {refusal}"),
         }

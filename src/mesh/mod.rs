@@ -23,11 +23,11 @@ pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 
 use crate::commit::Message;
 use crate::model::{Host, Incarnation, NodeId, Peers, SpiffeId};
-use crate::tls::{ControlPlane, Handshakes, Refusal, Rejections};
+use crate::tls::{ControlPlane, Handshakes, Rejections};
 use addresses::AddressBook;
 use frame::Payload;
 use greet::Identity;
-use link::Outbox;
+use link::{End, Outbox};
 use registry::Registry;
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -138,14 +138,17 @@ impl Shared {
         Arc::clone(&self.tls.borrow())
     }
 
-    /// Waits until certificates are loaded that no longer admit the peer with this chain, and says why. Those of this
-    /// moment are asked first, because they may be newer than the handshake.
-    async fn shut_out(&self, chain: &[CertificateDer<'_>]) -> Refusal {
+    /// Waits until certificates are loaded that no longer admit the peer with this chain, or are not those that this node
+    /// has shown it, and says which. Those of this moment are asked first, because they may be newer than the handshake.
+    async fn outdated(&self, chain: &[CertificateDer<'_>], used: &ControlPlane) -> End {
         let mut tls = self.tls.clone();
         loop {
             let plane = Arc::clone(&tls.borrow_and_update());
             if let Err(refusal) = plane.judge(chain) {
-                return refusal;
+                return End::Refused(refusal);
+            }
+            if plane.signer.serial != used.signer.serial {
+                return End::Renewed;
             }
             if tls.changed().await.is_err() {
                 // Nobody is left to load any.
