@@ -80,7 +80,8 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
     Ok(facts)
 }
 
-fn is_strong(key: &str) -> bool {
+/// Whether a key of this kind may stand in any certificate of a mesh.
+pub(super) fn is_strong(key: &str) -> bool {
     let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
     ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }

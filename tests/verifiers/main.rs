@@ -34,6 +34,10 @@ fn observe() {
     let plane = mint.plane();
     let all = made(&mint);
     let authority = canary::pki::load_ca(&mint.certs()).expect("ok");
+    let base = m_base(&mint);
+    eprintln!("@@ BASE {:?} {:?} {:?}", plane.judge(&base), ours::of_client(&mint, &plane, &base), ours::of_server(&mint, &plane, &base));
+    let q = [Question::new(mint.dir.path().join("base"), &base, &authority[0], Some(&mint.list), Some(PEER_ADDRESS))];
+    for p in [Program::OpenSsl, Program::GnuTls, Program::Nss, Program::Python] { let a = p.ask(&q).expect("x"); eprintln!("BASE {} {} {}", p.letter(), a[0].accepted, a[0].said); }
     let questions: Vec<Question> = all.iter().enumerate().map(|(at, (_, chain))| Question::new(mint.dir.path().join(format!("q{at}")), chain, &authority[0], Some(&mint.list), Some(PEER_ADDRESS))).collect();
     let answers: Vec<_> = [Program::OpenSsl, Program::GnuTls, Program::Nss, Program::Python].into_iter().map(|p| (p, p.ask(&questions))).collect();
     for (at, (row, chain)) in all.iter().enumerate() {
@@ -51,3 +55,5 @@ fn observe() {
         eprintln!("   = {letters}");
     }
 }
+
+fn m_base(mint: &Mint) -> Chain { mint.leaf(|_| ()).expect("x") }

@@ -24,6 +24,8 @@ pub(crate) const PEER: NodeId = match NodeId::from_letter('b') {
     None => panic!("a letter"),
 };
 pub(crate) const PEER_ADDRESS: &str = "10.0.0.2";
+/// The common name of whatever stands between the authority and a leaf.
+pub(crate) const BETWEEN: &str = "between";
 /// The serial number of what was revoked.
 pub(crate) const REVOKED: [u8; 16] = [0x77; 16];
 
@@ -33,6 +35,8 @@ pub(crate) struct Mint {
     /// Every leaf has this key, so that whoever shows it can also prove to hold it.
     pub(crate) leaf_key: KeyPair,
     authority_key: KeyPair,
+    between_key: KeyPair,
+    /// What the authority revoked.
     pub(crate) list: CertificateRevocationListDer<'static>,
 }
 
@@ -52,7 +56,8 @@ impl Mint {
         let domain = NodeFiles::load(&dir.path().join("certs"), NodeId::A).expect("good files").bundle.trust_domain;
         let pem = fs::read_to_string(dir.path().join("certs/ca.pem")).expect("the authority");
         let list = list(&Issuer::from_ca_cert_pem(&pem, &authority_key).expect("the authority"));
-        Self { dir, domain, leaf_key: KeyPair::generate().expect("a key"), authority_key, list }
+        let fresh = || KeyPair::generate().expect("a key");
+        Self { dir, domain, leaf_key: fresh(), authority_key, between_key: fresh(), list }
     }
 
     pub(crate) fn certs(&self) -> PathBuf {
@@ -66,7 +71,10 @@ impl Mint {
     /// What node-a knows and trusts.
     pub(crate) fn plane(&self) -> ControlPlane {
         let mut files = NodeFiles::load(&self.certs(), NodeId::A).expect("good files");
-        files.crls = vec![self.list.clone()];
+        // An intermediate that is refused shall not be refused for the want of its list.
+        let mut between = self.params();
+        (between.distinguished_name, between.key_usages) = (name(BETWEEN), vec![KeyUsagePurpose::CrlSign]);
+        files.crls = vec![self.list.clone(), list(&Issuer::from_params(&between, &self.between_key))];
         let members = files.bundle.peers.members();
         ControlPlane::new(&files, NodeId::A, members, CrlPolicy::Warn).expect("a configuration")
     }
@@ -99,11 +107,11 @@ impl Mint {
 
     /// The peer's certificate under an intermediate that `change` makes of another such certificate.
     pub(crate) fn leaf_below(&self, change: impl FnOnce(&mut CertificateParams)) -> Option<Chain> {
-        let key = KeyPair::generate().expect("a key");
         let mut params = self.params();
+        params.distinguished_name = name(BETWEEN);
         change(&mut params);
-        let between = params.signed_by(&key, &self.issuer(&self.authority_key)).expect("a certificate");
-        let mut chain = self.leaf_by(&Issuer::from_params(&params, &key), |_| ())?;
+        let between = params.signed_by(&self.between_key, &self.issuer(&self.authority_key)).expect("a certificate");
+        let mut chain = self.leaf_by(&Issuer::from_params(&params, &self.between_key), |_| ())?;
         chain.push(between.into());
         Some(chain)
     }
@@ -172,8 +180,11 @@ impl Mint {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.subject_alt_names =
-            vec![self.uri("node/node-b"), SanType::IpAddress(PEER_ADDRESS.parse().expect("an address"))];
+        params.subject_alt_names = vec![
+            self.uri("node/node-b"),
+            SanType::IpAddress(PEER_ADDRESS.parse().expect("an address")),
+            SanType::DnsName("b.example".try_into().expect("ASCII")),
+        ];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(SerialNumber::from(vec![0x5a; 16]));
         params
