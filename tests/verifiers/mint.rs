@@ -161,14 +161,8 @@ impl Mint {
     }
 
     /// A signature of the authority over SHA-1, which no library here makes any more.
-    pub(crate) fn sign_with_sha1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let (from, to) = (self.dir.path().join("inner.der"), self.dir.path().join("inner.sig"));
-        fs::write(&from, bytes).expect("written");
-        let key = self.certs().join("ca/ca.key");
-        let mut command = Command::new("openssl");
-        command.args(["dgst", "-sha1", "-sign"]).arg(key).arg("-out").arg(&to).arg(&from);
-        command.stdin(Stdio::null()).stderr(Stdio::null()).status().ok().filter(|status| status.success())?;
-        fs::read(to).ok()
+    pub(crate) fn signed_with_sha1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        sign_with(self.dir.path(), &self.certs().join("ca/ca.key"), "-sha1", bytes)
     }
 
     pub(crate) fn params(&self) -> CertificateParams {
@@ -224,6 +218,30 @@ pub(crate) fn list<K: SigningKey>(issuer: &Issuer<'_, K>) -> CertificateRevocati
         key_identifier_method: KeyIdMethod::Sha256,
     };
     list.signed_by(issuer).expect("a list").into()
+}
+
+/// A signature by OpenSSL with the key in this file.
+pub(crate) fn sign_with(folder: &Path, key: &Path, digest: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (from, to) = (folder.join("inner.der"), folder.join("inner.sig"));
+    fs::write(&from, bytes).expect("written");
+    let mut command = Command::new("openssl");
+    command.args(["dgst", digest, "-sign"]).arg(key).arg("-out").arg(&to).arg(&from);
+    succeeds(&mut command).then(|| fs::read(to).expect("it was just written"))
+}
+
+/// A new key of this kind by OpenSSL: its file, and its public half.
+pub(crate) fn openssl_key(folder: &Path, kind: &[&str]) -> Option<(PathBuf, Vec<u8>)> {
+    let (key, public) = (folder.join("odd.key"), folder.join("odd.pub"));
+    let made = succeeds(Command::new("openssl").arg("genpkey").args(kind).arg("-out").arg(&key))
+        && succeeds(
+            Command::new("openssl").args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&key).arg("-out").arg(&public),
+        );
+    made.then(|| (key, fs::read(public).expect("it was just written")))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    done.is_ok_and(|status| status.success())
 }
 
 /// Writes these as the PEM blocks of one file.

@@ -41,6 +41,18 @@ pub(crate) fn of_server(mint: &Mint, plane: &ControlPlane, chain: &Chain) -> Res
     shake(&mut client, &mut server).0
 }
 
+/// What both sides say when one dials `host` with its configuration and the other answers with its own.
+pub(crate) fn between(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+    host: &str,
+) -> (Result<(), Refusal>, Result<(), Refusal>) {
+    let name = ServerName::try_from(host.to_owned()).expect("an address or a name");
+    let mut client = ClientConnection::new(Arc::clone(client), name).expect("a client");
+    let mut server = ServerConnection::new(Arc::clone(server)).expect("a server");
+    shake(&mut client, &mut server)
+}
+
 /// The chain with the key of every leaf; nothing is checked before it is shown.
 fn shown(mint: &Mint, chain: &Chain) -> Arc<SingleCertAndKey> {
     let key = PrivateKeyDer::try_from(mint.leaf_key.serialize_der()).expect("a key");

@@ -68,6 +68,8 @@ impl Question {
 }
 
 impl Program {
+    pub(crate) const ALL: [Self; 4] = [Self::OpenSsl, Self::GnuTls, Self::Nss, Self::Python];
+
     pub(crate) const fn letter(self) -> char {
         match self {
             Self::OpenSsl => 'o',
@@ -75,6 +77,13 @@ impl Program {
             Self::Nss => 'n',
             Self::Python => 'p',
         }
+    }
+
+    /// How this answer differs from what the letters say of those who refuse.
+    pub(crate) fn contradicts(self, refused_by: &str, answer: &Answer, name: &str) -> Option<String> {
+        let verb = if answer.accepted { "accepts" } else { "refuses" };
+        let agrees = refused_by.contains(self.letter()) != answer.accepted;
+        (!agrees).then(|| format!("it {verb} {name:?}: {}", answer.said))
     }
 
     /// Its answers; none where it is not installed.

@@ -2,7 +2,7 @@
 
 use super::super::der::{Der, ECDSA_SHA1, ECDSA_SHA384};
 use super::super::mint::{Mint, REVOKED, name};
-use super::{Bad, bad, differs};
+use super::{Bad, bad};
 use canary::tls::Reason;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose as Usage, SerialNumber};
 use time::{Duration, OffsetDateTime};
@@ -39,7 +39,7 @@ pub(super) fn rows() -> Vec<Bad> {
         bad("a signature with one bit changed", |m| m.sealed(|_| (), |inner| { let mut signature = m.signed(inner)?; *signature.last_mut()? ^= 1; Some(signature) }, None), (Reason::BadSignature, "BadSignature"), "ognp"),
         bad("a signature over other bytes", |m| m.sealed(|_| (), |_| m.signed(b"other bytes"), None), (Reason::BadSignature, "BadSignature"), "ognp"),
         bad("no signature", |m| m.sealed(|_| (), |_| Some(Vec::new()), None), (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("signed with SHA-1", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA1), |inner| m.sign_with_sha1(inner), Some(ECDSA_SHA1)), (Reason::BadSignature, "UnsupportedSignatureAlgorithmContext"), "gp"),
+        bad("signed with SHA-1", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA1), |inner| m.signed_with_sha1(inner), Some(ECDSA_SHA1)), (Reason::BadSignature, "UnsupportedSignatureAlgorithmContext"), "gp"),
         bad("a signature of SHA-256 that says SHA-384", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384), |inner| m.signed(inner), Some(ECDSA_SHA384)), (Reason::BadSignature, "BadSignature"), "ognp"),
         bad("inner and outer signature algorithms that differ", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384), |inner| m.signed(inner), None), (Reason::BadSvid, "SignatureAlgorithmMismatch"), "ognp"),
         bad("a key of RSA-1024", |m| m.keyed(RSA_1024), (Reason::BadSvid, "kind RSA-1024"), "n"),

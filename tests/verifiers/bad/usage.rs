@@ -1,7 +1,7 @@
 //! Bad by what they say their key may be used for.
 
 use super::super::der::{BASIC_CONSTRAINTS, Der, KEY_USAGE, UNKNOWN};
-use super::{Bad, bad};
+use super::{Bad, bad, differs};
 use canary::tls::Reason;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose as Usage};
 
