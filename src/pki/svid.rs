@@ -131,7 +131,7 @@ fn check_form(certificate: &X509Certificate<'_>) -> Result<(), SvidError> {
 }
 
 /// Whether these are the bytes of a positive number in DER. Revocation is by this number, so it must have one form.
-fn is_serial(bytes: &[u8]) -> bool {
+pub(super) fn is_serial(bytes: &[u8]) -> bool {
     let number = match bytes {
         [0, rest @ ..] => rest,
         _ => bytes,

@@ -40,7 +40,8 @@ pub(super) struct Depth {
 impl Depth {
     /// The most that any of these authorities allows.
     pub(super) fn of(files: &NodeFiles) -> Self {
-        let lengths = files.ca_facts.iter().map(|facts| Some(usize::try_from(facts.path_length?).unwrap_or(usize::MAX)));
+        let lengths =
+            files.ca_facts.iter().map(|facts| Some(usize::try_from(facts.path_length?).unwrap_or(usize::MAX)));
         let most = lengths.collect::<Option<Vec<usize>>>().and_then(|lengths| lengths.into_iter().max());
         Self { authorities: files.ca.clone(), most }
     }

@@ -234,7 +234,11 @@ pub(crate) fn openssl_key(folder: &Path, kind: &[&str]) -> Option<(PathBuf, Vec<
     let (key, public) = (folder.join("odd.key"), folder.join("odd.pub"));
     let made = succeeds(Command::new("openssl").arg("genpkey").args(kind).arg("-out").arg(&key))
         && succeeds(
-            Command::new("openssl").args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&key).arg("-out").arg(&public),
+            Command::new("openssl")
+                .args(["pkey", "-pubout", "-outform", "DER", "-in"])
+                .arg(&key)
+                .arg("-out")
+                .arg(&public),
         );
     made.then(|| (key, fs::read(public).expect("it was just written")))
 }

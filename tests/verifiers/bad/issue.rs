@@ -25,23 +25,120 @@ fn may_issue(params: &mut CertificateParams, constraint: BasicConstraints) {
 
 pub(super) fn rows() -> Vec<Bad> {
     vec![
-        bad("expired", |m| m.leaf(|p| p.not_after = now() - Duration::minutes(1)), (Reason::Expired, "certificate expired"), "ognp"),
-        bad("expired for years", |m| m.leaf(|p| (p.not_before, p.not_after) = (now() - Duration::days(900), now() - Duration::days(800))), (Reason::Expired, "certificate expired"), "ognp"),
-        bad("not yet valid", |m| m.leaf(|p| p.not_before = now() + Duration::hours(1)), (Reason::NotYetValid, "certificate not valid yet"), "ogp"),
-        bad("not yet valid for days", |m| m.leaf(|p| (p.not_before, p.not_after) = (now() + Duration::days(2), now() + Duration::days(3))), (Reason::NotYetValid, "certificate not valid yet"), "ognp"),
-        bad("ends before it begins", |m| m.leaf(|p| (p.not_before, p.not_after) = (now() - Duration::minutes(2), now() - Duration::minutes(3))), (Reason::Expired, "Expired"), "ognp"),
-        bad("revoked", |m| m.leaf(|p| p.serial_number = Some(SerialNumber::from(REVOKED.to_vec()))), (Reason::Revoked, "Revoked"), "ogn"),
+        bad(
+            "expired",
+            |m| m.leaf(|p| p.not_after = now() - Duration::minutes(1)),
+            (Reason::Expired, "certificate expired"),
+            "ognp",
+        ),
+        bad(
+            "expired for years",
+            |m| m.leaf(|p| (p.not_before, p.not_after) = (now() - Duration::days(900), now() - Duration::days(800))),
+            (Reason::Expired, "certificate expired"),
+            "ognp",
+        ),
+        bad(
+            "not yet valid",
+            |m| m.leaf(|p| p.not_before = now() + Duration::hours(1)),
+            (Reason::NotYetValid, "certificate not valid yet"),
+            "ogp",
+        ),
+        bad(
+            "not yet valid for days",
+            |m| m.leaf(|p| (p.not_before, p.not_after) = (now() + Duration::days(2), now() + Duration::days(3))),
+            (Reason::NotYetValid, "certificate not valid yet"),
+            "ognp",
+        ),
+        bad(
+            "ends before it begins",
+            |m| m.leaf(|p| (p.not_before, p.not_after) = (now() - Duration::minutes(2), now() - Duration::minutes(3))),
+            (Reason::Expired, "Expired"),
+            "ognp",
+        ),
+        bad(
+            "revoked",
+            |m| m.leaf(|p| p.serial_number = Some(SerialNumber::from(REVOKED.to_vec()))),
+            (Reason::Revoked, "Revoked"),
+            "ogn",
+        ),
         bad("another authority", another_authority, (Reason::UnknownCa, "UnknownIssuer"), "ognp"),
-        bad("another authority of the same name", Mint::leaf_by_namesake, (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("signed by itself", |m| Some(vec![m.params().self_signed(&m.leaf_key).ok()?.into()]), (Reason::UnknownCa, "UnknownIssuer"), "ognp"),
-        bad("below an intermediate, which the authority's path length forbids", |m| m.leaf_below(|p| may_issue(p, BasicConstraints::Constrained(0))), (Reason::BadSvid, "between it and the authority"), "ognp"),
+        bad(
+            "another authority of the same name",
+            Mint::leaf_by_namesake,
+            (Reason::BadSignature, "BadSignature"),
+            "ognp",
+        ),
+        bad(
+            "signed by itself",
+            |m| Some(vec![m.params().self_signed(&m.leaf_key).ok()?.into()]),
+            (Reason::UnknownCa, "UnknownIssuer"),
+            "ognp",
+        ),
+        bad(
+            "below an intermediate, which the authority's path length forbids",
+            |m| m.leaf_below(|p| may_issue(p, BasicConstraints::Constrained(0))),
+            (Reason::BadSvid, "between it and the authority"),
+            "ognp",
+        ),
         bad("issued by a member", |m| m.leaf_below(|_| ()), (Reason::BadSvid, "EndEntityUsedAsCa"), "ognp"),
-        bad("a signature with one bit changed", |m| m.sealed(|_| (), |inner| { let mut signature = m.signed(inner)?; *signature.last_mut()? ^= 1; Some(signature) }, None), (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("a signature over other bytes", |m| m.sealed(|_| (), |_| m.signed(b"other bytes"), None), (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("no signature", |m| m.sealed(|_| (), |_| Some(Vec::new()), None), (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("signed with SHA-1", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA1), |inner| m.signed_with_sha1(inner), Some(ECDSA_SHA1)), (Reason::BadSignature, "UnsupportedSignatureAlgorithmContext"), "gp"),
-        bad("a signature of SHA-256 that says SHA-384", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384), |inner| m.signed(inner), Some(ECDSA_SHA384)), (Reason::BadSignature, "BadSignature"), "ognp"),
-        bad("inner and outer signature algorithms that differ", |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384), |inner| m.signed(inner), None), (Reason::BadSvid, "SignatureAlgorithmMismatch"), "ognp"),
+        bad(
+            "a signature with one bit changed",
+            |m| {
+                m.sealed(
+                    |_| (),
+                    |inner| {
+                        let mut signature = m.signed(inner)?;
+                        *signature.last_mut()? ^= 1;
+                        Some(signature)
+                    },
+                    None,
+                )
+            },
+            (Reason::BadSignature, "BadSignature"),
+            "ognp",
+        ),
+        bad(
+            "a signature over other bytes",
+            |m| m.sealed(|_| (), |_| m.signed(b"other bytes"), None),
+            (Reason::BadSignature, "BadSignature"),
+            "ognp",
+        ),
+        bad(
+            "no signature",
+            |m| m.sealed(|_| (), |_| Some(Vec::new()), None),
+            (Reason::BadSignature, "BadSignature"),
+            "ognp",
+        ),
+        bad(
+            "signed with SHA-1",
+            |m| {
+                m.sealed(
+                    |inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA1),
+                    |inner| m.signed_with_sha1(inner),
+                    Some(ECDSA_SHA1),
+                )
+            },
+            (Reason::BadSignature, "UnsupportedSignatureAlgorithmContext"),
+            "gp",
+        ),
+        bad(
+            "a signature of SHA-256 that says SHA-384",
+            |m| {
+                m.sealed(
+                    |inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384),
+                    |inner| m.signed(inner),
+                    Some(ECDSA_SHA384),
+                )
+            },
+            (Reason::BadSignature, "BadSignature"),
+            "ognp",
+        ),
+        bad(
+            "inner and outer signature algorithms that differ",
+            |m| m.sealed(|inner| inner.parts()[2] = Der::algorithm(ECDSA_SHA384), |inner| m.signed(inner), None),
+            (Reason::BadSvid, "SignatureAlgorithmMismatch"),
+            "ognp",
+        ),
         bad("a key of RSA-1024", |m| m.keyed(RSA_1024), (Reason::BadSvid, "kind RSA-1024"), "n"),
         bad("a key on P-224", |m| m.keyed(P224), (Reason::BadSvid, "kind EC 1.3.132.0.33"), ""),
         bad("a key on secp256k1", |m| m.keyed(SECP256K1), (Reason::BadSvid, "kind EC 1.3.132.0.10"), ""),
