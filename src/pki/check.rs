@@ -103,7 +103,7 @@ fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
             ParsedExtension::BasicConstraints(_) if !extension.critical => {
                 return Some("its basic constraints are not critical");
             }
-            ParsedExtension::ExtendedKeyUsage(usage) if !usage.any && !(usage.server_auth && usage.client_auth) => {
+            ParsedExtension::ExtendedKeyUsage(usage) if !(usage.any || usage.server_auth && usage.client_auth) => {
                 return Some("its extended key usage leaves out servers or clients");
             }
             ParsedExtension::BasicConstraints(_)

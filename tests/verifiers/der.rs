@@ -100,9 +100,9 @@ impl Der {
 
 fn next(bytes: &[u8]) -> (Der, &[u8]) {
     let (tag, first) = (bytes[0], usize::from(bytes[1]));
-    let more = if first < 0x80 { 0 } else { first - 0x80 };
+    let more = first.saturating_sub(0x80);
     let length = match more {
-        0 => first,
+        0 => first & 0x7f,
         _ => bytes[2..2 + more].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
     };
     let (content, rest) = bytes[2 + more..].split_at(length);

@@ -47,7 +47,7 @@ fn ip(text: &str) -> SanType {
 }
 
 pub(super) fn rows() -> Vec<Bad> {
-    [ids(), others(), hosts()].into_iter().flatten().collect()
+    [ids(), others(), hosts(), lists()].into_iter().flatten().collect()
 }
 
 /// The name is no identity.
@@ -281,6 +281,12 @@ fn hosts() -> Vec<Bad> {
             Some((Reason::ServerIdentityMismatch, "certificate not valid for name")),
             "ogp",
         ),
+    ]
+}
+
+/// The list of names as a whole is wrong.
+fn lists() -> Vec<Bad> {
+    vec![
         bad(
             "no names at all",
             |m| {

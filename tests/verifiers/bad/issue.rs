@@ -24,6 +24,11 @@ fn may_issue(params: &mut CertificateParams, constraint: BasicConstraints) {
 }
 
 pub(super) fn rows() -> Vec<Bad> {
+    [issuers(), signatures()].into_iter().flatten().collect()
+}
+
+/// The time is wrong, or the issuer.
+fn issuers() -> Vec<Bad> {
     vec![
         bad(
             "expired",
@@ -81,6 +86,12 @@ pub(super) fn rows() -> Vec<Bad> {
             "ognp",
         ),
         bad("issued by a member", |m| m.leaf_below(|_| ()), (Reason::BadSvid, "EndEntityUsedAsCa"), "ognp"),
+    ]
+}
+
+/// The signature is not what it should be, or the key is too weak for one.
+fn signatures() -> Vec<Bad> {
+    vec![
         bad(
             "a signature with one bit changed",
             |m| {

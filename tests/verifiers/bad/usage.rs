@@ -6,6 +6,11 @@ use canary::tls::Reason;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose as Usage};
 
 pub(super) fn rows() -> Vec<Bad> {
+    [purposes(), usages(), extensions()].into_iter().flatten().collect()
+}
+
+/// The key is for other purposes than to be server and client.
+fn purposes() -> Vec<Bad> {
     vec![
         differs(
             "for clients only",
@@ -48,6 +53,12 @@ pub(super) fn rows() -> Vec<Bad> {
             (Reason::BadSvid, "does not contain clientAuth"),
             "",
         ),
+    ]
+}
+
+/// The key may do too much or too little.
+fn usages() -> Vec<Bad> {
+    vec![
         bad(
             "may sign certificates",
             |m| m.leaf(|p| p.key_usages.push(Usage::KeyCertSign)),
@@ -118,6 +129,12 @@ pub(super) fn rows() -> Vec<Bad> {
             (Reason::BadSvid, "X.509v3 extension is malformed"),
             "op",
         ),
+    ]
+}
+
+/// The extensions themselves are wrong.
+fn extensions() -> Vec<Bad> {
+    vec![
         bad(
             "a path length without an authority",
             |m| {
