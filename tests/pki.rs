@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
+#[path = "pki/life.rs"]
+mod life;
+
 const CANARY: &str = env!("CARGO_BIN_EXE_canary");
 /// Any user but root; `nobody` on Debian.
 const NOBODY: u32 = 65534;

@@ -5,15 +5,17 @@
 
 use super::caller::{Caller, Identity};
 use super::deal::{Dealt, Seat};
+use super::guests::{Guarded, Guests};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
+use super::state::Api;
 use crate::model::UnixMillis;
 use crate::proxy::{Rewound, Shortcut};
-use crate::tls::{Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
+use crate::tls::{
+    Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections,
+};
 use crate::tls::{noting_claims, peer_identity};
-use arc_swap::ArcSwap;
 use axum_server::accept::Accept;
-use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -36,18 +38,23 @@ const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: tex
 /// From this many addresses on, those without a connection are forgotten.
 const MANY_ADDRESSES: usize = 1024;
 
+/// A connection after its handshake.
+type Secured = Guarded<TlsStream<TcpStream>>;
+
 /// Lets connections in. All clones share one account of who is in.
 #[derive(Clone)]
 pub(super) struct Door(Arc<Shared>);
 
 struct Shared {
     shortcut: Shortcut,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    tls: watch::Receiver<Arc<HttpsPlane>>,
+    guests: Arc<Guests>,
     limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
     rejections: Arc<Rejections>,
+    all_handshakes: Arc<Handshakes>,
     counters: Arc<Counters>,
 }
 
@@ -65,7 +72,7 @@ pub(super) trait OfConnection {
 }
 
 impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
-    type Stream = Rewound<TlsStream<TcpStream>>;
+    type Stream = Rewound<Secured>;
     type Service = S;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
 
@@ -109,21 +116,24 @@ impl From<io::Error> for Refused {
 
 impl Door {
     pub(super) fn new(
-        tls: Arc<ArcSwap<ServerConfig>>,
+        tls: watch::Receiver<Arc<HttpsPlane>>,
+        guests: Arc<Guests>,
         limits: Limits,
         rejections: Arc<Rejections>,
-        counters: Arc<Counters>,
+        api: &Api,
         shortcut: Shortcut,
     ) -> Self {
         Self(Arc::new(Shared {
             shortcut,
             tls,
+            guests,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             by_address: Mutex::default(),
             limits,
             rejections,
-            counters,
+            all_handshakes: Arc::clone(&api.handshakes),
+            counters: Arc::clone(&api.counters),
         }))
     }
 }
@@ -131,18 +141,15 @@ impl Door {
 impl Shared {
     /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
     /// are served by a task of their own, because the server's task looks for a stop at every waking.
-    async fn pass(&self, stream: TlsStream<TcpStream>) -> io::Result<Rewound<TlsStream<TcpStream>>> {
-        if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+    async fn pass(&self, stream: Secured) -> io::Result<Rewound<Secured>> {
+        if stream.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) {
             return Ok(Rewound::new(stream, Vec::new()));
         }
         let shortcut = self.shortcut.clone();
         tokio::spawn(async move { shortcut.serve(stream).await }).await.map_err(io::Error::other)
     }
 
-    async fn admit(
-        &self,
-        Dealt { stream, remote, seat }: Dealt,
-    ) -> Result<(TlsStream<TcpStream>, Connection), Refused> {
+    async fn admit(&self, Dealt { stream, remote, seat }: Dealt) -> Result<(Secured, Connection), Refused> {
         let deadline = Instant::now() + self.limits.handshake;
         // Small answers must not wait for the acknowledgement of the ones before.
         stream.set_nodelay(true)?;
@@ -154,16 +161,43 @@ impl Shared {
         let _slot = wait(&of_address, deadline, "too many handshakes from this address are in flight").await?;
         let _global = wait(&self.handshakes, deadline, "too many handshakes are in flight").await?;
         let _handshaking = Counting::start(&self.counters, |counters| &counters.handshakes);
-        let handshake = TlsAcceptor::from(self.tls.load_full()).accept(stream);
+        let handshaking = self.all_handshakes.begin(Plane::Https);
+        let plane = self.plane();
+        let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
         let (result, claim) = noting_claims(timeout_at(deadline, handshake)).await;
         let Ok(result) = result else { return Err(Refused { claim, ..too_slow("the TLS handshake").into() }) };
-        let stream = result.map_err(|error| Refused { claim, ..error.into() })?;
-        let identity = match stream.get_ref().1.peer_certificates() {
-            Some(chain) => Some(known(peer_identity(chain)?)),
-            None => None,
+        let guarded = match result {
+            Ok(stream) => self.guard(stream, remote, &plane).map_err(Refused::from),
+            Err(error) => Err(error.into()),
         };
+        let (stream, identity) = guarded.map_err(|refused| Refused { claim, ..refused })?;
+        handshaking.done();
         let caller = Arc::new(Caller { remote, local, identity });
         Ok((stream, Connection { caller, _place: place, _seat: seat, _counting: counting }))
+    }
+
+    /// The certificates of this moment.
+    fn plane(&self) -> Arc<HttpsPlane> {
+        Arc::clone(&self.tls.borrow())
+    }
+
+    /// Whom the client's certificate names, if it showed one, and the connection as one that ends with it.
+    fn guard(
+        &self,
+        stream: TlsStream<TcpStream>,
+        remote: SocketAddr,
+        plane: &Arc<HttpsPlane>,
+    ) -> Result<(Secured, Option<Identity>), Refusal> {
+        let Some(chain) = stream.get_ref().1.peer_certificates() else { return Ok((Guarded::free(stream), None)) };
+        let identity = peer_identity(chain)?;
+        let stay = self.guests.enter(remote, chain, &identity);
+        // Whoever is among the guests is held against what is loaded from now on. What was loaded during the
+        // handshake may have come too early for that.
+        let newest = self.plane();
+        if !Arc::ptr_eq(&newest, plane) {
+            newest.judge(chain)?;
+        }
+        Ok((Guarded::by(stay, stream), Some(known(identity))))
     }
 
     /// Waits until the other side says something, and sends those away who do not speak TLS.

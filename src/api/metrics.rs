@@ -3,17 +3,19 @@
 //! No label comes from a request: models are those of the agreed state and of what was measured, peers are members, and
 //! reasons are fixed words. So nobody can make a node remember more by asking.
 
-use super::state::{Api, HealthSnapshot};
-use crate::driver::{View, boottime};
+use super::exposition::Exposition;
+use super::state::{Api, CertificateInfo, FOREVER, HealthSnapshot};
+use crate::driver::{View, boottime, unix_millis};
 use crate::model::{Phase, Time, Weight};
-use crate::tls::Rejections;
+use crate::tls::{HANDSHAKE_CLASSES_MS, Handshakes, Plane, Rejections};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use std::fmt::{Display, Write};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What the routes and their server count.
 #[derive(Debug, Default)]
@@ -64,9 +66,10 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     health(&mut text, &api.snapshot());
     https(&mut text, &api.counters);
     rejections(&mut text, &api.rejections);
+    handshakes(&mut text, &api.handshakes);
     certificates(&mut text, &api);
-    let body = text.0 + &(api.more_metrics)();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+    (api.more_metrics)(&mut text);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.into_text()).into_response()
 }
 
 fn agreement(text: &mut Exposition, view: &View, now: Time) {
@@ -168,72 +171,68 @@ fn rejections(text: &mut Exposition, rejections: &Rejections) {
         let (plane, direction) = (plane.to_string(), direction.to_string());
         family.sample(&[("plane", &plane), ("dir", &direction), ("reason", reason.word())], count);
     }
+    text.counter(
+        "canary_identity_conflicts_total",
+        "Identities seen where they do not belong: a copied key or a wrong address.",
+    )
+    .sample(&[], rejections.identity_conflicts());
+}
+
+fn handshakes(text: &mut Exposition, handshakes: &Handshakes) {
+    let planes = [Plane::Control, Plane::Https].map(|plane| (plane.to_string(), handshakes.counts(plane)));
+    let mut family = text.gauge("canary_handshakes_in_flight", "TLS handshakes under way.");
+    for (plane, counts) in &planes {
+        family.sample(&[("plane", plane)], counts.in_flight);
+    }
+    let mut family = text.counter("canary_tls_handshakes_total", "TLS handshakes by their result, both ways.");
+    for (plane, counts) in &planes {
+        family.sample(&[("plane", plane), ("result", "ok")], counts.good);
+        family.sample(&[("plane", plane), ("result", "error")], counts.failed);
+    }
+    let mut family =
+        text.histogram("canary_tls_handshake_seconds", "Time that the TLS handshakes took which led to a connection.");
+    for (plane, counts) in &planes {
+        let plane = [("plane", plane.as_str())];
+        let ends = HANDSHAKE_CLASSES_MS.map(|millis| Duration::from_millis(millis).as_secs_f64());
+        family.histogram(&plane, ends.into_iter().zip(counts.within.iter().copied()), counts.good, counts.took);
+    }
 }
 
 fn certificates(text: &mut Exposition, api: &Api) {
+    let certificates = api.certificates.load();
+    let ends = |certificate: &&CertificateInfo| certificate.not_after != FOREVER;
+    let lists = || certificates.iter().filter(|certificate| certificate.kind == "crl");
     let mut family =
         text.gauge("canary_cert_not_after_timestamp_seconds", "When the certificate or revocation list ends.");
-    for certificate in api.certificates.load().iter() {
+    for certificate in certificates.iter().filter(ends) {
         let labels = [("kind", certificate.kind), ("serial", &certificate.serial)];
         family.sample(&labels, certificate.not_after.0 / 1_000);
     }
-}
-
-/// Metric families as text. A family without samples leaves no line.
-#[derive(Default)]
-struct Exposition(String);
-
-impl Exposition {
-    fn gauge(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
-        Family { text: &mut self.0, name, help, kind: Some("gauge") }
+    let mut family =
+        text.gauge("canary_cert_ttl_seconds", "Time left of the one of this kind that ends first; negative when over.");
+    let mut left = BTreeMap::new();
+    for certificate in certificates.iter().filter(ends) {
+        let millis = i128::from(certificate.not_after.0) - i128::from(unix_millis().0);
+        let first = left.entry(certificate.kind).or_insert(millis);
+        *first = millis.min(*first);
     }
-
-    fn counter(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
-        Family { text: &mut self.0, name, help, kind: Some("counter") }
+    for (kind, millis) in left {
+        family.sample(&[("kind", kind)], millis / 1_000);
     }
-}
-
-struct Family<'a> {
-    text: &'a mut String,
-    name: &'static str,
-    help: &'static str,
-    /// Until the first sample.
-    kind: Option<&'static str>,
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        // Writing to a string does not fail.
-        if let Some(kind) = self.kind.take() {
-            let _ = writeln!(self.text, "# HELP {0} {1}\n# TYPE {0} {kind}", self.name, self.help);
-        }
-        self.text.push_str(self.name);
-        for (position, (label, value)) in labels.iter().enumerate() {
-            let _ = write!(self.text, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escaped(value));
-        }
-        self.text.push_str(if labels.is_empty() { "" } else { "}" });
-        let _ = writeln!(self.text, " {value}");
+    let mut family = text.gauge("canary_crl_number", "Number of the revocation list.");
+    for list in lists().filter(|list| !list.serial.is_empty()) {
+        family.sample(&[("issuer", &list.subject)], &list.serial);
     }
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let mut family =
+        text.gauge("canary_crl_next_update_timestamp_seconds", "When a new revocation list is due at the latest.");
+    for list in lists().filter(ends) {
+        family.sample(&[("issuer", &list.subject)], list.not_after.0 / 1_000);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn families_are_written_once_with_all_their_samples() {
-        let mut text = Exposition::default();
-        text.gauge("empty", "Nothing.");
-        let mut family = text.counter("hits_total", "Hits.");
-        family.sample(&[("a", "x\"\\\n"), ("b", "y")], 1);
-        family.sample(&[], 0.25);
-        let expected = "# HELP hits_total Hits.\n# TYPE hits_total counter\nhits_total{a=\"x\\\"\\\\\\n\",b=\"y\"} 1\nhits_total 0.25\n";
-        assert_eq!(text.0, expected);
-    }
 
     #[test]
     fn refusals_are_counted_by_kind() {

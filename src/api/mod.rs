@@ -9,6 +9,8 @@ mod caller;
 pub mod client;
 mod deal;
 mod door;
+mod exposition;
+mod guests;
 mod metrics;
 mod openapi;
 mod outcomes;
@@ -23,12 +25,16 @@ mod serve;
 mod shapes;
 mod span;
 mod state;
+mod step;
 mod write;
 
 pub use caller::{Caller, Identity};
-pub use plan::{GatesShape, HoldShape, PlanShape, PlanShapeError, StepShape};
+pub use exposition::{Exposition, Family};
+pub use plan::{GatesShape, PlanShape, PlanShapeError};
 pub use problem::Problem;
-pub use rollout::{CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape};
+pub use rollout::{
+    ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
+};
 pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
 pub use router::router;
 pub use serve::{Limits, serve};
@@ -38,3 +44,4 @@ pub use shapes::{
 };
 pub use span::parse_span;
 pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};
+pub use step::{HoldShape, StepShape};

@@ -1,7 +1,7 @@
 //! A plan as people write it, in a file or in `POST /rollouts`: the words of Argo Rollouts for the steps, those of the
 //! limits for the rest.
 
-use super::span::parse_span;
+use super::step::{HoldShape, PauseShape, StepShape};
 use crate::model::{
     Gate, Gates, MILLION, Mode, Plan, PlanError, Shield, Span, Step, Then, Weight, WeightError, min_sample,
 };
@@ -16,7 +16,7 @@ const MICROS_PER_MILLI: f64 = 1_000.0;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanShape {
-    /// `{"setWeight": 20}` and `{"pause": {"duration": "10m"}}` or `{"pause": {}}`, in their order.
+    /// `{"setWeight": 20}`, `{"setWeight": 100, "approvals": 2}` and `{"pause": {"duration": "10m"}}` or `{"pause": {}}`, in their order.
     pub steps: Vec<StepShape>,
     /// How long a weight is held that no pause follows; 30 s where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,30 +40,6 @@ pub struct PlanShape {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield: Option<bool>,
 }
-
-/// One step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum StepShape {
-    /// The canary's share in per cent.
-    #[serde(rename = "setWeight")]
-    SetWeight(f64),
-    /// How long the weight before it is held, or that it waits for an operator.
-    #[serde(rename = "pause")]
-    Pause(PauseShape),
-}
-
-/// A pause: without a duration it waits for an operator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PauseShape {
-    /// How long, `10m` or `1h30m`; a number is seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<HoldShape>,
-}
-
-/// A length of time, written `30s` or `1m30s`; a number is seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldShape(pub Duration);
 
 /// The limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -147,15 +123,36 @@ impl PlanShape {
     /// The plan when nobody says any.
     #[must_use]
     pub fn usual() -> Self {
-        Self { steps: USUAL_WEIGHTS.map(StepShape::SetWeight).into(), ..Self::default() }
+        Self { steps: USUAL_WEIGHTS.map(StepShape::of_percent).into(), ..Self::default() }
     }
 
     /// The plan of these weights in per cent, each held for `hold`.
     #[must_use]
     pub fn of_weights(weights: &[Weight], hold: Option<Duration>) -> Self {
         let percent = |weight: &Weight| f64::from(weight.basis_points()) / 100.0;
-        let steps = weights.iter().map(|weight| StepShape::SetWeight(percent(weight))).collect();
+        let steps = weights.iter().map(|weight| StepShape::of_percent(percent(weight))).collect();
         Self { steps, hold: hold.map(HoldShape), ..Self::default() }
+    }
+
+    /// The same, with the last step approved by so many different operators before it is entered: the one of 100 %, also
+    /// where that goes without saying.
+    #[must_use]
+    pub fn with_approvals(mut self, approvals: u8) -> Self {
+        let mut weights = self.steps.iter().filter_map(|step| match step {
+            StepShape::SetWeight { percent, .. } => Some(*percent),
+            StepShape::Pause(_) => None,
+        });
+        if weights.next_back().is_some_and(|last| last < 100.0) {
+            self.steps.push(StepShape::of_percent(100.0));
+        }
+        let last = self.steps.iter_mut().rev().find_map(|step| match step {
+            StepShape::SetWeight { approvals, .. } => Some(approvals),
+            StepShape::Pause(_) => None,
+        });
+        if let Some(last) = last {
+            *last = approvals;
+        }
+        self
     }
 
     /// The plan that it says.
@@ -188,10 +185,10 @@ impl PlanShape {
         let mut steps: Vec<(Step, bool)> = Vec::new();
         for (number, step) in (1..).zip(&self.steps) {
             match (step, steps.last_mut()) {
-                (StepShape::SetWeight(percent), _) => {
+                (StepShape::SetWeight { percent, approvals }, _) => {
                     let weight = Weight::from_percent(&percent.to_string())
                         .map_err(|error| PlanShapeError::Weight { step: number, error })?;
-                    steps.push((Step { weight, hold, then: Then::Continue }, false));
+                    steps.push((Step { approvals: *approvals, ..Step::new(weight, hold) }, false));
                 }
                 (StepShape::Pause(_), None) => return Err(PlanShapeError::PauseFirst(number)),
                 (StepShape::Pause(PauseShape { duration: None }), Some((held, _))) => held.then = Then::AwaitPromotion,
@@ -213,7 +210,8 @@ impl From<&Plan> for PlanShape {
             let held = pause(Some(HoldShape(step.hold.duration())));
             let waits = (step.then == Then::AwaitPromotion).then(|| pause(None));
             let percent = f64::from(step.weight.basis_points()) / 100.0;
-            [Some(StepShape::SetWeight(percent)), Some(held), waits].into_iter().flatten()
+            let weight = StepShape::SetWeight { percent, approvals: step.approvals };
+            [Some(weight), Some(held), waits].into_iter().flatten()
         });
         Self {
             steps: steps.collect(),
@@ -331,43 +329,6 @@ impl<'de> Visitor<'de> for GateVisitor {
     }
 }
 
-impl Serialize for HoldShape {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let span = jiff::SignedDuration::try_from(self.0).unwrap_or(jiff::SignedDuration::MAX);
-        serializer.collect_str(&format_args!("{span:#}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for HoldShape {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(HoldVisitor)
-    }
-}
-
-struct HoldVisitor;
-
-impl Visitor<'_> for HoldVisitor {
-    type Value = HoldShape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"30s\" or \"1m30s\", or a number of seconds")
-    }
-
-    fn visit_u64<E>(self, seconds: u64) -> Result<HoldShape, E> {
-        Ok(HoldShape(Duration::from_secs(seconds)))
-    }
-
-    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<HoldShape, E> {
-        u64::try_from(seconds)
-            .map(|seconds| HoldShape(Duration::from_secs(seconds)))
-            .map_err(|_| E::invalid_value(de::Unexpected::Signed(seconds), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<HoldShape, E> {
-        parse_span(text).map(HoldShape).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,9 +361,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let plan = read(r#"{"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}]}"#).expect("a plan");
+        let text = r#"{"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50, "approvals": 2}]}"#;
+        let plan = read(text).expect("a plan");
+        assert_eq!(plan.steps.iter().map(|step| step.approvals).collect::<Vec<_>>(), [0, 2, 0]);
         let text = serde_json::to_string(&PlanShape::from(&plan)).expect("JSON");
         assert_eq!(read(&text), Ok(plan));
+    }
+
+    #[test]
+    fn the_last_step_is_the_one_that_is_approved() {
+        let approvals = |shape: PlanShape| {
+            let steps = shape.with_approvals(2).plan().expect("a plan").steps;
+            steps.iter().map(|step| (step.weight.basis_points(), step.approvals)).collect::<Vec<_>>()
+        };
+        assert_eq!(approvals(PlanShape::usual()), [(500, 0), (2_000, 0), (5_000, 0), (10_000, 2)]);
+        let half = Weight::from_percent("50").expect("a weight");
+        assert_eq!(approvals(PlanShape::of_weights(&[half], None)), [(5_000, 0), (10_000, 2)]);
     }
 
     #[test]
@@ -419,6 +393,12 @@ mod tests {
         assert!(wrong(r#"{"steps": [{"setWeight": 5}], "hold": -3}"#).contains("a duration such as"));
         assert!(
             wrong(r#"{"steps": [{"setWeight": 5}], "gates": {"max_error_rate": 1.5}}"#).contains("max_error_rate must")
+        );
+        assert!(wrong(r#"{"steps": [{"pause": {}, "approvals": 2}]}"#).starts_with("approvals belong to a step with"));
+        assert!(wrong(r#"{"steps": [{"setWeight": 5, "pause": {}}]}"#).starts_with("a step is either a setWeight or"));
+        assert!(wrong(r#"{"steps": [{"setWeight": 5, "approvals": 1}]}"#).starts_with("the first step is entered by"));
+        assert!(
+            wrong(r#"{"steps": [{"setWeight": 5}, {"setWeight": 50, "approvals": 9}]}"#).starts_with("step 2 asks")
         );
         let many = format!(r#"{{"steps": [{}]}}"#, vec![r#"{"setWeight": 1}"#; 10_000].join(","));
         assert!(wrong(&many).starts_with("a plan has at most 100 steps"), "{}", wrong(&many));

@@ -4,7 +4,7 @@ use super::plan::PlanShape;
 use super::shapes::{AgreedState, Shares, rfc3339};
 use crate::driver::{HistoryEntry, View};
 use crate::health::{Finding, GateName, Ruling, Standing};
-use crate::model::{Digest, Mode, ModelId, NodeId, Outcome, Phase, Rollout, Then, Weight};
+use crate::model::{Digest, Mode, ModelId, NodeId, Outcome, Phase, Rollout, Step, Then, Weight};
 use crate::rollout::{ModelFigures, Next, NodeFigures, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,12 +35,28 @@ pub struct RolloutShape {
     pub hold_s: f64,
     /// Whether an operator has to promote the present step.
     pub manual: bool,
+    /// Each step that asks for approvals, and who gave theirs.
+    #[serde(default)]
+    pub approvals: Vec<ApprovalsShape>,
     /// The version that the present measurements belong to.
     pub epoch: u64,
     /// When it was started, RFC 3339.
     pub started_at: String,
     /// Of the plan, so that equal plans are known as such.
     pub plan_digest: Digest,
+}
+
+/// A step that different operators have to approve before it is entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalsShape {
+    /// Its number, from 1.
+    pub step: usize,
+    /// Its weight, as a fraction.
+    pub weight: f64,
+    /// How many operators have to approve it.
+    pub needed: usize,
+    /// Who did, `operator/admin`.
+    pub by: Vec<String>,
 }
 
 /// `GET /rollouts/current`: everything about the rollout that is open, or ended last.
@@ -149,12 +165,15 @@ pub struct GateFinding {
 /// What happens next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextShape {
-    /// `begins`, `holds`, `undecided`, `advances`, `rolls_back`, `waits` or `manual`.
+    /// `begins`, `holds`, `undecided`, `awaits_approval`, `advances`, `rolls_back`, `waits` or `manual`.
     pub what: String,
     /// In how many seconds the hold, or the deadline, is over.
     pub in_s: Option<f64>,
     /// The weight after it, as a fraction; none when the canary becomes stable.
     pub then: Option<f64>,
+    /// The approvals that are missing, in words; none while it waits for something else.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 impl RolloutShape {
@@ -175,11 +194,23 @@ impl RolloutShape {
             weights: rollout.plan.steps.iter().map(|step| step.weight.fraction()).collect(),
             hold_s: step.map_or(0.0, |step| step.hold.duration().as_secs_f64()),
             manual: step.is_some_and(|step| step.then == Then::AwaitPromotion),
+            approvals: approvals(rollout),
             epoch: rollout.epoch,
             started_at: rfc3339(rollout.started_at),
             plan_digest: rollout.plan.digest(),
         }
     }
+}
+
+fn approvals(rollout: &Rollout) -> Vec<ApprovalsShape> {
+    let steps = rollout.plan.steps.iter().enumerate().filter(|(_, step)| step.approvals > 0);
+    let shape = |(at, step): (usize, &Step)| ApprovalsShape {
+        step: at + 1,
+        weight: step.weight.fraction(),
+        needed: rollout.needed(at),
+        by: rollout.approvals.of(at).map(str::to_owned).collect(),
+    };
+    steps.map(shape).collect()
 }
 
 const fn words(phase: Phase) -> (&'static str, Option<&'static str>) {
@@ -247,7 +278,7 @@ impl TrialShape {
             verdict: ruling(&status.ruling).into(),
             missing: status.missing,
             missing_for_s: status.missing_for.map(|missing| missing.as_secs_f64()),
-            next: NextShape::of(status.next),
+            next: NextShape::of(&status.next),
             refused: status.refused.clone(),
         }
     }
@@ -305,18 +336,29 @@ const fn ruling(ruling: &Ruling) -> &'static str {
 }
 
 impl NextShape {
-    fn of(next: Next) -> Self {
-        let seconds = |left: Duration| Some(left.as_secs_f64());
+    fn of(next: &Next) -> Self {
+        let seconds = |left: &Duration| Some(left.as_secs_f64());
         let (what, in_s, then) = match next {
             Next::Begins => ("begins", None, None),
             Next::Holds { left, then } => ("holds", seconds(left), then.map(Weight::fraction)),
             Next::Undecided { left } => ("undecided", seconds(left), None),
+            Next::AwaitsApproval(_) => ("awaits_approval", None, None),
             Next::Advances => ("advances", None, None),
             Next::RollsBack => ("rolls_back", None, None),
             Next::Waits => ("waits", None, None),
             Next::Manual => ("manual", None, None),
         };
-        Self { what: what.into(), in_s, then }
+        let waits_for = match next {
+            Next::AwaitsApproval(missing) => Some(missing.to_string()),
+            Next::Begins
+            | Next::Holds { .. }
+            | Next::Undecided { .. }
+            | Next::Advances
+            | Next::RollsBack
+            | Next::Waits
+            | Next::Manual => None,
+        };
+        Self { what: what.into(), in_s, then, waits_for }
     }
 }
 

@@ -103,9 +103,10 @@ pub(super) async fn say(
         "resume" => Change::Resume,
         "promote" => Change::Promote(if full { Extent::Full } else { Extent::Step }),
         "abort" => Change::Abort { why: why(), started: None },
+        "approve" => Change::Approve { operator: by.clone() },
         "retry" => Change::Retry,
         _ => {
-            let detail = "a rollout can be told to pause, resume, promote, abort or retry";
+            let detail = "a rollout can be told to pause, resume, promote, approve, abort or retry";
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail));
         }
     };

@@ -2,11 +2,11 @@
 
 use super::deal::{Hand, Origin, deal};
 use super::door::{Connection, Door, OfConnection};
+use super::guests::Guests;
 use super::router::{COMMON_HEADERS, router};
 use super::state::Api;
 use crate::proxy;
-use crate::tls::Rejections;
-use arc_swap::ArcSwap;
+use crate::tls::{HttpsPlane, Rejections};
 use axum::Router;
 use axum_server::Handle;
 use futures_util::StreamExt;
@@ -15,7 +15,6 @@ use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
@@ -24,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
@@ -80,13 +79,14 @@ const PING_TIME: Duration = Duration::from_secs(10);
 /// Each core gets a thread with a runtime of its own: a connection never changes threads, which takes a tenth off the
 /// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease.
 ///
-/// `tls` is read for every connection, so that what is stored there counts from the next one on.
+/// `tls` is read for every connection, so that what is sent there counts from the next one on; live connections whose
+/// certificate it no longer admits end.
 ///
 /// # Errors
 /// When the listener cannot be used, or no thread can be started.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    tls: watch::Receiver<Arc<HttpsPlane>>,
     rejections: Arc<Rejections>,
     api: Arc<Api>,
     limits: Limits,
@@ -95,7 +95,9 @@ pub async fn serve(
     // Whoever stops waiting for this, or one thread that fails, stops all of them.
     let _stop = stopping.clone().drop_guard();
     let shortcut = proxy::Shortcut::new(api.proxy.clone(), &COMMON_HEADERS, stopping.clone());
-    let door = Door::new(tls, limits, rejections, Arc::clone(&api.counters), shortcut);
+    let guests = Arc::new(Guests::default());
+    let judging = guests.keep_judging(tls.clone(), &rejections);
+    let door = Door::new(tls, Arc::clone(&guests), limits, Arc::clone(&rejections), &api, shortcut);
     let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
     let mut threads = FuturesUnordered::new();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -110,10 +112,16 @@ pub async fn serve(
         threads.push(end);
     }
     drop(listener);
-    while let Some(end) = threads.next().await {
-        end.map_err(|_| io::Error::other("a thread of the HTTPS server panicked"))??;
+    let serving = async {
+        while let Some(end) = threads.next().await {
+            end.map_err(|_| io::Error::other("a thread of the HTTPS server panicked"))??;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        served = serving => served,
+        never = judging => match never {},
     }
-    Ok(())
 }
 
 /// Serves this thread's share of the connections.

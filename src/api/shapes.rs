@@ -87,9 +87,9 @@ pub struct PendingShape {
 /// The answer to a change that was decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Committed {
-    /// Always `COMMIT`.
+    /// `COMMIT`; `UNCHANGED` for an approval that the same operator has given before.
     pub decision: String,
-    /// The state that this request made.
+    /// The state that this request made, or found.
     pub state: AgreedState,
     /// The members known to serve it.
     pub acknowledged: Vec<NodeId>,
@@ -98,6 +98,9 @@ pub struct Committed {
     /// When the others serve it, or stable only, at the latest, RFC 3339. None when there are no others, and also when
     /// they hold their weights while isolated: then there is no bound.
     pub others_until: Option<String>,
+    /// For `approve`: who has approved, and what is still missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One member's reason against a change.

@@ -1,5 +1,6 @@
 //! What the routes know, and what they show of the node's health.
 
+use super::exposition::Exposition;
 use super::metrics::Counters;
 use super::rollout::TrialShape;
 use super::shapes::rfc3339;
@@ -7,7 +8,7 @@ use crate::audit::Log;
 use crate::driver::{Handle, View, boottime, unix_millis};
 use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
 use crate::proxy::{ModelObservations, Observations, Proxy};
-use crate::tls::Rejections;
+use crate::tls::{Handshakes, Rejections};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ pub struct Api {
     pub rejections: Arc<Rejections>,
     /// The certificates in use; replaced when they are loaded anew.
     pub certificates: Arc<ArcSwap<Vec<CertificateInfo>>>,
-    /// Metrics of other rooms, whole families in the text format, each line ended.
-    pub more_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Handshakes of both ports.
+    pub handshakes: Arc<Handshakes>,
+    /// Adds the metrics of other rooms.
+    pub more_metrics: Arc<dyn Fn(&mut Exposition) + Send + Sync>,
     /// Where refused changes are filed.
     pub audit: Log,
     /// Cancelled when the node stops: long polls end and `/readyz` says so.
@@ -51,7 +54,8 @@ impl Api {
             proxy,
             rejections,
             certificates: Arc::default(),
-            more_metrics: Arc::new(String::new),
+            handshakes: Arc::default(),
+            more_metrics: Arc::new(|_| ()),
             audit: Log::none(),
             stopping: CancellationToken::new(),
             counters: Arc::default(),
@@ -122,9 +126,12 @@ pub struct CertificateInfo {
     pub subject: String,
     /// The serial number in lower-case hexadecimal; a list's number.
     pub serial: String,
-    /// When it expires, or a new list is due.
+    /// When it expires, or a new list is due; the largest number for a list that names no date.
     pub not_after: UnixMillis,
 }
+
+/// The date of what does not end.
+pub(super) const FOREVER: UnixMillis = UnixMillis(u64::MAX);
 
 /// `GET /health/snapshot`: milliseconds and fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,7 +168,7 @@ pub struct HealthSnapshot {
     pub ejected: Option<String>,
     /// Every other member.
     pub peers: BTreeMap<NodeId, PeerHealth>,
-    /// What the node proves itself with, by kind.
+    /// What the node proves itself with, by kind; a second one of a kind is `ca-2`.
     pub certificates: BTreeMap<String, CertificateHealth>,
     /// The version of the program.
     pub software: String,
@@ -215,13 +222,16 @@ impl HealthSnapshot {
             };
             (*id, shown)
         });
-        let certificates = certificates.iter().map(|certificate| {
+        let certificates = certificates.iter().enumerate().map(|(index, certificate)| {
             let shown = CertificateHealth {
                 subject: certificate.subject.clone(),
                 serial: certificate.serial.clone(),
                 not_after: rfc3339(certificate.not_after),
             };
-            (certificate.kind.to_owned(), shown)
+            // While one authority takes over from another there are two, and a list of each.
+            let before = certificates[..index].iter().filter(|other| other.kind == certificate.kind).count();
+            let ending = if before == 0 { String::new() } else { format!("-{}", before + 1) };
+            (format!("{}{ending}", certificate.kind), shown)
         });
         Self {
             node_id: view.me,

@@ -9,7 +9,7 @@ use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
 use crate::audit;
 use crate::driver::{Answer, Refusal, Vote, unix_millis};
-use crate::model::{Actor, Change, ChangeError, MAX_REASON, Model, NodeId, NodeSet, TxId, Weight};
+use crate::model::{Actor, Change, ChangeError, MAX_REASON, Model, NodeId, NodeSet, RoutingState, TxId, Weight};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -134,15 +134,15 @@ fn member(api: &Api, id: &str) -> Result<NodeId, Problem> {
 }
 
 pub(super) async fn propose(api: &Api, asked: Asked, change: Change, base: Option<u64>) -> Result<Response, Problem> {
-    let Ok(answer) = timeout(ANSWER_TIME, api.handle.propose(change, base, asked.by)).await else {
+    let Ok(answer) = timeout(ANSWER_TIME, api.handle.propose(change.clone(), base, asked.by)).await else {
         return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
     };
     let answer = answer.map_err(|stopped| Problem::unavailable("stopping", stopped.to_string()))?;
-    told(api, answer, &asked.target)
+    told(api, answer, &asked.target, &change)
 }
 
 /// What the client is told of the engine's answer.
-fn told(api: &Api, answer: Answer, target: &Uri) -> Result<Response, Problem> {
+fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Response, Problem> {
     match answer {
         Answer::Committed { state, acknowledged, others_until } => {
             let members: NodeSet = api.handle.view().members;
@@ -152,6 +152,7 @@ fn told(api: &Api, answer: Answer, target: &Uri) -> Result<Response, Problem> {
                 acknowledged: acknowledged.iter().collect(),
                 others: members.minus(acknowledged).iter().collect(),
                 others_until: others_until.map(|time| rfc3339(api.date(time))),
+                note: matches!(change, Change::Approve { .. }).then(|| approvals_note(&state)).flatten(),
             };
             Ok(Json(committed).into_response())
         }
@@ -172,11 +173,39 @@ fn told(api: &Api, answer: Answer, target: &Uri) -> Result<Response, Problem> {
                 .with("reasons", json!([]))
                 .with("superseded_by", by.to_string()))
         }
+        Answer::Refused(Refusal::Invalid(same @ ChangeError::AlreadyApproved { .. })) => {
+            Ok(Json(unchanged(api, same.to_string())).into_response())
+        }
         Answer::Refused(refusal) => Err(refused(api, refusal, target)),
         Answer::Unknown { txid, version } => {
             let detail = "it was sent for acceptance and is not settled yet: /routing/state shows it as pending";
             Err(unknown(detail).with("txid", txid.to_string()).with("version", version))
         }
+    }
+}
+
+/// How far the step that an approval is for has come with it.
+fn approvals_note(state: &RoutingState) -> Option<String> {
+    let rollout = state.open_rollout()?;
+    let step = rollout.step_to_approve()?;
+    Some(match rollout.lacks(step) {
+        Some(missing) => format!("waits for {missing}"),
+        None => format!("step {} has the {} approvals that it asks for", step + 1, rollout.needed(step)),
+    })
+}
+
+/// The answer to a request that the state there is fulfils already.
+fn unchanged(api: &Api, note: String) -> Committed {
+    let view = api.handle.view();
+    let others = view.peers.iter().filter(|(_, peer)| peer.applied >= view.state.version).map(|(id, _)| *id);
+    let acknowledged: NodeSet = others.chain([view.me]).collect();
+    Committed {
+        decision: "UNCHANGED".into(),
+        state: AgreedState::of(&view.state, view.digest),
+        acknowledged: acknowledged.iter().collect(),
+        others: view.members.minus(acknowledged).iter().collect(),
+        others_until: None,
+        note: Some(note),
     }
 }
 
@@ -218,6 +247,10 @@ const fn conflict(error: &ChangeError) -> Option<&'static str> {
         ChangeError::WrongPhase { .. } => Some("wrong_phase"),
         ChangeError::StepOver(_) => Some("step_over"),
         ChangeError::NothingBefore(_) => Some("nothing_before"),
+        ChangeError::NotApproved(_) => Some("not_approved"),
+        ChangeError::ApprovedByEnough { .. } | ChangeError::NothingToApprove { .. } => Some("nothing_to_approve"),
+        // An answer of its own: what was asked for is there.
+        ChangeError::AlreadyApproved { .. } => None,
         ChangeError::NoCanary(_)
         | ChangeError::CanaryIsStable(_)
         | ChangeError::NotAMember(..)

@@ -26,11 +26,14 @@ pub struct Decision {
     pub missing: Vec<String>,
 }
 
+/// Who accepted a state under one ballot, and who the members are by its word.
+type Acceptances = Vec<(NodeId, NodeSet)>;
+
 /// Everything on file whose signature is right.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     votes: BTreeMap<(TxId, Digest), BTreeMap<NodeId, Option<String>>>,
-    accepted: BTreeMap<(TxId, Digest), BTreeMap<Ballot, Vec<(NodeId, NodeSet)>>>,
+    accepted: BTreeMap<(TxId, Digest), BTreeMap<Ballot, Acceptances>>,
     decided: BTreeMap<(u64, Digest), Learned>,
 }
 

@@ -114,6 +114,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
         "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
         "busy" => Some("try again in a moment"),
+        "not_approved" => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
         "rollout_open" => Some("canary rollout status shows it"),
         "no_rollout" => Some("canary rollout start MODEL"),
         "role_not_allowed" | "unauthenticated" => {
@@ -126,7 +127,10 @@ fn hint(code: &str) -> Option<&'static str> {
 fn summary(committed: &Committed) -> String {
     let listed = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let state = &committed.state;
-    let mut text = format!("COMMIT version {}: {}", state.version, shares(&state.weights));
+    let mut text = format!("{} version {}: {}", committed.decision, state.version, shares(&state.weights));
+    if let Some(note) = &committed.note {
+        text += &format!("\n{note}");
+    }
     if !state.drained.is_empty() {
         text += &format!("\ndrained: {}", state.drained);
     }

@@ -18,7 +18,8 @@ use std::time::Duration;
 /// Run one node of the mesh in the foreground.
 ///
 /// The members' addresses come from PEERS_NODE_A, PEERS_NODE_B, PEERS_NODE_C …, or from the node's own certificate
-/// folder. SIGTERM and SIGINT stop it cleanly, SIGHUP loads its certificates anew.
+/// folder. SIGTERM and SIGINT stop it cleanly; SIGHUP, or a change of
+/// their files, loads its certificates anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   canary node coordinator
@@ -65,6 +66,9 @@ pub(crate) struct NodeArgs {
     /// Whether the HTTPS port asks for a client certificate: off, optional or required.
     #[arg(long, env = "CANARY_HTTPS_CLIENT_AUTH", value_name = "POLICY", default_value = "optional")]
     https_client_auth: ClientAuth,
+    /// Do not start while the authority's key is on this machine, instead of warning.
+    #[arg(long, env = "CANARY_STRICT")]
+    strict: bool,
     /// Stop as with SIGTERM when standard input ends: for a program that starts nodes and may itself be killed.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
@@ -97,6 +101,7 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         upstreams,
         upstream_timeout: args.upstream_timeout,
         bind: args.bind,
+        strict: args.strict,
         on_isolation: match args.on_isolation {
             OnIsolation::Stable => IsolationPolicy::Stable,
             OnIsolation::Hold => IsolationPolicy::Hold,
@@ -127,6 +132,8 @@ fn failure(error: NodeError) -> Failure {
     match error {
         NodeError::Pki(error) => unusable(error, Exit::Configuration),
         NodeError::Tls(error) => Failure::new(Exit::Configuration, error),
+        error @ NodeError::AuthorityKey(_) => Failure::new(Exit::UnsafeKey, error)
+            .with_hint("move ca/ to where certificates are made, or start without --strict"),
         error @ NodeError::NotAMember { .. } => Failure::new(Exit::Configuration, error),
         NodeError::Bind(error) => {
             let exit = match &error {

@@ -277,7 +277,8 @@ impl Engine {
         if votes.is_empty() {
             let base = Base { version: chosen.state.version, digest: chosen.state.digest() };
             for to in voters.iter() {
-                self.send(to, Message::Prepare { base: base.clone(), next: Arc::clone(&next) }, out);
+                let (base, next, by) = (base.clone(), Arc::clone(&next), task.question.by.clone());
+                self.send(to, Message::Prepare { base, next, by }, out);
             }
         }
         let deadline = now + self.config.timing.vote;

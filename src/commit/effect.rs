@@ -161,6 +161,16 @@ pub enum Alarm {
         /// The transaction.
         txid: TxId,
     },
+    /// An acceptance was asked for what lacks approvals, or adds them in another's name.
+    #[error("{from} asks to accept {txid}, which no member may: {why}")]
+    NotApproved {
+        /// The sender.
+        from: NodeId,
+        /// The transaction.
+        txid: TxId,
+        /// Why not.
+        why: String,
+    },
     /// One ballot with two proposals for one version.
     #[error("{from} proposes two states for version {version} under one ballot")]
     TwoProposals {

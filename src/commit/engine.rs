@@ -270,7 +270,7 @@ impl Engine {
         }
         match message {
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, &heartbeat, out),
-            Message::Prepare { base, next } => self.on_prepare(now, from, &base, &next, out),
+            Message::Prepare { base, next, by } => self.on_prepare(now, from, &base, &next, &by, out),
             Message::Vote { txid, vote, evidence } => self.on_vote(from, txid, vote, evidence),
             Message::Abort { txid, version, by, votes } => self.on_abort(from, txid, version, by, votes, out),
             Message::Campaign { ballot } => self.on_campaign(from, ballot, out),

@@ -21,6 +21,8 @@ pub enum Message {
         base: Base,
         /// The state, with its txid.
         next: Arc<RoutingState>,
+        /// Who asked for it.
+        by: Actor,
     },
     /// The answer to a prepare: an opinion, held in memory.
     Vote {

@@ -17,13 +17,14 @@ impl Engine {
         from: NodeId,
         base: &Base,
         next: &Arc<RoutingState>,
+        by: &Actor,
         out: &mut Output,
     ) {
         let Some(txid) = next.txid else { return };
         if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
             return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: self.evidence }, out);
         }
-        if let Some(reason) = self.objection(now, from, base, next) {
+        if let Some(reason) = self.objection(now, from, base, next, by) {
             return self.give_vote(from, txid, Vote::Abort(reason), out);
         }
         match upstream_to_ask(&self.committed.state, next, self.config.me) {
@@ -47,7 +48,7 @@ impl Engine {
     }
 
     /// What speaks against an advance, in the order in which it is checked.
-    fn objection(&self, now: Time, from: NodeId, base: &Base, next: &RoutingState) -> Option<Reason> {
+    fn objection(&self, now: Time, from: NodeId, base: &Base, next: &RoutingState, by: &Actor) -> Option<Reason> {
         if from != self.config.me && self.knows_better_coordinator(now, from) {
             return Some(Reason::MayNotCoordinate);
         }
@@ -59,7 +60,7 @@ impl Engine {
         if self.is_isolated(now) {
             return Some(Reason::Isolated);
         }
-        if let Err(why) = own.plan_allows(next) {
+        if let Err(why) = own.plan_allows(next, &by.id) {
             return Some(Reason::PlanForbids(why));
         }
         let unhealthy = self.failing.as_ref().filter(|_| gives_more(own, next));
@@ -182,7 +183,21 @@ impl Engine {
         // A vote given before a restart is forgotten and was counted all the same: what was then accepted must not be
         // held up by another vote on the same question since.
         let counted = proposal.votes.get(&self.config.me) == Some(&Vote::Commit);
-        (voted_down && !counted).then_some(Alarm::VotedDown { from, txid })
+        if voted_down && !counted {
+            return Some(Alarm::VotedDown { from, txid });
+        }
+        self.skips_approvals(proposal).map(|why| Alarm::NotApproved { from, txid, why })
+    }
+
+    /// What approvals a proposal on this member's own state would do without. Not everything is voted on, and a member
+    /// that votes can only speak for what it is asked: so each looks again before it accepts. What follows a state that
+    /// this member does not know it cannot compare with anything.
+    fn skips_approvals(&self, proposal: &Proposal) -> Option<String> {
+        let (own, next) = (&self.committed.state, &*proposal.state);
+        let follows = next.version == own.version + 1
+            && next.chain.last().map_or(own.version == 0, |link| link.digest == self.committed_digest);
+        let by = proposal.by.as_ref().map_or("", |by| by.id.as_str());
+        own.approvals_allow(next, by).err().filter(|_| follows)
     }
 
     /// Learns a decision, and serves it if it is newer than what is served.
@@ -276,3 +291,6 @@ fn upstream_to_ask(base: &RoutingState, next: &RoutingState, me: NodeId) -> Opti
     let gets_more = next.canary_weight() > base.canary_weight() || changed || base.drained.contains(me);
     (gets_more && !next.drained.contains(me)).then(|| canary.model.clone())
 }
+
+#[cfg(test)]
+mod tests;

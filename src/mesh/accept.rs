@@ -109,6 +109,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
         return None;
     }
     let plane = shared.plane();
+    let handshaking = shared.handshakes.begin(Plane::Control);
     let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
     let (handshake, claim) = noting_claims(timeout(dial::HANDSHAKE_TIMEOUT, handshake)).await;
     let mut stream = match handshake {
@@ -126,6 +127,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
             return None;
         }
     };
+    handshaking.done();
     match judge(shared, &plane.trust_domain, &mut stream, remote).await {
         Ok((peer, identity, decoder, admitted)) => Some(Admission { stream, decoder, peer, identity, admitted }),
         Err(None) => {

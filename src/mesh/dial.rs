@@ -9,6 +9,7 @@ use crate::tls::{
     Claim, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
     require_control_alpn,
 };
+use jiff::Timestamp;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
@@ -145,12 +146,17 @@ fn report(shared: &Shared, remote: SocketAddr, claim: &Claim, refusal: &Refusal)
 }
 
 async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
+    let not_after = shared.plane().not_after;
+    if not_after < Timestamp::now() {
+        return Err(Failure::Unreachable(format!("this node's own certificate expired at {not_after}")));
+    }
     let stream = connect(shared, peer).await?;
     let remote = stream.peer_addr().map_err(|error| Failure::Unreachable(error.to_string()))?;
     let plane = shared.plane();
     let (Some(config), Some(name)) = (plane.clients.get(&peer), shared.book.host(peer).and_then(server_name)) else {
         return Err(Failure::Unreachable(format!("there is no configuration for {peer}")));
     };
+    let handshaking = shared.handshakes.begin(Plane::Control);
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
     let (handshake, claim) = noting_claims(timeout(HANDSHAKE_TIMEOUT, handshake)).await;
     let refused = |refusal| Failure::Refused { remote, claim: claim.clone(), refusal };
@@ -162,6 +168,7 @@ async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
             return Err(refused(Refusal::new(Reason::HandshakeTimeout, detail)));
         }
     };
+    handshaking.done();
     let (_, tls) = stream.get_ref();
     require_control_alpn(tls.alpn_protocol()).map_err(refused)?;
     let identity = peer_identity(tls.peer_certificates().unwrap_or_default()).map_err(refused)?;
@@ -174,8 +181,8 @@ async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
         Err(Greeted::Refused(refusal)) => return Err(refused(refusal)),
         Err(Greeted::Lost(why)) => return Err(Failure::Unreachable(format!("{remote}: {why}"))),
     };
-    let PeerIdentity { serial, not_after, .. } = identity.clone();
-    let info = LinkInfo { remote, serial, not_after, tls_version, key_exchange, skew_ms };
+    let PeerIdentity { spiffe, serial, not_after } = identity.clone();
+    let info = LinkInfo { remote, spiffe, serial, not_after, tls_version, key_exchange, skew_ms };
     Ok(Linked { stream, decoder, identity, info })
 }
 

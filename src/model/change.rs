@@ -1,10 +1,10 @@
 //! What may be asked for, as a function from the state it finds to the state that follows.
 
 use super::next::{
-    end_as_stable, end_at_nothing, member, named, present, resume, retry, set_model, set_weight, start, step_on, undo,
-    wrong_phase,
+    approve, end_as_stable, end_at_nothing, member, named, present, resume, retry, set_model, set_weight, start,
+    step_on, undo, wrong_phase,
 };
-use super::{Model, ModelId, NodeId, NodeSet, Outcome, Phase, Plan, RoutingState, TxId, UnixMillis, Weight};
+use super::{Missing, Model, ModelId, NodeId, NodeSet, Outcome, Phase, Plan, RoutingState, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -41,6 +41,11 @@ pub enum Change {
     },
     /// An operator's word that the rollout goes on.
     Promote(Extent),
+    /// An operator's word that the next step that names approvals may be entered.
+    Approve {
+        /// Who: the same as asks for the change, or no member votes for it.
+        operator: String,
+    },
     /// The rollout waits for an operator. With a version, only if that is still its present epoch.
     Pause {
         /// Why.
@@ -94,7 +99,7 @@ pub enum Extent {
 /// Whether a change needs every vote or only a majority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// More traffic for the canary, other models, or a member back in the vote: all must vote for it.
+    /// More traffic for the canary, other models, an approval, or a member back in the vote: all must vote for it.
     Advance,
     /// Anything else: a majority suffices and nobody has a veto.
     Retreat,
@@ -141,6 +146,33 @@ pub enum ChangeError {
     /// The step is over already.
     #[error("the step that began at version {0} is over")]
     StepOver(u64),
+    /// Not enough operators have approved what would be entered.
+    #[error("it waits for {0}: canary rollout approve, by operators who have not yet")]
+    NotApproved(Missing),
+    /// The same operator once more.
+    #[error("{operator} has approved step {step} ({weight}) already")]
+    AlreadyApproved {
+        /// Who.
+        operator: String,
+        /// The step, from 1.
+        step: usize,
+        /// Its weight.
+        weight: Weight,
+    },
+    /// Nobody's approval is missing.
+    #[error("step {step} ({weight}) has all the approvals that are asked for")]
+    ApprovedByEnough {
+        /// The step, from 1.
+        step: usize,
+        /// Its weight.
+        weight: Weight,
+    },
+    /// No step to come names approvals.
+    #[error("no step to come of {id} asks for approvals")]
+    NothingToApprove {
+        /// The rollout.
+        id: String,
+    },
     /// Nothing to go back to.
     #[error("no model was stable before {0}: there is nothing to go back to")]
     NothingBefore(ModelId),
@@ -188,10 +220,11 @@ impl Change {
                 if rollout.phase != Phase::Progressing {
                     return Err(wrong_phase(rollout, "resume it"));
                 }
-                step_on(&mut next, rollout, Outcome::Promoted);
+                step_on(&mut next, rollout)?;
             }
-            Self::Promote(Extent::Step) => step_on(&mut next, present(base, None)?, Outcome::Promoted),
-            Self::Promote(Extent::Full) => end_as_stable(&mut next, present(base, None)?, Outcome::FastPromoted),
+            Self::Promote(Extent::Step) => step_on(&mut next, present(base, None)?)?,
+            Self::Promote(Extent::Full) => end_as_stable(&mut next, present(base, None)?, Outcome::FastPromoted)?,
+            Self::Approve { operator } => approve(base, &mut next, operator)?,
             Self::Pause { why, epoch } => {
                 let rollout = present(base, *epoch)?;
                 next.rollout = Some(Arc::new(rollout.standing(Phase::Paused, why)));
@@ -218,6 +251,7 @@ impl Direction {
             || next.stable != base.stable
             || model(next) != model(base)
             || started(next) != started(base)
+            || base.is_approved_more_in(next)
             || !base.drained.minus(next.drained).is_empty();
         if advances { Self::Advance } else { Self::Retreat }
     }
@@ -302,12 +336,8 @@ mod tests {
     use crate::model::Digest;
 
     fn plan() -> Arc<Plan> {
-        use crate::model::{Step, Then};
-        let step = |percent| Step {
-            weight: Weight::from_percent(percent).expect("a weight"),
-            hold: Plan::HOLD,
-            then: Then::Continue,
-        };
+        use crate::model::Step;
+        let step = |percent| Step::new(Weight::from_percent(percent).expect("a weight"), Plan::HOLD);
         Arc::new(Plan::of(vec![step("5"), step("20")]).expect("a plan"))
     }
 
@@ -318,14 +348,20 @@ mod tests {
     fn begun(base: &RoutingState, canary: &str) -> RoutingState {
         let start = Change::Start { canary: model(canary), plan: plan(), when_open: WhenOpen::Refuse };
         let next = after(base, &start).expect("nothing is open");
-        assert_eq!((Direction::between(base, &next), base.plan_allows(&next)), (Direction::Advance, Ok(())));
+        assert_eq!(
+            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
+            (Direction::Advance, Ok(()))
+        );
         next
     }
 
     fn onward(base: &RoutingState) -> RoutingState {
         let epoch = base.rollout.as_ref().expect("a rollout").epoch;
         let next = after(base, &Change::Next { epoch }).expect("it is progressing");
-        assert_eq!((Direction::between(base, &next), base.plan_allows(&next)), (Direction::Advance, Ok(())));
+        assert_eq!(
+            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
+            (Direction::Advance, Ok(()))
+        );
         next
     }
 
@@ -349,7 +385,7 @@ mod tests {
         let undone = after(&end, &Change::Undo { to: None }).expect("v1 was stable");
         assert_eq!((undone.stable.id.as_str(), undone.earlier.len()), ("v1", 1));
         assert_eq!(Direction::between(&end, &undone), Direction::Advance);
-        assert_eq!(end.plan_allows(&undone), Ok(()));
+        assert_eq!(end.plan_allows(&undone, "operator/x"), Ok(()));
         let named = Change::Undo { to: Some("v9".parse().expect("a model id")) };
         assert!(matches!(after(&end, &named), Err(ChangeError::NotBefore(..))));
         assert!(matches!(after(&initial(), &Change::Undo { to: None }), Err(ChangeError::NothingBefore(_))));
@@ -372,7 +408,10 @@ mod tests {
         assert_eq!(stands(&paused), ("1 %".into(), Phase::Paused, 2));
         let back = after(&paused, &Change::Resume).expect("it is paused");
         assert_eq!(stands(&back), ("20 %".into(), Phase::Progressing, 4));
-        assert_eq!((Direction::between(&paused, &back), paused.plan_allows(&back)), (Direction::Advance, Ok(())));
+        assert_eq!(
+            (Direction::between(&paused, &back), paused.plan_allows(&back, "operator/x")),
+            (Direction::Advance, Ok(()))
+        );
     }
 
     #[test]
@@ -381,14 +420,17 @@ mod tests {
         let over = after(&open, &Change::RollBack { why: "errors".into(), started: 1 }).expect("it is open");
         assert_eq!(stands(&over), ("0 %".into(), Phase::Ended(Outcome::RolledBack), 2));
         let again = after(&over, &Change::Retry).expect("it was rolled back");
-        assert_eq!((stands(&again), over.plan_allows(&again)), (("5 %".into(), Phase::Progressing, 4), Ok(())));
+        assert_eq!(
+            (stands(&again), over.plan_allows(&again, "operator/x")),
+            (("5 %".into(), Phase::Progressing, 4), Ok(()))
+        );
         assert!(matches!(after(&again, &Change::Retry), Err(ChangeError::WrongPhase { .. })));
         let other = Change::Start { canary: model("v3"), plan: plan(), when_open: WhenOpen::Refuse };
         assert!(matches!(after(&again, &other), Err(ChangeError::RolloutOpen { .. })));
         let other = Change::Start { canary: model("v3"), plan: plan(), when_open: WhenOpen::Supersede };
         let superseded = after(&again, &other).expect("it may take its place");
         assert_eq!(
-            (stands(&superseded), again.plan_allows(&superseded)),
+            (stands(&superseded), again.plan_allows(&superseded, "operator/x")),
             (("5 %".into(), Phase::Progressing, 5), Ok(()))
         );
     }
@@ -410,7 +452,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut RoutingState)| {
             let mut next = onward(&open);
             change(&mut next);
-            open.plan_allows(&next)
+            open.plan_allows(&next, "operator/x")
         };
         let set = |state: &mut RoutingState, points| {
             state.canary.as_mut().expect("a canary").weight = Weight::from_basis_points(points).expect("a weight");
@@ -429,10 +471,10 @@ mod tests {
         let other_plan = |rollout: &mut Rollout| Arc::make_mut(&mut rollout.plan).gates.error_rate.limit = 500_000;
         assert!(with(&|next| edit(next, &other_plan)).is_err());
         let promote = after(&open, &Change::Promote(Extent::Full)).expect("it is open");
-        assert_eq!(open.plan_allows(&promote), Ok(()));
+        assert_eq!(open.plan_allows(&promote, "operator/x"), Ok(()));
         let mut begins_high = begun(&initial(), "v2");
         set(&mut begins_high, 2_000);
-        assert!(initial().plan_allows(&begins_high).is_err());
+        assert!(initial().plan_allows(&begins_high, "operator/x").is_err());
     }
 
     #[test]
@@ -442,7 +484,10 @@ mod tests {
         let moved = after(&open, &Change::Model(at("v2"))).expect("v2 is the canary");
         let rollout = moved.rollout.as_ref().expect("open");
         assert_eq!((&rollout.canary, rollout.epoch), (&at("v2"), 2), "another server is measured anew");
-        assert_eq!((Direction::between(&open, &moved), open.plan_allows(&moved)), (Direction::Advance, Ok(())));
+        assert_eq!(
+            (Direction::between(&open, &moved), open.plan_allows(&moved, "operator/x")),
+            (Direction::Advance, Ok(()))
+        );
         assert!(after(&open, &Change::Model(at("v1"))).is_ok_and(|next| next.stable == at("v1")));
         assert!(matches!(after(&open, &Change::Model(at("v3"))), Err(ChangeError::UnknownModel(..))));
     }

@@ -4,6 +4,7 @@
 //! and no randomness.
 
 mod actor;
+mod approval;
 mod change;
 mod clock;
 mod ids;
@@ -19,6 +20,7 @@ mod statement;
 mod weight;
 
 pub use actor::Actor;
+pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Direction, Extent, WhenOpen};
 pub use clock::{Time, UnixMillis};
 pub use ids::{Ballot, Digest, DigestError, Incarnation, ModelId, ModelIdError, TxId, TxIdError};

@@ -1,8 +1,8 @@
 //! The states that follow one another in a rollout: its start, its steps, its ends.
 
 use super::{
-    Canary, ChangeError, MAX_EARLIER, Model, ModelId, NodeId, NodeSet, Outcome, Phase, Plan, Rollout, RoutingState,
-    Weight, WhenOpen,
+    Approvals, Canary, ChangeError, MAX_EARLIER, Model, ModelId, NodeId, NodeSet, Outcome, Phase, Plan, Rollout,
+    RoutingState, Weight, WhenOpen,
 };
 use std::sync::Arc;
 
@@ -34,8 +34,13 @@ pub(super) fn set_model(next: &mut RoutingState, model: &Model) -> Result<(), Ch
     }
     if let Some(rollout) = next.open_rollout() {
         // Another server is measured anew.
-        let canary = if rollout.canary.id == model.id { model.clone() } else { rollout.canary.clone() };
-        next.rollout = Some(Arc::new(Rollout { canary, epoch: next.version, ..Rollout::clone(rollout) }));
+        let mut anew = Rollout { epoch: next.version, ..Rollout::clone(rollout) };
+        if anew.canary.id == model.id && anew.canary != *model {
+            // And what was approved was the canary as it was.
+            anew.canary = model.clone();
+            anew.approvals = anew.approvals.up_to(anew.step);
+        }
+        next.rollout = Some(Arc::new(anew));
     }
     Ok(())
 }
@@ -65,16 +70,27 @@ pub(super) fn start(
         epoch: next.version,
         phase: Phase::Progressing,
         why: String::new(),
+        approvals: Approvals::default(),
     }));
     Ok(())
 }
 
 /// The next step, or, after the last one, the canary as the stable model.
-pub(super) fn step_on(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome) {
+pub(super) fn step_on(next: &mut RoutingState, rollout: &Rollout) -> Result<(), ChangeError> {
     if rollout.is_last_step() {
-        return end_as_stable(next, rollout, outcome);
+        return end_as_stable(next, rollout, Outcome::Promoted);
+    }
+    if let Some(missing) = rollout.lacks(rollout.step + 1) {
+        return Err(ChangeError::NotApproved(missing));
     }
     take_step(next, rollout, rollout.step + 1);
+    Ok(())
+}
+
+/// One more operator has approved the next step that names approvals.
+pub(super) fn approve(base: &RoutingState, next: &mut RoutingState, operator: &str) -> Result<(), ChangeError> {
+    next.rollout = Some(Arc::new(present(base, None)?.approved(operator)?));
+    Ok(())
 }
 
 fn take_step(next: &mut RoutingState, rollout: &Rollout, step: usize) {
@@ -85,11 +101,15 @@ fn take_step(next: &mut RoutingState, rollout: &Rollout, step: usize) {
     next.rollout = Some(Arc::new(there));
 }
 
-pub(super) fn end_as_stable(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome) {
+pub(super) fn end_as_stable(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome) -> Result<(), ChangeError> {
+    if let Some(missing) = rollout.lacks_for_all() {
+        return Err(ChangeError::NotApproved(missing));
+    }
     let before = std::mem::replace(&mut next.stable, rollout.canary.clone());
     remember(next, before);
     next.canary = None;
     next.rollout = Some(Arc::new(rollout.standing(Phase::Ended(outcome), "")));
+    Ok(())
 }
 
 pub(super) fn end_at_nothing(next: &mut RoutingState, rollout: &Rollout, outcome: Outcome, why: &str) {
@@ -119,7 +139,8 @@ pub(super) fn retry(base: &RoutingState, next: &mut RoutingState) -> Result<(), 
     if base.canary.as_ref().is_none_or(|canary| canary.model.id != rollout.canary.id) {
         return Err(wrong_phase(rollout, "its canary is no longer there: start a new one"));
     }
-    take_step(next, rollout, 0);
+    let anew = Rollout { approvals: Approvals::default(), ..Rollout::clone(rollout) };
+    take_step(next, &anew, 0);
     Ok(())
 }
 

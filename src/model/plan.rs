@@ -1,7 +1,7 @@
 //! The plan of a rollout: which weights, held how long, judged by which limits. Everything in it is a whole number, so
 //! that a plan has one digest on all machines.
 
-use super::{Digest, Weight};
+use super::{Digest, MAX_APPROVALS, Weight};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -43,6 +43,9 @@ pub struct Step {
     pub hold: Span,
     /// What happens when it was held and nothing speaks against it.
     pub then: Then,
+    /// How many different operators have to approve it before it is entered.
+    #[serde(default)]
+    pub approvals: u8,
 }
 
 /// How a step ends.
@@ -135,6 +138,17 @@ pub enum PlanError {
     /// A hold that nobody waits for.
     #[error("step {0} is held for longer than 31 days: use a pause without a duration, which waits for you")]
     HoldTooLong(usize),
+    /// The start is one operator's word.
+    #[error("the first step is entered by the start itself: ask for approvals of a later one")]
+    FirstApproved,
+    /// More approvals than operators.
+    #[error("step {step} asks for {approvals} approvals: at most {MAX_APPROVALS} can be asked for")]
+    TooManyApprovals {
+        /// Its number, from 1.
+        step: usize,
+        /// What it asks for.
+        approvals: u8,
+    },
     /// A limit that no measurement can break or keep.
     #[error("{gate} must be {range}")]
     Limit {
@@ -146,6 +160,14 @@ pub enum PlanError {
     /// A path that cannot be asked for.
     #[error("the path of the smoke test must begin with / and be of printable ASCII, {MAX_SMOKE_PATH} bytes at most")]
     SmokePath,
+}
+
+impl Step {
+    /// One that is held, and followed by the next without anyone's word.
+    #[must_use]
+    pub const fn new(weight: Weight, hold: Span) -> Self {
+        Self { weight, hold, then: Then::Continue, approvals: 0 }
+    }
 }
 
 impl Span {
@@ -197,7 +219,7 @@ impl Plan {
     pub fn of(mut steps: Vec<Step>) -> Result<Self, PlanError> {
         let Some(last) = steps.last().copied() else { return Err(PlanError::NoSteps) };
         if last.weight < Weight::FULL {
-            steps.push(Step { weight: Weight::FULL, hold: last.hold, then: Then::Continue });
+            steps.push(Step::new(Weight::FULL, last.hold));
         }
         let gates = Gates::default();
         Self {
@@ -234,6 +256,12 @@ impl Plan {
             if step.hold.duration() > MAX_HOLD {
                 return Err(PlanError::HoldTooLong(number));
             }
+            if number == 1 && step.approvals > 0 {
+                return Err(PlanError::FirstApproved);
+            }
+            if step.approvals > MAX_APPROVALS {
+                return Err(PlanError::TooManyApprovals { step: number, approvals: step.approvals });
+            }
             before = step.weight;
         }
         self.gates.check()?;
@@ -253,7 +281,8 @@ impl Plan {
         for step in &self.steps {
             number(u64::from(step.weight.basis_points()));
             number(step.hold.0);
-            number(u64::from(step.then == Then::AwaitPromotion));
+            // One number for both, so that a plan without approvals has the digest it always had.
+            number(u64::from(step.then == Then::AwaitPromotion) | u64::from(step.approvals) << 1);
         }
         let gates = &self.gates;
         for gate in [gates.error_rate, gates.p95, gates.error_rate_difference, gates.p95_ratio] {
@@ -304,7 +333,7 @@ mod tests {
 
     fn step(percent: &str) -> Step {
         let weight = Weight::from_percent(percent).expect("a weight");
-        Step { weight, hold: Plan::HOLD, then: Then::Continue }
+        Step::new(weight, Plan::HOLD)
     }
 
     fn plan(percents: &[&str]) -> Result<Plan, PlanError> {
@@ -332,6 +361,11 @@ mod tests {
         assert!(matches!(Plan::of(many), Err(PlanError::TooManySteps(10_001))));
         let long = Step { hold: Span(u64::MAX), ..step("5") };
         assert_eq!(Plan::of(vec![long]), Err(PlanError::HoldTooLong(1)));
+        let approved = |percent, approvals| Step { approvals, ..step(percent) };
+        assert_eq!(Plan::of(vec![approved("100", 1)]), Err(PlanError::FirstApproved));
+        let many = PlanError::TooManyApprovals { step: 2, approvals: 6 };
+        assert_eq!(Plan::of(vec![step("5"), approved("20", 6)]), Err(many));
+        assert!(Plan::of(vec![step("5"), approved("20", 5)]).is_ok());
     }
 
     #[test]
@@ -354,9 +388,10 @@ mod tests {
 
     #[test]
     fn every_field_is_in_the_digest() {
-        let changes: [fn(&mut Plan); 11] = [
+        let changes: [fn(&mut Plan); 12] = [
             |plan| plan.steps[0].hold = Span(1),
             |plan| plan.steps[0].then = Then::AwaitPromotion,
+            |plan| plan.steps[1].approvals = 1,
             |plan| plan.steps.truncate(1),
             |plan| plan.gates.error_rate.limit += 1,
             |plan| plan.gates.p95.mode = Mode::Observe,

@@ -1,7 +1,7 @@
 //! A rollout: a plan, how far it has come, and how it ended. It is part of what the members agree on, so whoever
 //! coordinates carries it on.
 
-use super::{Model, Plan, RoutingState, UnixMillis, Weight};
+use super::{Approvals, Model, Plan, RoutingState, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ pub struct Rollout {
     pub phase: Phase,
     /// Why it is paused, or ended as it did; empty where it needs no reason.
     pub why: String,
+    /// Who approved which step.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 /// Where a rollout stands.
@@ -105,12 +108,13 @@ impl RoutingState {
         self.rollout.as_ref().filter(|rollout| rollout.is_open())
     }
 
-    /// Whether the plan of the rollout in `self` or `next` allows an advance from one to the other: what every member
-    /// checks before it votes, whoever asks.
+    /// Whether the plan of the rollout in `self` or `next` allows an advance from one to the other at the word of `by`:
+    /// what every member checks before it votes, whoever asks.
     ///
     /// # Errors
     /// What the plan says instead.
-    pub fn plan_allows(&self, next: &Self) -> Result<(), String> {
+    pub fn plan_allows(&self, next: &Self, by: &str) -> Result<(), String> {
+        self.approvals_allow(next, by)?;
         match (self.rollout.as_deref(), next.rollout.as_deref()) {
             (None, None) => Ok(()),
             (Some(before), None) => Err(format!("{} may not vanish from the state", before.id())),

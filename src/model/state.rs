@@ -169,7 +169,7 @@ impl Fields {
     }
 
     fn rollout(&mut self, rollout: &Rollout) {
-        let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why } = rollout;
+        let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why, approvals } = rollout;
         for number in [*started, started_at.0, *step as u64, *epoch, phase_number(*phase)] {
             self.number(number);
         }
@@ -177,6 +177,12 @@ impl Fields {
         self.model(canary);
         self.model(stable);
         self.text(why);
+        // Without any there is nothing, so that a state from before there were approvals keeps its digest.
+        for (step, by) in approvals.iter() {
+            self.number(step as u64);
+            self.number(by.len() as u64);
+            by.iter().for_each(|operator| self.text(operator));
+        }
     }
 
     fn model(&mut self, model: &Model) {

@@ -4,9 +4,13 @@
 //! disk that takes its time nor a flood of requests makes the other wait. Nothing is decided here.
 
 mod bind;
+mod certificates;
 mod config;
+mod expiry;
+mod metrics;
 mod run;
 
 pub use bind::{BindError, holder_of};
-pub use config::{Certificates, NodeConfig};
+pub use certificates::Certificates;
+pub use config::NodeConfig;
 pub use run::{NodeError, run};

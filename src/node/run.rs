@@ -1,29 +1,36 @@
 //! From a configuration to a node that serves, and to a node that has stopped.
 
 use super::bind::{BindError, listen, own_address};
-use super::config::{Certificates, NodeConfig, open_files};
+use super::certificates::{Certificates, open_files};
+use super::config::NodeConfig;
+use super::metrics;
 use crate::api::{self, Api, Limits};
 use crate::audit::{AUDIT_FILE, Opened};
 use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Probing, Timing, Traffic};
 use crate::health::Samples;
 use crate::mesh::{Mesh, MeshConfig};
 use crate::model::{Incarnation, Model, NodeId, Peers, Smoke};
-use crate::pki::{NodeFiles, PkiError};
+use crate::pki::{FileWatch, NodeFiles, PkiError};
 use crate::proxy::{Proxy, Timeouts};
 use crate::rollout::Trial;
 use crate::store::{Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
 const MESH_QUEUE: usize = 256;
+/// How often the certificates' files are looked at: a new one is in use before whoever copied it has logged out.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +51,9 @@ pub enum NodeError {
         /// Those configured.
         members: String,
     },
+    /// The authority's key lies on this machine, and the node is told not to bear that.
+    #[error("the authority's key is on this machine, at {}: whoever reads it can be any node (reason=ca_key_present)", .0.display())]
+    AuthorityKey(PathBuf),
     /// There is no place to listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -75,14 +85,19 @@ impl NodeError {
 /// When it cannot start, or has to stop for a reason of its own.
 pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let me = config.me;
+    let watch = FileWatch::new(&config.certs, me);
     let files = open_files(&config, config.peers.as_ref())?;
     let peers = config.peers.clone().unwrap_or_else(|| files.bundle.peers.clone());
     let Some(host) = peers.host(me) else {
         return Err(NodeError::NotAMember { me, variable: me.variable(), members: peers.members().to_string() });
     };
     files.check_address(host)?;
+    if let Some(path) = files.ca_key.clone().filter(|_| config.strict) {
+        return Err(NodeError::AuthorityKey(path));
+    }
     warn_about(&config, &peers, &files);
-    let certificates = Certificates::new(&files, &config, &peers)?;
+    let mut certificates = Certificates::new(&files, watch, &config, &peers)?;
+    certificates.remind(config.crl_policy);
 
     let address = own_address(me, config.bind, host)?;
     let (control, data) = (SocketAddr::new(address, me.control_port()), SocketAddr::new(address, me.data_port()));
@@ -121,11 +136,17 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         extra_sources: config.extra_sources.clone(),
         tls: certificates.control.subscribe(),
         rejections: Arc::clone(&rejections),
+        handshakes: Arc::default(),
     };
     let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
     api.certificates = Arc::clone(&certificates.shown);
+    api.handshakes = Arc::clone(&mesh_config.handshakes);
+    let started: Arc<OnceLock<Mesh>> = Arc::default();
+    let (seen, reloads) = (Arc::clone(&started), Arc::clone(&certificates.reloads));
+    api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
     api.stopping = stopping.clone();
     api.audit = log.clone();
+    certificates.audit = log.clone();
 
     let agreement = {
         let stopping = stopping.clone();
@@ -137,6 +158,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
                 let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
                 let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
                     .map_err(NodeError::system("cannot listen for peers"))?;
+                let _ = started.set(mesh.clone());
                 let traffic = Box::new(ProxyTraffic(proxy));
                 let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log);
                 let inbox = Inbox { mesh: mesh_inbox, requests, outgoing };
@@ -154,7 +176,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
 
     let role = if me == NodeId::A { "Coordinator started" } else { "Participant started" };
     tracing::info!(node = %me, %control, %data, version = api.handle.view().state.version, "{role}");
-    let served = serve(&config, &peers, &certificates, api, data_listener, rejections, stopping.clone());
+    let served = serve(&config, &peers, &mut certificates, api, data_listener, rejections, stopping.clone());
     stopping.cancel();
     let agreed = agreement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     closing.close();
@@ -166,7 +188,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
 fn serve(
     config: &NodeConfig,
     peers: &Peers,
-    certificates: &Certificates,
+    certificates: &mut Certificates,
     api: Api,
     listener: std::net::TcpListener,
     rejections: Arc<Rejections>,
@@ -178,7 +200,7 @@ fn serve(
         .build()
         .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;
     runtime.block_on(async {
-        let https = Arc::clone(&certificates.https);
+        let https = certificates.https.subscribe();
         let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), Limits::default()));
         obey_signals(config, peers, certificates, &stopping).await?;
         let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -186,24 +208,28 @@ fn serve(
     })
 }
 
-/// Stops the node on SIGTERM and SIGINT, and loads certificates anew on SIGHUP.
+/// Stops the node on SIGTERM and SIGINT, and loads certificates anew on SIGHUP or when their files have changed.
 async fn obey_signals(
     config: &NodeConfig,
     peers: &Peers,
-    certificates: &Certificates,
+    certificates: &mut Certificates,
     stopping: &CancellationToken,
 ) -> Result<(), NodeError> {
     let listen_for = |kind| signal(kind).map_err(NodeError::system("cannot listen for signals"));
     let mut terminate = listen_for(SignalKind::terminate())?;
     let mut interrupt = listen_for(SignalKind::interrupt())?;
     let mut hang_up = listen_for(SignalKind::hangup())?;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stopping.cancelled() => return Ok(()),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => certificates.reload(config, peers),
+            _ = look.tick() => certificates.reload_if_changed(config, peers),
         }
+        certificates.remind(config.crl_policy);
     }
     tracing::info!(node = %config.me, "Stopping: finishing the requests in flight");
     stopping.cancel();

@@ -1,13 +1,14 @@
 //! Files and directories with exact modes, forced to disk; and bounded reads.
 //!
-//! The modes do not depend on the umask. A file is only ever created: nothing here overwrites or follows a link.
+//! The modes do not depend on the umask. No link is followed when writing, and a file is replaced as a whole or not at
+//! all; only the index of what was issued is added to.
 
 use super::PkiError;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each
@@ -81,11 +82,98 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), PkiError> {
     fs::rename(from, to).map_err(failed("move into place", to))
 }
 
+/// A file that is complete on disk beside the one whose place it will take; removed when dropped before that.
+pub(super) struct Staged {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Staged {
+    /// Writes the new contents beside `target`. The caller holds the lock, so what lies there is of a run that died.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn write(target: &Path, mode: u32, contents: &[u8]) -> Result<Self, PkiError> {
+        let name = target.file_name().map(|name| name.display().to_string()).unwrap_or_default();
+        let temporary = target.with_file_name(format!(".{name}.new"));
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &temporary)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let staged = Self { temporary, target: target.to_owned() };
+        create_file(&staged.temporary, mode, contents)?;
+        Ok(staged)
+    }
+
+    /// Takes the place of what was there, all at once; the directory is still to be forced to disk.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn publish(self) -> Result<(), PkiError> {
+        rename(&self.temporary, &self.target)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After the rename there is nothing under this name any more.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// Puts these contents in the place of a file, all at once; whether that changed it.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn replace_file(path: &Path, mode: u32, contents: &[u8]) -> Result<Change, PkiError> {
+    let present = match fs::symlink_metadata(path) {
+        // What cannot be read, or is too long to be the same, is replaced.
+        Ok(facts) if facts.is_file() => read_up_to(path, contents.len()).ok().flatten(),
+        Ok(_) | Err(_) => None,
+    };
+    if present.is_some_and(|present| present.as_slice() == contents) {
+        return Ok(Change::None);
+    }
+    Staged::write(path, mode, contents)?.publish()?;
+    sync_directory(path.parent().unwrap_or(path))?;
+    Ok(Change::Written)
+}
+
+/// Whether a file had to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It was written.
+    Written,
+    /// It held this already.
+    None,
+}
+
+/// Adds to the end of a file, behind its first `keep` bytes, and forces it to disk.
+///
+/// # Errors
+/// When it is not there, is a link, or the system refuses.
+pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(), PkiError> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
+    let mut file = File::from(opened);
+    let longer = file.metadata().map_err(failed("read", path))?.len() > keep;
+    let cut = if longer { file.set_len(keep) } else { Ok(()) };
+    cut.and_then(|()| file.write_all(contents)).and_then(|()| file.sync_all()).map_err(failed("write", path))
+}
+
 /// Reads a file that may be readable by everyone; nothing when it is not there.
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
 pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+/// [`read`] for a file that may have this many bytes.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub(super) fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -93,27 +181,27 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> 
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(failed("open", path)(error.into())),
     };
-    read_opened(File::from(opened), path).map(Some)
+    read_opened(File::from(opened), path, limit).map(Some)
 }
 
 /// Reads an open file into a buffer that is wiped when dropped.
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
-pub(super) fn read_opened(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+pub(super) fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PkiError> {
     let facts = file.metadata().map_err(failed("read", path))?;
     if !facts.is_file() {
         return Err(failed("read", path)(io::Error::other("it is not a regular file")));
     }
     let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
-    let too_large = || PkiError::TooLarge { path: path.to_owned(), limit: MAX_FILE_BYTES };
-    if length > MAX_FILE_BYTES {
+    let too_large = || PkiError::TooLarge { path: path.to_owned(), limit };
+    if length > limit {
         return Err(too_large());
     }
     // With room for one more byte the buffer is never moved, so no copy of a key is left behind.
     let mut contents = Zeroizing::new(Vec::with_capacity(length + 1));
-    let limit = u64::try_from(length + 1).unwrap_or(u64::MAX);
-    file.take(limit).read_to_end(&mut contents).map_err(failed("read", path))?;
+    let most = u64::try_from(length + 1).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut contents).map_err(failed("read", path))?;
     if contents.len() > length {
         Err(failed("read", path)(io::Error::other("it grew while it was read")))
     } else {
@@ -158,6 +246,37 @@ mod tests {
         fs::write(&file, vec![b'x'; MAX_FILE_BYTES + 1]).expect("written");
         assert!(matches!(read(&file), Err(PkiError::TooLarge { .. })));
         assert!(matches!(read(dir.path()), Err(PkiError::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_a_link_by_a_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, link, target) = (dir.path().join("file"), dir.path().join("link"), dir.path().join("target"));
+        fs::write(&target, "kept").expect("written");
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        // What a run that died left behind is in nobody's way.
+        fs::write(dir.path().join(".file.new"), "half").expect("written");
+        assert_eq!(replace_file(&file, 0o600, b"one").expect("new"), Change::Written);
+        assert_eq!(replace_file(&file, 0o600, b"one").expect("the same"), Change::None);
+        assert_eq!(replace_file(&link, 0o644, b"two").expect("a link"), Change::Written);
+        assert_eq!(
+            (fs::read(&target).expect("there"), fs::read(&link).expect("there")),
+            (b"kept".into(), b"two".into())
+        );
+        assert!(fs::symlink_metadata(&link).expect("there").is_file());
+        drop(Staged::write(&file, 0o600, b"three").expect("written"));
+        assert_eq!(fs::read(&file).expect("there"), b"one");
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 3, "no temporary file is left");
+    }
+
+    #[test]
+    fn lines_are_added_behind_what_is_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        fs::write(&file, "one\ntw").expect("written");
+        append_file(&file, 4, b"two\n").expect("appended");
+        assert_eq!(fs::read(&file).expect("there"), b"one\ntwo\n");
+        assert!(append_file(&dir.path().join("none"), 0, b"x").is_err());
     }
 
     #[test]

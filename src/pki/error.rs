@@ -12,6 +12,9 @@ pub enum PkiError {
     /// What was asked for cannot be made.
     #[error("{0}")]
     Plan(String),
+    /// What was asked for is understood and not done.
+    #[error("{0}")]
+    Refused(String),
     /// The addresses do not make a mesh.
     #[error(transparent)]
     Peers(#[from] PeersError),
@@ -121,7 +124,7 @@ pub enum PkiError {
         wanted: String,
     },
     /// A key that is not the certificate's.
-    #[error("{key} is not the key of {certificate}: copy both from the same `canary pki init`")]
+    #[error("{key} is not the key of {certificate}: use two that belong together, such as both of one folder")]
     KeyMismatch {
         /// The key file.
         key: PathBuf,
@@ -156,9 +159,11 @@ pub enum PkiError {
     },
     /// A configured address that the own certificate does not carry.
     #[error(
-        "{variable}={configured} contradicts the certificate {path}, which is for {names}: correct {variable}, or make certificates for the new address with `canary pki init --force`"
+        "{variable}={configured} contradicts the certificate {path}, which is for {names}: correct {variable}, or make a certificate for the new address with `canary pki node {node} --addr {configured} --force`"
     )]
     Address {
+        /// Whose address it is.
+        node: NodeId,
         /// The environment variable.
         variable: String,
         /// Its value.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage};
+use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -138,6 +138,14 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The bytes of pairs of hexadecimal digits; nothing when it is something else.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.is_empty() || !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len() / 2).map(|pair| u8::from_str_radix(text.get(2 * pair..2 * pair + 2)?, 16).ok()).collect()
+}
+
 /// SHA-256 in lower-case hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -159,7 +167,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// The serial number without the zero byte that DER puts before a high bit.
-fn serial(raw: &[u8]) -> String {
+pub(super) fn serial(raw: &[u8]) -> String {
     let zeros = raw.iter().take_while(|byte| **byte == 0).count();
     hex(&raw[zeros.min(raw.len().saturating_sub(1))..])
 }
@@ -186,6 +194,14 @@ fn host(name: &GeneralName<'_>) -> Option<Host> {
         return ip(bytes).map(Host::Ip);
     }
     if let GeneralName::DNSName(name) = name { name.parse().ok() } else { None }
+}
+
+/// The addresses of an extension; none unless it is one of alternative names.
+pub(super) fn hosts_of(extension: &ParsedExtension<'_>) -> Vec<Host> {
+    if let ParsedExtension::SubjectAlternativeName(names) = extension {
+        return names.general_names.iter().take(MAX_NAMES).filter_map(host).collect();
+    }
+    Vec::new()
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
@@ -281,6 +297,14 @@ mod tests {
         assert_eq!(serial(&[0, 0x8f, 1]), "8f01");
         assert_eq!(serial(&[0]), "00");
         assert_eq!(serial(&[]), "");
+    }
+
+    #[test]
+    fn hexadecimal_is_read_as_it_is_written() {
+        assert_eq!(unhex(&hex(&[0, 0x8f, 1])), Some(vec![0, 0x8f, 1]));
+        for wrong in ["", "0", "0x", "+1", "é", "0g"] {
+            assert_eq!(unhex(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

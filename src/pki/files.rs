@@ -39,6 +39,13 @@ pub struct Bundle {
     pub ca_sha256: String,
 }
 
+impl Bundle {
+    /// As it stands in the file.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a bundle is plain strings") + "\n"
+    }
+}
+
 /// Everything that a member needs to prove who it is and to judge the others.
 pub struct NodeFiles {
     /// The own certificate, then what stands between it and the authority.
@@ -143,6 +150,7 @@ impl NodeFiles {
         }
         let names: Vec<String> = self.leaf.hosts.iter().map(ToString::to_string).collect();
         Err(PkiError::Address {
+            node: self.bundle.id,
             variable: self.bundle.id.variable(),
             configured: configured.clone(),
             path: self.path.clone(),
@@ -282,12 +290,8 @@ pub(super) fn read_first<T: PemObject>(
     for directory in directories {
         let path = directory.join(name);
         let Some(pem) = disk::read(&path)? else { continue };
-        let items: Result<Vec<T>, _> = T::pem_slice_iter(&pem).collect();
-        return match items {
-            Ok(items) if items.is_empty() => Err(malformed(&path, what, "there is no such PEM block in it")),
-            Ok(items) => Ok((path, items)),
-            Err(error) => Err(malformed(&path, what, &error.to_string())),
-        };
+        let items = parse(&path, what, &pem)?;
+        return Ok((path, items));
     }
     let path = directories.first().map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
     Err(PkiError::Missing { path, advice: advice.to_owned() })
@@ -296,6 +300,23 @@ pub(super) fn read_first<T: PemObject>(
 fn find_ca_key(folder: &Path, certs_dir: &Path) -> Option<PathBuf> {
     let places = [certs_dir.join(AUTHORITY).join(CA_KEY), certs_dir.join(CA_KEY), folder.join(CA_KEY)];
     places.into_iter().find(|place| place.exists())
+}
+
+/// All certificates of a file.
+pub(super) fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let Some(pem) = disk::read(path)? else {
+        return Err(PkiError::Missing { path: path.to_owned(), advice: advice.to_owned() });
+    };
+    parse(path, "certificates", &pem)
+}
+
+/// All items of this PEM text; the path is where it comes from.
+pub(super) fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, PkiError> {
+    match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {
+        Ok(items) if items.is_empty() => Err(malformed(path, what, "there is no such PEM block in it")),
+        Ok(items) => Ok(items),
+        Err(error) => Err(malformed(path, what, &error.to_string())),
+    }
 }
 
 pub(super) fn malformed(path: &Path, what: &'static str, detail: &str) -> PkiError {

@@ -5,25 +5,22 @@
 //! the next run.
 
 use super::authority::{Authority, Issued};
-use super::disk::{self, failed};
+use super::disk;
 use super::files::{self, Bundle, ClientFiles, NodeFiles};
 use super::place::{Building, Directory, Found, make_directory, random_word};
 use super::plan::{Constraints, DevNames, Existing, InitPlan};
 use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
-use super::{PkiError, check, facts};
+use super::{PkiError, check, facts, own};
 use crate::model::{Host, NodeId, Peers, Role, SpiffeId};
-use jiff::{SignedDuration, Timestamp};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use jiff::Timestamp;
+use rustls_pki_types::ServerName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A clock that is slow by less than this still accepts a certificate made just now.
-const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 /// What was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct InitReport {
@@ -82,10 +79,7 @@ pub fn init(plan: &InitPlan) -> Result<InitReport, PkiError> {
 fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, PkiError> {
     let _lock = disk::lock(&plan.dir)?;
     let found = Found::in_directory(&plan.dir)?;
-    // First of all, because keys that nobody uses lie in them.
-    for leftover in &found.unfinished {
-        fs::remove_dir_all(leftover).map_err(failed("remove", leftover))?;
-    }
+    found.clear_unfinished()?;
     if plan.existing == Existing::Refuse {
         found.must_be_empty(&plan.dir)?;
     }
@@ -110,18 +104,17 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
         Some(domain) => domain.clone(),
         None => format!("c-{}.canary", random_word()?),
     };
-    let (authority, ca) =
-        Authority::create(plan.key_algorithm, period(now, plan.ca_days), plan.permitted().as_ref(), now)?;
-    let certificates = period(now, plan.days);
-    let list = authority.empty_list(FIRST_LIST, certificates)?;
+    let (authority, ca) = authority(plan, now)?;
+    let certificates = Period::of_days(plan.days, now);
+    let list = authority.list(FIRST_LIST, certificates, &[])?;
     let tree = Tree { root, ca: &ca.certificate, list: &list };
-    let ca_facts = said(&ca);
+    let ca_facts = ca.said();
     let mut index = vec![ca.entry.clone()];
 
     let mut nodes = BTreeMap::new();
     for (node, _) in peers.iter() {
         let id = SpiffeId { trust_domain: trust_domain.clone(), role: Role::Node(node) };
-        let issued = authority.issue(&id, &plan.hosts(node), certificates, now)?;
+        let issued = authority.issue(&id, &plan.hosts(node), None, certificates, now)?;
         let bundle = Bundle {
             id: node,
             trust_domain: trust_domain.clone(),
@@ -129,27 +122,26 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
             ca_sha256: ca_facts.sha256.clone(),
         };
         tree.write_node(&issued, &bundle)?;
-        nodes.insert(node, said(&issued));
+        nodes.insert(node, issued.said());
         index.push(issued.entry);
     }
     let id = SpiffeId { trust_domain: trust_domain.clone(), role: Role::Operator(plan.operator.clone()) };
-    let operator = authority.issue(&id, &[], certificates, now)?;
+    let operator = authority.issue(&id, &[], None, certificates, now)?;
     tree.write_client(&plan.operator_folder(), &operator)?;
-    let operator_facts = said(&operator);
+    let operator_facts = operator.said();
     index.push(operator.entry);
     tree.write_authority(&ca, &index)?;
     Ok(Made { trust_domain, ca: ca_facts, nodes, operator: operator_facts })
 }
 
-fn period(now: Timestamp, days: u32) -> Period {
-    // The latest start plus a hundred years is far from the end of the calendar.
-    let length = SignedDuration::from_hours(i64::from(days) * 24);
-    Period { from: now.checked_sub(BACKDATED).unwrap_or(now), until: now.checked_add(length).unwrap_or(Timestamp::MAX) }
-}
-
-fn said(issued: &Issued) -> facts::CertificateFacts {
-    let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).ok();
-    der.as_ref().and_then(facts::CertificateFacts::of).expect("this PEM was written a moment ago")
+/// The authority that was given, or a new one.
+fn authority(plan: &InitPlan, now: Timestamp) -> Result<(Authority, Issued), PkiError> {
+    let Some(own) = &plan.authority else {
+        let period = Period::of_days(plan.ca_days, now);
+        return Authority::create(plan.key_algorithm, period, plan.permitted().as_ref(), now);
+    };
+    let hosts: Vec<Host> = plan.nodes.keys().flat_map(|node| plan.hosts(*node)).collect();
+    own::read(own, plan.key_algorithm, &hosts, now)
 }
 
 /// Reads the new tree as its users will, and asks rustls about every address.
@@ -204,13 +196,15 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
     if loopback > 0 && loopback < peers.members().len() {
         warnings.push("some members have a loopback address, which other machines cannot reach".to_owned());
     }
-    if plan.days > plan.ca_days && until == ca_until {
+    if until == ca_until && plan.authority.is_some() {
+        warnings.push(format!("certificates end with their authority, at {ca_until}"));
+    } else if until == ca_until && plan.days > plan.ca_days {
         warnings.push(format!("certificates end with their authority, after {} days", plan.ca_days));
     }
     if plan.dev == DevNames::Included {
         warnings.push("with --dev every member can answer as localhost: not for production".to_owned());
     }
-    if plan.constraints == Constraints::Unlimited {
+    if plan.constraints == Constraints::Unlimited && plan.authority.is_none() {
         warnings.push("without name constraints this authority can issue for any name".to_owned());
     }
     warnings
@@ -219,7 +213,7 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
 #[cfg(test)]
 mod tests {
     use super::super::KeyAlgorithm;
-    use super::super::authority::IndexEntry;
+    use super::super::index::IndexEntry;
     use super::super::plan::{MAX_CA_DAYS, MAX_DAYS};
     use super::*;
     use std::collections::BTreeSet;

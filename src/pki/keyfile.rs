@@ -4,7 +4,7 @@
 //! the way belongs to root or to this user. The file itself is judged through the descriptor that is then read.
 
 use super::PkiError;
-use super::disk::{failed, read_opened};
+use super::disk::{MAX_FILE_BYTES, failed, read_opened};
 use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ pub(super) fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiErr
     check_file(&resolved, &facts)?;
     let parent = resolved.parent().unwrap_or(Path::new("/"));
     check_directory(parent, &fs::metadata(parent).map_err(failed("read", parent))?)?;
-    read_opened(file, path).map(Some)
+    read_opened(file, path, MAX_FILE_BYTES).map(Some)
 }
 
 /// The path as a word that a shell takes literally.

@@ -2,7 +2,7 @@
 
 use super::disk::{self, failed};
 use super::{PkiError, facts, files};
-use crate::model::NodeId;
+use crate::model::{NodeId, Role, is_name};
 use jiff::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,10 +70,17 @@ impl Found {
         Ok(found)
     }
 
+    /// Clears what dead runs left, since keys that nobody uses lie in it.
+    pub(super) fn clear_unfinished(&self) -> Result<(), PkiError> {
+        self.unfinished.iter().try_for_each(|leftover| fs::remove_dir_all(leftover).map_err(failed("remove", leftover)))
+    }
+
+    pub(super) fn must_be_whole(&self, dir: &Path) -> Result<(), PkiError> {
+        if self.interrupted.is_empty() { Ok(()) } else { Err(PkiError::Interrupted { dir: dir.to_owned() }) }
+    }
+
     pub(super) fn must_be_empty(&self, dir: &Path) -> Result<(), PkiError> {
-        if !self.interrupted.is_empty() {
-            return Err(PkiError::Interrupted { dir: dir.to_owned() });
-        }
+        self.must_be_whole(dir)?;
         if self.entries.is_empty() {
             return Ok(());
         }
@@ -82,9 +89,64 @@ impl Found {
 }
 
 fn is_ours(name: &str) -> bool {
+    is_folder(name) || !name.contains(BACKUP) && [files::CA, files::CRL, files::AUTHORITY].contains(&name)
+}
+
+fn is_folder(name: &str) -> bool {
     let is_node = name.starts_with("node-") && name.parse::<NodeId>().is_ok();
     let is_client = CLIENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    !name.contains(BACKUP) && (is_node || is_client || [files::CA, files::CRL, files::AUTHORITY].contains(&name))
+    (is_node || is_client) && !name.contains(BACKUP)
+}
+
+/// The folders of members and clients, in the order of their names.
+pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
+        let entry = entry.map_err(failed("list", dir))?;
+        if entry.file_name().to_str().is_some_and(is_folder) {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// The folders of members.
+pub(super) fn node_folders(dir: &Path) -> Result<Vec<(NodeId, PathBuf)>, PkiError> {
+    let member = |folder: PathBuf| match role_of(&folder) {
+        Some(Role::Node(node)) => Some((node, folder)),
+        Some(Role::Operator(_) | Role::App(_) | Role::Monitor(_)) | None => None,
+    };
+    Ok(folders(dir)?.into_iter().filter_map(member).collect())
+}
+
+/// The name of the folder of whoever has this role: `node-a`, `operator-admin`.
+pub(super) fn folder_name(role: &Role) -> String {
+    match role {
+        Role::Node(node) => node.to_string(),
+        Role::Operator(name) | Role::App(name) | Role::Monitor(name) => format!("{}-{name}", role.word()),
+    }
+}
+
+/// Whose folder this is, by its name.
+pub(super) fn role_of(folder: &Path) -> Option<Role> {
+    role_named(folder.file_name()?.to_str()?)
+}
+
+/// Who is called `node-a` or `operator-admin`.
+pub(super) fn role_named(name: &str) -> Option<Role> {
+    if !is_folder(name) {
+        return None;
+    }
+    let (word, rest) = name.split_once('-')?;
+    match word {
+        "node" => name.parse().ok().map(Role::Node),
+        "operator" => Some(Role::Operator(rest.to_owned())),
+        "app" => Some(Role::App(rest.to_owned())),
+        "monitor" => Some(Role::Monitor(rest.to_owned())),
+        _ => None,
+    }
+    .filter(|_| is_name(rest))
 }
 
 /// A tree under construction, removed when dropped before it is moved.
@@ -148,7 +210,7 @@ pub(super) fn random_word() -> Result<String, PkiError> {
 }
 
 /// `node-a.bak-20261120T020647Z`, with a number behind it if there is one of that second already.
-fn unused_backup(dir: &Path, name: &str, now: Timestamp) -> PathBuf {
+pub(super) fn unused_backup(dir: &Path, name: &str, now: Timestamp) -> PathBuf {
     let time = now.strftime("%Y%m%dT%H%M%SZ");
     let first = dir.join(format!("{name}{BACKUP}{time}"));
     let numbered = (2..).map(|number: u32| dir.join(format!("{name}{BACKUP}{time}-{number}")));

@@ -37,6 +37,17 @@ pub struct InitPlan {
     pub dev: DevNames,
     /// What to do with certificates that are there already.
     pub existing: Existing,
+    /// An authority of one's own, instead of a new one.
+    pub authority: Option<OwnAuthority>,
+}
+
+/// The files of an authority that was made elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAuthority {
+    /// Its certificate, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
 }
 
 /// What the new authority may issue for.
@@ -86,6 +97,7 @@ impl InitPlan {
             operator: "admin".to_owned(),
             dev: DevNames::LeftOut,
             existing: Existing::Refuse,
+            authority: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! What stands in each kind of certificate. Every field is set here, since the defaults of rcgen are unfit: serials
 //! from the key, an end in the year 4096, no authority key identifier.
 
+use super::index::{IndexEntry, Reason};
 use super::{Cidr, PkiError};
-use crate::model::{Host, Role, SpiffeId};
-use jiff::Timestamp;
+use crate::model::{Host, NodeId, Role, SpiffeId};
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints, SanType,
-    SerialNumber,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints, RevokedCertParams,
+    SanType, SerialNumber,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
@@ -25,6 +26,22 @@ const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(super) struct Period {
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,
+}
+
+/// A clock that is slow by less than this still accepts a certificate made just now.
+const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
+
+impl Period {
+    /// From a little before now until so many days after it.
+    pub(super) fn of_days(days: u32, now: Timestamp) -> Self {
+        Self::lasting(SignedDuration::from_hours(i64::from(days) * 24), now)
+    }
+
+    /// From a little before now until so long after it.
+    pub(super) fn lasting(length: SignedDuration, now: Timestamp) -> Self {
+        let from = now.checked_sub(BACKDATED).unwrap_or(now);
+        Self { from, until: now.checked_add(length).unwrap_or(Timestamp::MAX) }
+    }
 }
 
 /// What an authority may issue for.
@@ -80,38 +97,65 @@ pub(super) fn identity(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = extended;
     params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
-    for host in hosts {
-        params.subject_alt_names.push(match host {
-            Host::Ip(address) => SanType::IpAddress(*address),
-            Host::Name(name) => SanType::DnsName(name.as_str().try_into()?),
-        });
-    }
+    params.subject_alt_names.extend(alternative_names(hosts)?);
     Ok(params)
 }
 
-/// A revocation list with nothing on it.
-pub(super) fn empty_list(number: u64, period: Period) -> CertificateRevocationListParams {
+/// What a request says; all of it but the key is for people to read, and is said anew when it is signed.
+pub(super) fn request(node: NodeId, hosts: &[Host]) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject(&node.to_string());
+    params.subject_alt_names = alternative_names(hosts)?;
+    Ok(params)
+}
+
+fn alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, PkiError> {
+    let name = |host: &Host| match host {
+        Host::Ip(address) => Ok(SanType::IpAddress(*address)),
+        Host::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),
+    };
+    hosts.iter().map(name).collect()
+}
+
+/// A revocation list with these certificates on it.
+pub(super) fn list(
+    number: u64,
+    period: Period,
+    revoked: &[IndexEntry],
+    key_id: KeyIdMethod,
+) -> CertificateRevocationListParams {
+    let entry = |entry: &IndexEntry| RevokedCertParams {
+        // Serial numbers were read from certificates, or checked to be hexadecimal.
+        serial_number: SerialNumber::from_slice(&super::facts::unhex(&entry.serial).unwrap_or_default()),
+        revocation_time: instant(entry.time),
+        reason_code: entry.reason.map(Reason::code),
+        invalidity_date: None,
+    };
     CertificateRevocationListParams {
         this_update: instant(period.from),
         next_update: instant(period.until),
         crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,
-        revoked_certs: Vec::new(),
-        key_identifier_method: KeyIdMethod::Sha256,
+        revoked_certs: revoked.iter().map(entry).collect(),
+        key_identifier_method: key_id,
     }
 }
 
 fn base(serial: [u8; SERIAL_BYTES], period: Period, common_name: &str) -> CertificateParams {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::OrganizationName, ORGANIZATION);
-    name.push(DnType::CommonName, common_name);
     let mut params = CertificateParams::default();
-    params.distinguished_name = name;
+    params.distinguished_name = subject(common_name);
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.not_before = instant(period.from);
     params.not_after = instant(period.until);
     params.use_authority_key_identifier_extension = true;
     params
+}
+
+fn subject(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, ORGANIZATION);
+    name.push(DnType::CommonName, common_name);
+    name
 }
 
 /// Names and addresses only: with a URI or directory subtree, rustls refuses every certificate.

@@ -1,13 +1,16 @@
 //! The files of a new tree, each with its mode. The tree is made in an empty directory and moved later.
 
-use super::authority::{IndexEntry, Issued};
+use super::authority::Issued;
 use super::files::{self, Bundle};
+use super::index::{INDEX, IndexEntry, lines};
 use super::{PkiError, disk};
 use std::path::{Path, PathBuf};
 
-const PRIVATE_DIRECTORY: u32 = 0o700;
-const PUBLIC_FILE: u32 = 0o644;
-const PRIVATE_FILE: u32 = 0o600;
+pub(super) const PRIVATE_DIRECTORY: u32 = 0o700;
+pub(super) const PUBLIC_FILE: u32 = 0o644;
+pub(super) const PRIVATE_FILE: u32 = 0o600;
+/// Holds the number of the latest revocation list.
+pub(super) const LIST_NUMBER: &str = "crlnumber";
 /// The number of the first revocation list; each later one has the next.
 pub(super) const FIRST_LIST: u64 = 1;
 
@@ -28,8 +31,7 @@ impl Tree<'_> {
         write_pair(&folder, issued, certificate, key)?;
         disk::create_file(&folder.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
         disk::create_file(&folder.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())?;
-        let json = serde_json::to_string_pretty(bundle).expect("a bundle is plain strings") + "\n";
-        disk::create_file(&folder.join(files::BUNDLE), PUBLIC_FILE, json.as_bytes())?;
+        disk::create_file(&folder.join(files::BUNDLE), PUBLIC_FILE, bundle.text().as_bytes())?;
         disk::sync_directory(&folder)
     }
 
@@ -43,14 +45,11 @@ impl Tree<'_> {
 
     pub(super) fn write_authority(&self, ca: &Issued, index: &[IndexEntry]) -> Result<(), PkiError> {
         let folder = self.folder(files::AUTHORITY)?;
-        disk::create_file(&folder.join(files::CA_KEY), PRIVATE_FILE, ca.key.as_bytes())?;
-        let mut lines = String::new();
-        for entry in index {
-            lines += &serde_json::to_string(entry).expect("an entry is plain strings");
-            lines.push('\n');
+        if let Some(key) = &ca.key {
+            disk::create_file(&folder.join(files::CA_KEY), PRIVATE_FILE, key.as_bytes())?;
         }
-        disk::create_file(&folder.join("index.jsonl"), PRIVATE_FILE, lines.as_bytes())?;
-        disk::create_file(&folder.join("crlnumber"), PRIVATE_FILE, format!("{FIRST_LIST}\n").as_bytes())?;
+        disk::create_file(&folder.join(INDEX), PRIVATE_FILE, lines(index).as_bytes())?;
+        disk::create_file(&folder.join(LIST_NUMBER), PRIVATE_FILE, format!("{FIRST_LIST}\n").as_bytes())?;
         disk::sync_directory(&folder)?;
         disk::create_file(&self.root.join(files::CA), PUBLIC_FILE, self.ca.as_bytes())?;
         disk::create_file(&self.root.join(files::CRL), PUBLIC_FILE, self.list.as_bytes())
@@ -65,5 +64,6 @@ impl Tree<'_> {
 
 fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), PkiError> {
     disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
-    disk::create_file(&folder.join(key), PRIVATE_FILE, issued.key.as_bytes())
+    let Some(pem) = &issued.key else { return Ok(()) };
+    disk::create_file(&folder.join(key), PRIVATE_FILE, pem.as_bytes())
 }

@@ -6,7 +6,7 @@
 use super::files::{self, ClientFiles, NodeFiles, judge_chain, read_first};
 use super::inspect::{Item, inspect};
 use super::keyfile::read_key;
-use super::place::{BACKUP, CLIENT_PREFIXES};
+use super::place::folders;
 use super::{CaProblem, CertificateFacts, CrlFacts, PkiError, check, svid};
 use crate::model::{Host, NodeId, Peers, Role};
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use serde::Serialize;
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is expected of the certificates.
@@ -107,22 +106,6 @@ fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     findings
 }
 
-/// The folders of members and clients, in the order of their names.
-fn folders(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(dir).map_err(super::disk::failed("list", dir))? {
-        let entry = entry.map_err(super::disk::failed("list", dir))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let is_node = name.starts_with("node-") && name.parse::<NodeId>().is_ok();
-        let is_client = CLIENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        if (is_node || is_client) && !name.contains(BACKUP) {
-            folders.push(entry.path());
-        }
-    }
-    folders.sort();
-    Ok(folders)
-}
-
 /// What lies beside the folders: the authorities, their lists and, where it belongs, the authority's key.
 fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let ca_path = dir.join(files::CA);
@@ -184,9 +167,16 @@ fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<()
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| files::malformed(path, "a private key", &error.to_string()))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let newest: Vec<CertificateDer<'static>> = ca.iter().take(1).cloned().collect();
-    let mismatch = || PkiError::KeyMismatch { key: path.to_owned(), certificate: path.with_file_name(files::CA) };
-    rustls::sign::CertifiedKey::from_der(newest, key, &provider).map(|_| ()).map_err(|_| mismatch())
+    // While the authority is being changed, it may be that of the older one.
+    let fits = |one: &CertificateDer<'static>| {
+        rustls::sign::CertifiedKey::from_der(vec![one.clone()], key.clone_key(), &provider).is_ok()
+    };
+    let certificate = || path.parent().and_then(Path::parent).unwrap_or(path).join(files::CA);
+    if ca.iter().any(fits) {
+        Ok(())
+    } else {
+        Err(PkiError::KeyMismatch { key: path.to_owned(), certificate: certificate() })
+    }
 }
 
 fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
@@ -214,6 +204,17 @@ fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<
 }
 
 /// Whether clients accept the certificate at every address that it carries.
+impl NodeFiles {
+    /// Whether the others would accept the own certificate of a server at each of its addresses. That they accept it
+    /// of a client was seen when it was read.
+    ///
+    /// # Errors
+    /// When they would not.
+    pub fn check_server(&self) -> Result<(), PkiError> {
+        accepted_as_server(self)
+    }
+}
+
 fn accepted_as_server(own: &NodeFiles) -> Result<(), PkiError> {
     let refused =
         |detail| PkiError::Chain { path: own.path.clone(), authority: own.path.with_file_name(files::CA), detail };
@@ -353,6 +354,7 @@ fn problem(error: &PkiError) -> Problem {
 mod tests {
     use super::*;
     use crate::pki::{InitPlan, init};
+    use std::fs;
     use tempfile::TempDir;
 
     fn tree() -> (TempDir, PathBuf) {

@@ -5,7 +5,9 @@ use super::present::{Clock, Present, REPORT_STALE, reason};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
-use crate::model::{Change, Evidence, NodeId, NodeSet, Phase, Recent, Report, RoutingState, Then, Time};
+use crate::model::{
+    Change, Evidence, Missing, NodeId, NodeSet, Phase, Recent, Report, Rollout, RoutingState, Then, Time,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +146,7 @@ impl Controller {
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = self.silent(now, facts, &present);
         present.watch(now, silent);
+        present.wait_for_people(now, facts.state.open_rollout().and_then(|rollout| awaited(rollout)).as_ref());
         // A rollback does not wait for the votes on a step.
         let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
         if overtakes || (self.asked.is_none() && now >= self.retry_at) {
@@ -235,6 +238,7 @@ impl Controller {
             let step = rollout.plan.steps.get(rollout.step)?;
             return match step.then {
                 Then::AwaitPromotion => pause(format!("held at {} and passed: promote it", step.weight)),
+                Then::Continue if awaited(rollout).is_some() => None,
                 Then::Continue => (facts.may_propose == MayPropose::All).then_some(Change::Next { epoch }),
             };
         }
@@ -328,13 +332,21 @@ impl Controller {
             return Next::Waits;
         }
         let then = rollout.plan.steps.get(rollout.step + 1).map(|step| step.weight);
-        match present.clock(now, rollout) {
-            None => Next::Begins,
-            Some(Clock { holds: Some(left), .. }) => Next::Holds { left, then },
-            Some(_) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
-            Some(clock) => Next::Undecided { left: clock.deadline },
+        match (present.clock(now, rollout), awaited(rollout)) {
+            (None, _) => Next::Begins,
+            (Some(Clock { holds: Some(left), .. }), _) => Next::Holds { left, then },
+            (Some(_), Some(missing)) => Next::AwaitsApproval(missing),
+            (Some(_), None) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
+            (Some(clock), None) => Next::Undecided { left: clock.deadline },
         }
     }
+}
+
+/// The approvals that keep the next step from following by itself. Where an operator has to promote it anyway, she is who
+/// looks after them.
+fn awaited(rollout: &Rollout) -> Option<Missing> {
+    let then = rollout.plan.steps.get(rollout.step)?.then;
+    (then == Then::Continue).then(|| rollout.lacks(rollout.step + 1)).flatten()
 }
 
 /// Whether a change needs the votes of all.

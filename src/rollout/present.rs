@@ -2,7 +2,7 @@
 
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples};
-use crate::model::{Evidence, NodeSet, Recent, Report, Rollout, Time};
+use crate::model::{Evidence, Missing, NodeSet, Recent, Report, Rollout, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Present {
     pub(super) window: u32,
     /// Why this node has stopped serving the canary by itself, if it has.
     pub(super) ejected: Option<String>,
+    /// When approvals of the next step were missing last.
+    unapproved: Time,
     /// How often in a row a connected member had nothing to say.
     pub(super) unmeasured: u32,
     measure_at: Time,
@@ -64,6 +66,7 @@ impl Present {
             window_began: now,
             window: 0,
             ejected: None,
+            unapproved: Time::ZERO,
             unmeasured: 0,
             measure_at: now,
             starts: VecDeque::new(),
@@ -79,12 +82,21 @@ impl Present {
         self.measure_at = now + REPORT_STALE;
     }
 
+    /// Takes note that the next step waits for people. That may take them a night, and is no fault of the canary: only
+    /// when the last approval is there does the time begin in which the step has to be passed.
+    pub(super) fn wait_for_people(&mut self, now: Time, awaited: Option<&Missing>) {
+        if awaited.is_some() {
+            self.unapproved = now;
+        }
+    }
+
     /// How far the step is; none before it has begun.
     pub(super) fn clock(&self, now: Time, rollout: &Rollout) -> Option<Clock> {
-        let held = now.since(self.began?);
+        let began = self.began?;
         let hold = rollout.plan.steps.get(rollout.step)?.hold.duration();
-        let holds = Some(hold.saturating_sub(held)).filter(|left| !left.is_zero());
-        let deadline = (hold + rollout.plan.progress_deadline.duration()).saturating_sub(held);
+        let held = began + hold;
+        let holds = Some(held.since(now)).filter(|left| !left.is_zero());
+        let deadline = (held.max(self.unapproved) + rollout.plan.progress_deadline.duration()).since(now);
         Some(Clock { holds, deadline })
     }
 

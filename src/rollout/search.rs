@@ -2,14 +2,16 @@
 //! are refused, coordinators that are replaced. The agreement is a register that decides by its rules; what is searched is
 //! what the controllers make of it. A failure names its seed.
 
+use super::tests::by;
 use super::*;
 use crate::health::{Ended, Samples};
 use crate::model::{
-    Change, Direction, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span, Step,
-    Then, Time, TxId, UnixMillis, Weight, WhenOpen,
+    Change, Direction, Extent, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span,
+    Step, Time, TxId, UnixMillis, Weight, WhenOpen,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ struct World {
     canary_requests: u64,
     known: Option<Time>,
     gone: Option<Time>,
+    /// Who was decided to have approved which step.
+    approved: BTreeSet<(usize, String)>,
 }
 
 fn model(id: &str) -> Model {
@@ -103,13 +107,12 @@ impl World {
             canary_requests: 0,
             known: None,
             gone: None,
+            approved: BTreeSet::new(),
         };
-        let step = |percent| Step {
-            weight: Weight::from_percent(percent).expect("a weight"),
-            hold: HOLD,
-            then: Then::Continue,
-        };
-        let plan = Plan::of(["10", "30", "60", "100"].map(step).into()).expect("a plan");
+        let step = |percent| Step::new(Weight::from_percent(percent).expect("a weight"), HOLD);
+        let mut steps: Vec<Step> = ["10", "30", "60", "100"].map(step).into();
+        (steps[1].approvals, steps[3].approvals) = (1, 2);
+        let plan = Plan::of(steps).expect("a plan");
         let start = Change::Start { canary: model("v2"), plan: Arc::new(plan), when_open: WhenOpen::Refuse };
         world.decide(&start).expect("nothing is open");
         world
@@ -132,7 +135,7 @@ impl World {
             change.apply(&base, NodeSet::first(MEMBERS), txid, UnixMillis(0)).map_err(|error| error.to_string())?;
         let alive = self.nodes.iter().filter(|node| node.alive);
         if Direction::between(&base, &next) == Direction::Advance {
-            base.plan_allows(&next)?;
+            base.plan_allows(&next, by(change))?;
             let current = self.decided.len() - 1;
             if alive.clone().count() < MEMBERS || alive.clone().any(|node| node.version != current) {
                 return Err("not every member votes for it".into());
@@ -144,6 +147,7 @@ impl World {
         } else if alive.count() < MEMBERS / 2 + 1 {
             return Err("no majority".into());
         }
+        self.check_approvals(&base, &next, change);
         self.decided.push((self.now, next));
         let newest = self.decided.len() - 1;
         for to in 0..MEMBERS {
@@ -160,6 +164,32 @@ impl World {
             let held = self.now.since(begun.expect("the step was decided"));
             assert!(held >= HOLD.duration(), "step {} was held for {held:?} only", rollout.step);
         }
+    }
+
+    /// No step that names approvals is entered without so many distinct ones, asked for before.
+    fn check_approvals(&mut self, base: &RoutingState, next: &RoutingState, change: &Change) {
+        let (Some(from), Some(to)) = (&base.rollout, &next.rollout) else { return };
+        if let Change::Approve { operator } = change {
+            self.approved.extend(from.step_to_approve().map(|step| (step, operator.clone())));
+        }
+        for (step, named) in to.plan.steps.iter().enumerate().take(to.step + 1) {
+            let who = self.approved.iter().filter(|(of, _)| *of == step).count();
+            assert!(who >= usize::from(named.approvals), "step {step} was entered with {:?}", self.approved);
+        }
+    }
+
+    /// Now and then an operator approves what comes next, or tries to go on without.
+    fn operators(&mut self) {
+        if !self.random.random_bool(0.02) {
+            return;
+        }
+        let operator = ["operator/a", "operator/b", "operator/c"][self.random.random_range(0..3)];
+        let lacks = self.latest().open_rollout().is_some_and(|rollout| rollout.lacks_for_all().is_some());
+        if lacks && self.random.random_bool(0.1) {
+            assert!(self.decide(&Change::Promote(Extent::Full)).is_err(), "it lacks approvals");
+        }
+        // Nothing may be missing any more, or a member be away: then it is not decided.
+        let _ = self.decide(&Change::Approve { operator: operator.into() });
     }
 
     fn trouble(&mut self) {
@@ -286,6 +316,7 @@ impl World {
         while self.now.since(self.began) < LONGEST {
             self.now = self.now + LOOK_EVERY;
             self.trouble();
+            self.operators();
             self.coordinate();
             self.land();
             self.traffic();

@@ -1,7 +1,7 @@
 //! What people are shown of a trial: every figure, every limit, and what happens next.
 
 use crate::health::{Finding, Measured, Ruling};
-use crate::model::{NodeId, Weight};
+use crate::model::{Missing, NodeId, Weight};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub struct NodeFigures {
 }
 
 /// What happens next, if nothing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The members are still taking the step.
     Begins,
@@ -83,6 +83,8 @@ pub enum Next {
         /// Until the deadline.
         left: Duration,
     },
+    /// The hold is over, and the next step is not approved by enough operators.
+    AwaitsApproval(Missing),
     /// The next step is being taken.
     Advances,
     /// The canary has failed and is being pulled back.

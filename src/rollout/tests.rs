@@ -1,5 +1,7 @@
 //! What a controller does about what it sees, over whole rollouts.
 
+mod approvals;
+
 use super::*;
 use crate::health::{Ended, Measured, Samples};
 use crate::model::{
@@ -32,14 +34,15 @@ fn model(id: &str) -> Model {
 }
 
 fn plan(change: fn(&mut Plan)) -> Arc<Plan> {
-    let step = |percent| Step {
-        weight: Weight::from_percent(percent).expect("a weight"),
-        hold: Span(10_000),
-        then: Then::Continue,
-    };
+    let step = |percent| Step::new(Weight::from_percent(percent).expect("a weight"), Span(10_000));
     let mut plan = Plan::of(["5", "20", "50", "100"].map(step).into()).expect("a plan");
     change(&mut plan);
     Arc::new(plan)
+}
+
+/// Who asks for a change.
+pub(super) fn by(change: &Change) -> &str {
+    if let Change::Approve { operator } = change { operator } else { "rollout/node-a" }
 }
 
 fn start(plan: Arc<Plan>) -> Change {
@@ -97,7 +100,7 @@ impl Desk {
         let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: version };
         let next = change.apply(&self.state, NodeSet::first(3), txid, UnixMillis(0)).expect("the change fits");
         if Direction::between(&self.state, &next) == Direction::Advance {
-            assert_eq!(self.state.plan_allows(&next), Ok(()), "{change:?}");
+            assert_eq!(self.state.plan_allows(&next, by(change)), Ok(()), "{change:?}");
         }
         self.state = next;
         self.own = Samples::default();

@@ -4,7 +4,7 @@ use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal, Signer};
 use crate::model::{NodeId, NodeSet};
 use crate::pki::{ClientFiles, NodeFiles};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -15,9 +15,6 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
-
-/// How long before its date a list of revoked certificates is mentioned: time enough over a weekend.
-const CRL_NOTICE: SignedDuration = SignedDuration::from_hours(72);
 
 /// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +118,8 @@ pub struct ControlPlane {
     pub trust_domain: String,
     /// What this node puts its name to is signed with this.
     pub signer: Arc<Signer>,
+    /// When the own certificate ends.
+    pub not_after: Timestamp,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -130,7 +129,6 @@ impl ControlPlane {
     /// # Errors
     /// When the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
-        mention_stale_lists(files, policy);
         let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
         let server = control_server(files, Arc::clone(&verifier))?;
         let clients = members
@@ -138,8 +136,14 @@ impl ControlPlane {
             .iter()
             .map(|peer| Ok((peer, control_client(files, me, peer, policy)?)))
             .collect::<Result<_, ConfigError>>()?;
-        let (trust_domain, signer) = (files.bundle.trust_domain.clone(), Arc::new(Signer::new(files)?));
-        Ok(Self { server, clients, trust_domain, signer, verifier })
+        Ok(Self {
+            server,
+            clients,
+            trust_domain: files.bundle.trust_domain.clone(),
+            signer: Arc::new(Signer::new(files)?),
+            not_after: files.leaf.not_after,
+            verifier,
+        })
     }
 
     /// Whether a peer that showed this chain would be let in now.
@@ -147,14 +151,59 @@ impl ControlPlane {
     /// # Errors
     /// Why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
-        };
-        match self.verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                Err(Refusal::in_tls(&error).unwrap_or_else(|| Refusal::new(Reason::HandshakeFailed, error.to_string())))
+        judge(self.verifier.as_ref(), chain)
+    }
+}
+
+/// All that the HTTPS port needs of TLS, built at once so that it can be exchanged at once.
+#[derive(Debug)]
+pub struct HttpsPlane {
+    /// For those who connect.
+    pub server: Arc<ServerConfig>,
+    /// None when nobody is asked for a certificate.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl HttpsPlane {
+    /// The configuration of the HTTPS port.
+    ///
+    /// # Errors
+    /// When the certificates, key or revocation lists cannot be used.
+    pub fn new(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Self, ConfigError> {
+        let verifier = match auth {
+            ClientAuth::Off => None,
+            ClientAuth::Optional => {
+                let optional = ClientCertVerifierBuilder::allow_unauthenticated;
+                Some(client_verifier(files, policy, Admission::Anyone, optional)?)
             }
+            ClientAuth::Required => Some(client_verifier(files, policy, Admission::Anyone, |builder| builder)?),
+        };
+        let asking = verifier.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+        let mut config = server_config(files, asking)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { server: Arc::new(config), verifier })
+    }
+
+    /// Whether a client that showed this chain would be let in with it now.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+        match &self.verifier {
+            Some(verifier) => judge(verifier.as_ref(), chain),
+            None => Err(Refusal::new(Reason::RoleNotAllowed, "this port takes no certificates")),
+        }
+    }
+}
+
+fn judge(verifier: &dyn ClientCertVerifier, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
+    };
+    match verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Refusal::in_tls(&error).unwrap_or_else(|| Refusal::new(Reason::HandshakeFailed, error.to_string())))
         }
     }
 }
@@ -163,23 +212,6 @@ impl ControlPlane {
 fn control_server(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, ConfigError> {
     let mut config = server_config(files, verifier)?;
     config.alpn_protocols = vec![CONTROL_ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// For the HTTPS port.
-///
-/// # Errors
-/// When the certificates, key or revocation lists cannot be used.
-pub fn https_server(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Arc<ServerConfig>, ConfigError> {
-    let verifier = match auth {
-        ClientAuth::Off => WebPkiClientVerifier::no_client_auth(),
-        ClientAuth::Optional => {
-            client_verifier(files, policy, Admission::Anyone, ClientCertVerifierBuilder::allow_unauthenticated)?
-        }
-        ClientAuth::Required => client_verifier(files, policy, Admission::Anyone, |builder| builder)?,
-    };
-    let mut config = server_config(files, verifier)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -235,27 +267,6 @@ pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>
     };
     config.resumption = Resumption::disabled();
     Ok(config)
-}
-
-/// A list that is out of date, or soon will be, is worth a line each time the certificates are read.
-fn mention_stale_lists(files: &NodeFiles, policy: CrlPolicy) {
-    let now = Timestamp::now();
-    for list in &files.crl_facts {
-        let Some(next_update) = list.next_update else { continue };
-        let consequence = match policy {
-            CrlPolicy::Warn => "it still counts",
-            CrlPolicy::Enforce => "no peer is let in while it is out of date",
-        };
-        if now + CRL_NOTICE >= next_update {
-            tracing::warn!(
-                reason = %Reason::CrlExpired,
-                issuer = list.issuer,
-                %next_update,
-                consequence,
-                "The list of revoked certificates is out of date, or will be within three days: sign and copy a new one"
-            );
-        }
-    }
 }
 
 fn client_verifier(

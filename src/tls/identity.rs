@@ -13,6 +13,10 @@ use x509_parser::prelude::FromDer;
 
 /// Octets of a serial number that are shown; RFC 5280 allows no more.
 const MAX_SERIAL: usize = 20;
+/// Connections end this long after the certificate they rest on, which leaves room for clocks that differ.
+const EXPIRY_GRACE: Duration = Duration::from_secs(60);
+/// The furthest deadline that is waited for; a certificate that lasts longer ends the connection then, harmlessly.
+const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What the certificate of a connected peer or client proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,14 @@ pub struct PeerIdentity {
     pub serial: String,
     /// When the certificate ends.
     pub not_after: SystemTime,
+}
+
+/// How long a connection that rests on a certificate until `not_after` may still last. A far end is brought near, so
+/// that it can be waited for.
+#[must_use]
+pub fn time_left(not_after: SystemTime) -> Duration {
+    let left = (not_after + EXPIRY_GRACE).duration_since(SystemTime::now()).unwrap_or_default();
+    left.min(FOREVER)
 }
 
 /// The identity in the chain that a handshake has accepted (`peer_certificates()` of the connection, or what

@@ -5,6 +5,7 @@
 //! system's certificate store is never trusted. This room opens no connection.
 
 mod config;
+mod handshakes;
 mod identity;
 mod reason;
 mod rejections;
@@ -12,10 +13,11 @@ mod sign;
 mod verify;
 
 pub use config::{
-    ClientAuth, ConfigError, ControlPlane, CrlPolicy, WordError, api_client, control_client, https_server, provider,
+    ClientAuth, ConfigError, ControlPlane, CrlPolicy, HttpsPlane, WordError, api_client, control_client, provider,
     require_control_alpn,
 };
-pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity};
+pub use handshakes::{HANDSHAKE_CLASSES_MS, Handshake, HandshakeCounts, Handshakes};
+pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity, time_left};
 pub use reason::{Reason, Refusal};
 pub use rejections::{Direction, Plane, Rejection, Rejections};
 pub use sign::{Signer, check_issued, is_signature};

@@ -1,7 +1,6 @@
 //! Nodes behind their real HTTPS server, with real certificates, over agreements that the test plays.
 
 use crate::world::{node, peers_on, view};
-use arc_swap::ArcSwap;
 use canary::api::{Api, Limits, serve};
 use canary::driver::{Answer, Handle, Publisher, View};
 use canary::model::{Change, NodeId, NodeSet, Peers, RoutingState};
@@ -10,13 +9,15 @@ use canary::proxy::{Proxy, Upstreams};
 use canary::tls::{self, ClientAuth, CrlPolicy, Rejections};
 use http_body_util::{BodyExt, Full};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -35,7 +36,10 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) api: Arc<Api>,
     pub(crate) publisher: Publisher,
+    pub(crate) tls: watch::Sender<Arc<tls::HttpsPlane>>,
     pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
+    /// How many changes the agreement was asked for.
+    pub(crate) asked: Arc<AtomicUsize>,
     playing: JoinHandle<()>,
 }
 
@@ -52,24 +56,39 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(&self, letter: char, shown: View, answer: Play, limits: Limits) -> Node {
+        self.start_asking(ClientAuth::Optional, letter, shown, answer, limits)
+    }
+
+    /// With this much insistence on a client certificate.
+    pub(crate) fn start_asking(
+        &self,
+        auth: ClientAuth,
+        letter: char,
+        shown: View,
+        answer: Play,
+        limits: Limits,
+    ) -> Node {
         let id = node(letter);
         let (handle, publisher, mut inbox) = Handle::new(View { me: id, ..shown });
         let rejections = Arc::new(Rejections::default());
         let proxy = Proxy::new(handle.clone(), Upstreams::default());
         let api = Arc::new(Api::new(handle, self.peers.clone(), proxy, Arc::clone(&rejections)));
         let files = NodeFiles::load(self.certs.path(), id).unwrap();
-        let config = tls::https_server(&files, ClientAuth::Optional, CrlPolicy::Warn).unwrap();
+        let plane = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).unwrap();
         let host: std::net::IpAddr = self.peers.host(id).unwrap().to_string().parse().unwrap();
         let listener = TcpListener::bind((host, id.data_port())).unwrap();
         let address = listener.local_addr().unwrap();
-        let config = Arc::new(ArcSwap::new(config));
-        let serving = tokio::spawn(serve(listener, config, rejections, Arc::clone(&api), limits));
+        let tls = watch::Sender::new(Arc::new(plane));
+        let serving = tokio::spawn(serve(listener, tls.subscribe(), rejections, Arc::clone(&api), limits));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
         let playing = tokio::spawn(async move {
             while let Some(asked) = inbox.recv().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 let _ = asked.reply.send(answer(asked.change));
             }
         });
-        Node { address, api, publisher, serving: Some(serving), playing }
+        Node { address, api, publisher, tls, serving: Some(serving), asked, playing }
     }
 
     pub(crate) fn operator(&self) -> ClientConfig {
@@ -84,18 +103,23 @@ impl Cluster {
     /// As who holds a node's key would come.
     pub(crate) fn node(&self, letter: char) -> ClientConfig {
         let files = NodeFiles::load(self.certs.path(), node(letter)).unwrap();
+        self.client(files.chain.clone(), files.key.clone_key())
+    }
+
+    /// As who holds this certificate and its key would come.
+    pub(crate) fn client(&self, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
-        files.ca.iter().for_each(|ca| roots.add(ca.clone()).unwrap());
+        ca(self.certs.path()).into_iter().for_each(|ca| roots.add(ca).unwrap());
         ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_root_certificates(roots)
-            .with_client_auth_cert(files.chain.clone(), files.key.clone_key())
+            .with_client_auth_cert(chain, key)
             .unwrap()
     }
 }
 
-pub(crate) fn ca(certs: &Path) -> Vec<rustls_pki_types::CertificateDer<'static>> {
+pub(crate) fn ca(certs: &Path) -> Vec<CertificateDer<'static>> {
     canary::pki::load_ca(certs).unwrap()
 }
 

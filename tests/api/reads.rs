@@ -139,17 +139,37 @@ async fn health_says_who_is_heard() {
 #[tokio::test]
 async fn health_names_the_certificates_and_when_they_end() {
     let world = World::new(view(state(3, 2000)));
-    world.api.certificates.store(Arc::new(vec![CertificateInfo {
-        kind: "node",
-        subject: "spiffe://c-1.canary/node/node-a".into(),
-        serial: "0a0b".into(),
-        not_after: UnixMillis(1_795_399_200_000),
-    }]));
+    let certificate = |kind, subject: &str, serial: &str, not_after| CertificateInfo {
+        kind,
+        subject: subject.into(),
+        serial: serial.into(),
+        not_after: UnixMillis(not_after),
+    };
+    world.api.certificates.store(Arc::new(vec![
+        certificate("node", "spiffe://c-1.canary/node/node-a", "0a0b", 1_795_399_200_000),
+        certificate("ca", "CN=new", "01", 4_000_000_000_000),
+        certificate("ca", "CN=old", "02", 1_000_000_000_000),
+        certificate("crl", "CN=new", "7", 1_795_399_200_000),
+        certificate("crl", "CN=old", "", u64::MAX),
+    ]));
+    let shown = &world.get("/health/snapshot").await.json()["certificates"];
+    assert_eq!((&shown["ca"]["serial"], &shown["ca-2"]["serial"]), (&"01".into(), &"02".into()));
     let shown = &world.get("/health/snapshot").await.json()["certificates"]["node"];
     assert_eq!((&shown["serial"], &shown["not_after"]), (&"0a0b".into(), &"2026-11-23T02:00:00Z".into()));
     let metrics = world.get("/metrics").await.body;
     let line = "canary_cert_not_after_timestamp_seconds{kind=\"node\",serial=\"0a0b\"} 1795399200";
-    assert!(metrics.lines().any(|there| there == line), "{metrics}");
+    let lists = [
+        "canary_crl_number{issuer=\"CN=new\"} 7",
+        "canary_crl_next_update_timestamp_seconds{issuer=\"CN=new\"} 1795399200",
+        "canary_identity_conflicts_total 0",
+        "canary_handshakes_in_flight{plane=\"control\"} 0",
+    ];
+    for line in lists.into_iter().chain([line]) {
+        assert!(metrics.lines().any(|there| there == line), "{line} is not in {metrics}");
+    }
+    let ttl = metrics.lines().find_map(|line| line.strip_prefix("canary_cert_ttl_seconds{kind=\"ca\"} "));
+    assert!(ttl.is_some_and(|left| left.starts_with('-')), "the one that ends first counts: {ttl:?}");
+    assert_eq!(metrics.matches("canary_crl_number{").count(), 1, "a list without a number has none");
 }
 
 #[tokio::test]

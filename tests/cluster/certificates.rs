@@ -1,18 +1,15 @@
 //! Certificates that are missing, someone else's, or not kept secret; and that no key is ever written anywhere.
 
+use super::authority::certificate;
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
-use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-};
+use rcgen::KeyPair;
 use rustix::process::Signal;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use time::{Duration, OffsetDateTime};
 
 #[test]
 fn wrong_certificates_are_refused_before_anything_is_opened() {
@@ -61,25 +58,22 @@ fn wrong_certificates_are_refused_before_anything_is_opened() {
 
 /// Puts a certificate of yesterday into node-a's folder, by the same authority, for the same key and the same names.
 fn expire(cluster: &Cluster, folder: &Path) {
-    let read = |path: PathBuf| fs::read_to_string(path).expect("it is ours");
-    let authority = KeyPair::from_pem(&read(cluster.path("certs/ca/ca.key"))).expect("a key");
-    let issuer = Issuer::from_ca_cert_pem(&read(cluster.path("certs/ca.pem")), authority).expect("the authority");
-    let key = KeyPair::from_pem(&read(folder.join("node.key"))).expect("a key");
-    let bundle: Value = serde_json::from_str(&read(folder.join("bundle.json"))).expect("JSON");
-    let uri = format!("spiffe://{}/node/node-a", bundle["trust_domain"].as_str().expect("a name"));
-    let address = cluster.hosts[&A].parse().expect("an address");
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "node-a");
-    params.not_before = OffsetDateTime::now_utc() - Duration::days(2);
-    params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII")), SanType::IpAddress(address)];
-    params.use_authority_key_identifier_extension = true;
-    params.serial_number = Some(SerialNumber::from(vec![0x5a; 16]));
-    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-    fs::write(folder.join("node.pem"), certificate.pem()).expect("it is ours");
+    let key = KeyPair::from_pem(&fs::read_to_string(folder.join("node.key")).expect("it is ours")).expect("a key");
+    fs::write(folder.join("node.pem"), certificate(cluster, &key, -1)).expect("it is ours");
+}
+
+#[test]
+fn the_authoritys_key_on_a_node_is_told_or_refused() {
+    let mut cluster = Cluster::new(50);
+    let folder = cluster.machine(A).join("certs/ca");
+    copy(&cluster.path("certs/ca"), &folder);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    cluster.refused_node(A, &["--strict"]).fails(77, &["ca/ca.key", "ca_key_present", "start without --strict"]);
+    cluster.start_all();
+    cluster.wait_log(A, &["\"reason\":\"ca_key_present\""]);
+    let metrics = cluster.get(A, "/metrics").expect("an answer");
+    assert!(metrics.body.contains("canary_ca_key_present 1\n"), "{}", metrics.body);
+    assert!(!cluster.log(B).contains("ca_key_present"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
 
 mod audit;
+mod authority;
 mod bad_input;
 mod certificates;
 mod configuration;
@@ -13,9 +14,12 @@ mod daily;
 mod disk;
 mod isolation;
 mod models;
+mod operators;
 mod ports;
 mod process;
+mod reload;
 mod rollouts;
+mod rotation;
 mod shell;
 mod takeover;
 mod upstreams;

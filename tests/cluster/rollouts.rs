@@ -1,6 +1,7 @@
 //! Rollouts that judge themselves, on real nodes with real traffic.
 
 use super::models::ModelServer;
+use super::operators::enroll;
 use super::process::eventually;
 use super::shell::Said;
 use super::world::{A, ALL, B, C, Cluster};
@@ -296,6 +297,8 @@ fn what_is_no_plan_is_refused_before_anything_is_asked() {
     };
     start(&["--steps", "20,5"]).fails(2, &["step 2 sets 5 % after 20 %"]);
     start(&["--steps", "101"]).fails(2, &["--steps", "out of range"]);
+    start(&["--steps", "5,100", "--approvals", "6"]).fails(2, &["--approvals", "1..=5"]);
+    start(&["--steps", "100", "--approvals", "2"]).fails(2, &["the first step is entered by the start itself"]);
     start(&["--steps", "5", "--hold", "soon"]).fails(2, &["no duration such as 30s"]);
     start(&["--steps", "5", "--hold", "999999h"]).fails(2, &["31 days"]);
     start(&["--plan", &file("empty.json", "")]).fails(2, &["empty.json", "line 1"]);
@@ -306,4 +309,53 @@ fn what_is_no_plan_is_refused_before_anything_is_asked() {
     start(&["--plan", &file("many.json", &many)]).fails(2, &["at most 100 steps"]);
     start(&["--plan", "/nowhere/plan.json"]).fails(2, &["/nowhere/plan.json"]);
     start(&["--upstream", "ftp://x/", "--steps", "5"]).fails(3, &["no node can be asked"]);
+}
+
+#[test]
+fn two_operators_approve_the_last_step_and_neither_does_alone() {
+    let world = World::new(48).ask_all_the_time();
+    let cluster = &world.cluster;
+    for name in ["alice", "bob"] {
+        enroll(cluster, name);
+    }
+    let steps = r#"[{"setWeight": 30}, {"setWeight": 100, "approvals": 2}]"#;
+    let plan = cluster.path("approved.json");
+    std::fs::write(&plan, format!("{{\"steps\": {steps}, \"hold\": \"1s\", {GATES}}}")).expect("a file");
+    world.start(&plan.display().to_string());
+    let waits_for = |id: NodeId, words: &str| {
+        eventually(&format!("{id} says that it waits for {words}"), || {
+            let current = cluster.get(id, "/rollouts/current")?.json();
+            let next = &current["trial"]["next"];
+            let waits = next["what"] == "awaits_approval" && next["waits_for"] == words;
+            if waits { Ok(()) } else { Err(current.to_string()) }
+        });
+    };
+    waits_for(C, "2 more approvals of step 2 (100 %): nobody approved");
+    for full in [false, true] {
+        let promote = ["rollout", "promote", "--full"];
+        let said = cluster.canary(&promote[..2 + usize::from(full)]);
+        said.fails(4, &["not_approved", "2 more approvals of step 2 (100 %): nobody approved"]);
+    }
+    world.decided(&["rollout", "approve", "--operator", "alice"]);
+    for id in ALL {
+        waits_for(id, "1 more approval of step 2 (100 %): alice approved");
+    }
+    let version = cluster.wait_synchronized();
+    let said = cluster.canary(&["rollout", "approve", "--operator", "alice"]).exits(0);
+    assert!(said.out.contains("UNCHANGED") && said.out.contains("operator/alice has approved step 2"), "{said:?}");
+    cluster.canary(&["rollout", "promote", "--operator", "alice"]).fails(4, &["1 more approval"]);
+    let shown = cluster.canary(&["rollout", "status"]).exits(0).out;
+    for words in ["approvals of step 2 (100 %): 1 of 2, alice", "next: waits for 1 more", "canary rollout approve"] {
+        assert!(shown.contains(words), "{words:?} is not in {shown}");
+    }
+    assert_eq!(cluster.wait_synchronized(), version, "nothing of this was decided");
+    world.decided(&["rollout", "approve", "--operator", "bob"]);
+    for id in ALL {
+        let state = cluster.wait_state(id, "the end", |state| state["stable_model_id"] == "v2");
+        let approved = json!([{"step": 2, "weight": 1.0, "needed": 2, "by": ["operator/alice", "operator/bob"]}]);
+        assert_eq!(state["rollout"]["approvals"], approved, "{id}");
+    }
+    let history = cluster.canary(&["rollout", "history"]).exits(0).out;
+    let line = history.lines().find(|line| line.contains("operator/bob")).expect("his approval");
+    assert!(line.contains("step 1 of 2, step 2 approved by alice, bob"), "{line}");
 }

@@ -52,10 +52,19 @@ async fn nodes_that_are_not_members_are_refused() {
 #[tokio::test]
 async fn operators_and_others_are_refused_at_the_control_plane() {
     let world = World::new(14);
-    let a = world.start(A);
     let operator = ClientFiles::load(&world.certs().join("operator-admin")).expect("the operator's files");
     let operator = Credentials { chain: operator.chain, key: operator.key.clone_key() };
-    refuse(&world, &a, operator, Reason::RoleNotAllowed, "CertificateUnknown").await;
+    // What its profile says of a client, so that nothing but the role speaks against it.
+    let client = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![Extended::ClientAuth];
+        params.subject_alt_names.retain(|name| matches!(name, SanType::URI(_)));
+    };
+    let forged = ["app/shop", "monitor/prometheus"].map(|role| forge(&world, role, world.ip(B), client));
+    for credentials in std::iter::once(operator).chain(forged) {
+        let a = world.start(A);
+        refuse(&world, &a, credentials, Reason::RoleNotAllowed, "CertificateUnknown").await;
+        a.stop().await;
+    }
 }
 
 #[tokio::test]

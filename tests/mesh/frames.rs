@@ -1,6 +1,7 @@
 //! What a member may say once its certificate is believed: a wrong word ends the connection, and nothing else.
 
 use super::intruder::{Fate, Intruder, frame, hello, message_frame, prefixed};
+use super::log;
 use super::world::{A, B, C, Member, World, message};
 use canary::commit::{Base, Message, Proposal, Votes};
 use canary::model::{Actor, RoutingState};
@@ -62,6 +63,21 @@ async fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_off_is_told_and_is_no_reason_to_refuse() {
+    log::keep();
+    let world = World::new(44);
+    let mut a = world.start(A);
+    let mut intruder = Intruder::member(&world, B, world.address(A)).await;
+    intruder.send(&changed(hello(&world, B, A), "clock", json!(1))).await;
+    a.wait_up(&[B]).await;
+    assert!(a.refused_nobody());
+    let told = log::lines(|line| line["fields"]["event"] == "clock_skew" && line["fields"]["theirs"] == 1);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["level"], "WARN");
+    a.stop().await;
+}
+
+#[tokio::test]
 async fn frames_that_are_none_end_the_connection() {
     let world = World::new(41);
     let good = message(B, 1);
@@ -108,7 +124,7 @@ async fn nobody_speaks_for_another() {
     let cases = [
         (Reason::IdentityFrameMismatch, message(C, 1)),
         (Reason::IdentityFrameMismatch, Message::Accept { proposal }),
-        (Reason::RoleViolation, Message::Prepare { base, next: state }),
+        (Reason::RoleViolation, Message::Prepare { base, next: state, by: by.clone() }),
         (Reason::RoleViolation, Message::Abort { txid, version: 1, by, votes: Votes::new() }),
     ];
     for (reason, message) in cases {

@@ -23,7 +23,7 @@ async fn visit(
 ) -> (Result<Option<Role>, Reason>, io::Result<u8>) {
     let mut files = world.files(A);
     files.crls = vec![revoke(world, &[B], Duration::days(1))];
-    let server = tls::https_server(&files, auth, CrlPolicy::Warn).expect("a configuration");
+    let server = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).expect("a configuration").server;
     let listener = TcpListener::bind((world.ip(A), 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = async {
@@ -113,4 +113,24 @@ async fn without_a_certificate_nobody_enters_where_one_is_required() {
     let (role, heard) = visit(&world, ClientAuth::Required, config(None, &[b"h2"])).await;
     assert_eq!(role, Err(Reason::NoCertificate));
     assert!(heard.is_err());
+}
+
+#[test]
+fn who_is_judged_anew_is_judged_like_a_newcomer() {
+    let world = World::new(66);
+    let chain = operator(&world).chain;
+    let judged = |auth, revoked: &[_]| {
+        let mut files = world.files(A);
+        files.crls = vec![revoke(&world, revoked, Duration::days(1))];
+        let plane = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).expect("a configuration");
+        (plane.judge(&chain).err(), plane.judge(&world.files(B).chain).err())
+    };
+    let reason = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.reason);
+    for auth in [ClientAuth::Optional, ClientAuth::Required] {
+        let (operator, node) = judged(auth, &[B]);
+        assert_eq!((reason(operator), reason(node)), (None, Some(Reason::Revoked)));
+        let plane = tls::HttpsPlane::new(&world.files(A), auth, CrlPolicy::Warn).expect("a configuration");
+        assert_eq!(reason(plane.judge(&[]).err()), Some(Reason::NoCertificate));
+    }
+    assert_eq!(reason(judged(ClientAuth::Off, &[]).0), Some(Reason::RoleNotAllowed), "a port that asks for none");
 }

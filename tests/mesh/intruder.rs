@@ -159,7 +159,7 @@ pub(crate) fn prefixed(body: &[u8]) -> Vec<u8> {
 pub(crate) fn hello(world: &World, from: NodeId, to: NodeId) -> Value {
     json!({ "hello": {
         "to": to,
-        "version": 3,
+        "version": 4,
         "cluster": world.trust_domain(),
         "members": world.peers.members(),
         "peers_digest": "00".repeat(32),

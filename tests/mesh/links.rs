@@ -1,6 +1,10 @@
 //! Links come up, carry messages, and heal.
 
+use super::log;
 use super::world::{A, B, C, World, message, within};
+use canary::tls::{ControlPlane, CrlPolicy};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 #[tokio::test]
 async fn every_member_reaches_every_other() {
@@ -82,4 +86,23 @@ async fn a_member_whose_messages_nobody_takes_holds_nobody_up() {
     for member in [a, b, c] {
         member.stop().await;
     }
+}
+
+#[tokio::test]
+async fn who_has_an_expired_certificate_dials_nobody() {
+    let world = World::new(5);
+    let mut files = world.files(A);
+    files.leaf.not_after = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    let plane = ControlPlane::new(&files, A, world.peers.members(), CrlPolicy::Warn).expect("a configuration");
+    let (a, mut b) =
+        (world.start_with(A, |config| config.tls = watch::Sender::new(Arc::new(plane)).subscribe()), world.start(B));
+    b.wait_up(&[A]).await;
+    // That link made the other node try at once.
+    within(async {
+        while log::lines(|line| line.to_string().contains("own certificate expired")).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(a.mesh.links().is_empty());
 }

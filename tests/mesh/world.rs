@@ -100,6 +100,7 @@ impl World {
             extra_sources: ExtraSources::default(),
             tls: watch::Sender::new(Arc::new(self.plane(id))).subscribe(),
             rejections: Arc::default(),
+            handshakes: Arc::default(),
         }
     }
 

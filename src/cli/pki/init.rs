@@ -5,6 +5,7 @@ use super::super::output::{Output, columns, print_json, print_text};
 use crate::model::{Host, NodeId, Peers};
 use crate::pki::{
     self, Cidr, Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
+    OwnAuthority,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -16,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
   canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
-  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes";
+  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
+  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere";
 
 /// Make the authority, a certificate for each node and one operator, and an empty revocation list.
 ///
@@ -46,6 +48,12 @@ pub(super) struct InitArgs {
     /// Let the authority issue for any name.
     #[arg(long)]
     no_name_constraints: bool,
+    /// The certificate of an authority of your own, instead of a new one.
+    #[arg(long, value_name = "FILE", requires = "ca_key", conflicts_with_all = ["ca_days", "permit_dns", "permit_cidr", "no_name_constraints"])]
+    ca_cert: Option<PathBuf>,
+    /// The private key of that authority; it is copied into the certificate directory.
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    ca_key: Option<PathBuf>,
     /// The kind of all keys.
     #[arg(long, value_name = "KIND", default_value = "p256")]
     key_alg: KeyKind,
@@ -64,13 +72,23 @@ pub(super) struct InitArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum KeyKind {
+pub(super) enum KeyKind {
     /// ECDSA on P-256, which every client takes.
     P256,
     /// ECDSA on P-384.
     P384,
     /// Ed25519, which browsers do not take.
     Ed25519,
+}
+
+impl KeyKind {
+    pub(super) const fn algorithm(self) -> KeyAlgorithm {
+        match self {
+            Self::P256 => KeyAlgorithm::P256,
+            Self::P384 => KeyAlgorithm::P384,
+            Self::Ed25519 => KeyAlgorithm::Ed25519,
+        }
+    }
 }
 
 /// A value of `--node`.
@@ -115,22 +133,14 @@ fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
         trust_domain: args.trust_domain,
         days: args.days,
         ca_days: args.ca_days,
-        key_algorithm: match args.key_alg {
-            KeyKind::P256 => KeyAlgorithm::P256,
-            KeyKind::P384 => KeyAlgorithm::P384,
-            KeyKind::Ed25519 => KeyAlgorithm::Ed25519,
-        },
+        key_algorithm: args.key_alg.algorithm(),
         constraints,
         operator: args.operator,
         dev: if args.dev { DevNames::Included } else { DevNames::LeftOut },
+        authority: args.ca_cert.zip(args.ca_key).map(|(certificate, key)| OwnAuthority { certificate, key }),
         existing: if args.force { Existing::KeepAsBackup } else { Existing::Refuse },
-        ..InitPlan::new(without_dot(certs), nodes(args.nodes)?)
+        ..InitPlan::new(super::without_dot(certs), nodes(args.nodes)?)
     })
-}
-
-/// `certs` for `./certs`, as people write it.
-fn without_dot(certs: &Path) -> &Path {
-    certs.strip_prefix("./").ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(certs)
 }
 
 /// The nodes of the command line, else of the environment, else three on this machine.

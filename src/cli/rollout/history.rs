@@ -1,12 +1,12 @@
 //! `canary rollout history`.
 
 use super::first;
-use crate::api::{EvidenceShape, HistoryLine};
+use crate::api::{ApprovalsShape, EvidenceShape, HistoryLine, RolloutShape};
 use crate::cli::cluster::{ReadArgs, block_on};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Output, columns, print_json, print_text};
 use crate::cli::query::shares;
-use crate::model::NodeId;
+use crate::model::{NodeId, operators};
 use clap::Args;
 use std::path::Path;
 
@@ -50,6 +50,13 @@ fn cells(line: &HistoryLine) -> [String; 9] {
     ]
 }
 
+/// Who had approved the steps to come.
+fn approvals(rollout: &RolloutShape) -> String {
+    let to_come = rollout.approvals.iter().filter(|of| of.step > rollout.step && !of.by.is_empty());
+    let line = |of: &ApprovalsShape| format!(", step {} approved by {}", of.step, operators(&of.by));
+    to_come.map(line).collect()
+}
+
 /// The votes against it, or else how its rollout stood after it and what the voters had measured.
 fn why(line: &HistoryLine) -> String {
     let against = line.votes.iter().filter_map(|(node, vote)| Some(format!("{node}: {}", vote.reason.as_ref()?)));
@@ -62,7 +69,7 @@ fn why(line: &HistoryLine) -> String {
         (Some(outcome), Some(why)) => format!("{outcome}: {why}"),
         (Some(outcome), None) => outcome.clone(),
         (None, Some(why)) => format!("{}: {why}", rollout.phase),
-        (None, None) => format!("step {} of {}", rollout.step, rollout.steps),
+        (None, None) => format!("step {} of {}{}", rollout.step, rollout.steps, approvals(rollout)),
     };
     let sum = |count: fn(&EvidenceShape) -> u64| line.evidence.values().map(count).sum::<u64>();
     match sum(|evidence| evidence.canary_requests) {

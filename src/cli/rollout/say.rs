@@ -1,4 +1,4 @@
-//! What an operator says of a rollout: `promote`, `pause`, `resume`, `abort`, `retry`, `undo`.
+//! What an operator says of a rollout: `promote`, `approve`, `pause`, `resume`, `abort`, `retry`, `undo`.
 
 use crate::api::{UndoRequest, VerbRequest};
 use crate::cli::change::{self, ChangeArgs};
@@ -9,7 +9,8 @@ use std::path::Path;
 
 /// Go on to the next step now, without waiting for the hold or the verdict.
 ///
-/// Every member has to vote for it; one whose measurements fail a limit does not.
+/// Every member has to vote for it; one whose measurements fail a limit does not. Approvals that the step asks for are not
+/// skipped: with --full as many as the strictest of the steps to come asks for.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  canary rollout promote\n  canary rollout promote --full    make it the stable model now"
@@ -18,6 +19,17 @@ pub(super) struct PromoteArgs {
     /// To the end of the plan: the canary becomes the stable model.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// Say that the next step that asks for approvals may be entered.
+///
+/// It counts once for an operator, by the name in the certificate. Who started the rollout has not approved by that. An
+/// approval skips no hold and no verdict, and holds for that step alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  canary rollout approve\n  canary rollout approve --operator alice")]
+pub(super) struct ApproveArgs {
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -69,6 +81,10 @@ pub(super) struct UndoArgs {
 
 pub(super) fn promote(args: &PromoteArgs, certs: &Path) -> Result<Exit, Failure> {
     say(&args.change, certs, "promote", &VerbRequest { full: args.full, why: None })
+}
+
+pub(super) fn approve(args: &ApproveArgs, certs: &Path) -> Result<Exit, Failure> {
+    say(&args.change, certs, "approve", &VerbRequest::default())
 }
 
 pub(super) fn pause(args: &PauseArgs, certs: &Path) -> Result<Exit, Failure> {

@@ -1,8 +1,9 @@
 //! A rollout in text: one screen, or one line.
 
-use crate::api::{CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
+use crate::api::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
 use crate::cli::output::columns;
 use crate::cli::query::shares;
+use crate::model::operators;
 use std::fmt::Write as _;
 
 /// Everything about it.
@@ -12,6 +13,7 @@ pub(super) fn rollout(current: &CurrentRollout) -> String {
         None => "weight set by hand, no rollout\n".to_owned(),
     };
     let _ = writeln!(text, "agreed {} (version {})", shares(&current.weights), current.version);
+    text += &current.rollout.as_ref().map(approvals).unwrap_or_default();
     if let Some(trial) = &current.trial {
         text += &progress(current.rollout.as_ref(), trial);
         text += &format!("\n{}\n{}", models(current, trial), gates(trial));
@@ -54,6 +56,15 @@ fn title(rollout: &RolloutShape) -> String {
     )
 }
 
+/// Who approved each step that asks for it.
+fn approvals(rollout: &RolloutShape) -> String {
+    let line = |ApprovalsShape { step, weight, needed, by }: &ApprovalsShape| {
+        let (weight, by, count) = (percent(Some(*weight)), operators(by), by.len());
+        format!("approvals of step {step} ({weight}): {count} of {needed}, {by}\n")
+    };
+    rollout.approvals.iter().map(line).collect()
+}
+
 fn progress(rollout: Option<&RolloutShape>, trial: &TrialShape) -> String {
     let all = trial.canary.requests + trial.stable.requests;
     let mut text = format!("observed {} of {all} requests", percent(trial.observed_share));
@@ -83,6 +94,7 @@ fn next(next: &NextShape) -> String {
         "begins" => "the members are taking the step".into(),
         "holds" => format!("{then}{left}, if nothing speaks against it"),
         "undecided" => format!("the hold is over, the verdict is open; aborted{left}"),
+        "awaits_approval" => format!("waits for {}", next.waits_for.as_deref().unwrap_or("approvals")),
         "advances" => "the next step is being taken".into(),
         "rolls_back" => "the canary has failed and is being pulled back".into(),
         "waits" => "waits for you".into(),
@@ -166,7 +178,10 @@ fn commands(rollout: &RolloutShape) -> String {
         (_, Some("Aborted" | "RolledBack")) => &["retry", "start MODEL", "history"],
         _ => &["undo", "start MODEL", "history"],
     };
-    verbs.iter().map(|verb| format!("canary rollout {verb}")).collect::<Vec<_>>().join("  |  ")
+    let awaited = |of: &ApprovalsShape| of.step > rollout.step && of.by.len() < of.needed;
+    let approve = (rollout.outcome.is_none() && rollout.approvals.iter().any(awaited)).then_some("approve");
+    let verbs = approve.iter().chain(verbs).map(|verb| format!("canary rollout {verb}"));
+    verbs.collect::<Vec<_>>().join("  |  ")
 }
 
 fn percent(fraction: Option<f64>) -> String {

@@ -5,7 +5,7 @@ use crate::api::{self, HoldShape, PlanShape, StartRequest};
 use crate::cli::change::{self, ChangeArgs};
 use crate::cli::cluster::parse_span;
 use crate::cli::failure::{Exit, Failure};
-use crate::model::{ModelId, Weight};
+use crate::model::{MAX_APPROVALS, ModelId, Weight};
 use clap::Args;
 use std::fs::File;
 use std::io::Read as _;
@@ -20,10 +20,11 @@ Examples:
   canary rollout start v2                                  5, 20, 50, 100 %, each held for 30 s
   canary rollout start v2 --upstream http://127.0.0.1:9002/predict -w
   canary rollout start v2 --steps 1,10,100 --hold 10m
+  canary rollout start v2 --steps 5,50,100 --approvals 2   100 % only when two operators have approved it
   canary rollout start v2 --plan plan.toml
 
-A plan file has steps = [{ setWeight = 5 }, { pause = { duration = \"10m\" } }, { setWeight = 50 }, { pause = {} }] and
-gates, minSample, progressDeadlineSeconds, consecutiveErrorLimit, smoke, shield; README lists them all.
+A plan file has steps = [{ setWeight = 5 }, { pause = { duration = \"10m\" } }, { setWeight = 50, approvals = 2 },
+{ pause = {} }] and gates, minSample, progressDeadlineSeconds, consecutiveErrorLimit, smoke, shield; README lists them all.
 
 Exit code: 0 started (with -w: promoted); 4 refused or voted down (with -w: or aborted); 5 with -w: rolled back; 3 no
 majority or nobody reachable; 124 the outcome is not known yet, or with -w: not over in time.";
@@ -44,6 +45,10 @@ pub(super) struct StartArgs {
     /// How long each weight is held; at most 31 days.
     #[arg(long, value_name = "TIME", value_parser = parse_hold, conflicts_with = "plan")]
     hold: Option<Duration>,
+    /// How many different operators have to approve the last step before it is entered: `canary rollout approve`. In a
+    /// plan file any step but the first may have approvals.
+    #[arg(long, value_name = "COUNT", conflicts_with = "plan", value_parser = clap::value_parser!(u8).range(1..=MAX_APPROVALS.into()))]
+    approvals: Option<u8>,
     /// Read the plan from this file, TOML when its name ends in .toml, else JSON.
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
@@ -88,6 +93,9 @@ fn plan(args: &StartArgs) -> Result<PlanShape, Failure> {
         None if args.steps.is_empty() => PlanShape { hold: args.hold.map(HoldShape), ..PlanShape::usual() },
         None => PlanShape::of_weights(&args.steps, args.hold),
     };
+    if let Some(approvals) = args.approvals {
+        shape = shape.with_approvals(approvals);
+    }
     if args.no_shield {
         shape.shield = Some(false);
     }

@@ -158,7 +158,7 @@ impl Ghost {
     fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {
         let Watched { node, run, committed } = watched;
         match message {
-            Message::Prepare { base, next } => {
+            Message::Prepare { base, next, .. } => {
                 self.bases.extend(next.txid.map(|txid| (txid, base.version)));
             }
             Message::Vote { txid, vote, .. } => {
