@@ -10,6 +10,7 @@ mod der;
 mod good;
 mod leaves;
 mod mint;
+mod mutants;
 mod ours;
 mod programs;
 mod roots;

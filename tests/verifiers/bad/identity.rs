@@ -206,7 +206,8 @@ fn others() -> Vec<Bad> {
     ]
 }
 
-/// The address or host name is wrong.
+/// The address or host name is wrong. Whoever dials this node is held against the configured addresses when the
+/// handshake is over, not against the names that it shows.
 fn hosts() -> Vec<Bad> {
     vec![
         bad(

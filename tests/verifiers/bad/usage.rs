@@ -1,7 +1,7 @@
 //! Bad by what they say their key may be used for.
 
 use super::super::der::{BASIC_CONSTRAINTS, Der, KEY_USAGE, UNKNOWN};
-use super::{Bad, bad, differs};
+use super::{Bad, LET_IN, bad, differs};
 use canary::tls::Reason;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose as Usage};
 
@@ -169,6 +169,14 @@ fn extensions() -> Vec<Bad> {
             },
             (Reason::BadSvid, "ExtensionValueInvalid"),
             "ogp",
+        ),
+        // The identifier only helps to find the authority among many; there is one, or the few of a change.
+        differs(
+            "no authority key identifier",
+            |m| m.leaf(|p| p.use_authority_key_identifier_extension = false),
+            LET_IN,
+            LET_IN,
+            "op",
         ),
         bad(
             "an unknown extension that is there twice",
