@@ -2,6 +2,7 @@
 //!
 //! A chain is never validated here but by rustls' own verifiers.
 
+use super::svid::is_serial;
 use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, PkiError};
 use jiff::Timestamp;
 use rustls::RootCertStore;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -65,6 +67,9 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
             return Err(CaProblem::NotAnAuthority(name, "its key usage lacks keyCertSign or cRLSign"));
         }
     }
+    if let Some(flaw) = flaw(&parsed) {
+        return Err(CaProblem::NotAnAuthority(name, flaw));
+    }
     if now > facts.not_after {
         return Err(CaProblem::Expired(name, facts.not_after));
     }
@@ -80,7 +85,41 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
     Ok(facts)
 }
 
-fn is_strong(key: &str) -> bool {
+/// What RFC 5280 forbids of an authority, and other verifiers refuse.
+fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
+    if !is_serial(authority.raw_serial()) {
+        return Some("its serial number is not a positive number of at most 20 bytes");
+    }
+    if authority.subject().iter().next().is_none() {
+        return Some("it has no name");
+    }
+    if authority.extensions_map().is_err() {
+        return Some("an extension is there twice");
+    }
+    for extension in authority.extensions() {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is not understood")]
+        match extension.parsed_extension() {
+            ParsedExtension::ParseError { .. } => return Some("an extension cannot be read"),
+            ParsedExtension::BasicConstraints(_) if !extension.critical => {
+                return Some("its basic constraints are not critical");
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) if !(usage.any || usage.server_auth && usage.client_auth) => {
+                return Some("its extended key usage leaves out servers or clients");
+            }
+            ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+            | ParsedExtension::NameConstraints(_)
+            | ParsedExtension::SubjectAlternativeName(_) => {}
+            _ if extension.critical => return Some("it has a critical extension that is not understood"),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a key of this kind may stand in any certificate of a mesh.
+pub(super) fn is_strong(key: &str) -> bool {
     let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
     ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
@@ -188,7 +227,10 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose as Usage};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose as Extended,
+        IsCa, KeyPair, KeyUsagePurpose as Usage,
+    };
 
     fn judged(change: impl FnOnce(&mut CertificateParams)) -> Result<CertificateFacts, CaProblem> {
         let mut params = CertificateParams::default();
@@ -206,6 +248,26 @@ mod tests {
         for usages in [vec![], vec![Usage::KeyCertSign], vec![Usage::CrlSign]] {
             assert!(matches!(judged(|params| params.key_usages = usages), Err(CaProblem::NotAnAuthority(..))));
         }
+    }
+
+    #[test]
+    fn what_rfc_5280_forbids_of_an_authority_is_seen() {
+        let said = |change: fn(&mut CertificateParams)| match judged(change) {
+            Err(CaProblem::NotAnAuthority(_, flaw)) => flaw,
+            other => panic!("{other:?}"),
+        };
+        let harmless = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+        assert!(judged(|params| params.custom_extensions = vec![harmless]).is_ok());
+        assert!(said(|params| params.serial_number = Some(vec![0].into())).contains("serial number"));
+        assert!(said(|params| params.distinguished_name = DistinguishedName::new()).contains("no name"));
+        let mail = |params: &mut CertificateParams| params.extended_key_usages = vec![Extended::EmailProtection];
+        assert!(said(mail).contains("extended key usage"));
+        let strange = |params: &mut CertificateParams| {
+            let mut strange = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+            strange.set_criticality(true);
+            params.custom_extensions = vec![strange];
+        };
+        assert!(said(strange).contains("not understood"));
     }
 
     #[test]

@@ -241,6 +241,7 @@ fn subtree_shown(base: &GeneralName<'_>) -> String {
     shown(base)
 }
 
+/// The kind of key, as people call it.
 pub(super) fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
     if key.algorithm.algorithm == OID_SIG_ED25519 {
         return "Ed25519".into();

@@ -2,6 +2,8 @@
 //!
 //! This does not validate a chain, a date or a signature. Call it on a certificate that rustls has accepted.
 
+use super::check::is_strong;
+use super::facts::key_kind;
 use crate::model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -10,6 +12,8 @@ use x509_parser::prelude::FromDer;
 
 /// The most characters of a foreign name that an error repeats: enough to recognise it, too few to flood a log.
 const SHOWN: usize = 120;
+/// The longest serial number of RFC 5280, §4.1.2.2, without the zero that DER puts before a high bit.
+const MAX_SERIAL_BYTES: usize = 20;
 
 /// Why a certificate is not the identity of a member or client. In logs: `reason=bad_svid`, with this as the detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +66,12 @@ pub enum SvidError {
     /// A client's certificate that could be used to pose as a server.
     #[error("its extended key usage contains serverAuth, which a {0} certificate must not have")]
     ServerAuth(&'static str),
+    /// Something that no authority may issue, and that verifiers read differently.
+    #[error("it breaks RFC 5280: {0}")]
+    Form(&'static str),
+    /// A key that can be broken, or with which nobody could finish a handshake.
+    #[error("its key is of kind {0}: use P-256, P-384, Ed25519 or RSA of 2048 bits or more")]
+    WeakKey(String),
 }
 
 /// Whose certificate this is: [`identity`], and of this trust domain.
@@ -94,10 +104,41 @@ pub fn identity(certificate: &CertificateDer<'_>) -> Result<SpiffeId, SvidError>
     {
         return Err(SvidError::Extension("X.509v3"));
     }
+    check_form(&parsed)?;
     let id = only_uri(&parsed)?;
     check_is_no_authority(&parsed)?;
     check_extended_usage(&parsed, &id.role)?;
     Ok(id)
+}
+
+/// What rustls lets pass although other verifiers do not, or only refuses once the handshake is signed.
+fn check_form(certificate: &X509Certificate<'_>) -> Result<(), SvidError> {
+    if !is_serial(certificate.raw_serial()) {
+        return Err(SvidError::Form("its serial number is not a positive number of at most 20 bytes"));
+    }
+    if certificate.extensions_map().is_err() {
+        return Err(SvidError::Extension("X.509v3"));
+    }
+    let key = key_kind(certificate.public_key());
+    if !is_strong(&key) {
+        return Err(SvidError::WeakKey(key));
+    }
+    let names = certificate.subject_alternative_name().map_err(|_| SvidError::Extension("subject alternative name"))?;
+    if certificate.subject().iter().next().is_none() && names.is_some_and(|extension| !extension.critical) {
+        return Err(SvidError::Form("its subject is empty, but its alternative names are not critical"));
+    }
+    Ok(())
+}
+
+/// Whether these are the bytes of a positive number in DER. Revocation is by this number, so it must have one form.
+pub(super) fn is_serial(bytes: &[u8]) -> bool {
+    let number = match bytes {
+        [0, rest @ ..] => rest,
+        _ => bytes,
+    };
+    let padded = number.len() < bytes.len();
+    let Some(first) = number.first() else { return false };
+    (*first >= 0x80) == padded && number.len() <= MAX_SERIAL_BYTES
 }
 
 fn only_uri(certificate: &X509Certificate<'_>) -> Result<SpiffeId, SvidError> {
@@ -114,8 +155,12 @@ fn only_uri(certificate: &X509Certificate<'_>) -> Result<SpiffeId, SvidError> {
 
 fn check_is_no_authority(certificate: &X509Certificate<'_>) -> Result<(), SvidError> {
     let constraints = certificate.basic_constraints().map_err(|_| SvidError::Extension("basic constraints"))?;
-    if constraints.is_some_and(|extension| extension.value.ca) {
+    let constraints = constraints.map(|extension| extension.value);
+    if constraints.is_some_and(|found| found.ca) {
         return Err(SvidError::Authority);
+    }
+    if constraints.is_some_and(|found| found.path_len_constraint.is_some()) {
+        return Err(SvidError::Form("it has a path length, which only an authority may have"));
     }
     let usage = certificate.key_usage().map_err(|_| SvidError::Extension("key usage"))?;
     let usage = usage.map(|extension| extension.value).ok_or(SvidError::NoDigitalSignature)?;
@@ -224,6 +269,41 @@ mod tests {
         assert_eq!(extended(NODE, &[Extended::ClientAuth]), missing("serverAuth", "node"));
         let both = [Extended::ServerAuth, Extended::ClientAuth];
         assert_eq!(extended("spiffe://x/operator/alice", &both), Err(SvidError::ServerAuth("operator")));
+    }
+
+    #[test]
+    fn serial_numbers_have_one_form() {
+        for good in [&[1][..], &[0x7f], &[0, 0x80], &[0x11; 20], &[&[0], &[0xff; 20][..]].concat()] {
+            assert!(is_serial(good), "{good:?}");
+        }
+        for bad in [&[][..], &[0], &[0, 0], &[0, 1], &[0x80], &[0x80, 1], &[0x11; 21]] {
+            assert!(!is_serial(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_rfc_5280_forbids_is_no_identity() {
+        let zero = made(NODE, |params| params.serial_number = Some(vec![0].into()));
+        assert!(matches!(identity(&zero), Err(SvidError::Form(text)) if text.contains("serial number")));
+        let twice = made(NODE, |params| {
+            let more = || rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+            params.custom_extensions = vec![more(), more()];
+        });
+        assert_eq!(identity(&twice), Err(SvidError::Extension("X.509v3")));
+        let length = made(NODE, |params| {
+            let constraint = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 2, 1, 0]);
+            (params.is_ca, params.custom_extensions) = (IsCa::NoCa, vec![constraint]);
+        });
+        assert!(matches!(identity(&length), Err(SvidError::Form(text)) if text.contains("path length")));
+    }
+
+    #[test]
+    fn keys_that_nobody_accepts_are_no_identity() {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(NODE.try_into().expect("an ASCII name"))];
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").into();
+        assert_eq!(identity(&certificate), Err(SvidError::WeakKey("EC 1.3.132.0.35".into())));
     }
 
     #[test]

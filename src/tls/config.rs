@@ -1,6 +1,6 @@
 //! The configurations of rustls: for the control plane both ways, for the HTTPS port, and for the command line.
 
-use super::verify::{Admission, ClientVerifier, PeerVerifier};
+use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal, Signer};
 use crate::model::{NodeId, NodeSet};
 use crate::pki::{ClientFiles, NodeFiles};
@@ -235,7 +235,8 @@ pub fn control_client(
         CrlPolicy::Enforce => builder.enforce_revocation_expiration(),
     }
     .build()?;
-    let verifier = PeerVerifier { chain, trust_domain: files.bundle.trust_domain.clone(), peer, me };
+    let trust_domain = files.bundle.trust_domain.clone();
+    let verifier = PeerVerifier { chain, depth: Depth::of(files), trust_domain, peer, me };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(ConfigError::Provider)?
@@ -284,7 +285,8 @@ fn client_verifier(
         CrlPolicy::Enforce => builder.enforce_revocation_expiration(),
     }
     .build()?;
-    Ok(Arc::new(ClientVerifier { chain, trust_domain: files.bundle.trust_domain.clone(), admission }))
+    let trust_domain = files.bundle.trust_domain.clone();
+    Ok(Arc::new(ClientVerifier { chain, depth: Depth::of(files), trust_domain, admission }))
 }
 
 fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, ConfigError> {

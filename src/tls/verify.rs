@@ -7,6 +7,7 @@
 use super::identity::note_claim;
 use super::{Reason, Refusal};
 use crate::model::{NodeId, NodeSet, Role};
+use crate::pki::NodeFiles;
 use crate::pki::svid::{self, SvidError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -28,10 +29,41 @@ pub(super) enum Admission {
     Anyone,
 }
 
+/// How many certificates may stand between the authorities and a peer. rustls keeps nothing of an authority's
+/// certificate but its name, key and name constraints, so that a path length of the authority itself goes unseen.
+#[derive(Clone, Debug)]
+pub(super) struct Depth {
+    authorities: Vec<CertificateDer<'static>>,
+    most: Option<usize>,
+}
+
+impl Depth {
+    /// The most that any of these authorities allows.
+    pub(super) fn of(files: &NodeFiles) -> Self {
+        let lengths =
+            files.ca_facts.iter().map(|facts| Some(usize::try_from(facts.path_length?).unwrap_or(usize::MAX)));
+        let most = lengths.collect::<Option<Vec<usize>>>().and_then(|lengths| lengths.into_iter().max());
+        Self { authorities: files.ca.clone(), most }
+    }
+
+    /// Some peers also send the authority's own certificate, which does not count.
+    fn check(&self, intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+        let between = intermediates.iter().filter(|found| !self.authorities.contains(found)).count();
+        match self.most {
+            Some(most) if between > most => Err(Refusal::new(
+                Reason::BadSvid,
+                format!("there are {between} certificates between it and the authority, whose path length is {most}"),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Verifies the certificates of those who connect.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
+    pub(super) depth: Depth,
     pub(super) trust_domain: String,
     pub(super) admission: Admission,
 }
@@ -45,6 +77,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         note_claim(end_entity);
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.depth.check(intermediates)?;
         let role = role_of(end_entity, &self.trust_domain)?;
         match self.admission {
             Admission::Members { members, me } => admit_member(&role, members, me)?,
@@ -92,6 +125,7 @@ impl ClientCertVerifier for ClientVerifier {
 #[derive(Debug)]
 pub(super) struct PeerVerifier {
     pub(super) chain: Arc<dyn ServerCertVerifier>,
+    pub(super) depth: Depth,
     pub(super) trust_domain: String,
     pub(super) peer: NodeId,
     pub(super) me: NodeId,
@@ -117,6 +151,7 @@ impl ServerCertVerifier for PeerVerifier {
             )) => {}
             Err(_) => return verified,
         }
+        self.depth.check(intermediates)?;
         self.expect_peer(&role_of(end_entity, &self.trust_domain)?)?;
         verified
     }
@@ -185,4 +220,29 @@ fn admit_member(role: &Role, members: NodeSet, me: NodeId) -> Result<(), Refusal
 
 fn not_a_node(role: &Role) -> Refusal {
     Refusal::new(Reason::RoleNotAllowed, format!("{role} is not a node: the control plane is for nodes only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificates(names: &[&str]) -> Vec<CertificateDer<'static>> {
+        names.iter().map(|name| name.as_bytes().to_vec().into()).collect()
+    }
+
+    #[test]
+    fn the_path_length_of_an_authority_counts() {
+        let depth = |most| Depth { authorities: certificates(&["authority"]), most };
+        for (most, chain, allowed) in [
+            (Some(0), &[][..], true),
+            (Some(0), &["authority"], true),
+            (Some(0), &["between"], false),
+            (Some(1), &["between", "authority"], true),
+            (Some(1), &["lower", "upper"], false),
+            (None, &["lower", "upper"], true),
+        ] {
+            let said = depth(most).check(&certificates(chain));
+            assert_eq!(said.is_ok(), allowed, "{chain:?} below {most:?}: {said:?}");
+        }
+    }
 }
