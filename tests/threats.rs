@@ -86,6 +86,7 @@ const THREATS: [Row; 31] = [
         &[
             ("src/pki/check.rs", "only_authorities_are_authorities"),
             ("src/pki/check.rs", "weak_keys_are_told_from_strong_ones"),
+            ("tests/verifiers/roots.rs", "ours_refuses_each_wherever_it_is_read"),
         ],
     ),
     (
@@ -93,6 +94,8 @@ const THREATS: [Row; 31] = [
         "certificates that are not of the profile",
         &[
             (CERTIFICATES, "certificates_that_are_not_of_the_profile_are_refused"),
+            ("tests/verifiers/leaves.rs", "ours_refuses_each_for_its_own_reason"),
+            ("tests/verifiers/mutants.rs", "no_bit_of_a_certificate_can_be_changed"),
             ("src/pki/svid.rs", "exactly_one_uri_counts"),
             ("src/pki/svid.rs", "what_may_issue_is_no_identity"),
             ("src/pki/svid.rs", "usages_must_fit_the_role"),
