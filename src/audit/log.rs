@@ -3,7 +3,7 @@
 use super::file::{Record, unix_millis};
 use super::line::{Event, Verdicts};
 use super::writer::Writer;
-use crate::model::{Actor, NodeId, NodeSet, RoutingState, Said, Testimony, UnixMillis};
+use crate::model::{Actor, Ballot, NodeId, NodeSet, RoutingState, Testimony, UnixMillis};
 use crate::tls::{ControlPlane, Rejection};
 use std::io;
 use std::path::Path;
@@ -13,8 +13,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, watch};
 
-/// What may wait to be written: some seconds of a busy cluster. Beyond it, lines are counted and left out.
-const QUEUE: usize = 4096;
+/// How many batches may wait to be written: minutes of a busy cluster. Beyond it, lines are counted and left out.
+const QUEUE: usize = 1024;
+/// How many things make a batch full.
+const BATCH: usize = 256;
 /// What may wait to be sent to peers. What does not fit reaches a peer when it connects again.
 const OUTGOING: usize = 64;
 
@@ -23,12 +25,12 @@ const OUTGOING: usize = 64;
 pub(super) enum Order {
     Event(Event),
     /// This node's own word, to be signed, filed and handed to all peers.
-    Say(Said),
+    Say(Word),
     /// As [`Order::Say`], for this record alone.
     Decide {
-        said: Said,
-        by: Option<Actor>,
+        ballot: Ballot,
         state: Arc<RoutingState>,
+        by: Option<Actor>,
         votes: Verdicts,
     },
     /// A peer's word.
@@ -36,6 +38,66 @@ pub(super) enum Order {
     /// Hand the newest statements to this peer, which has just connected.
     Recall(NodeId),
     Stop,
+}
+
+/// What a node puts its name to.
+#[derive(Debug)]
+pub enum Word {
+    /// Its vote on this state, and what speaks against it.
+    Vote(Arc<RoutingState>, Option<String>),
+    /// That it accepted this state under this ballot, as one of these members.
+    Accepted(Ballot, Arc<RoutingState>, NodeSet),
+}
+
+/// Things for the record that are handed over together, so that whoever collects them wakes the writing thread once, and
+/// not in the moment that counts.
+#[derive(Debug, Default)]
+pub struct Batch(pub(super) Vec<(UnixMillis, Order)>);
+
+impl Batch {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it should be handed over now, however long the next moment is away.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= BATCH
+    }
+
+    /// Files an event.
+    pub fn file(&mut self, event: Event) {
+        self.add(Order::Event(event));
+    }
+
+    /// Signs this node's own word, files it and hands it to all peers.
+    pub fn say(&mut self, word: Word) {
+        self.add(Order::Say(word));
+    }
+
+    /// Files a decision that this node has learned, with its own signature.
+    pub fn decide(&mut self, ballot: Ballot, state: Arc<RoutingState>, by: Option<Actor>, votes: Verdicts) {
+        self.add(Order::Decide { ballot, state, by, votes });
+    }
+
+    /// Files what a peer has handed over.
+    pub fn hear(&mut self, from: NodeId, testimony: Box<Testimony>) {
+        self.add(Order::Hear(from, testimony));
+    }
+
+    /// Files that the link to a peer came up or went down; one that comes up is told the newest statements.
+    pub fn peer(&mut self, peer: NodeId, connected: bool) {
+        self.file(Event::Peer { peer, connected });
+        if connected {
+            self.add(Order::Recall(peer));
+        }
+    }
+
+    fn add(&mut self, order: Order) {
+        self.0.push((unix_millis(), order));
+    }
 }
 
 /// Statements on their way to a peer, or to all.
@@ -53,7 +115,7 @@ pub struct Log(Option<Arc<Ends>>);
 
 #[derive(Debug)]
 struct Ends {
-    orders: SyncSender<(UnixMillis, Order)>,
+    orders: SyncSender<Batch>,
     lost: Arc<AtomicU64>,
 }
 
@@ -77,7 +139,7 @@ pub struct Closing {
 
 /// What the thread that writes is given.
 pub(super) struct Inbox {
-    pub(super) orders: Receiver<(UnixMillis, Order)>,
+    pub(super) orders: Receiver<Batch>,
     pub(super) lost: Arc<AtomicU64>,
     pub(super) outgoing: mpsc::Sender<Outgoing>,
 }
@@ -113,7 +175,9 @@ impl Closing {
         self.log.order(Order::Event(Event::Stopped));
         if let Some(ends) = &self.log.0 {
             // Here alone it is right to wait for room.
-            let _ = ends.orders.send((unix_millis(), Order::Stop));
+            let mut last = Batch::default();
+            last.add(Order::Stop);
+            let _ = ends.orders.send(last);
         }
         if let Some(thread) = self.thread {
             let _ = thread.join();
@@ -133,32 +197,13 @@ impl Log {
         self.order(Order::Event(event));
     }
 
-    /// Signs this node's own word, files it and hands it to all peers.
-    pub fn say(&self, said: Said) {
-        self.order(Order::Say(said));
-    }
-
-    /// Files a decision that this node has learned, with its own signature.
-    pub fn decide(&self, said: Said, by: Option<Actor>, state: Arc<RoutingState>, votes: Verdicts) {
-        self.order(Order::Decide { said, by, state, votes });
-    }
-
-    /// Files what a peer has handed over.
-    pub fn hear(&self, from: NodeId, testimony: Box<Testimony>) {
-        self.order(Order::Hear(from, testimony));
-    }
-
-    /// Files that the link to a peer came up or went down; one that comes up is told the newest statements.
-    pub fn peer(&self, peer: NodeId, connected: bool) {
-        self.file(Event::Peer { peer, connected });
-        if connected {
-            self.order(Order::Recall(peer));
+    /// Hands over what was collected.
+    pub fn send(&self, batch: Batch) {
+        let Some(ends) = &self.0 else { return };
+        let lines = batch.0.len() as u64;
+        if ends.orders.try_send(batch).is_err() {
+            ends.lost.fetch_add(lines, Ordering::Relaxed);
         }
-    }
-
-    /// Files the start of the node.
-    pub fn started(&self, version: u64, members: NodeSet) {
-        self.file(Event::Started { version, members });
     }
 
     /// Files that somebody was turned away who has a certificate of the cluster; there is no end of others.
@@ -176,9 +221,8 @@ impl Log {
     }
 
     fn order(&self, order: Order) {
-        let Some(ends) = &self.0 else { return };
-        if ends.orders.try_send((unix_millis(), order)).is_err() {
-            ends.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let mut batch = Batch::default();
+        batch.add(order);
+        self.send(batch);
     }
 }

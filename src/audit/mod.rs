@@ -18,6 +18,6 @@ mod writer;
 
 pub use file::{AUDIT_FILE, files_in};
 pub use line::{Event, Line, Verdicts};
-pub use log::{Closing, Log, Opened, Outgoing};
+pub use log::{Batch, Closing, Log, Opened, Outgoing, Word};
 pub use proof::Decision;
 pub use verify::{Finding, Source, Verification, verify};

@@ -1,23 +1,24 @@
 //! The thread that signs and writes.
 //!
-//! It waits a moment after the first thing that happens and then writes all that has come, so that it takes nothing from the
-//! agreement in the moment that counts, and a busy cluster costs few writes.
+//! It is the least urgent thread of the node, and what the agreement does is handed over a moment later and together, so that
+//! it takes nothing from the agreement in the moment that counts, and a busy cluster costs few writes.
 
 use super::file::{Head, Record, unix_millis};
 use super::line::Event;
-use super::log::{Inbox, Order, Outgoing};
+use super::log::{Batch, Inbox, Order, Outgoing, Word};
 use crate::model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
 use crate::tls::{ControlPlane, Signer};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How long what happens next is waited for before all of it is written.
-const GATHER: Duration = Duration::from_millis(50);
-/// How many things are written at once at most.
-const BATCH: usize = 512;
+/// How many things are written at once, about.
+const MOST: usize = 512;
+/// Everything else of a node goes before the record: the least urgent that there is.
+const NICENESS: i32 = 19;
 /// How often the file is forced to disk while it grows, and its end named.
 const SEAL_EVERY: Duration = Duration::from_secs(5);
 /// How many of its own statements a node hands to a peer that connects.
@@ -52,12 +53,18 @@ impl Writer {
 
     /// Writes until it is told to stop, or nobody can say anything any more.
     pub(super) fn run(mut self, inbox: &Inbox) {
+        let thread = rustix::thread::gettid();
+        if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+            tracing::debug!(%error, "The audit is written as urgently as all else");
+        }
         loop {
             let (orders, ended) = self.gather(inbox);
             let mut events = Vec::new();
             let mut said = Testimony::default();
             for (at, order) in orders {
                 self.take(at, order, &mut events, &mut said, inbox);
+                // A long turn of this thread would be felt where there are few processors.
+                std::thread::yield_now();
             }
             self.missing += inbox.lost.swap(0, Ordering::Relaxed);
             self.write(events);
@@ -80,23 +87,18 @@ impl Writer {
             Some(at) => inbox
                 .orders
                 .recv_timeout(at.saturating_duration_since(Instant::now()))
-                .map_err(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected),
+                .map_err(|error| error == RecvTimeoutError::Disconnected),
         };
-        let first = match first {
-            Ok((_, Order::Stop)) => return (Vec::new(), true),
-            Ok(first) => first,
+        let mut orders = match first {
+            Ok(Batch(first)) => first,
             Err(ended) => return (Vec::new(), ended),
         };
-        let mut orders = vec![first];
-        let until = Instant::now() + GATHER;
-        while orders.len() < BATCH {
-            match inbox.orders.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok((_, Order::Stop)) => return (orders, true),
-                Ok(order) => orders.push(order),
-                Err(error) => return (orders, error == std::sync::mpsc::RecvTimeoutError::Disconnected),
-            }
+        while orders.len() < MOST {
+            let Ok(Batch(more)) = inbox.orders.try_recv() else { break };
+            orders.extend(more);
         }
-        (orders, false)
+        let ended = orders.iter().any(|(_, order)| matches!(order, Order::Stop));
+        (orders, ended)
     }
 
     fn take(
@@ -109,7 +111,8 @@ impl Writer {
     ) {
         match order {
             Order::Event(event) => events.push((at, event)),
-            Order::Say(said) => {
+            Order::Say(word) => {
+                let Some(said) = said_by(word) else { return };
                 let Some(signed) = self.sign(at, said, events, outgoing) else { return };
                 events.push((at, Event::Said { signed: signed.clone() }));
                 outgoing.signed.push(signed.clone());
@@ -118,7 +121,9 @@ impl Writer {
                 }
                 self.mine.push_back(signed);
             }
-            Order::Decide { said, by, state, votes } => {
+            Order::Decide { ballot, state, by, votes } => {
+                let Some(txid) = state.txid else { return };
+                let said = Said::Decided { ballot, txid, version: state.version, digest: state.digest() };
                 let Some(signed) = self.sign(at, said, events, outgoing) else { return };
                 let state = Box::new(Arc::unwrap_or_clone(state));
                 events.push((at, Event::Decided { signed, by, state, votes }));
@@ -229,4 +234,17 @@ impl Writer {
             tracing::error!(%error, "The audit record cannot be forced to disk");
         }
     }
+}
+
+/// The word as it is signed; none for the state before any transaction.
+fn said_by(word: Word) -> Option<Said> {
+    Some(match word {
+        Word::Vote(state, against) => {
+            Said::Vote { txid: state.txid?, version: state.version, digest: state.digest(), against }
+        }
+        Word::Accepted(ballot, state, members) => {
+            let (txid, version, digest) = (state.txid?, state.version, state.digest());
+            Said::Accepted { ballot, txid, version, digest, members }
+        }
+    })
 }

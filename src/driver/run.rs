@@ -145,7 +145,9 @@ impl Driver {
         loop {
             self.look().await?;
             let now = boottime();
-            let others = [self.next_look, self.chronicle.poll_write(now)].into_iter().flatten();
+            self.witness.send(now);
+            let others = [self.next_look, self.chronicle.poll_write(now), self.witness.poll_send(now)];
+            let others = others.into_iter().flatten();
             let due = others.fold(self.engine.poll_timeout(now), Time::min);
             let happened = tokio::select! {
                 biased;

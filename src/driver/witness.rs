@@ -3,9 +3,14 @@
 //! The engine knows nothing of it: a vote is signed when it is sent, an acceptance when it is on disk, a decision when it
 //! has been learned. Nothing here waits for the record.
 
-use crate::audit::{self, Log, Verdicts};
+use crate::audit::{self, Batch, Log, Verdicts, Word};
 use crate::commit::{Answer, Engine, Envelope, Event, Input, Message, Proposal, Record, Vote, Votes};
-use crate::model::{Actor, Change, Digest, MAX_REASON, NodeId, NodeSet, RoutingState, Said, Testimony, TxId};
+use crate::model::{Actor, Change, MAX_REASON, NodeId, NodeSet, RoutingState, Testimony, Time, TxId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what happens is collected before it is handed over: longer than a commit takes.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Watches the driver.
 pub(super) struct Witness {
@@ -13,17 +18,21 @@ pub(super) struct Witness {
     me: NodeId,
     members: NodeSet,
     /// The advance that was last asked about: its vote says the transaction only.
-    prepared: Option<(TxId, u64, Digest)>,
+    prepared: Option<Arc<RoutingState>>,
+    /// What is not handed over yet.
+    batch: Batch,
+    send_at: Option<Time>,
 }
 
 impl Witness {
     pub(super) fn new(log: Log, engine: &Engine) -> Self {
-        Self { log, me: engine.me(), members: engine.members(), prepared: None }
+        Self { log, me: engine.me(), members: engine.members(), prepared: None, batch: Batch::default(), send_at: None }
     }
 
     /// What starts, and what is known then. What was said just before a crash may not be in the record: it is said again.
     pub(super) fn started(&mut self, committed: &Proposal, accepted: Option<&Proposal>) {
-        self.log.started(committed.state.version, self.members);
+        let (version, members) = (committed.state.version, self.members);
+        self.batch.file(audit::Event::Started { version, members });
         if let Some(proposal) = accepted {
             self.prepare(&proposal.state);
             self.vote_in(proposal);
@@ -35,8 +44,8 @@ impl Witness {
     /// What comes from a peer, before the engine sees it.
     pub(super) fn received(&mut self, input: &Input) {
         match input {
-            Input::PeerUp(peer) => self.log.peer(*peer, true),
-            Input::PeerDown(peer) => self.log.peer(*peer, false),
+            Input::PeerUp(peer) => self.batch.peer(*peer, true),
+            Input::PeerDown(peer) => self.batch.peer(*peer, false),
             Input::Receive { message: Message::Prepare { next, .. }, .. } => self.prepare(next),
             Input::Receive { .. }
             | Input::Propose(_)
@@ -47,8 +56,8 @@ impl Witness {
         }
     }
 
-    pub(super) fn heard(&self, from: NodeId, testimony: Box<Testimony>) {
-        self.log.hear(from, testimony);
+    pub(super) fn heard(&mut self, from: NodeId, testimony: Box<Testimony>) {
+        self.batch.hear(from, testimony);
     }
 
     /// What is on its way.
@@ -78,7 +87,7 @@ impl Witness {
     }
 
     /// What is on disk.
-    pub(super) fn wrote(&self, records: &[Record]) {
+    pub(super) fn wrote(&mut self, records: &[Record]) {
         for record in records {
             if let Record::Accepted(proposal) = record {
                 // The driver of a transaction votes by itself: nothing is sent that says so.
@@ -91,12 +100,12 @@ impl Witness {
     }
 
     /// What came of it.
-    pub(super) fn happened(&self, event: &Event) {
+    pub(super) fn happened(&mut self, event: &Event) {
         match event {
             Event::Committed { proposal, .. } => self.decided(proposal),
             Event::Aborted { txid, version, by, votes, .. } => {
                 let (txid, version, by, votes) = (*txid, *version, by.clone(), verdicts(votes));
-                self.log.file(audit::Event::Aborted { txid, version, by, votes });
+                self.batch.file(audit::Event::Aborted { txid, version, by, votes });
             }
             Event::CoordinationTaken
             | Event::CoordinationGiven
@@ -108,48 +117,67 @@ impl Witness {
     }
 
     /// A caller's request that made no change.
-    pub(super) fn answered(&self, by: Actor, change: &Change, answer: &Answer) {
+    pub(super) fn answered(&mut self, by: Actor, change: &Change, answer: &Answer) {
         let outcome = match answer {
             Answer::Committed { .. } | Answer::Aborted { .. } => return,
             Answer::Superseded { by, .. } => format!("{by} was decided first"),
             Answer::Refused(refusal) => refusal.to_string(),
             Answer::Unknown { txid, .. } => format!("{txid} is not settled yet"),
         };
-        self.log.file(audit::Event::Refused { by, what: name(change), outcome });
+        self.batch.file(audit::Event::Refused { by, what: name(change), outcome });
     }
 
-    fn prepare(&mut self, next: &RoutingState) {
-        self.prepared = next.txid.map(|txid| (txid, next.version, next.digest()));
+    fn prepare(&mut self, next: &Arc<RoutingState>) {
+        self.prepared = Some(Arc::clone(next));
     }
 
     /// The own vote among those that a proposal came with.
-    fn vote_in(&self, proposal: &Proposal) {
+    fn vote_in(&mut self, proposal: &Proposal) {
         if let (Some(txid), Some(vote)) = (proposal.state.txid, proposal.votes.get(&self.me)) {
             self.voted(txid, vote);
         }
     }
 
-    fn voted(&self, txid: TxId, vote: &Vote) {
-        let Some((_, version, digest)) = self.prepared.filter(|(prepared, ..)| *prepared == txid) else { return };
+    fn voted(&mut self, txid: TxId, vote: &Vote) {
+        let Some(state) = self.prepared.clone().filter(|prepared| prepared.txid == Some(txid)) else { return };
         let against = match vote {
             Vote::Commit => None,
             Vote::Abort(reason) => Some(reason.to_string().chars().take(MAX_REASON).collect()),
         };
-        self.log.say(Said::Vote { txid, version, digest, against });
+        self.batch.say(Word::Vote(state, against));
     }
 
-    fn accepted(&self, proposal: &Proposal) {
-        let Proposal { ballot, state, .. } = proposal;
-        let Some(txid) = state.txid else { return };
-        let (version, digest) = (state.version, state.digest());
-        self.log.say(Said::Accepted { ballot: *ballot, txid, version, digest, members: self.members });
+    fn accepted(&mut self, proposal: &Proposal) {
+        self.batch.say(Word::Accepted(proposal.ballot, Arc::clone(&proposal.state), self.members));
     }
 
-    fn decided(&self, proposal: &Proposal) {
+    fn decided(&mut self, proposal: &Proposal) {
         let Proposal { ballot, state, by, votes, .. } = proposal;
-        let Some(txid) = state.txid else { return };
-        let said = Said::Decided { ballot: *ballot, txid, version: state.version, digest: state.digest() };
-        self.log.decide(said, by.clone(), std::sync::Arc::clone(state), verdicts(votes));
+        self.batch.decide(*ballot, Arc::clone(state), by.clone(), verdicts(votes));
+    }
+
+    /// When what was collected should be handed over, if there is anything.
+    pub(super) fn poll_send(&mut self, now: Time) -> Option<Time> {
+        if self.batch.is_empty() {
+            self.send_at = None;
+            return None;
+        }
+        let at = *self.send_at.get_or_insert(now + GATHER);
+        Some(if self.batch.is_full() { now } else { at })
+    }
+
+    /// Hands over what was collected, if that is due.
+    pub(super) fn send(&mut self, now: Time) {
+        if self.poll_send(now).is_some_and(|at| at <= now) {
+            self.log.send(std::mem::take(&mut self.batch));
+            self.send_at = None;
+        }
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.log.send(std::mem::take(&mut self.batch));
     }
 }
 
