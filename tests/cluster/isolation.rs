@@ -7,6 +7,8 @@ use serde_json::json;
 fn the_last_node_serves_stable_only_and_refuses_changes() {
     let mut cluster = Cluster::running(8);
     let told = cluster.set_weight("100");
+    // A majority has decided it; what the last one has not heard yet would die with the others.
+    cluster.wait_state(C, "the new weight", |state| state["txid"] == told["state"]["txid"]);
     cluster.kill(A);
     cluster.kill(B);
     let state = cluster.wait_state(C, "itself isolated", |state| state["isolated"] == true);
