@@ -98,6 +98,15 @@ impl Role {
             Self::Monitor(_) => "monitor",
         }
     }
+
+    /// The second word of the path: `node-a`, or the client's name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Node(node) => node.to_string(),
+            Self::Operator(name) | Self::App(name) | Self::Monitor(name) => name.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Role {

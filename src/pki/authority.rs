@@ -160,9 +160,8 @@ impl Authority {
                 (params.signed_by(&*key, &issuer)?, Some(Zeroizing::new(key.serialize_pem())))
             }
         };
-        let name = id.role.to_string();
-        let name = name.split_once('/').map_or(name.as_str(), |(_, name)| name);
-        let entry = IndexEntry::issued(&facts_of(&certificate), name, id.role.word(), &self.facts.serial, now);
+        let name = id.role.name();
+        let entry = IndexEntry::issued(&facts_of(&certificate), &name, id.role.word(), &self.facts.serial, now);
         Ok(Issued { certificate: certificate.pem(), key, entry })
     }
 

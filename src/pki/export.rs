@@ -145,18 +145,11 @@ fn archive(name: &str, contents: &[Entry], time: u64, into: Zeroizing<Vec<u8>>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Peers;
-    use crate::pki::{InitPlan, Reason, init, revoke};
+
+    use crate::pki::testing::tree;
+    use crate::pki::{Reason, revoke};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     #[test]
     fn a_folder_is_packed_whole_and_without_the_authority() {

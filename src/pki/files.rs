@@ -330,17 +330,10 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{CaProblem, CrlProblem, InitPlan, init};
+    use crate::pki::testing::tree;
+    use crate::pki::{CaProblem, CrlProblem};
     use jiff::ToSpan;
     use std::fs;
-    use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     fn b() -> NodeId {
         "node-b".parse().expect("a node")

@@ -33,6 +33,8 @@ mod revoke;
 mod rotate;
 mod sign;
 pub mod svid;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod verify;
 mod watch;

@@ -168,17 +168,10 @@ fn lifetime(facts: &CertificateFacts) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, Peers};
-    use crate::pki::{ClientFiles, InitPlan, NodeFiles, Reason, init, revoke};
+    use crate::model::NodeId;
+    use crate::pki::testing::tree;
+    use crate::pki::{ClientFiles, NodeFiles, Reason, revoke};
     use std::fs;
-    use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     fn plan(certs: &Path, name: &str, key: RenewKey) -> RenewPlan {
         RenewPlan { dir: certs.to_owned(), name: name.to_owned(), key, days: None }

@@ -103,9 +103,7 @@ fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, PkiError
         )));
     };
     let id = svid::identity(leaf).map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;
-    let name = id.role.to_string();
-    let name = name.split_once('/').map_or(name.as_str(), |(_, name)| name);
-    Ok(vec![IndexEntry::issued(&facts, name, id.role.word(), &issuer.facts.serial, registry.now)])
+    Ok(vec![IndexEntry::issued(&facts, &id.role.name(), id.role.word(), &issuer.facts.serial, registry.now)])
 }
 
 /// Whether one certificate bears the other's name and signature.
@@ -119,18 +117,10 @@ pub(super) fn is_signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, Peers};
-    use crate::pki::{InitPlan, NodeFiles, init};
+    use crate::model::NodeId;
+    use crate::pki::NodeFiles;
+    use crate::pki::testing::tree;
     use std::fs;
-    use std::path::PathBuf;
-    use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     #[test]
     fn what_is_revoked_is_refused_and_the_others_are_not() {

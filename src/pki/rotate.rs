@@ -305,18 +305,11 @@ fn domain(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, Peers};
-    use crate::pki::{Existing, InitPlan, NodeFiles, NodePlan, add_node, init};
+    use crate::model::NodeId;
+    use crate::pki::testing::tree;
+    use crate::pki::{Existing, NodeFiles, NodePlan, add_node};
     use std::collections::BTreeSet;
     use std::path::Path;
-    use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     fn stage(certs: &Path, stage: Stage) -> Result<RotateReport, PkiError> {
         rotate(&RotatePlan { dir: certs.into(), stage, ca_days: 3650, dns: Vec::new(), cidrs: Vec::new() })

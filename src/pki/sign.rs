@@ -131,19 +131,13 @@ fn is_of_key(certificate: &CertificateDer<'_>, key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Peers;
-    use crate::pki::{CertificateFacts, CsrPlan, InitPlan, KeyAlgorithm, NodeFiles, init, request};
+
+    use crate::pki::testing::tree;
+    use crate::pki::{CertificateFacts, CsrPlan, KeyAlgorithm, NodeFiles, request};
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
     use std::fs;
     use std::path::Path;
     use tempfile::TempDir;
-
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
 
     fn d() -> NodeId {
         NodeId::from_letter('d').expect("a letter")

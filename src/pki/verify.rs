@@ -353,16 +353,9 @@ fn problem(error: &PkiError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{InitPlan, init};
-    use std::fs;
-    use tempfile::TempDir;
+    use crate::pki::testing::tree;
 
-    fn tree() -> (TempDir, PathBuf) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
-        (dir, certs)
-    }
+    use std::fs;
 
     fn expected() -> Expectations {
         Expectations { now: Timestamp::now(), fail_within: SignedDuration::ZERO, node: None, peers: None }

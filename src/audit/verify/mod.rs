@@ -3,7 +3,7 @@
 use super::file::{Head, read_head};
 use super::line::{Event, Line, hash};
 use super::proof::{Decision, Evidence};
-use crate::model::{Digest, NodeId, RoutingState, Said, Signed, UnixMillis};
+use crate::model::{Digest, NodeId, Role, RoutingState, Said, Signed, SpiffeId, UnixMillis};
 use crate::pki::{CertificateFacts, svid};
 use crate::tls::{check_issued, is_signature};
 use jiff::Timestamp;
@@ -256,7 +256,7 @@ struct Witness<'a> {
     authorities: &'a [CertificateDer<'static>],
     certificates: &'a BTreeMap<String, CertificateDer<'static>>,
     /// Certificates that an authority issued, or why they are none.
-    known: BTreeMap<String, Result<CertificateFacts, String>>,
+    known: BTreeMap<String, Result<(CertificateFacts, SpiffeId), String>>,
 }
 
 impl Witness<'_> {
@@ -295,12 +295,12 @@ impl Witness<'_> {
         let authorities = self.authorities;
         let known = self.known.entry(serial.to_owned()).or_insert_with(|| {
             let facts = CertificateFacts::of(certificate).ok_or("it is no certificate")?;
-            check_issued(authorities, certificate, at.unwrap_or(facts.not_before))
+            let facts = check_issued(authorities, certificate, at.unwrap_or(facts.not_before))?;
+            Ok((facts, svid::identity(certificate).map_err(|error| error.to_string())?))
         });
-        let facts = known.as_ref().map_err(|why| format!("the certificate {serial} of {node} is not good: {why}"))?;
-        let identity = svid::identity(certificate).map_err(|error| format!("the certificate {serial}: {error}"))?;
-        if identity.role != crate::model::Role::Node(node) || cluster.is_some_and(|name| name != identity.trust_domain)
-        {
+        let (facts, identity) =
+            known.as_ref().map_err(|why| format!("the certificate {serial} of {node} is not good: {why}"))?;
+        if identity.role != Role::Node(node) || cluster.is_some_and(|name| name != identity.trust_domain) {
             return Err(format!("the certificate {serial} is of {identity}, not of {node}"));
         }
         if at.is_some_and(|at| at < facts.not_before || at > facts.not_after) {
