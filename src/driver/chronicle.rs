@@ -146,10 +146,10 @@ impl Chronicle {
         Some(*self.write_at.get_or_insert(now + WRITE_AFTER))
     }
 
-    /// Writes what is not on disk yet. Nothing waits for it, so several decisions share one write.
+    /// Hands on what is not on disk yet. Nothing waits for it, so several decisions share one write.
     pub(super) fn write(&mut self) {
         if !self.unwritten.is_empty() {
-            self.history.append(&std::mem::take(&mut self.unwritten));
+            self.history.append(std::mem::take(&mut self.unwritten));
         }
     }
 

@@ -104,9 +104,9 @@ impl Driver {
         publisher: Publisher,
         traffic: Box<dyn Traffic>,
         log: Log,
+        (history, lines): (History, Vec<String>),
     ) -> Self {
         let (probes, probed) = mpsc::channel(PROBES);
-        let (history, lines) = History::open(&store.dir());
         let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
         let witness = Witness::new(log, &engine);
         Self {

@@ -2,19 +2,22 @@
 
 use super::error::StoreError;
 use super::frame::SEGMENT;
+use super::inspect::Holder;
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity.json";
 const IDENTITY_TEMPORARY: &str = "identity.json.new";
-/// The longest identity file that is read, in bytes: it holds a few short names.
-const MAX_IDENTITY: u64 = 4 * 1024;
 /// The longest lock file that is read, in bytes: it holds one number.
 const MAX_LOCK: u64 = 32;
+/// Whoever looks whether a directory is in use holds it for a moment: that is waited for.
+const ATTEMPTS: u32 = 10;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -119,11 +122,7 @@ impl Disk for Directory {
     }
 
     fn identity(&mut self) -> io::Result<Option<Vec<u8>>> {
-        match File::open(self.path.join(IDENTITY)) {
-            Ok(file) => read_up_to(&file, MAX_IDENTITY).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        read_only(&self.path.join(IDENTITY))
     }
 
     fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -141,6 +140,34 @@ pub(super) fn identity_path(dir: &Path) -> PathBuf {
     dir.join(IDENTITY)
 }
 
+/// All of a file that no more than a segment is read of; none when there is no such file.
+pub(super) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Ok(file) => read_up_to(&file, SEGMENT as u64).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who has the directory. It is held for this look only, and not against others who look.
+pub(super) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
+    let path = dir.join(LOCK);
+    let failed = |doing| {
+        let path = path.clone();
+        move |source| StoreError::Io { doing, path, source }
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Holder::Nobody),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Holder::Process(pid_in(&file))),
+        Err(error) => Err(failed("look at the lock")(error.into())),
+    }
+}
+
 /// Holds the directory for this process until it ends or drops this.
 pub(super) struct Lock(File);
 
@@ -153,14 +180,15 @@ impl Lock {
             move |source| StoreError::Io { doing, path, source }
         };
         let file = private().truncate(false).open(&path).map_err(failed("open"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = read_up_to(&file, MAX_LOCK).unwrap_or_default();
-                let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-                return Err(StoreError::InUse { dir: dir.to_owned(), pid });
+        for attempt in 1.. {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(BETWEEN_ATTEMPTS),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(StoreError::InUse { dir: dir.to_owned(), pid: pid_in(&file) });
+                }
+                Err(error) => return Err(failed("lock")(error.into())),
             }
-            Err(error) => return Err(failed("lock")(error.into())),
         }
         // Always as long as before, so that a full disk does not keep a node from starting again.
         let pid = format!("{:>10}\n", std::process::id());
@@ -173,6 +201,11 @@ impl Lock {
         let figures = fstatvfs(&self.0)?;
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
+}
+
+fn pid_in(lock: &File) -> Option<u32> {
+    let text = read_up_to(lock, MAX_LOCK).unwrap_or_default();
+    std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok())
 }
 
 fn is_missing(path: &Path) -> bool {

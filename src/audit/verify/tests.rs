@@ -116,7 +116,7 @@ fn state(base: &RoutingState, version: u64, basis_points: u16) -> RoutingState {
 fn record(events: Vec<Event>) -> String {
     let (mut prev, mut text) = (Digest::default(), String::new());
     for (seq, event) in (1..).zip(events) {
-        let line = Line { seq, prev, at: UnixMillis(seq), node: NodeId::A, event }.text();
+        let line = Line { format: 1, seq, prev, at: UnixMillis(seq), node: NodeId::A, event }.text();
         prev = hash(&line);
         text += &(line + "\n");
     }
