@@ -1,6 +1,7 @@
 //! The file: appended to, rotated when it is large or old, and begun again where it cannot be continued.
 
 use super::line::{Event, FORMAT, Line, hash, newer_format};
+use crate::crash::{Step, around};
 use crate::model::{Digest, Keep, KeptPiece, NodeId, Octets, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -96,7 +97,8 @@ impl Record {
     /// What cannot be read is kept for whoever investigates, and the chain begins anew.
     fn begin_anew(&mut self, path: &Path) -> io::Result<()> {
         let now = jiff::Timestamp::now().as_second();
-        fs::rename(path, self.directory.join(format!("audit.damaged-{now}.jsonl")))?;
+        let aside = self.directory.join(format!("audit.damaged-{now}.jsonl"));
+        around(Step::AuditRename, || fs::rename(path, aside))?;
         self.file = open(path)?;
         self.bytes = 0;
         Ok(())
@@ -116,9 +118,9 @@ impl Record {
         if self.bytes > 0 && self.bytes + text.len() as u64 > self.keep.piece_bytes() {
             self.put_aside(*now)?;
         }
-        if let Err(error) = self.file.write_all(text.as_bytes()) {
+        if let Err(error) = around(Step::AuditWrite, || self.file.write_all(text.as_bytes())) {
             // Half a line would break the chain: what was there before is what counts.
-            self.file.set_len(self.bytes)?;
+            around(Step::AuditWrite, || self.file.set_len(self.bytes))?;
             return Err(error);
         }
         self.bytes += text.len() as u64;
@@ -134,17 +136,12 @@ impl Record {
 
     /// Forces what was written to disk, and then names its end.
     pub(super) fn seal(&self, head: &Head) -> io::Result<()> {
-        self.file.sync_data()?;
+        around(Step::AuditForce, || self.file.sync_data())?;
         let beside = self.directory.join("audit.head.new");
         let text = serde_json::to_string(head).expect("a head is plain text and numbers") + "\n";
-        OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(MODE)
-            .open(&beside)?
-            .write_all(text.as_bytes())?;
-        fs::rename(beside, self.directory.join(HEAD_FILE))
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
+        around(Step::AuditWrite, || file.write_all(text.as_bytes()))?;
+        around(Step::AuditRename, || fs::rename(beside, self.directory.join(HEAD_FILE)))
     }
 
     /// Lets go what is too old, however little is written.
@@ -156,9 +153,10 @@ impl Record {
     }
 
     fn put_aside(&mut self, now: UnixMillis) -> io::Result<()> {
-        self.file.sync_data()?;
+        around(Step::AuditForce, || self.file.sync_data())?;
         let path = self.directory.join(AUDIT_FILE);
-        fs::rename(&path, self.directory.join(format!("audit.{}.jsonl", self.first)))?;
+        let aside = self.directory.join(format!("audit.{}.jsonl", self.first));
+        around(Step::AuditRename, || fs::rename(&path, aside))?;
         self.file = open(&path)?;
         (self.bytes, self.first, self.first_at) = (0, self.seq + 1, None);
         self.bound(now)
@@ -174,7 +172,7 @@ impl Record {
         }
         let most = if self.bytes == 0 { aside.len().saturating_sub(1) } else { aside.len() };
         let excess = self.keep.excess(&pieces, now).min(most);
-        aside.iter().take(excess).try_for_each(|(_, path)| fs::remove_file(path))
+        aside.iter().take(excess).try_for_each(|(_, path)| around(Step::AuditRemove, || fs::remove_file(path)))
     }
 }
 
@@ -239,14 +237,14 @@ fn last_line(file: &mut File) -> io::Result<(u64, Option<String>)> {
     file.read_to_end(&mut tail)?;
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
         if from == 0 && length > 0 {
-            file.set_len(0)?;
+            around(Step::AuditWrite, || file.set_len(0))?;
             return Ok((0, None));
         }
         return Ok((length, None));
     };
     let kept = from + end as u64 + 1;
     if kept < length {
-        file.set_len(kept)?;
+        around(Step::AuditWrite, || file.set_len(kept))?;
     }
     let begin = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
     Ok((kept, String::from_utf8(tail[begin..end].to_vec()).ok()))

@@ -124,8 +124,11 @@ impl GreetError {
 
 /// Sends a greeting.
 pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), greeting: &Greeting) -> io::Result<()> {
+    point(Step::LinkWrite, When::Before);
     stream.write_all(&encode_greeting(greeting)).await?;
-    stream.flush().await
+    let flushed = stream.flush().await;
+    point(Step::LinkWrite, When::After);
+    flushed
 }
 
 /// Waits for a greeting; what follows it stays in the decoder.

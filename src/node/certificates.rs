@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use crate::driver::{IsolationPolicy, OnEmptyDisk};
     use crate::mesh::{AddressCheck, ExtraSources};
-    use crate::model::NodeId;
+    use crate::model::{Keep, NodeId};
     use crate::pki::{Existing, InitPlan, init};
     use crate::proxy::Upstreams;
     use crate::tls::ClientAuth;

@@ -3,6 +3,7 @@
 use super::error::StoreError;
 use super::frame::SEGMENT;
 use super::inspect::Holder;
+use crate::crash::{Step, around};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -74,11 +75,14 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
         let missing: Vec<&Path> = path.ancestors().take_while(|part| is_missing(part)).collect();
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(failed("make"))?;
+        let mut make = DirBuilder::new();
+        make.recursive(true).mode(DIRECTORY_MODE);
+        around(Step::DirectoryMake, || make.create(path)).map_err(failed("make"))?;
         // The name of a new directory is on disk only when the directory above it is.
         for parent in missing.into_iter().filter_map(Path::parent) {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed("force the name of"))?;
+            let parent = File::open(parent).map_err(failed("open the place of"))?;
+            around(Step::DirectoryForce, || parent.sync_all()).map_err(failed("force the name of"))?;
         }
         let handle = File::open(path).map_err(failed("open"))?;
         Ok(Self { path: path.to_owned(), handle, segments: [None, None] })
@@ -105,20 +109,24 @@ impl Disk for Directory {
     fn create(&mut self, side: Side) -> io::Result<()> {
         let file = private().truncate(false).open(self.path.join(side.file_name()))?;
         // Written, not only allocated: forcing a record then changes no metadata, and a full disk cannot stop it.
-        file.write_all_at(&vec![0; SEGMENT], 0)?;
-        file.set_len(SEGMENT as u64)?;
-        file.sync_all()?;
-        self.handle.sync_all()?;
+        around(Step::SegmentMake, || {
+            file.write_all_at(&vec![0; SEGMENT], 0)?;
+            file.set_len(SEGMENT as u64)
+        })?;
+        around(Step::SegmentForce, || file.sync_all())?;
+        around(Step::DirectoryForce, || self.handle.sync_all())?;
         self.segments[side as usize] = Some(file);
         Ok(())
     }
 
     fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.segment(side)?.write_all_at(bytes, offset as u64)
+        let file = self.segment(side)?;
+        around(Step::RecordWrite, || file.write_all_at(bytes, offset as u64))
     }
 
     fn force(&mut self, side: Side) -> io::Result<()> {
-        self.segment(side)?.sync_data()
+        let file = self.segment(side)?;
+        around(Step::RecordForce, || file.sync_data())
     }
 
     fn identity(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -128,10 +136,10 @@ impl Disk for Directory {
     fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.path.join(IDENTITY_TEMPORARY);
         let mut file = private().truncate(true).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, self.path.join(IDENTITY))?;
-        self.handle.sync_all()
+        around(Step::IdentityWrite, || file.write_all(bytes))?;
+        around(Step::IdentityForce, || file.sync_all())?;
+        around(Step::IdentityRename, || std::fs::rename(&temporary, self.path.join(IDENTITY)))?;
+        around(Step::DirectoryForce, || self.handle.sync_all())
     }
 }
 
@@ -192,7 +200,7 @@ impl Lock {
         }
         // Always as long as before, so that a full disk does not keep a node from starting again.
         let pid = format!("{:>10}\n", std::process::id());
-        file.write_all_at(pid.as_bytes(), 0).map_err(failed("write"))?;
+        around(Step::LockWrite, || file.write_all_at(pid.as_bytes(), 0)).map_err(failed("write"))?;
         Ok(Self(file))
     }
 

@@ -4,6 +4,7 @@
 //! written that is told once and everything else goes on. It is written by a thread of its own, so that nobody waits for
 //! it, and bounded: the oldest go first. What a later version of this program wrote is left as it is.
 
+use crate::crash::{Step, around};
 use crate::model::{Keep, KeptPiece, UnixMillis};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions};
@@ -168,7 +169,7 @@ impl Files {
             self.file = Some(OpenOptions::new().create(true).append(true).mode(MODE).open(path)?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        file.write_all(text)?;
+        around(Step::HistoryWrite, || file.write_all(text))?;
         self.bytes += text.len() as u64;
         self.first.get_or_insert(now);
         Ok(())
@@ -178,7 +179,8 @@ impl Files {
     fn put_aside(&mut self, now: UnixMillis) -> io::Result<()> {
         self.file = None;
         let number = aside(&self.directory)?.last().map_or(1, |(number, _)| number + 1);
-        fs::rename(self.directory.join(FILE), self.directory.join(format!("history.{number}.jsonl")))?;
+        let aside = self.directory.join(format!("history.{number}.jsonl"));
+        around(Step::HistoryRename, || fs::rename(self.directory.join(FILE), aside))?;
         (self.bytes, self.first) = (0, None);
         self.bound(now)
     }
@@ -194,7 +196,7 @@ impl Files {
             pieces.push(KeptPiece { bytes: text.len() as u64, first });
         }
         let excess = self.keep.excess(&pieces, now);
-        aside.iter().take(excess).try_for_each(|(_, path)| fs::remove_file(path))
+        aside.iter().take(excess).try_for_each(|(_, path)| around(Step::HistoryRemove, || fs::remove_file(path)))
     }
 
     fn fail(&mut self, error: &io::Error) {

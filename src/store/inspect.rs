@@ -289,7 +289,7 @@ mod tests {
         let expected =
             ["identity", "snapshot", "record", "record", "record", "memory", "history", "history", "history"];
         assert_eq!(kinds, expected);
-        assert_eq!((&lines[4]["offset"], &lines[4]["content"]["promised"]["round"]), (&json!(2048), &json!(3)));
+        assert_eq!((&lines[4]["offset"], &lines[4]["content"]["promised"]["round"]), (&json!(1536), &json!(3)));
         assert_eq!((&lines[6]["line"]["n"], &lines[7]["line"]), (&json!(1), &json!("{\"n\":")));
         assert_eq!(everything(temporary.path()), before);
     }

@@ -21,6 +21,8 @@ mod reload;
 mod rollouts;
 mod rotation;
 mod shell;
+mod storage;
 mod takeover;
+mod trace;
 mod upstreams;
 mod world;
