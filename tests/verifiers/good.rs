@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 const MEMBERS: [(&str, &[&str]); 3] =
     [("node-a", &["10.0.0.1", "a.example"]), ("node-b", &["2001:db8::2", "b.example"]), ("node-c", &["c.example"])];
 
-fn init(dir: &Path, algorithm: &str, members: &[(&str, &[&str])]) {
+pub(crate) fn init(dir: &Path, algorithm: &str, members: &[(&str, &[&str])]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_canary"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PEERS_") || name.to_string_lossy().starts_with("CANARY_") {
