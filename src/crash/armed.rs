@@ -13,7 +13,7 @@ const VARIABLE: &str = "CANARY_CRASH";
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::DirectoryMake,
         Self::DirectoryForce,
         Self::LockWrite,
@@ -31,7 +31,6 @@ impl Step {
         Self::AuditForce,
         Self::AuditRename,
         Self::AuditRemove,
-        Self::Ask,
         Self::Publish,
         Self::Send,
         Self::Reply,
@@ -59,7 +58,6 @@ impl Step {
             Self::AuditForce => "audit-force",
             Self::AuditRename => "audit-rename",
             Self::AuditRemove => "audit-remove",
-            Self::Ask => "ask",
             Self::Publish => "publish",
             Self::Send => "send",
             Self::Reply => "reply",

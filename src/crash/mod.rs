@@ -44,11 +44,9 @@ pub enum Step {
     AuditRename,
     /// The oldest of it goes.
     AuditRemove,
-    /// Peers are asked something that rests on nothing written.
-    Ask,
     /// A view becomes visible to everybody here.
     Publish,
-    /// Peers are told something that rests on what is written.
+    /// A message is handed to the mesh.
     Send,
     /// A caller is answered.
     Reply,
