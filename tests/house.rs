@@ -140,7 +140,9 @@ const TRACES: [&str; 12] = [
 
 /// Whether `line`, or a line shortly above, says which step it is.
 fn is_in_a_step(lines: &[&str], line: usize) -> bool {
-    lines[line.saturating_sub(3)..=line].iter().any(|line| line.contains("around(Step::") || line.contains("point(Step::"))
+    lines[line.saturating_sub(3)..=line]
+        .iter()
+        .any(|line| line.contains("around(Step::") || line.contains("point(Step::"))
 }
 
 #[test]
@@ -174,7 +176,8 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
         let found = crash.iter().find(|(path, _)| path.file_name().is_some_and(|file| file == name));
         found.map(|(_, text)| text.as_str()).expect("the file is there")
     };
-    let steps = text("mod.rs").split("pub enum Step {").nth(1).and_then(|rest| rest.split('}').next()).expect("an enum");
+    let steps =
+        text("mod.rs").split("pub enum Step {").nth(1).and_then(|rest| rest.split('}').next()).expect("an enum");
     let steps: Vec<&str> = steps.lines().map(str::trim).filter_map(|line| line.strip_suffix(',')).collect();
     let (count, listed) = (steps.len(), text("armed.rs"));
     assert!(listed.contains(&format!("pub const ALL: [Self; {count}]")), "all {count} are in the list");
@@ -185,7 +188,11 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
     assert!(text("mod.rs").contains("#[cfg(debug_assertions)]\nmod armed;"));
     let uses: Vec<&str> = text("mod.rs").lines().filter(|line| line.contains("armed::")).collect();
     assert_eq!(uses, ["    armed::pass(step, when);"]);
-    assert!(text("mod.rs").contains("#[cfg(debug_assertions)]\npub(crate) fn point(step: Step, when: When) {\n    armed::pass(step, when);"));
-    let elsewhere = |name: &str| ROOMS.iter().any(|(room, ..)| *room != "crash" && code(room).iter().any(|(_, text)| text.contains(name)));
+    assert!(text("mod.rs").contains(
+        "#[cfg(debug_assertions)]\npub(crate) fn point(step: Step, when: When) {\n    armed::pass(step, when);"
+    ));
+    let elsewhere = |name: &str| {
+        ROOMS.iter().any(|(room, ..)| *room != "crash" && code(room).iter().any(|(_, text)| text.contains(name)))
+    };
     assert!(!elsewhere("CANARY_CRASH") && !elsewhere("kill_process(getpid(), Signal::KILL"));
 }

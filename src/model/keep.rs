@@ -114,7 +114,8 @@ impl FromStr for Keep {
 impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(bytes) = self.bytes {
-            let (number, unit) = if bytes % (KIB * KIB) == 0 { (bytes / KIB / KIB, "MiB") } else { (bytes / KIB, "KiB") };
+            let (number, unit) =
+                if bytes % (KIB * KIB) == 0 { (bytes / KIB / KIB, "MiB") } else { (bytes / KIB, "KiB") };
             write!(f, "{number}{unit}")?;
         }
         let comma = if self.bytes.is_some() { "," } else { "" };
@@ -139,7 +140,21 @@ mod tests {
             assert_eq!((text.parse(), keep.to_string().as_str()), (Ok(keep), again));
             assert_eq!(again.parse(), Ok(keep));
         }
-        for wrong in ["", "64", "MiB", "64MB", "-1d", "1MiB,2MiB", "1d,2d", "1KiB", "2TiB", "0d", "9999d", "1 d", "99999999999999999999d"] {
+        for wrong in [
+            "",
+            "64",
+            "MiB",
+            "64MB",
+            "-1d",
+            "1MiB,2MiB",
+            "1d,2d",
+            "1KiB",
+            "2TiB",
+            "0d",
+            "9999d",
+            "1 d",
+            "99999999999999999999d",
+        ] {
             let error = wrong.parse::<Keep>().expect_err(wrong);
             assert!(error.to_string().contains("64MiB"), "{error}");
         }

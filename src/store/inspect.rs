@@ -95,8 +95,11 @@ impl Look {
         let holder = who_holds(dir)?;
         let identity = read(identity_path(dir))?;
         let contents = [read(dir.join(Side::Even.file_name()))?, read(dir.join(Side::Odd.file_name()))?];
-        let history = HistoryLook::at(dir)
-            .map_err(|source| StoreError::Io { doing: "read the history in", path: dir.to_owned(), source })?;
+        let history = HistoryLook::at(dir).map_err(|source| StoreError::Io {
+            doing: "read the history in",
+            path: dir.to_owned(),
+            source,
+        })?;
         let (mut damage, mut owner, mut incarnation) = (Vec::new(), None, None);
         match identity.map(|bytes| identity::parse(&identity_path(dir), &bytes)).transpose() {
             Ok(found) => (owner, incarnation) = found.map(|found| (found.owner, found.incarnation)).unzip(),

@@ -48,7 +48,8 @@ impl Log {
         let segments = [log.read(Side::Even)?, log.read(Side::Odd)?];
         let contents = [segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default);
         for side in Side::BOTH {
-            format_of(contents[side as usize]).map_or(Ok(()), |found| identity::check_format(&log.path(side), found))?;
+            format_of(contents[side as usize])
+                .map_or(Ok(()), |found| identity::check_format(&log.path(side), found))?;
         }
         let found = recover(contents).map_err(|damage| log.corrupt(damage))?;
         match identified {

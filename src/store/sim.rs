@@ -457,7 +457,11 @@ fn what_an_older_version_wrote_is_brought_to_the_present_format_or_refused_by_na
     // A newer one may have forgotten to say so in its identity: its snapshot says it.
     let (disk, _) = small_log(4);
     age(&disk, 3);
-    let text = disk.world().identity.clone().map(|text| String::from_utf8_lossy(&text).replace("\"format\": 3", "\"format\": 2"));
+    let text = disk
+        .world()
+        .identity
+        .clone()
+        .map(|text| String::from_utf8_lossy(&text).replace("\"format\": 3", "\"format\": 2"));
     disk.world().identity = text.map(String::into_bytes);
     let error = disk.open(8).map(drop).expect_err("format 3 is of tomorrow");
     assert!(matches!(&error, StoreError::NewerFormat { found: 3, file } if file.ends_with("log.0")), "{error}");

@@ -41,7 +41,10 @@ fn a_write_or_force_that_fails_ends_the_node_before_it_says_anything() {
         let status = cluster.take(id).wait();
         assert_eq!(status.code(), Some(74), "{}", cluster.log(id));
         let log = cluster.log(id)[said_before..].to_owned();
-        let (doing, why) = (if call == "fdatasync" { "force" } else { "write" }, if error == "EIO" { "os error 5" } else { "os error 28" });
+        let (doing, why) = (
+            if call == "fdatasync" { "force" } else { "write" },
+            if error == "EIO" { "os error 5" } else { "os error 28" },
+        );
         assert!(log.contains(&format!("error: cannot {doing} ")) && log.contains("log.") && log.contains(why), "{log}");
         assert!(!log.contains("Routing state updated") && !log.contains("2PC: COMMIT"), "{log}");
         assert_silent_after_the_failure(&trace.lines());
