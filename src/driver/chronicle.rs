@@ -178,3 +178,19 @@ fn committed(proposal: &Proposal, from: Option<Split>, took: Option<Duration>) -
         took,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        // Before there were rollouts, what voters had measured, and models to go back to.
+        let line = r#"{"txid":"node-a.a4899cfe5183b3df.1.1","version":1,"decision":"commit","by":null,"proposed_at":1,
+            "learned_at":2,"votes":{"node-a":"commit"},"from":null,"decided":{"version":1,
+            "txid":"node-a.a4899cfe5183b3df.1.1","coordinator":"node-a","timestamp":1,
+            "stable":{"id":"v1","upstream":null},"canary":null,"drained":[],"chain":[]},"took":null}"#;
+        let entry: HistoryEntry = serde_json::from_str(line).expect("an entry");
+        assert!(entry.evidence.is_empty() && entry.decided.is_some_and(|state| state.rollout.is_none()));
+    }
+}

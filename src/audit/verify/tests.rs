@@ -256,3 +256,13 @@ fn damage_is_told_and_nothing_panics() {
     let path: PathBuf = world.directory.path().join("nothing.jsonl");
     assert!(Source::read(&path).is_err());
 }
+
+#[test]
+fn a_line_of_a_later_version_is_named_as_one() {
+    let world = World::new();
+    let text = record(world.events());
+    let newer = text.replacen("{\"seq\":2,", "{\"format\":2,\"unheard_of\":true,\"seq\":2,", 1);
+    let verified = world.verify(&newer, None);
+    let told = verified.findings.first().map(|finding| finding.what.as_str());
+    assert_eq!(told, Some("it has format 2, this program reads up to 1: use a newer canary"));
+}
