@@ -34,19 +34,19 @@ class Run:
 
     def run(self) -> int:
         """All rounds; stops at the first that is violated. Gives the exit code."""
-        number, code = 0, report.HELD
+        totals, number = report.Totals(), 0
         while True:
             number += 1
             began = time.monotonic()
             path = self.place.root / f"history-{number}.jsonl"
             events = asyncio.run(self._round(path, number))
             took = time.monotonic() - began
-            findings, done = check(events), validity.look(events, self.kinds)
-            print(f"\n== round {number}\n" if self.seconds > 120 else "")
-            outcome = report.show(done, findings, self.place.left_out, took)
-            code = outcome if outcome == report.VIOLATED else max(code, outcome)
-            if code == report.VIOLATED or time.monotonic() - self.began + took / 2 > self.seconds:
-                return code
+            findings = check(events)
+            print(totals.add(validity.look(events, self.kinds, not self.place.left_out), findings), flush=True)
+            spent = time.monotonic() - self.began
+            if any(finding.violations for finding in findings) or spent + took / 2 > self.seconds:
+                print()
+                return report.show(totals.done, totals.findings, self.place.left_out, spent)
             self._remember(events)
             path.unlink()
 
@@ -69,6 +69,7 @@ class Run:
         try:
             await schedule.run(world, self.place.left_out)
         finally:
+            await asyncio.gather(*world.asking)
             await workload.stop()
             await self._final(history)
             history.close()

@@ -26,6 +26,8 @@ class Index:
             kind.sort(key=lambda event: event["start"])
         self.meta = (self.by_kind["meta"] or [{"nodes": ["a", "b", "c"]}])[0]
         self.nodes = self.meta["nodes"]
+        # Nodes elsewhere: what is done to them, and what their models answer, is not known.
+        self.is_remote = self.meta.get("remote", False)
         effects = {event["id"]: event["effect"] for event in self.by_kind["effect"]}
         self.faults = [{**fault, "effect": effects.get(fault["id"], fault["effect"])} for fault in self.by_kind["fault"]]
         self.reads = {node: [read for read in self.by_kind["state"] if read["node"] == node] for node in self.nodes}

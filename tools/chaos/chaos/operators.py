@@ -51,13 +51,13 @@ class Operators:
 
     def choose(self, state: dict) -> "tuple[str, str, dict, int | None]":
         """What to ask for: a name, a path, a body, and the weight in basis points that nobody else asks for."""
-        if state["drained"] and self.random.random() < 0.5:
+        if state["drained"] and self.random.random() < 0.35:
             return "undrain", f"/members/{self.random.choice(state['drained'])}/undrain", {}, None
         phase = (state.get("rollout") or {}).get("phase")
         if phase in ("Progressing", "Paused"):
             verbs = ["abort", "promote", "full", "resume" if phase == "Paused" else "pause", "lower", "lower", "wait"]
         else:
-            verbs = ["raise", "raise", "raise", "lower", "lower", "zero", "start", "start", "drain"]
+            verbs = [*("raise", "lower", "start") * 5, "zero", "zero", "zero", *([] if state["drained"] else ["drain"])]
         verb = self.random.choice(verbs)
         if verb in ("raise", "lower", "zero"):
             return self.weight(state, verb)
@@ -112,16 +112,16 @@ class Operators:
             await asyncio.sleep(0.25)
         return False
 
-    async def change(self, node: str, what: str, path: str, body: dict, points: "int | None") -> dict:
+    async def change(self, node: str, what: str, path: str, body: dict, points: "int | None", follow=True, seconds=CHANGE_SECONDS) -> dict:
         """Asks once, at a node, follows where it sends, and records what became of it."""
         start = self.history.now()
         hops = [node]
         try:
-            answer = await self._post(node, node, path, body)
-            while answer.status == 307 and len(hops) <= REDIRECTS:
+            answer = await self._post(node, node, path, body, seconds)
+            while answer.status == 307 and follow and len(hops) <= REDIRECTS:
                 host, port, path = place_of(answer.headers.get("location", ""))
                 hops.append(self.mesh.node_at(host, port))
-                answer = await self._post(node, hops[-1], path, body)
+                answer = await self._post(node, hops[-1], path, body, seconds)
             fields = outcome(answer)
         except NotSent as error:
             fields = {"outcome": "refused", "code": "unreachable", "error": str(error)}
@@ -129,8 +129,8 @@ class Operators:
             fields = {"outcome": "unknown", "code": "no_answer", "error": str(error)}
         return self.history.add("change", start=start, node=node, hops=hops, what=what, points=points, body=json.dumps(body), **fields)
 
-    async def _post(self, at: str, node: str, path: str, body: dict) -> Answer:
-        return await self.mesh.operator(node, at).call("POST", path, json.dumps(body).encode(), seconds=CHANGE_SECONDS)
+    async def _post(self, at: str, node: str, path: str, body: dict, seconds: float) -> Answer:
+        return await self.mesh.operator(node, at).call("POST", path, json.dumps(body).encode(), seconds=seconds)
 
 
 def outcome(answer: Answer) -> dict:

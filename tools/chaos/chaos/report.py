@@ -6,9 +6,37 @@ from .validity import Done
 HELD, VIOLATED, INVALID = 0, 1, 3
 
 
+class Totals:
+    """The rounds of a run put together."""
+
+    def __init__(self):
+        self.done, self.findings, self.rounds = Done({}, {}, {}, 0, []), [], 0
+
+    def add(self, done: Done, findings: "list[Finding]") -> str:
+        """Adds a round; one line about it."""
+        self.rounds += 1
+        mine = self.done
+        for kind, (fired, tried) in done.faults.items():
+            before = mine.faults.get(kind, (0, 0))
+            mine.faults[kind] = (before[0] + fired, before[1] + tried)
+        for sum_of, more in ((mine.operations, done.operations), (mine.requests, done.requests)):
+            for word, count in more.items():
+                sum_of[word] = sum_of.get(word, 0) + count
+        mine.canary_answers += done.canary_answers
+        mine.missing += [f"round {self.rounds}: {reason}" for reason in done.missing]
+        self.findings = self.findings or [Finding(finding.promise) for finding in findings]
+        for total, finding in zip(self.findings, findings):
+            total.add(finding)
+        fired = sum(fired for fired, _ in done.faults.values())
+        violations = sum(len(finding.violations) for finding in findings)
+        counts = f"{fired} faults, {sum(done.operations.values())} operations, {sum(done.requests.values())} requests"
+        return f"round {self.rounds}: {counts}, {violations} violations{'' if not done.missing else '; too little happened'}"
+
+
 def show(done: Done, findings: "list[Finding]", left_out: dict, seconds: float) -> int:
     """Prints everything; gives the exit code."""
-    print(f"{'FAULT':<30}{'HAPPENED':>9}{'HEALED, WORST':>15}")
+    if done.faults:
+        print(f"{'FAULT':<30}{'HAPPENED':>9}{'HEALED, WORST':>15}")
     healed = next((finding.figures for finding in findings if finding.promise.startswith("healed")), {})
     for kind, (fired, tried) in done.faults.items():
         worst = f"{healed[kind]:.2f} s" if kind in healed else "-"
@@ -32,7 +60,8 @@ def show(done: Done, findings: "list[Finding]", left_out: dict, seconds: float) 
     if done.missing:
         print("\nINVALID: nothing was violated, and too little happened for that to mean anything")
         return INVALID
-    print("\nHELD: every promise")
+    unseen = "; ".join(finding.promise.split(":")[0] for finding in findings if not finding.looked_at)
+    print("\nHELD: every promise" + (f" but these, for which there was nothing to judge by: {unseen}" if unseen else ""))
     return HELD
 
 

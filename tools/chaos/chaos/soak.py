@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import statistics
+import time
 
 from .history import History
 from .operators import Operators
@@ -18,6 +19,8 @@ from .workload import Workload
 
 ROLLOUT_SECONDS = 10.0
 SAMPLE_SECONDS = 10.0
+# Decided transactions that a node keeps in memory for GET /history.
+REMEMBERED = 1_000
 # The allocator keeps pages in an order of its own: a node whose memory grows, grows by more than this in a quarter of an hour.
 RSS_GROWTH, RSS_FREE_KB = 0.03, 1024
 DESCRIPTORS_FREE = 4
@@ -68,6 +71,8 @@ class Soak:
         settled, states = await until_settled(self.cluster, 30)
         if not settled:
             raise RuntimeError(f"the mesh did not come up: {states}")
+        await self._fill()
+        self.history.began = time.monotonic()
         self.workload.start(self._roll)
         next_sample = 0.0
         while (now := self.history.now()) < self.seconds:
@@ -80,6 +85,15 @@ class Soak:
         await self.workload.stop()
         self._forget()
         await self._sample(must_settle=True)
+
+    async def _fill(self):
+        """As many decisions as nodes remember, so that what is bounded by number has reached its bound when the hour begins."""
+        for number in range(REMEMBERED + 50):
+            body = {"canary_weight": (1 + number % 2) / 10, "canary_model_id": "v2"}
+            done = await self.operators.change("a", "weight", "/routing/weights", body, None)
+            if done["outcome"] != "ok":
+                raise RuntimeError(f"a change on a quiet mesh was not decided: {done}")
+        self.history.events.clear()
 
     async def _roll(self, ends: asyncio.Event):
         """A rollout from one model to the other, every ten seconds."""
@@ -142,6 +156,11 @@ def report(soak: Soak) -> bool:
             quarters = " ".join(f"{value:>9.0f}" for value in figure["quarters"])
             print(f"node-{node}  {field:<12}  {quarters}  {figure['highest']:>8}   {'flat' if figure['flat'] else 'GROWS'}")
         files = sorted(last["nodes"][node]["disk"].items())
+        began = first["nodes"][node]["disk"]
+        decisions = max(1, last["version"] - first["version"])
+        growth = {name: (size - began.get(name, 0)) / 1024 / decisions for name, size in files}
+        grows = ", ".join(f"{name} {kb:.1f} kB" for name, kb in growth.items() if kb > 0)
+        print(f"node-{node}  a decision    {grows or 'nothing more on disk'}")
         print(f"node-{node}  disk          " + ", ".join(f"{name} {size / 1024:.0f} kB" for name, size in files if size))
         spent = last["nodes"][node]["cpu_seconds"] - first["nodes"][node]["cpu_seconds"]
         print(f"node-{node}  processor     {100 * spent / max(1, last['at'] - first['at']):.1f} % of one core")

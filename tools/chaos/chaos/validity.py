@@ -21,8 +21,8 @@ class Done:
     missing: "list[str]"
 
 
-def look(events: "list[dict]", kinds: "list[str]") -> Done:
-    """Counts, and names what is missing for a valid run."""
+def look(events: "list[dict]", kinds: "list[str]", is_whole: bool = True) -> Done:
+    """Counts, and names what is missing for a valid run. Where this machine cannot do every kind, fewer faults are enough."""
     index = Index(events)
     faults = {kind: (0, 0) for kind in kinds}
     for fault in index.faults:
@@ -37,7 +37,7 @@ def look(events: "list[dict]", kinds: "list[str]") -> Done:
     fired = sum(fired for fired, _ in faults.values())
     missing = [f"no fault of the kind “{kind}” happened" for kind, (times, _) in faults.items() if times == 0]
     wanted = (
-        ("faults", fired, FAULTS),
+        ("faults", fired, FAULTS if is_whole else len(kinds)),
         ("operations", sum(operations.values()), OPERATIONS),
         ("changes decided", operations["ok"], COMMITS),
         ("changes aborted", operations["aborted"], ABORTS),

@@ -8,6 +8,7 @@ from .settle import until_ready
 
 # A nemesis that waits for a decision gives up after this; the checker's limit is shorter.
 DECISION_SECONDS = 9.0
+PROBE_SECONDS = 2.5
 HEAL_SECONDS = 8.0
 
 
@@ -24,6 +25,8 @@ class World:
         self.nodes = {node: asyncio.Lock() for node in self.ids}
         # Held by whatever makes advances impossible without stopping a node.
         self.advances = asyncio.Lock()
+        # Changes that a nemesis has sent and does not wait for.
+        self.asking: set[asyncio.Task] = set()
         self._numbers = 0
 
     @contextlib.asynccontextmanager
@@ -76,17 +79,27 @@ class World:
 
         await asyncio.gather(*(one(node) for node in nodes))
 
-    async def until_told(self, since: float, lower: bool = False) -> bool:
-        """Waits for a COMMIT of a change that was asked for after `since`; of one that takes from the canary, if asked so."""
-        end = self.history.now() + DECISION_SECONDS
-        while self.history.now() < end:
-            for event in reversed(self.history.events):
-                if event["end"] < since:
-                    break
-                if event["kind"] == "change" and event["outcome"] == "ok" and event["start"] >= since:
-                    if not lower or event["what"] in ("lower", "zero", "abort"):
-                        return True
-            await asyncio.sleep(0.05)
+    async def in_mid_change(self):
+        """Comes back a moment after changes were sent to several nodes: what is killed now is killed with some under way."""
+        for node in self.random.sample(self.ids, 2):
+            state = self.workload.seen[node]
+            asking = asyncio.ensure_future(self.operators.change(node, *self.operators.choose(state)))
+            self.asking.add(asking)
+            asking.add_done_callback(self.asking.discard)
+        await asyncio.sleep(self.random.uniform(0.001, 0.04))
+
+    async def until_taken_over(self, gone: str) -> bool:
+        """Asks the other nodes for a retreat, again and again, until one decides it. Follows them nowhere: they may still
+        send to the one that is gone."""
+        begin = self.history.now()
+        others = [node for node in self.ids if node != gone]
+        while self.history.now() < begin + DECISION_SECONDS:
+            for node in others:
+                request = ("zero", "/routing/weights", {"canary_weight": 0}, None)
+                done = await self.operators.change(node, *request, follow=False, seconds=PROBE_SECONDS)
+                if done["outcome"] == "ok":
+                    return True
+                await asyncio.sleep(0.05)
         return False
 
     async def until(self, look, seconds: float, pause: float = 0.03):

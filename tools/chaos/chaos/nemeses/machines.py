@@ -1,14 +1,14 @@
 """What hurts a machine and not the mesh: its disk is full, its clock jumps, its certificate changes, its model servers fail."""
 
 import asyncio
-import email.utils
 import os
 import shutil
 import time
 
 # Within the time that the certificates are good for: an hour back, ninety days ahead.
 JUMPS = ("+36000", "-3000", "+5184000", "+7")
-CACHE_SECONDS = 1.2
+# The library looks at most once a second whether the clock was set, and the node writes a new date about as often.
+CACHE_SECONDS, SEEN_SECONDS = 1.2, 4.0
 
 
 async def full_disk(world):
@@ -17,14 +17,14 @@ async def full_disk(world):
     if node is None:
         return
     async with world.hold(node), world.advances:
-        async with world.fault("disk full", [node]) as fault:
+        async with world.fault("disk full", [node], beside=True) as fault:
             begin = world.history.now()
             ballast = world.cluster.data(node).parent / "ballast"
             _fill(ballast)
             refused = None
-            end = begin + 6.0
-            while world.history.now() < end and not (refused and world.history.now() > begin + world.some(1.0, 6.0)):
-                refused = refused or await _asked_and_refused(world, node)
+            end = begin + world.some(3.0, 8.0)
+            while world.history.now() < end and (world.is_long or not refused):
+                refused = await _asked_and_refused(world, node) or refused
                 await asyncio.sleep(0.15)
             ballast.unlink()
             said = world.mark(node, "disk_full", begin)
@@ -59,19 +59,31 @@ async def jump_clock(world):
         return
     async with world.hold(node):
         offset = world.random.choice(JUMPS)
-        async with world.fault("clock jump", [node], offset=offset) as fault:
+        async with world.fault("clock jump", [node], beside=True, offset=offset) as fault:
             world.cluster.set_clock(node, offset)
-            await asyncio.sleep(CACHE_SECONDS + world.some(0.3, 5.0))
-            off = await _clock_off(world, node)
+            off = await _until_off(world, node)
+            await asyncio.sleep(world.some(0.2, 5.0))
             world.cluster.set_clock(node, "+0")
             await asyncio.sleep(CACHE_SECONDS)
             fault["effect"] = {"off by s": off} if abs(off) > 2 else None
 
 
-async def _clock_off(world, node: str) -> float:
-    """By how much the date that a node writes on its answers is ahead of ours."""
-    answer = await world.cluster.reader(node, keep=False).call("GET", "/livez")
-    return email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()
+async def _until_off(world, node: str) -> float:
+    """Waits until the node's own idea of the time shows the jump; by how much it is ahead of ours."""
+    end, off = world.history.now() + SEEN_SECONDS, 0.0
+    client = world.cluster.reader(node)
+    while world.history.now() < end and abs(off) <= 2:
+        off = _clock_of((await client.call("GET", "/metrics")).body.decode()) - time.time()
+        await asyncio.sleep(0.1)
+    client.close()
+    return off
+
+
+def _clock_of(metrics: str) -> float:
+    """What the time is where these metrics come from: the end of the certificate less the time left of it."""
+    figures = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("canary_cert_"))
+    end = next(float(value) for name, value in figures.items() if name.startswith('canary_cert_not_after_timestamp_seconds{kind="node"'))
+    return end - float(figures['canary_cert_ttl_seconds{kind="node"}'])
 
 
 async def renew_certificate(world):
@@ -80,7 +92,7 @@ async def renew_certificate(world):
     if node is None:
         return
     async with world.hold(node):
-        async with world.fault("certificate reload", [node]) as fault:
+        async with world.fault("certificate reload", [node], beside=True) as fault:
             begin = world.history.now()
             await asyncio.to_thread(world.cluster.pki, "renew", f"node-{node}")
             fresh, used = world.cluster.authority / f"node-{node}", world.cluster.machine(node) / "certs" / f"node-{node}"
@@ -116,7 +128,7 @@ async def _hurt_canary(world, kind: str, mode: str):
     if canary is None:
         return
     name = f"{node}/{canary}"
-    async with world.fault(kind, [node], model=canary) as fault:
+    async with world.fault(kind, [node], beside=True, model=canary) as fault:
         before = world.models.ask({"node": node, "model": canary, "mode": mode})[name][mode]
         await asyncio.sleep(world.some(1.2, 5.0))
         after = world.models.ask({"node": node, "model": canary, "mode": "ok"})[name][mode]

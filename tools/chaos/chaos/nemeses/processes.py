@@ -34,13 +34,13 @@ async def kill_all(world):
 
 async def _kill(world, kind: str, nodes: "list[str]", until_decided: bool = False):
     async with world.hold(*nodes):
+        await world.in_mid_change()
         async with world.fault(kind, nodes, takeover=until_decided) as fault:
-            begin = world.history.now()
             for node in nodes:
                 world.life(node, "killed")
                 world.cluster.kill(node)
             if until_decided:
-                await world.until_told(begin)
+                await world.until_taken_over(nodes[0])
             else:
                 await asyncio.sleep(world.some(0.4, 4.0))
             fault["effect"] = {node: world.cluster.nodes[node].returncode for node in nodes}
@@ -85,7 +85,10 @@ async def pause_long(world):
             had = await world.operators.raise_on_all()
             async with world.fault("pause, longer than the lease", [node], canary_at_begin=had, takeover=coordinates) as fault:
                 world.operators.wait.set()
+                probing = asyncio.ensure_future(world.until_taken_over(node)) if coordinates else None
                 await _pause(world, node, world.some(LONG_PAUSE_SECONDS, 15.0), fault)
+            if probing:
+                await probing
 
 
 async def _pause(world, node: str, seconds: float, fault: dict):
