@@ -88,7 +88,8 @@ def durability(index: Index, finding: Finding):
 def aborts(index: Index, finding: Finding):
     """What was told as ABORT, or as not written at all, is never decided."""
     decided = {txid: (version, source) for version, txid, _, source in index.sources()}
-    shares = {points(state): version for version, state in index.states.items()}
+    # Weights are asked for once a round; those of earlier rounds may be equal by chance.
+    shares = {points(state): version for version, state in index.states.items() if version not in index.known}
     for change in index.by_kind["change"]:
         if change["outcome"] not in ("aborted", "refused"):
             continue
@@ -123,8 +124,7 @@ def monotony(index: Index, finding: Finding):
 def no_dirty_read(index: Index, finding: Finding):
     """What is shown or served was decided: somebody else knows of it, or a record on a disk."""
     proved = {(version, txid) for version, txid, _, _ in index.on_disk()} | {(c["version"], c["txid"]) for c in index.told}
-    for known in index.by_kind["known"]:
-        proved |= {(int(version), state["txid"]) for version, state in known["states"].items()}
+    proved |= {(version, state["txid"]) for version, state in index.known.items()}
     seen: dict = collections.defaultdict(set)
     for read in index.by_kind["state"]:
         seen[read["version"], read["txid"]].add(read["node"])

@@ -33,6 +33,7 @@ class Index:
         self.reads = {node: [read for read in self.by_kind["state"] if read["node"] == node] for node in self.nodes}
         self.told = [change for change in self.by_kind["change"] if change["outcome"] == "ok"]
         self.lives = {node: self._lives(node) for node in self.nodes}
+        self.known = {int(version): state for known in self.by_kind["known"] for version, state in known["states"].items()}
         self.states = self._states()
         self._read_starts = {node: [read["start"] for read in reads] for node, reads in self.reads.items()}
         self._read_ends = {node: [read["end"] for read in reads] for node, reads in self.reads.items()}
@@ -57,8 +58,7 @@ class Index:
 
     def _states(self) -> "dict[int, dict]":
         """What was decided at each version, as far as anybody saw it."""
-        known = self.by_kind["known"][0]["states"] if self.by_kind["known"] else {}
-        states = {int(version): state for version, state in known.items()}
+        states = dict(self.known)
         for event in (*self.by_kind["state"], *self.told):
             if event["version"] > 0:
                 states.setdefault(event["version"], {name: event[name] for name in STATE})
@@ -102,9 +102,8 @@ class Index:
         for change in self.told:
             yield change["version"], change["txid"], change["digest"], f"told at {change['end']:.2f} s"
         yield from self.on_disk()
-        for known in self.by_kind["known"]:
-            for version, state in known["states"].items():
-                yield int(version), state["txid"], state["digest"], "known from before"
+        for version, state in self.known.items():
+            yield version, state["txid"], state["digest"], "known from before"
 
     def on_disk(self):
         """The claims of the nodes' own records."""

@@ -89,7 +89,7 @@ class Operators:
         """A model that is not the stable one."""
         return self.random.choice([model for model in MODELS if model != state["stable_model_id"]])
 
-    async def raise_on_all(self, seconds: float = 4.0) -> bool:
+    async def raise_on_all(self, seconds: float = 9.0) -> bool:
         """Gives the canary half, on all nodes, while nobody else asks for anything; false when that cannot be had."""
         end = self.history.now() + seconds
         while self.history.now() < end:
@@ -106,7 +106,7 @@ class Operators:
                 points = self.random.choice([p for p in self.unused if 4_000 < p < 9_000] or [5_000])
                 if points in self.unused:
                     self.unused.remove(points)
-                body = {"canary_weight": points / TOP, "canary_model_id": state["canary_model_id"] or self.other_model(state)}
+                body = {"canary_weight": points / TOP, "canary_model_id": self.other_model(state)}
                 change = ("raise", "/routing/weights", body, points)
             await self.change(self.random.choice(self.mesh.ids), *change)
             await asyncio.sleep(0.25)

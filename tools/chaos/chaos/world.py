@@ -81,9 +81,9 @@ class World:
 
     async def in_mid_change(self):
         """Comes back a moment after changes were sent to several nodes: what is killed now is killed with some under way."""
-        for node in self.random.sample(self.ids, 2):
-            state = self.workload.seen[node]
-            asking = asyncio.ensure_future(self.operators.change(node, *self.operators.choose(state)))
+        for node in {self.coordinator(), self.random.choice(self.ids)}:
+            wanted = self.operators.weight(self.workload.seen[node], self.random.choice(("raise", "lower")))
+            asking = asyncio.ensure_future(self.operators.change(node, *wanted))
             self.asking.add(asking)
             asking.add_done_callback(self.asking.discard)
         await asyncio.sleep(self.random.uniform(0.001, 0.04))

@@ -53,6 +53,7 @@ async def terminate(world):
     """SIGTERM, and a new start when the process has ended by itself."""
     node = world.random.choice(world.ids)
     async with world.hold(node):
+        await world.in_mid_change()
         async with world.fault("SIGTERM and restart", [node]) as fault:
             world.life(node, "stopping")
             begin = world.history.now()

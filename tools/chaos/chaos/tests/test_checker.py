@@ -65,6 +65,11 @@ class Bad(unittest.TestCase):
         refused = {**h.told(0.9, 1, 0.5), "outcome": "refused", "points": 5_000, "txid": None, "code": "stopping"}
         self.breaks("stability", refused)
 
+    def test_a_refused_weight_may_be_that_of_an_earlier_round(self):
+        known = {"kind": "known", "start": 0, "end": 0, "states": {"0": {**h.agreed(0, 0.3)}}}
+        refused = {**h.told(0.9, 1, 0.3), "outcome": "refused", "points": 3_000, "txid": None, "code": "busy"}
+        self.assertEqual(broken(h.good() + [known, refused]), set())
+
     def test_a_confirmed_version_goes_back(self):
         self.breaks("monotony", h.read("b", 5.06, 1, 0, serving={"v1": 1.0}))
 
