@@ -13,7 +13,7 @@ cargo clippy --locked --all-targets -- -D warnings
 
 step 'scripts'
 if command -v shellcheck >/dev/null; then
-    shellcheck deploy.sh .ci/run tools/*.sh
+    shellcheck deploy.sh .ci/run tools/*.sh tools/fuzz/run.sh
 else
     echo 'skipped: shellcheck is not installed' >&2
 fi

@@ -4,13 +4,15 @@ mod chronicle;
 mod clock;
 mod handle;
 mod journal;
+mod member;
 mod run;
 mod witness;
 
 pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
 pub use handle::{Handle, Publisher, Request, Stopped};
-pub use run::{Driver, DriverError, Inbox, Probing, Traffic};
+pub use member::DriverError;
+pub use run::{Driver, Inbox, Probing, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
 pub use crate::commit::{

@@ -13,6 +13,9 @@ mod accept;
 mod addresses;
 mod dial;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod greet;
 mod link;
 mod registry;
