@@ -21,6 +21,7 @@ mod store;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,6 +62,9 @@ fn command() -> clap::Command {
 /// Parses the command line, runs the command and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Keys are in this process' memory, and no core dump shall have them. Where the system does not know how to, there is
+    // nothing to be done about it.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -11,6 +11,7 @@ use crate::proxy::Upstreams;
 use crate::store::{StoreError, StoreFault};
 use crate::tls::{ClientAuth, CrlPolicy};
 use clap::{Args, ValueEnum};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +76,9 @@ pub(crate) struct NodeArgs {
     /// Do not start while the authority's key is on this machine, instead of warning.
     #[arg(long, env = "CANARY_STRICT")]
     strict: bool,
+    /// Let the system write a core dump when the node crashes; the private key is in it.
+    #[arg(long, env = "CANARY_CORE_DUMPS")]
+    core_dumps: bool,
     /// Stop as with SIGTERM when standard input ends: for a program that starts nodes and may itself be killed.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
@@ -93,6 +97,9 @@ enum OnIsolation {
 
 pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     args.log.start()?;
+    if args.core_dumps {
+        allow_core_dumps()?;
+    }
     if args.until_stdin_ends {
         std::thread::spawn(stop_when_stdin_ends);
     }
@@ -125,6 +132,13 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         audit_keep: args.audit_keep,
     };
     crate::node::run(config).map(|()| Exit::Done).map_err(failure)
+}
+
+fn allow_core_dumps() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .map_err(|error| Failure::new(Exit::Failed, anyhow::anyhow!("cannot allow core dumps: {error}")))?;
+    tracing::warn!(reason = "core_dumps", "Core dumps are allowed: the private key is in them");
+    Ok(())
 }
 
 /// Standard input is a pipe whose other end closes with the program that started this node, however that one ends.

@@ -90,7 +90,7 @@ impl Handle {
     /// Asks for a change and waits for its end, which comes within seconds, decided or not.
     ///
     /// # Errors
-    /// When the node is stopping.
+    /// When the node has stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;

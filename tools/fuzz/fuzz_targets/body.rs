@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| { canary::api::fuzz::body(bytes); });
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::api::fuzz::body(bytes);
+});

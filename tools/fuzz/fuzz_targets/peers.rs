@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| { if let Ok(text) = std::str::from_utf8(bytes) { canary::mesh::fuzz::variables(text); } });
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::mesh::fuzz::variables(bytes);
+});
