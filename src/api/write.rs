@@ -138,8 +138,9 @@ pub(super) async fn propose(api: &Api, asked: Asked, change: Change, base: Optio
         return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
     };
     let answer = answer.map_err(|stopped| match stopped {
-        Stopped::BeforeTaking => Problem::unavailable("stopping", stopped.to_string()),
-        Stopped::AfterTaking => unknown(&stopped.to_string()),
+        Stopped::Before => Problem::unavailable("stopping", stopped.to_string()),
+        // It may have been sent for acceptance, and a majority of the others is enough.
+        Stopped::Meanwhile => unknown("the node stopped before the change was settled: ask another for /routing/state"),
     })?;
     told(api, answer, &asked.target, &change)
 }

@@ -17,6 +17,7 @@ mod output;
 mod pki;
 mod query;
 mod rollout;
+mod store;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
@@ -47,6 +48,7 @@ enum Command {
     Model(model::ModelArgs),
     Member(member::MemberArgs),
     Audit(audit::AuditArgs),
+    Store(store::StoreArgs),
     Demo(demo::DemoArgs),
     Firewall(firewall::FirewallArgs),
     Completions(completions::CompletionsArgs),
@@ -86,6 +88,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Model(args) => model::run(args, &cli.certs),
         Command::Member(args) => member::run(args, &cli.certs),
         Command::Audit(args) => audit::run(args, &cli.certs),
+        Command::Store(args) => store::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Firewall(args) => firewall::run(args, &cli.certs),
         Command::Completions(args) => completions::run(args),

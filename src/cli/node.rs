@@ -5,7 +5,7 @@ use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use crate::driver::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
 use crate::mesh::{AddressCheck, ExtraSources};
-use crate::model::{ModelId, NodeId};
+use crate::model::{Keep, ModelId, NodeId};
 use crate::node::{BindError, NodeConfig, NodeError};
 use crate::proxy::Upstreams;
 use crate::store::{StoreError, StoreFault};
@@ -67,6 +67,12 @@ pub(crate) struct NodeArgs {
     /// Whether the HTTPS port asks for a client certificate: off, optional or required.
     #[arg(long, env = "CANARY_HTTPS_CLIENT_AUTH", value_name = "POLICY", default_value = "optional")]
     https_client_auth: ClientAuth,
+    /// How much is kept of the history of decisions: so many bytes, what is so old, or both; the oldest go first.
+    #[arg(long, env = "CANARY_HISTORY_KEEP", value_name = "LIMIT", default_value = "4MiB")]
+    history_keep: Keep,
+    /// How much is kept of the audit record, likewise.
+    #[arg(long, env = "CANARY_AUDIT_KEEP", value_name = "LIMIT", default_value = "512MiB")]
+    audit_keep: Keep,
     /// Do not start while the authority's key is on this machine, instead of warning.
     #[arg(long, env = "CANARY_STRICT")]
     strict: bool,
@@ -122,6 +128,8 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         extra_sources: args.peers_extra_sources,
         crl_policy: args.crl_expired,
         client_auth: args.https_client_auth,
+        history_keep: args.history_keep,
+        audit_keep: args.audit_keep,
     };
     crate::node::run(config).map(|()| Exit::Done).map_err(failure)
 }
@@ -167,8 +175,9 @@ fn failure(error: NodeError) -> Failure {
 
 fn of_store(error: StoreError) -> Failure {
     match error.fault() {
-        StoreFault::CorruptData => Failure::new(Exit::CorruptData, error)
-            .with_hint("keep a copy of the data directory, empty it, and start the node once with --rejoin"),
+        StoreFault::CorruptData => Failure::new(Exit::CorruptData, error).with_hint(
+            "look with `canary store check`; keep a copy of the data directory, empty it, and start the node once with --rejoin",
+        ),
         StoreFault::Storage => Failure::new(Exit::StorageError, error),
         StoreFault::Configuration => Failure::new(Exit::Configuration, error),
     }

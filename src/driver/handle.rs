@@ -27,15 +27,15 @@ pub struct Request {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// The node has stopped and answers no more.
+/// The node is stopping and gives no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
-    /// The request was not taken: nothing comes of it.
+    /// The question was not taken: nothing comes of it.
     #[error("the node is stopping")]
-    BeforeTaking,
-    /// It was taken, and may have been sent for acceptance.
-    #[error("the node stopped before it knew what became of it: see /routing/state of the others")]
-    AfterTaking,
+    Before,
+    /// It was: what comes of it, the others may know.
+    #[error("the node stopped before the change was settled")]
+    Meanwhile,
 }
 
 /// A cheap, cloneable way to the driver.
@@ -93,8 +93,8 @@ impl Handle {
     /// When the node has stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::BeforeTaking)?;
-        answer.await.map_err(|_| Stopped::AfterTaking)
+        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
+        answer.await.map_err(|_| Stopped::Meanwhile)
     }
 
     /// What this node makes of the canary that gets traffic; none when none does.
