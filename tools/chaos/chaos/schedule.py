@@ -11,6 +11,7 @@ MESH = {
     "kill -9 of two": (processes.kill_two, None),
     "kill -9 of all": (processes.kill_all, None),
     "SIGTERM and restart": (processes.terminate, None),
+    "SIGTERM of the coordinator": (processes.terminate_coordinator, None),
     "pause, short": (processes.pause_short, None),
     "pause, longer than the lease": (processes.pause_long, None),
     "lost disk, --rejoin": (processes.lose_disk, None),
