@@ -13,12 +13,17 @@ mod error;
 mod frame;
 mod history;
 mod log;
+mod rule;
 mod segment;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use error::{StoreError, StoreFault};
 pub use history::History;
+#[cfg(test)]
+pub(crate) use rule::Rule;
 
 use crate::commit::{Durable, Record};
 use crate::model::{Incarnation, NodeId};
