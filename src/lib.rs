@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | [`model`] | plain values, parsed once and valid from then on |
 //! | 1 | [`commit`], [`health`], [`rollout`], [`routing`] | pure: no files, no sockets, no clock, no randomness |
-//! | 2 | [`store`], [`pki`], [`tls`], [`mesh`], [`audit`] | one kind of outside world each: disk, certificates, TLS, peers, the record |
+//! | 2 | [`store`], [`pki`], [`tls`], [`mesh`], [`audit`], [`crash`] | one kind of outside world each: disk, certificates, TLS, peers, the record; and where tests end it |
 //! | 3 | [`driver`] | owns the engine and the controller, carries out what they say in order |
 //! | 4 | [`api`], [`proxy`] | what HTTPS clients see |
 //! | 5 | [`node`] | configuration and assembly of one node |
@@ -16,6 +16,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod commit;
+pub mod crash;
 pub mod driver;
 pub mod health;
 pub mod mesh;

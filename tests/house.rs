@@ -4,17 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, its floor, and the rooms on the same floor that it may see.
-const ROOMS: [(&str, u8, &[&str]); 14] = [
+const ROOMS: [(&str, u8, &[&str]); 15] = [
     ("model", 0, &[]),
     ("commit", 1, &[]),
     ("health", 1, &[]),
     ("rollout", 1, &["health"]),
     ("routing", 1, &[]),
-    ("store", 2, &[]),
+    ("crash", 2, &[]),
+    ("store", 2, &["crash"]),
     ("pki", 2, &[]),
     ("tls", 2, &["pki"]),
-    ("mesh", 2, &["pki", "tls"]),
-    ("audit", 2, &["pki", "tls"]),
+    ("mesh", 2, &["crash", "pki", "tls"]),
+    ("audit", 2, &["crash", "pki", "tls"]),
     ("driver", 3, &[]),
     ("api", 4, &["proxy"]),
     ("proxy", 4, &[]),
@@ -119,4 +120,79 @@ fn the_cores_know_nothing_of_the_world_outside() {
             }
         }
     }
+}
+
+/// What leaves a trace outside of a process's memory, in the rooms of the agreement.
+const TRACES: [&str; 12] = [
+    ".write_all(",
+    ".write_all_at(",
+    ".sync_all(",
+    ".sync_data(",
+    ".set_len(",
+    ".flush(",
+    "fs::rename(",
+    "fs::write(",
+    "fs::remove_file(",
+    "mesh.send(",
+    "publisher.publish(",
+    "caller.send(",
+];
+
+/// Whether `line`, or a line shortly above, says which step it is.
+fn is_in_a_step(lines: &[&str], line: usize) -> bool {
+    lines[line.saturating_sub(3)..=line]
+        .iter()
+        .any(|line| line.contains("around(Step::") || line.contains("point(Step::"))
+}
+
+#[test]
+fn every_write_force_rename_send_and_publish_is_a_step_at_which_tests_end_a_node() {
+    let mut found = 0;
+    for room in ["store", "audit", "mesh", "driver"] {
+        for (path, text) in code(room) {
+            let is_only_for_tests = path.file_name().is_some_and(|name| name == "sim.rs");
+            // A look writes to whoever asks for it and nowhere else.
+            let is_a_look = path.file_name().is_some_and(|name| name == "inspect.rs");
+            if is_only_for_tests || is_a_look {
+                continue;
+            }
+            let lines: Vec<&str> = text.lines().collect();
+            for (number, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+                if TRACES.iter().any(|trace| line.contains(trace)) {
+                    found += 1;
+                    assert!(is_in_a_step(&lines, number), "{}:{}: {line}", path.display(), number + 1);
+                }
+            }
+        }
+    }
+    assert!(found >= 25, "only {found} were found: this test looks in the wrong place");
+}
+
+#[test]
+fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
+    let all: String = ["store", "audit", "mesh", "driver"].into_iter().flat_map(code).map(|(_, text)| text).collect();
+    let crash = code("crash");
+    let text = |name: &str| {
+        let found = crash.iter().find(|(path, _)| path.file_name().is_some_and(|file| file == name));
+        found.map(|(_, text)| text.as_str()).expect("the file is there")
+    };
+    let steps =
+        text("mod.rs").split("pub enum Step {").nth(1).and_then(|rest| rest.split('}').next()).expect("an enum");
+    let steps: Vec<&str> = steps.lines().map(str::trim).filter_map(|line| line.strip_suffix(',')).collect();
+    let (count, listed) = (steps.len(), text("armed.rs"));
+    assert!(listed.contains(&format!("pub const ALL: [Self; {count}]")), "all {count} are in the list");
+    for step in steps {
+        assert!(all.contains(&format!("Step::{step},")), "nothing is the step {step}");
+        assert!(listed.contains(&format!("        Self::{step},\n")), "{step} is not in the list");
+    }
+    assert!(text("mod.rs").contains("#[cfg(debug_assertions)]\nmod armed;"));
+    let uses: Vec<&str> = text("mod.rs").lines().filter(|line| line.contains("armed::")).collect();
+    assert_eq!(uses, ["    armed::pass(step, when);"]);
+    assert!(text("mod.rs").contains(
+        "#[cfg(debug_assertions)]\npub(crate) fn point(step: Step, when: When) {\n    armed::pass(step, when);"
+    ));
+    let elsewhere = |name: &str| {
+        ROOMS.iter().any(|(room, ..)| *room != "crash" && code(room).iter().any(|(_, text)| text.contains(name)))
+    };
+    assert!(!elsewhere("CANARY_CRASH") && !elsewhere("kill_process(getpid(), Signal::KILL"));
 }

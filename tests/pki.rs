@@ -207,8 +207,10 @@ fn certificates_say_what_the_profile_says() {
     assert_eq!((&ca["is_ca"], &ca["path_length"]), (&true.into(), &0.into()));
     assert_eq!(ca["key_usage"], strings(&["keyCertSign", "cRLSign"]));
     assert_eq!(ca["names"], strings(&[]));
-    let permitted =
-        ["DNS:a.example", "DNS:c.example", "DNS:example.org", "IP:10.0.0.0/8", "IP:10.0.0.1/32", "IP:2001:db8::2/128"];
+    let names =
+        ["a.example", "c.example", "example.org", "node-a", "node-b", "node-c"].map(|name| format!("DNS:{name}"));
+    let blocks = ["10.0.0.0/8", "10.0.0.1/32", "2001:db8::2/128"].map(|block| format!("IP:{block}"));
+    let permitted: Vec<&str> = names.iter().chain(&blocks).map(String::as_str).collect();
     assert_eq!(ca["permitted_names"], strings(&permitted));
     let name = format!("O=canary, CN=canary CA {}", &ca["serial"].as_str().expect("a serial")[..8]);
     assert_eq!(

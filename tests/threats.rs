@@ -199,8 +199,12 @@ const THREATS: [Row; 31] = [
     (27, "a log of session keys", &[(NODES, "no_key_is_written_anywhere")]),
     (
         28,
-        "secrets in logs, records and answers",
-        &[(NODES, "no_key_is_written_anywhere"), (NODES, "a_secret_is_found_when_it_is_there")],
+        "secrets in logs, records, answers and core dumps",
+        &[
+            (NODES, "no_key_is_written_anywhere"),
+            (NODES, "a_secret_is_found_when_it_is_there"),
+            (NODES, "no_core_dump_is_written_unless_it_is_asked_for"),
+        ],
     ),
     (
         29,

@@ -13,7 +13,7 @@ cargo clippy --locked --all-targets -- -D warnings
 
 step 'scripts'
 if command -v shellcheck >/dev/null; then
-    shellcheck deploy.sh .ci/run tools/*.sh
+    shellcheck deploy.sh .ci/run tools/*.sh tools/fuzz/run.sh
 else
     echo 'skipped: shellcheck is not installed' >&2
 fi
@@ -23,3 +23,11 @@ tools/deny.sh
 
 step 'tests'
 cargo test
+
+step 'faults on real nodes'
+if command -v python3 >/dev/null; then
+    tools/chaos/run self-test
+    tools/chaos/run faults --for 60s --canary "${CARGO_TARGET_DIR:-target}/debug/canary"
+else
+    echo 'skipped: python3 is not installed' >&2
+fi

@@ -10,6 +10,9 @@ pub mod client;
 mod deal;
 mod door;
 mod exposition;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod guests;
 mod metrics;
 mod openapi;

@@ -29,7 +29,7 @@ const LONGEST_MS: f64 = 3_600_000.0;
 /// How one request ended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Outcome {
+pub(super) struct Outcome {
     /// The model that served it.
     model: ModelId,
     /// Whether the model did what it should.
@@ -40,7 +40,7 @@ struct Outcome {
 
 /// One outcome, or a list of them.
 #[derive(Debug)]
-struct Outcomes(Vec<Outcome>);
+pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -68,7 +68,10 @@ fn reporter(request: &Request) -> Result<(), Problem> {
 }
 
 /// What is to be counted, each for one of the two models of `state`.
-fn samples<'a>(outcomes: &'a [Outcome], state: &RoutingState) -> Result<Vec<(&'a ModelId, Sample)>, Problem> {
+pub(super) fn samples<'a>(
+    outcomes: &'a [Outcome],
+    state: &RoutingState,
+) -> Result<Vec<(&'a ModelId, Sample)>, Problem> {
     let canary = state.canary.as_ref().map(|canary| &canary.model.id);
     let one = |(place, outcome): (usize, &'a Outcome)| {
         if outcome.model != state.stable.id && Some(&outcome.model) != canary {

@@ -126,12 +126,12 @@ pub(super) async fn set_model(State(api): State<Arc<Api>>, request: Request) -> 
     propose(&api, asked, Change::Model(model), None).await
 }
 
-fn plan_of(said: Option<PlanShape>) -> Result<Plan, Problem> {
+pub(super) fn plan_of(said: Option<PlanShape>) -> Result<Plan, Problem> {
     let plan = said.unwrap_or_else(PlanShape::usual).plan();
     plan.map_err(|error| Problem::bad_request(format!("plan: {error}")))
 }
 
-fn model(id: ModelId, upstream: Option<String>) -> Result<Model, Problem> {
+pub(super) fn model(id: ModelId, upstream: Option<String>) -> Result<Model, Problem> {
     if let Some(url) = &upstream {
         url.parse::<Upstream>().map_err(|error| Problem::bad_request(format!("upstream: {error}")))?;
     }

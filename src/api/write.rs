@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
 use crate::audit;
-use crate::driver::{Answer, Refusal, Vote, unix_millis};
+use crate::driver::{Answer, Refusal, Stopped, Vote, unix_millis};
 use crate::model::{Actor, Change, ChangeError, MAX_REASON, Model, NodeId, NodeSet, RoutingState, TxId, Weight};
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -137,7 +137,11 @@ pub(super) async fn propose(api: &Api, asked: Asked, change: Change, base: Optio
     let Ok(answer) = timeout(ANSWER_TIME, api.handle.propose(change.clone(), base, asked.by)).await else {
         return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
     };
-    let answer = answer.map_err(|stopped| Problem::unavailable("stopping", stopped.to_string()))?;
+    let answer = answer.map_err(|stopped| match stopped {
+        Stopped::Before => Problem::unavailable("stopping", stopped.to_string()),
+        // It may have been sent for acceptance, and a majority of the others is enough.
+        Stopped::Meanwhile => unknown("the node stopped before the change was settled: ask another for /routing/state"),
+    })?;
     told(api, answer, &asked.target, &change)
 }
 

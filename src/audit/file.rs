@@ -1,21 +1,19 @@
-//! The file: appended to, rotated when it is large, and begun again where it cannot be continued.
+//! The file: appended to, rotated when it is large or old, and begun again where it cannot be continued.
 
-use super::line::{Event, Line, hash};
-use crate::model::{Digest, NodeId, Octets, UnixMillis};
+use super::line::{Event, FORMAT, Line, hash, newer_format};
+use crate::crash::{Step, around};
+use crate::model::{Digest, Keep, KeptPiece, NodeId, Octets, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The file that is written now, in the node's data directory.
+/// The file that is written now, in the node's data directory. When it is long or old it is put aside as
+/// `audit.<its first line's number>.jsonl`, and a new one continues the chain.
 pub const AUDIT_FILE: &str = "audit.jsonl";
 /// Names the last line, signed.
 const HEAD_FILE: &str = "audit.head";
-/// Beyond this the file is put aside as `audit.<its first line's number>.jsonl` and a new one continues the chain.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// How many files put aside are kept; with the present one, half a gibibyte.
-const MAX_ASIDE: usize = 7;
 /// The longest line there can be: a state with a plan, and its votes.
 const MAX_LINE: u64 = 1024 * 1024;
 const MODE: u32 = 0o600;
@@ -49,20 +47,19 @@ pub(super) struct Record {
     node: NodeId,
     file: File,
     bytes: u64,
-    max_bytes: u64,
+    keep: Keep,
     seq: u64,
     prev: Digest,
     /// The number of the first line of the present file.
     first: u64,
+    /// When that one was written; none while there is none.
+    first_at: Option<UnixMillis>,
 }
 
 impl Record {
-    /// Opens the record in `directory`. A last line that was cut short is removed: nothing was said on its strength.
-    pub(super) fn open(directory: &Path, node: NodeId) -> io::Result<Self> {
-        Self::bounded(directory, node, MAX_BYTES)
-    }
-
-    fn bounded(directory: &Path, node: NodeId, max_bytes: u64) -> io::Result<Self> {
+    /// Opens the record in `directory`, of which `keep` is kept. A last line that was cut short is removed: nothing was said
+    /// on its strength. One of a later version is an error, and left as it is.
+    pub(super) fn open(directory: &Path, node: NodeId, keep: Keep) -> io::Result<Self> {
         let path = directory.join(AUDIT_FILE);
         let mut file = open(&path)?;
         let (bytes, last) = last_line(&mut file)?;
@@ -70,40 +67,41 @@ impl Record {
             None if bytes == 0 => newest_aside(directory)?,
             last => last,
         };
+        if let Some(what) = last.as_deref().and_then(newer_format) {
+            return Err(io::Error::other(what));
+        }
         let parsed = last.as_deref().map(serde_json::from_str::<Line>);
-        let mut record = Self {
-            directory: directory.to_owned(),
-            node,
-            file,
-            bytes,
-            max_bytes,
-            seq: 0,
-            prev: Digest::default(),
-            first: 1,
-        };
+        let (directory, prev) = (directory.to_owned(), Digest::default());
+        let mut record = Self { directory, node, file, bytes, keep, seq: 0, prev, first: 1, first_at: None };
         match (parsed, last) {
             (Some(Ok(line)), Some(text)) => {
                 (record.seq, record.prev) = (line.seq, hash(&text));
-                record.first = record.first_line()?.unwrap_or(line.seq + 1);
+                let first = first_line(&path)?;
+                record.first = first.as_ref().map_or(line.seq + 1, |first| first.seq);
+                record.first_at = first.map(|first| first.at);
             }
             (None, _) if bytes == 0 => {}
-            _ => {
-                // What cannot be read is kept for whoever investigates, and the chain begins anew.
-                fs::rename(
-                    &path,
-                    directory.join(format!("audit.damaged-{}.jsonl", jiff::Timestamp::now().as_second())),
-                )?;
-                record.file = open(&path)?;
-                record.bytes = 0;
-            }
+            _ => record.begin_anew(&path)?,
         }
-        let head = fs::read(directory.join(HEAD_FILE)).ok().and_then(|text| serde_json::from_slice::<Head>(&text).ok());
+        let head = fs::read(record.directory.join(HEAD_FILE)).ok();
+        let head = head.and_then(|text| serde_json::from_slice::<Head>(&text).ok());
         if let Some(head) = head.filter(|head| head.seq > record.seq) {
             let found = record.seq;
             record.seq = head.seq;
             record.append(&[(unix_millis(), Event::Shortened { head: head.seq, found })])?;
         }
+        record.bound(unix_millis())?;
         Ok(record)
+    }
+
+    /// What cannot be read is kept for whoever investigates, and the chain begins anew.
+    fn begin_anew(&mut self, path: &Path) -> io::Result<()> {
+        let now = jiff::Timestamp::now().as_second();
+        let aside = self.directory.join(format!("audit.damaged-{now}.jsonl"));
+        around(Step::AuditRename, || fs::rename(path, aside))?;
+        self.file = open(path)?;
+        self.bytes = 0;
+        Ok(())
     }
 
     /// Adds a line for each event.
@@ -111,20 +109,22 @@ impl Record {
         let (mut seq, mut prev, mut text) = (self.seq, self.prev, String::new());
         for (at, event) in events {
             seq += 1;
-            let line = Line { seq, prev, at: *at, node: self.node, event: event.clone() }.text();
+            let line = Line { format: FORMAT, seq, prev, at: *at, node: self.node, event: event.clone() }.text();
             prev = hash(&line);
             text.push_str(&line);
             text.push('\n');
         }
-        if self.bytes > 0 && self.bytes + text.len() as u64 > self.max_bytes {
-            self.put_aside()?;
+        let Some((now, _)) = events.last() else { return Ok(()) };
+        if self.bytes > 0 && self.bytes + text.len() as u64 > self.keep.piece_bytes() {
+            self.put_aside(*now)?;
         }
-        if let Err(error) = self.file.write_all(text.as_bytes()) {
+        if let Err(error) = around(Step::AuditWrite, || self.file.write_all(text.as_bytes())) {
             // Half a line would break the chain: what was there before is what counts.
-            self.file.set_len(self.bytes)?;
+            around(Step::AuditWrite, || self.file.set_len(self.bytes))?;
             return Err(error);
         }
         self.bytes += text.len() as u64;
+        self.first_at.get_or_insert(*now);
         (self.seq, self.prev) = (seq, prev);
         Ok(())
     }
@@ -136,38 +136,52 @@ impl Record {
 
     /// Forces what was written to disk, and then names its end.
     pub(super) fn seal(&self, head: &Head) -> io::Result<()> {
-        self.file.sync_data()?;
+        around(Step::AuditForce, || self.file.sync_data())?;
         let beside = self.directory.join("audit.head.new");
         let text = serde_json::to_string(head).expect("a head is plain text and numbers") + "\n";
-        OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(MODE)
-            .open(&beside)?
-            .write_all(text.as_bytes())?;
-        fs::rename(beside, self.directory.join(HEAD_FILE))
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
+        around(Step::AuditWrite, || file.write_all(text.as_bytes()))?;
+        around(Step::AuditRename, || fs::rename(beside, self.directory.join(HEAD_FILE)))
     }
 
-    fn put_aside(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
-        let path = self.directory.join(AUDIT_FILE);
-        fs::rename(&path, self.directory.join(format!("audit.{}.jsonl", self.first)))?;
-        self.file = open(&path)?;
-        (self.bytes, self.first) = (0, self.seq + 1);
-        let aside = aside(&self.directory)?;
-        for (_, old) in aside.iter().take(aside.len().saturating_sub(MAX_ASIDE)) {
-            fs::remove_file(old)?;
+    /// Lets go what is too old, however little is written.
+    pub(super) fn age(&mut self, now: UnixMillis) -> io::Result<()> {
+        if self.bytes > 0 && self.first_at.is_some_and(|first| self.keep.is_old(first, now)) {
+            return self.put_aside(now);
         }
-        Ok(())
+        self.bound(now)
     }
 
-    fn first_line(&self) -> io::Result<Option<u64>> {
-        let mut text = Vec::new();
-        File::open(self.directory.join(AUDIT_FILE))?.take(MAX_LINE).read_to_end(&mut text)?;
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Ok(serde_json::from_slice::<Line>(line).ok().map(|line| line.seq))
+    fn put_aside(&mut self, now: UnixMillis) -> io::Result<()> {
+        around(Step::AuditForce, || self.file.sync_data())?;
+        let path = self.directory.join(AUDIT_FILE);
+        let aside = self.directory.join(format!("audit.{}.jsonl", self.first));
+        around(Step::AuditRename, || fs::rename(&path, aside))?;
+        self.file = open(&path)?;
+        (self.bytes, self.first, self.first_at) = (0, self.seq + 1, None);
+        self.bound(now)
     }
+
+    /// Removes what is too much, oldest first; never the newest, which says where the chain goes on.
+    fn bound(&self, now: UnixMillis) -> io::Result<()> {
+        let aside = aside(&self.directory)?;
+        let mut pieces = Vec::new();
+        for (_, path) in &aside {
+            let first = first_line(path)?.map_or_else(UnixMillis::default, |line| line.at);
+            pieces.push(KeptPiece { bytes: fs::metadata(path)?.len(), first });
+        }
+        let most = if self.bytes == 0 { aside.len().saturating_sub(1) } else { aside.len() };
+        let excess = self.keep.excess(&pieces, now).min(most);
+        aside.iter().take(excess).try_for_each(|(_, path)| around(Step::AuditRemove, || fs::remove_file(path)))
+    }
+}
+
+/// The first line of a file, if it is one of a record.
+fn first_line(path: &Path) -> io::Result<Option<Line>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_LINE).read_to_end(&mut text)?;
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice::<Line>(line).ok())
 }
 
 /// The files of the record in `directory`, oldest first.
@@ -223,14 +237,14 @@ fn last_line(file: &mut File) -> io::Result<(u64, Option<String>)> {
     file.read_to_end(&mut tail)?;
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
         if from == 0 && length > 0 {
-            file.set_len(0)?;
+            around(Step::AuditWrite, || file.set_len(0))?;
             return Ok((0, None));
         }
         return Ok((length, None));
     };
     let kept = from + end as u64 + 1;
     if kept < length {
-        file.set_len(kept)?;
+        around(Step::AuditWrite, || file.set_len(kept))?;
     }
     let begin = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
     Ok((kept, String::from_utf8(tail[begin..end].to_vec()).ok()))
@@ -243,6 +257,8 @@ pub(super) fn unix_millis() -> UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SOME: Keep = Keep::bytes(1024 * 1024);
 
     fn event(number: u64) -> (UnixMillis, Event) {
         (UnixMillis(number), Event::Lost { lines: number })
@@ -268,12 +284,12 @@ mod tests {
     #[test]
     fn lines_are_chained_across_starts_and_a_cut_short_one_is_gone() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut record = Record::open(directory.path(), NodeId::A).expect("a new record");
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("a new record");
         record.append(&[event(1), event(2)]).expect("written");
         drop(record);
         let path = directory.path().join(AUDIT_FILE);
         open(&path).expect("there").write_all(b"{\"seq\":3,\"pre").expect("written");
-        let mut record = Record::open(directory.path(), NodeId::A).expect("the record");
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("the record");
         record.append(&[event(3)]).expect("written");
         let lines = chain(directory.path());
         assert_eq!(lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [1, 2, 3]);
@@ -286,7 +302,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         for round in 0..40 {
             // Opened anew each time: the chain goes on wherever the last line is.
-            let mut record = Record::bounded(directory.path(), NodeId::A, 2_000).expect("the record");
+            let mut record = Record::open(directory.path(), NodeId::A, Keep::bytes(16_000)).expect("the record");
             for number in 0..5 {
                 record.append(&[event(round * 5 + number)]).expect("written");
             }
@@ -294,13 +310,55 @@ mod tests {
         let lines = chain(directory.path());
         assert_eq!(lines.last().map(|line| line.seq), Some(200));
         assert!(lines[0].seq > 1);
-        assert_eq!(files_in(directory.path()).expect("readable").len(), MAX_ASIDE + 1);
+        let files = files_in(directory.path()).expect("readable");
+        let bytes: u64 = files.iter().map(|path| fs::metadata(path).expect("there").len()).sum();
+        assert!(files.len() == 8 && bytes <= 16_000 && bytes > 12_000, "{bytes} bytes in {} files", files.len());
+    }
+
+    #[test]
+    fn what_is_too_old_goes_though_nothing_happens_and_the_chain_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let hour = 60 * 60 * 1000;
+        let now = unix_millis().0;
+        let mut record = Record::open(directory.path(), NodeId::A, "8h".parse().expect("a limit")).expect("new");
+        for at in 0..20 {
+            let at = UnixMillis(now + at * hour);
+            record.age(at).expect("removable");
+            record.append(&[(at, Event::Stopped)]).expect("written");
+        }
+        let hours = || chain(directory.path()).iter().map(|line| (line.at.0 - now) / hour).collect::<Vec<_>>();
+        assert_eq!(hours(), (11..20).collect::<Vec<_>>(), "of 19 hours what is at most 8 old");
+        for later in [25, 30, 99] {
+            record.age(UnixMillis(now + later * hour)).expect("removable");
+        }
+        assert_eq!(hours(), [19], "the newest says where the chain goes on");
+        drop(record);
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("the record");
+        record.append(&[event(1)]).expect("written");
+        assert_eq!(chain(directory.path()).iter().map(|line| line.seq).collect::<Vec<_>>(), [20, 21]);
+    }
+
+    #[test]
+    fn lines_that_name_no_format_are_of_the_first_and_those_of_a_later_one_are_refused_by_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(AUDIT_FILE);
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("a new record");
+        record.append(&[event(1)]).expect("written");
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(!text.contains("format"), "lines are what they always were: {text}");
+        drop(record);
+        let newer = text.replacen("{\"seq\":1", "{\"format\":2,\"new\":true,\"seq\":2", 1);
+        fs::write(&path, text + &newer).expect("written");
+        let before = fs::read_to_string(&path).expect("text");
+        let error = Record::open(directory.path(), NodeId::A, SOME).expect_err("format 2 is of tomorrow");
+        assert!(error.to_string().contains("it has format 2, this program reads up to 1"), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("text"), before, "and left as it is");
     }
 
     #[test]
     fn an_end_that_was_dropped_is_missed_at_the_next_start() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut record = Record::open(directory.path(), NodeId::A).expect("a new record");
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("a new record");
         record.append(&[event(1), event(2), event(3)]).expect("written");
         let (seq, digest) = record.head();
         let head = Head { seq, digest, serial: "0a".into(), scheme: 0x0403, signature: Octets(Vec::new()) };
@@ -310,7 +368,7 @@ mod tests {
         let text = fs::read_to_string(&path).expect("text");
         let kept = text.lines().next().expect("a line").len() + 1;
         fs::write(&path, &text[..kept]).expect("written");
-        drop(Record::open(directory.path(), NodeId::A).expect("the record"));
+        drop(Record::open(directory.path(), NodeId::A, SOME).expect("the record"));
         let last: Line = serde_json::from_str(fs::read_to_string(&path).expect("text").lines().last().expect("a line"))
             .expect("a line");
         assert_eq!((last.seq, last.event), (4, Event::Shortened { head: 3, found: 1 }));
@@ -320,7 +378,7 @@ mod tests {
     fn what_cannot_be_read_is_kept_beside_a_new_chain() {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join(AUDIT_FILE), "nonsense\n").expect("written");
-        let mut record = Record::open(directory.path(), NodeId::A).expect("a record");
+        let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("a record");
         record.append(&[event(1)]).expect("written");
         assert_eq!(chain(directory.path()).len(), 1);
         let names = fs::read_dir(directory.path()).expect("readable").map(|entry| entry.expect("one").file_name());

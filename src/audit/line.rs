@@ -8,9 +8,15 @@ use std::collections::BTreeMap;
 /// Each member's vote in words: `commit`, or what spoke against it.
 pub type Verdicts = BTreeMap<NodeId, String>;
 
+/// The version of the format of a line.
+pub(super) const FORMAT: u64 = 1;
+
 /// One line of the record: its place, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
+    /// The version of its format; a line that names none is of the first.
+    #[serde(default = "first_format", skip_serializing_if = "is_first_format")]
+    pub format: u64,
     /// Counts the lines from 1.
     pub seq: u64,
     /// SHA-256 of the line before, without its end; zeros in the first.
@@ -133,6 +139,27 @@ pub enum Event {
         /// The last line that was there.
         found: u64,
     },
+}
+
+const fn first_format() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_first_format(format: &u64) -> bool {
+    *format == first_format()
+}
+
+/// What is wrong with a line that a later version of this program wrote; none with any other.
+pub(super) fn newer_format(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct FormatOnly {
+        #[serde(default = "first_format")]
+        format: u64,
+    }
+    let FormatOnly { format } = serde_json::from_str(text).ok()?;
+    let what = || format!("it has format {format}, this program reads up to {FORMAT}: use a newer canary");
+    (format > FORMAT).then(what)
 }
 
 /// The hash of a line, without its end.

@@ -3,7 +3,7 @@
 use super::file::{Record, unix_millis};
 use super::line::{Event, Verdicts};
 use super::writer::Writer;
-use crate::model::{Actor, Ballot, NodeId, NodeSet, RoutingState, Testimony, UnixMillis};
+use crate::model::{Actor, Ballot, Keep, NodeId, NodeSet, RoutingState, Testimony, UnixMillis};
 use crate::tls::{ControlPlane, Rejection};
 use std::io;
 use std::path::Path;
@@ -149,8 +149,13 @@ impl Opened {
     ///
     /// # Errors
     /// When the file cannot be opened, or there can be no thread.
-    pub fn open(directory: &Path, node: NodeId, tls: watch::Receiver<Arc<ControlPlane>>) -> io::Result<Self> {
-        let record = Record::open(directory, node)?;
+    pub fn open(
+        directory: &Path,
+        node: NodeId,
+        keep: Keep,
+        tls: watch::Receiver<Arc<ControlPlane>>,
+    ) -> io::Result<Self> {
+        let record = Record::open(directory, node, keep)?;
         let (orders, inbox) = sync_channel(QUEUE);
         let (sender, outgoing) = mpsc::channel(OUTGOING);
         let lost = Arc::new(AtomicU64::new(0));

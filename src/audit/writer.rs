@@ -21,6 +21,8 @@ const MOST: usize = 512;
 const NICENESS: i32 = 19;
 /// How often the file is forced to disk while it grows, and its end named.
 const SEAL_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked at whether something has become too old.
+const AGE_EVERY: Duration = Duration::from_secs(600);
 /// How many of its own statements a node hands to a peer that connects.
 const RECALLED: usize = 16;
 /// A certificate is a kilobyte, and a signature 72 bytes at most of P-256, 104 of P-384.
@@ -43,12 +45,15 @@ pub(super) struct Writer {
     missing: u64,
     /// When what was written must be forced to disk.
     seal_at: Option<Instant>,
+    /// When to look for what is too old.
+    age_at: Instant,
 }
 
 impl Writer {
     pub(super) fn new(record: Record, node: NodeId, tls: watch::Receiver<Arc<ControlPlane>>) -> Self {
         let (filed, mine) = (BTreeSet::new(), VecDeque::new());
-        Self { record, node, tls, signer: None, filed, mine, missing: 0, seal_at: None }
+        let age_at = Instant::now() + AGE_EVERY;
+        Self { record, node, tls, signer: None, filed, mine, missing: 0, seal_at: None, age_at }
     }
 
     /// Writes until it is told to stop, or nobody can say anything any more.
@@ -71,6 +76,7 @@ impl Writer {
             if !said.signed.is_empty() {
                 let _ = inbox.outgoing.try_send(Outgoing { to: None, testimony: said });
             }
+            self.age();
             if ended || self.seal_at.is_some_and(|at| at <= Instant::now()) {
                 self.seal();
             }
@@ -82,13 +88,11 @@ impl Writer {
 
     /// What has happened, and whether it is the last.
     fn gather(&self, inbox: &Inbox) -> (Vec<(UnixMillis, Order)>, bool) {
-        let first = match self.seal_at {
-            None => inbox.orders.recv().map_err(|_| true),
-            Some(at) => inbox
-                .orders
-                .recv_timeout(at.saturating_duration_since(Instant::now()))
-                .map_err(|error| error == RecvTimeoutError::Disconnected),
-        };
+        let due = self.seal_at.map_or(self.age_at, |at| at.min(self.age_at));
+        let first = inbox
+            .orders
+            .recv_timeout(due.saturating_duration_since(Instant::now()))
+            .map_err(|error| error == RecvTimeoutError::Disconnected);
         let mut orders = match first {
             Ok(Batch(first)) => first,
             Err(ended) => return (Vec::new(), ended),
@@ -221,6 +225,16 @@ impl Writer {
                 let lost = if self.missing > 0 { events.len() - 1 } else { events.len() };
                 self.missing += lost as u64;
             }
+        }
+    }
+
+    fn age(&mut self) {
+        if Instant::now() < self.age_at {
+            return;
+        }
+        self.age_at = Instant::now() + AGE_EVERY;
+        if let Err(error) = self.record.age(unix_millis()) {
+            tracing::error!(%error, "What is too old in the audit record cannot be removed");
         }
     }
 

@@ -17,9 +17,11 @@ mod output;
 mod pki;
 mod query;
 mod rollout;
+mod store;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,6 +48,7 @@ enum Command {
     Model(model::ModelArgs),
     Member(member::MemberArgs),
     Audit(audit::AuditArgs),
+    Store(store::StoreArgs),
     Demo(demo::DemoArgs),
     Firewall(firewall::FirewallArgs),
     Completions(completions::CompletionsArgs),
@@ -59,6 +62,9 @@ fn command() -> clap::Command {
 /// Parses the command line, runs the command and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Keys are in this process' memory, and no core dump shall have them. Where the system does not know how to, there is
+    // nothing to be done about it.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -82,6 +88,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Model(args) => model::run(args, &cli.certs),
         Command::Member(args) => member::run(args, &cli.certs),
         Command::Audit(args) => audit::run(args, &cli.certs),
+        Command::Store(args) => store::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Firewall(args) => firewall::run(args, &cli.certs),
         Command::Completions(args) => completions::run(args),

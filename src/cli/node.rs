@@ -5,12 +5,13 @@ use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use crate::driver::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
 use crate::mesh::{AddressCheck, ExtraSources};
-use crate::model::{ModelId, NodeId};
+use crate::model::{Keep, ModelId, NodeId};
 use crate::node::{BindError, NodeConfig, NodeError};
 use crate::proxy::Upstreams;
 use crate::store::{StoreError, StoreFault};
 use crate::tls::{ClientAuth, CrlPolicy};
 use clap::{Args, ValueEnum};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,9 +67,18 @@ pub(crate) struct NodeArgs {
     /// Whether the HTTPS port asks for a client certificate: off, optional or required.
     #[arg(long, env = "CANARY_HTTPS_CLIENT_AUTH", value_name = "POLICY", default_value = "optional")]
     https_client_auth: ClientAuth,
+    /// How much is kept of the history of decisions: so many bytes, what is so old, or both; the oldest go first.
+    #[arg(long, env = "CANARY_HISTORY_KEEP", value_name = "LIMIT", default_value = "4MiB")]
+    history_keep: Keep,
+    /// How much is kept of the audit record, likewise.
+    #[arg(long, env = "CANARY_AUDIT_KEEP", value_name = "LIMIT", default_value = "512MiB")]
+    audit_keep: Keep,
     /// Do not start while the authority's key is on this machine, instead of warning.
     #[arg(long, env = "CANARY_STRICT")]
     strict: bool,
+    /// Let the system write a core dump when the node crashes; the private key is in it.
+    #[arg(long, env = "CANARY_CORE_DUMPS")]
+    core_dumps: bool,
     /// Stop as with SIGTERM when standard input ends: for a program that starts nodes and may itself be killed.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
@@ -87,6 +97,9 @@ enum OnIsolation {
 
 pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     args.log.start()?;
+    if args.core_dumps {
+        allow_core_dumps()?;
+    }
     if args.until_stdin_ends {
         std::thread::spawn(stop_when_stdin_ends);
     }
@@ -115,8 +128,17 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         extra_sources: args.peers_extra_sources,
         crl_policy: args.crl_expired,
         client_auth: args.https_client_auth,
+        history_keep: args.history_keep,
+        audit_keep: args.audit_keep,
     };
     crate::node::run(config).map(|()| Exit::Done).map_err(failure)
+}
+
+fn allow_core_dumps() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .map_err(|error| Failure::new(Exit::Failed, anyhow::anyhow!("cannot allow core dumps: {error}")))?;
+    tracing::warn!(reason = "core_dumps", "Core dumps are allowed: the private key is in them");
+    Ok(())
 }
 
 /// Standard input is a pipe whose other end closes with the program that started this node, however that one ends.
@@ -153,8 +175,9 @@ fn failure(error: NodeError) -> Failure {
 
 fn of_store(error: StoreError) -> Failure {
     match error.fault() {
-        StoreFault::CorruptData => Failure::new(Exit::CorruptData, error)
-            .with_hint("keep a copy of the data directory, empty it, and start the node once with --rejoin"),
+        StoreFault::CorruptData => Failure::new(Exit::CorruptData, error).with_hint(
+            "look with `canary store check`; keep a copy of the data directory, empty it, and start the node once with --rejoin",
+        ),
         StoreFault::Storage => Failure::new(Exit::StorageError, error),
         StoreFault::Configuration => Failure::new(Exit::Configuration, error),
     }

@@ -146,10 +146,10 @@ impl Chronicle {
         Some(*self.write_at.get_or_insert(now + WRITE_AFTER))
     }
 
-    /// Writes what is not on disk yet. Nothing waits for it, so several decisions share one write.
+    /// Hands on what is not on disk yet. Nothing waits for it, so several decisions share one write.
     pub(super) fn write(&mut self) {
         if !self.unwritten.is_empty() {
-            self.history.append(&std::mem::take(&mut self.unwritten));
+            self.history.append(std::mem::take(&mut self.unwritten));
         }
     }
 
@@ -177,4 +177,20 @@ fn committed(proposal: &Proposal, from: Option<Split>, took: Option<Duration>) -
         decided: Some(Arc::clone(state)),
         took,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        // Before there were rollouts, what voters had measured, and models to go back to.
+        let line = r#"{"txid":"node-a.a4899cfe5183b3df.1.1","version":1,"decision":"commit","by":null,"proposed_at":1,
+            "learned_at":2,"votes":{"node-a":"commit"},"from":null,"decided":{"version":1,
+            "txid":"node-a.a4899cfe5183b3df.1.1","coordinator":"node-a","timestamp":1,
+            "stable":{"id":"v1","upstream":null},"canary":null,"drained":[],"chain":[]},"took":null}"#;
+        let entry: HistoryEntry = serde_json::from_str(line).expect("an entry");
+        assert!(entry.evidence.is_empty() && entry.decided.is_some_and(|state| state.rollout.is_none()));
+    }
 }

@@ -27,10 +27,16 @@ pub struct Request {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// The node is stopping and answers no more.
+/// The node is stopping and gives no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the node is stopping")]
-pub struct Stopped;
+pub enum Stopped {
+    /// The question was not taken: nothing comes of it.
+    #[error("the node is stopping")]
+    Before,
+    /// It was: what comes of it, the others may know.
+    #[error("the node stopped before the change was settled")]
+    Meanwhile,
+}
 
 /// A cheap, cloneable way to the driver.
 #[derive(Clone)]
@@ -84,11 +90,11 @@ impl Handle {
     /// Asks for a change and waits for its end, which comes within seconds, decided or not.
     ///
     /// # Errors
-    /// When the node is stopping.
+    /// When the node has stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped)?;
-        answer.await.map_err(|_| Stopped)
+        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
+        answer.await.map_err(|_| Stopped::Meanwhile)
     }
 
     /// What this node makes of the canary that gets traffic; none when none does.

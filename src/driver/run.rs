@@ -12,6 +12,7 @@ use super::witness::Witness;
 use super::{boottime, journal, unix_millis};
 use crate::audit::{Log, Outgoing};
 use crate::commit::{Answer, Config, Engine, Envelope, Event, Input, Message, Probe, Record, View};
+use crate::crash::{Step, around};
 use crate::health::Samples;
 use crate::mesh::{self, Mesh};
 use crate::model::{Model, NodeId, NodeSet, Smoke, Testimony, Time};
@@ -85,9 +86,9 @@ impl Driver {
         publisher: Publisher,
         traffic: Box<dyn Traffic>,
         log: Log,
+        (history, lines): (History, Vec<String>),
     ) -> Self {
         let (probes, probed) = mpsc::channel(PROBES);
-        let (history, lines) = History::open(&store.dir());
         let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
         let witness = Witness::new(log, &engine);
         let me = engine.me();
@@ -159,7 +160,7 @@ impl Node {
         let Outgoing { to, testimony } = outgoing;
         let message = Message::Testimony(Box::new(testimony));
         let receivers = self.others.iter().filter(|peer| to.is_none_or(|to| to == *peer));
-        receivers.for_each(|peer| self.mesh.send(peer, &message));
+        receivers.for_each(|peer| around(Step::Send, || self.mesh.send(peer, &message)));
         Happened::Nothing
     }
 }
@@ -168,11 +169,11 @@ impl Outside for Node {
     type Caller = Reply;
 
     fn send(&mut self, to: NodeId, message: &Message) {
-        self.mesh.send(to, message);
+        around(Step::Send, || self.mesh.send(to, message));
     }
 
     fn publish(&mut self, view: View) {
-        self.publisher.publish(view);
+        around(Step::Publish, || self.publisher.publish(view));
     }
 
     fn show(&mut self, status: Option<Arc<Status>>) {
@@ -183,7 +184,7 @@ impl Outside for Node {
         let Asked { change, by, caller } = asked;
         self.witness.answered(by, &change, &answer);
         // A caller that has gone away wants no answer.
-        drop(caller.send(answer));
+        around(Step::Reply, || drop(caller.send(answer)));
     }
 
     fn probe(&mut self, probe: Probe) {

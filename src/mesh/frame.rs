@@ -230,7 +230,7 @@ fn malformed(error: postcard::Error) -> FrameError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Vote, Votes};
     use crate::model::{
@@ -358,7 +358,7 @@ mod tests {
     }
 
     /// One message of each kind, with everything in it that there can be.
-    fn all_kinds() -> Vec<Message> {
+    pub(crate) fn all_kinds() -> Vec<Message> {
         let txid = "node-c.00c0ffee00c0ffee.3.300".parse().expect("a txid");
         let ballot = Ballot { round: 300, node: node('c'), incarnation: Incarnation(u64::MAX) };
         let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: Some(format!("http://{id}:1/")) };

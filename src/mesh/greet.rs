@@ -1,6 +1,7 @@
 //! The exchange that begins a connection, after TLS: who each side is, and whether the other takes it in.
 
 use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, WIRE_VERSION, encode_greeting};
+use crate::crash::{Step, When, point};
 use crate::model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use crate::tls::{Reason, Refusal};
 use sha2::{Digest as _, Sha256};
@@ -124,8 +125,11 @@ impl GreetError {
 
 /// Sends a greeting.
 pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), greeting: &Greeting) -> io::Result<()> {
+    point(Step::LinkWrite, When::Before);
     stream.write_all(&encode_greeting(greeting)).await?;
-    stream.flush().await
+    let flushed = stream.flush().await;
+    point(Step::LinkWrite, When::After);
+    flushed
 }
 
 /// Waits for a greeting; what follows it stays in the decoder.

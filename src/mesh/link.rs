@@ -4,6 +4,7 @@ use super::Event;
 use super::frame::{Decoder, Encoder, Greeting, MAX_GREETING, Payload, printable};
 use super::registry::Admitted;
 use super::rules::check_sender;
+use crate::crash::{Step, When, point};
 use crate::model::NodeId;
 use crate::tls::{Reason, Refusal, time_left};
 use std::fmt;
@@ -167,8 +168,11 @@ pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
+    point(Step::LinkWrite, When::Before);
     writer.write_all(batch).await?;
-    writer.flush().await
+    let flushed = writer.flush().await;
+    point(Step::LinkWrite, When::After);
+    flushed
 }
 
 /// Ends the connection in a way that the other side sees at once.

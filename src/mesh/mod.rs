@@ -15,6 +15,9 @@ mod addresses;
 pub(crate) mod carry;
 mod dial;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod greet;
 mod link;
 mod registry;

@@ -8,6 +8,7 @@ mod approval;
 mod change;
 mod clock;
 mod ids;
+mod keep;
 mod next;
 mod node;
 mod peers;
@@ -24,6 +25,7 @@ pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Direction, Extent, WhenOpen};
 pub use clock::{Time, UnixMillis};
 pub use ids::{Ballot, Digest, DigestError, Incarnation, ModelId, ModelIdError, TxId, TxIdError};
+pub use keep::{Keep, KeepError, KeptPiece};
 pub use node::{MAX_NODES, MIN_NODES, NodeId, NodeIdError, NodeSet};
 pub use peers::{Host, HostError, Peers, PeersError};
 pub use plan::{

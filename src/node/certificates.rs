@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use crate::driver::{IsolationPolicy, OnEmptyDisk};
     use crate::mesh::{AddressCheck, ExtraSources};
-    use crate::model::NodeId;
+    use crate::model::{Keep, NodeId};
     use crate::pki::{Existing, InitPlan, init};
     use crate::proxy::Upstreams;
     use crate::tls::ClientAuth;
@@ -339,6 +339,8 @@ mod tests {
                 extra_sources: ExtraSources::default(),
                 crl_policy: CrlPolicy::Warn,
                 client_auth: ClientAuth::Optional,
+                history_keep: Keep::bytes(1024 * 1024),
+                audit_keep: Keep::bytes(1024 * 1024),
             };
             let watch = FileWatch::new(dir.path(), NodeId::A);
             let files = open_files(&config, Some(&peers)).expect("good files");

@@ -2,7 +2,7 @@
 
 use crate::driver::{IsolationPolicy, OnEmptyDisk};
 use crate::mesh::{AddressCheck, ExtraSources};
-use crate::model::{ModelId, NodeId, Peers};
+use crate::model::{Keep, ModelId, NodeId, Peers};
 use crate::proxy::Upstreams;
 use crate::tls::{ClientAuth, CrlPolicy};
 use std::net::IpAddr;
@@ -42,4 +42,8 @@ pub struct NodeConfig {
     pub crl_policy: CrlPolicy,
     /// Whether HTTPS asks for client certificates.
     pub client_auth: ClientAuth,
+    /// How much is kept of what was decided, for people.
+    pub history_keep: Keep,
+    /// How much is kept of the record of who did what.
+    pub audit_keep: Keep,
 }

@@ -13,7 +13,7 @@ use crate::model::{Incarnation, Model, NodeId, Peers, Smoke};
 use crate::pki::{FileWatch, NodeFiles, PkiError};
 use crate::proxy::{Proxy, Timeouts};
 use crate::rollout::Trial;
-use crate::store::{Store, StoreError, StoreIdentity};
+use crate::store::{History, Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
 use std::io;
 use std::net::SocketAddr;
@@ -148,6 +148,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     api.audit = log.clone();
     certificates.audit = log.clone();
 
+    let history = History::open(&store.dir(), config.history_keep);
     let agreement = {
         let stopping = stopping.clone();
         let agree = move || {
@@ -160,7 +161,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
                     .map_err(NodeError::system("cannot listen for peers"))?;
                 let _ = started.set(mesh.clone());
                 let traffic = Box::new(ProxyTraffic(proxy));
-                let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log);
+                let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log, history);
                 let inbox = Inbox { mesh: mesh_inbox, requests, outgoing };
                 let ended = driver.run(inbox, stopping.clone()).await;
                 stopping.cancel();
@@ -239,7 +240,7 @@ async fn obey_signals(
 /// The record of this node; without one the node runs, and says so.
 fn open_audit(config: &NodeConfig, certificates: &Certificates) -> Opened {
     let directory = config.data.join(config.me.to_string());
-    Opened::open(&directory, config.me, certificates.control.subscribe()).unwrap_or_else(|error| {
+    Opened::open(&directory, config.me, config.audit_keep, certificates.control.subscribe()).unwrap_or_else(|error| {
         let path = directory.join(AUDIT_FILE).display().to_string();
         tracing::error!(%path, %error, "The audit record cannot be opened: nothing is recorded until the next start");
         Opened::none()

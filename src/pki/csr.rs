@@ -111,8 +111,14 @@ impl Request {
             let advice = "name the request that `canary pki csr` made".to_owned();
             return Err(PkiError::Missing { path: path.to_owned(), advice });
         };
+        Self::parse(path, &pem)
+    }
+
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub(super) fn parse(path: &Path, pem: &[u8]) -> Result<Self, PkiError> {
         let what = "a certificate request";
-        let requests: Vec<CertificateSigningRequestDer<'static>> = parse(path, what, &pem)?;
+        let requests: Vec<CertificateSigningRequestDer<'static>> = parse(path, what, pem)?;
         let [der] = requests.as_slice() else { return Err(malformed(path, what, "it holds several")) };
         let (rest, parsed) =
             X509CertificationRequest::from_der(der).map_err(|_| malformed(path, what, "it is not a request in DER"))?;

@@ -17,6 +17,9 @@ mod export;
 mod facts;
 mod files;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod init;
 mod inspect;

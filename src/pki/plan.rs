@@ -169,10 +169,12 @@ impl InitPlan {
         format!("operator-{}", self.operator)
     }
 
-    /// The configured addresses and what is permitted beyond them.
+    /// The configured addresses, the members' names, and what is permitted beyond them. Where a certificate has addresses
+    /// only, GnuTLS holds its common name, `node-a`, against the permitted host names.
     pub(super) fn permitted(&self) -> Option<Permitted> {
         let Constraints::Named { dns, cidrs } = &self.constraints else { return None };
-        let (mut names, mut blocks) = (BTreeSet::new(), BTreeSet::new());
+        let mut names: BTreeSet<String> = self.nodes.keys().map(NodeId::to_string).collect();
+        let mut blocks = BTreeSet::new();
         for host in self.nodes.keys().flat_map(|node| self.hosts(*node)) {
             match host {
                 Host::Ip(address) => blocks.insert(Cidr::of(address)),

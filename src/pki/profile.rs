@@ -16,9 +16,8 @@ use time::OffsetDateTime;
 const ORGANIZATION: &str = "canary";
 /// How many bytes a serial number has: 127 random bits, above the 64 that RFC 5280 profiles ask for, below its limit of 20.
 const SERIAL_BYTES: usize = 16;
-/// Stands in for "no name at all": a kind of name without any permitted subtree would be unconstrained.
-const NO_NAME: &str = "canary.invalid";
-/// Stands in for "no address at all"; 192.0.2.0/24 is reserved for documentation.
+/// Stands in for "no address at all": a kind of name without any permitted subtree would be unconstrained. 192.0.2.0/24 is
+/// reserved for documentation.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// From when until when a certificate or list is valid, to the second.
@@ -44,7 +43,7 @@ impl Period {
     }
 }
 
-/// What an authority may issue for.
+/// What an authority may issue for; the members' names are always among the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Permitted {
     pub(super) names: Vec<String>,
@@ -160,9 +159,8 @@ fn subject(common_name: &str) -> DistinguishedName {
 
 /// Names and addresses only: with a URI or directory subtree, rustls refuses every certificate.
 fn name_constraints(permitted: &Permitted) -> NameConstraints {
-    let no_name = permitted.names.is_empty().then(|| NO_NAME.to_owned());
     let no_block = permitted.blocks.is_empty().then(|| Cidr::of(NO_ADDRESS));
-    let names = permitted.names.iter().cloned().chain(no_name).map(GeneralSubtree::DnsName);
+    let names = permitted.names.iter().cloned().map(GeneralSubtree::DnsName);
     let blocks = permitted.blocks.iter().copied().chain(no_block);
     let blocks =
         blocks.map(|block| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(block.address(), block.prefix())));

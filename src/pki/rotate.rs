@@ -116,7 +116,8 @@ impl Registry {
             return Err(PkiError::Plan(text));
         }
         self.drop_keys_of_nobody()?;
-        let permitted = permitted(self.issuer().facts(), plan)?;
+        let members = self.index.current().iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
+        let permitted = permitted(self.issuer().facts(), plan, members)?;
         let period = Period::of_days(plan.ca_days, self.now);
         let (authority, issued) = Authority::create(self.issuer().algorithm(), period, permitted.as_ref(), self.now)?;
         let folder = self.dir.join(files::AUTHORITY);
@@ -274,8 +275,12 @@ fn refused(what: &str, next: Stage) -> PkiError {
     PkiError::Refused(format!("{what}: `canary pki rotate-ca --stage {next}` comes first"))
 }
 
-/// What the old authority may issue for, and what is added; nothing when it is not limited.
-fn permitted(old: &CertificateFacts, plan: &RotatePlan) -> Result<Option<Permitted>, PkiError> {
+/// What the old authority may issue for, the names of all members, and what is added; nothing when it is not limited.
+fn permitted(
+    old: &CertificateFacts,
+    plan: &RotatePlan,
+    members: impl Iterator<Item = String>,
+) -> Result<Option<Permitted>, PkiError> {
     for name in &plan.dns {
         if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
             return Err(PkiError::Plan(format!("{name:?} is not a domain: use one such as example.org")));
@@ -286,8 +291,8 @@ fn permitted(old: &CertificateFacts, plan: &RotatePlan) -> Result<Option<Permitt
     }
     let old_names = old.permitted_names.iter().filter_map(|name| name.strip_prefix("DNS:")).map(str::to_owned);
     let old_blocks = old.permitted_names.iter().filter_map(|name| name.strip_prefix("IP:")?.parse::<Cidr>().ok());
-    let mut names: Vec<String> =
-        old_names.chain(plan.dns.iter().map(|name| domain(name).to_ascii_lowercase())).collect();
+    let added = plan.dns.iter().map(|name| domain(name).to_ascii_lowercase());
+    let mut names: Vec<String> = old_names.chain(added).chain(members).collect();
     let mut blocks: Vec<Cidr> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
     names.sort();
     names.dedup();

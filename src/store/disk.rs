@@ -2,19 +2,23 @@
 
 use super::error::StoreError;
 use super::frame::SEGMENT;
+use super::inspect::Holder;
+use crate::crash::{Step, around};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity.json";
 const IDENTITY_TEMPORARY: &str = "identity.json.new";
-/// The longest identity file that is read, in bytes: it holds a few short names.
-const MAX_IDENTITY: u64 = 4 * 1024;
 /// The longest lock file that is read, in bytes: it holds one number.
 const MAX_LOCK: u64 = 32;
+/// Whoever looks whether a directory is in use holds it for a moment: that is waited for.
+const ATTEMPTS: u32 = 10;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -75,11 +79,14 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
         let missing: Vec<&Path> = path.ancestors().take_while(|part| is_missing(part)).collect();
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(failed("make"))?;
+        let mut make = DirBuilder::new();
+        make.recursive(true).mode(DIRECTORY_MODE);
+        around(Step::DirectoryMake, || make.create(path)).map_err(failed("make"))?;
         // The name of a new directory is on disk only when the directory above it is.
         for parent in missing.into_iter().filter_map(Path::parent) {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed("force the name of"))?;
+            let parent = File::open(parent).map_err(failed("open the place of"))?;
+            around(Step::DirectoryForce, || parent.sync_all()).map_err(failed("force the name of"))?;
         }
         let handle = File::open(path).map_err(failed("open"))?;
         Ok(Self { path: path.to_owned(), handle, segments: [None, None] })
@@ -106,43 +113,71 @@ impl Disk for Directory {
     fn create(&mut self, side: Side) -> io::Result<()> {
         let file = private().truncate(false).open(self.path.join(side.file_name()))?;
         // Written, not only allocated: forcing a record then changes no metadata, and a full disk cannot stop it.
-        file.write_all_at(&vec![0; SEGMENT], 0)?;
-        file.set_len(SEGMENT as u64)?;
-        file.sync_all()?;
-        self.handle.sync_all()?;
+        around(Step::SegmentMake, || {
+            file.write_all_at(&vec![0; SEGMENT], 0)?;
+            file.set_len(SEGMENT as u64)
+        })?;
+        around(Step::SegmentForce, || file.sync_all())?;
+        around(Step::DirectoryForce, || self.handle.sync_all())?;
         self.segments[side as usize] = Some(file);
         Ok(())
     }
 
     fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.segment(side)?.write_all_at(bytes, offset as u64)
+        let file = self.segment(side)?;
+        around(Step::RecordWrite, || file.write_all_at(bytes, offset as u64))
     }
 
     fn force(&mut self, side: Side) -> io::Result<()> {
-        self.segment(side)?.sync_data()
+        let file = self.segment(side)?;
+        around(Step::RecordForce, || file.sync_data())
     }
 
     fn identity(&mut self) -> io::Result<Option<Vec<u8>>> {
-        match File::open(self.path.join(IDENTITY)) {
-            Ok(file) => read_up_to(&file, MAX_IDENTITY).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        read_only(&self.path.join(IDENTITY))
     }
 
     fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.path.join(IDENTITY_TEMPORARY);
         let mut file = private().truncate(true).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, self.path.join(IDENTITY))?;
-        self.handle.sync_all()
+        around(Step::IdentityWrite, || file.write_all(bytes))?;
+        around(Step::IdentityForce, || file.sync_all())?;
+        around(Step::IdentityRename, || std::fs::rename(&temporary, self.path.join(IDENTITY)))?;
+        around(Step::DirectoryForce, || self.handle.sync_all())
     }
 }
 
 /// The file that the identity is in.
 pub(super) fn identity_path(dir: &Path) -> PathBuf {
     dir.join(IDENTITY)
+}
+
+/// All of a file that no more than a segment is read of; none when there is no such file.
+pub(super) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Ok(file) => read_up_to(&file, SEGMENT as u64).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who has the directory. It is held for this look only, and not against others who look.
+pub(super) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
+    let path = dir.join(LOCK);
+    let failed = |doing| {
+        let path = path.clone();
+        move |source| StoreError::Io { doing, path, source }
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Holder::Nobody),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Holder::Process(pid_in(&file))),
+        Err(error) => Err(failed("look at the lock")(error.into())),
+    }
 }
 
 /// Holds the directory for this process until it ends or drops this.
@@ -157,18 +192,19 @@ impl Lock {
             move |source| StoreError::Io { doing, path, source }
         };
         let file = private().truncate(false).open(&path).map_err(failed("open"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = read_up_to(&file, MAX_LOCK).unwrap_or_default();
-                let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-                return Err(StoreError::InUse { dir: dir.to_owned(), pid });
+        for attempt in 1.. {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(BETWEEN_ATTEMPTS),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(StoreError::InUse { dir: dir.to_owned(), pid: pid_in(&file) });
+                }
+                Err(error) => return Err(failed("lock")(error.into())),
             }
-            Err(error) => return Err(failed("lock")(error.into())),
         }
         // Always as long as before, so that a full disk does not keep a node from starting again.
         let pid = format!("{:>10}\n", std::process::id());
-        file.write_all_at(pid.as_bytes(), 0).map_err(failed("write"))?;
+        around(Step::LockWrite, || file.write_all_at(pid.as_bytes(), 0)).map_err(failed("write"))?;
         Ok(Self(file))
     }
 
@@ -177,6 +213,11 @@ impl Lock {
         let figures = fstatvfs(&self.0)?;
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
+}
+
+fn pid_in(lock: &File) -> Option<u32> {
+    let text = read_up_to(lock, MAX_LOCK).unwrap_or_default();
+    std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok())
 }
 
 fn is_missing(path: &Path) -> bool {

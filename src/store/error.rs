@@ -3,7 +3,7 @@
 use super::frame::MAX_BODY;
 use crate::model::NodeId;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The store cannot be opened or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,18 @@ pub enum StoreError {
         /// The cluster of the node that wants to use it.
         wanted: String,
     },
+    /// Written by a version of this program that is too old.
+    #[error(
+        "{} has format {found}, this program reads {} to {}: start it once with the canary in between, or empty the \
+         directory and start with --rejoin",
+        file.display(), super::OLDEST_FORMAT, super::FORMAT
+    )]
+    OlderFormat {
+        /// The file that says so.
+        file: PathBuf,
+        /// The format that it names.
+        found: u64,
+    },
     /// Written by a later version of this program.
     #[error("{} has format {found}, this program reads up to {}: start a newer canary", file.display(), super::FORMAT)]
     NewerFormat {
@@ -87,15 +99,32 @@ pub enum StoreFault {
 }
 
 impl StoreError {
+    /// The file that is wrong, and the offset of what is wrong in it.
+    #[must_use]
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        match self {
+            Self::Corrupt { file, offset, .. } => Some((file, *offset)),
+            Self::OlderFormat { file, .. } | Self::NewerFormat { file, .. } => Some((file, 0)),
+            Self::Io { .. }
+            | Self::Failed { .. }
+            | Self::InUse { .. }
+            | Self::OtherNode { .. }
+            | Self::OtherCluster { .. }
+            | Self::TooLarge(_) => None,
+        }
+    }
+
     /// Whose matter it is.
     #[must_use]
     pub const fn fault(&self) -> StoreFault {
         match self {
             Self::Corrupt { .. } => StoreFault::CorruptData,
             Self::Io { .. } | Self::Failed { .. } | Self::TooLarge(_) => StoreFault::Storage,
-            Self::InUse { .. } | Self::OtherNode { .. } | Self::OtherCluster { .. } | Self::NewerFormat { .. } => {
-                StoreFault::Configuration
-            }
+            Self::InUse { .. }
+            | Self::OtherNode { .. }
+            | Self::OtherCluster { .. }
+            | Self::OlderFormat { .. }
+            | Self::NewerFormat { .. } => StoreFault::Configuration,
         }
     }
 }

@@ -7,29 +7,14 @@
 use super::disk::{Disk, Side};
 use super::error::StoreError;
 use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, encode, space_for};
+use super::identity::{self, Identified};
 use super::rule::Rule;
-use super::segment::{Current, Damage, Snapshot, recover};
+use super::segment::{Current, Damage, Snapshot, format_of, recover};
 use super::{FORMAT, StoreIdentity};
 use crate::commit::{Durable, Record};
 use crate::model::Incarnation;
-use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// What the directory says of itself; it is written last, so that a directory with it is complete.
-#[derive(Debug, Serialize, Deserialize)]
-struct IdentityFile {
-    format: u64,
-    node: String,
-    cluster: String,
-    incarnation: Incarnation,
-}
-
-/// Only this is read of an identity file until its format is known.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u64,
-}
 
 /// An open log.
 pub(super) struct Log {
@@ -86,12 +71,16 @@ impl Log {
 
     pub(super) fn start(&mut self) -> Result<(), StoreError> {
         let bytes = self.disk.identity().map_err(|error| self.failed("read", self.identity_path(), error))?;
-        let incarnation = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
+        let identified = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
         let segments = [self.read(Side::Even)?, self.read(Side::Odd)?];
-        let found = recover([segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default))
-            .map_err(|damage| self.corrupt(damage))?;
-        match incarnation {
-            Some(incarnation) => self.resume(found, incarnation, &segments),
+        let contents = [segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default);
+        for side in Side::BOTH {
+            format_of(contents[side as usize])
+                .map_or(Ok(()), |found| identity::check_format(&self.path(side), found))?;
+        }
+        let found = recover(contents).map_err(|damage| self.corrupt(damage))?;
+        match identified {
+            Some(identified) => self.resume(found, &identified, &segments),
             None => self.begin(found),
         }
     }
@@ -175,14 +164,11 @@ impl Log {
             self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error))?;
         }
         self.write_snapshot(Side::Even, &self.durable.clone())?;
-        let file = IdentityFile {
-            format: FORMAT,
-            node: self.identity.node.to_string(),
-            cluster: self.identity.cluster.clone(),
-            incarnation: self.durable.incarnation,
-        };
-        let mut text = serde_json::to_vec_pretty(&file).expect("plain text fields are always JSON");
-        text.push(b'\n');
+        self.write_identity()
+    }
+
+    fn write_identity(&mut self) -> Result<(), StoreError> {
+        let text = identity::text(&self.identity, self.durable.incarnation);
         self.disk.write_identity(&text).map_err(|error| self.failed("write", self.identity_path(), error))
     }
 
@@ -190,13 +176,13 @@ impl Log {
     fn resume(
         &mut self,
         found: Option<Current>,
-        incarnation: Incarnation,
+        identified: &Identified,
         segments: &[Option<Vec<u8>>; 2],
     ) -> Result<(), StoreError> {
         let damage = |what: &str| Damage { side: Side::Even, offset: 0, what: what.into() };
         let Some(found) = found else { return Err(self.corrupt(damage("neither segment has a snapshot"))) };
         let Current { side, generation, snapshot, cut_at, .. } = found;
-        self.check_snapshot(side, &snapshot, incarnation)?;
+        self.check_snapshot(side, &snapshot, identified.incarnation)?;
         if let Some(offset) = cut_at {
             if !self.keeps(Rule::CutIsTheEnd) {
                 return Err(self.corrupt(Damage { side, offset, what: "a record is cut short".into() }));
@@ -209,6 +195,10 @@ impl Log {
             tracing::warn!(file, offset, "dropped the end of the log: a write was cut short before it was answered");
         }
         self.durable = snapshot.durable;
+        if identified.format < FORMAT {
+            // Before anything is written that an earlier version could not read.
+            self.write_identity()?;
+        }
         self.durable.epoch += u64::from(self.keeps(Rule::NewEpoch));
         self.current = side;
         self.generation = generation;
@@ -303,22 +293,13 @@ impl Log {
         self.disk.read(side).map_err(|error| self.failed("read", self.path(side), error))
     }
 
-    fn check_identity(&self, bytes: &[u8]) -> Result<Incarnation, StoreError> {
-        let corrupt = |error: &dyn ToString| StoreError::Corrupt {
-            file: self.identity_path(),
-            offset: 0,
-            what: error.to_string(),
-        };
-        let FormatOnly { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
-        self.check_format(self.identity_path(), format)?;
-        let file: IdentityFile = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
-        let node = file.node.parse().map_err(|error| corrupt(&error))?;
-        self.check_owner(&StoreIdentity { node, cluster: file.cluster })?;
-        Ok(file.incarnation)
+    fn check_identity(&self, bytes: &[u8]) -> Result<Identified, StoreError> {
+        let found = identity::parse(&self.identity_path(), bytes)?;
+        self.check_owner(&found.owner)?;
+        Ok(found)
     }
 
     fn check_snapshot(&self, side: Side, snapshot: &Snapshot, incarnation: Incarnation) -> Result<(), StoreError> {
-        self.check_format(self.path(side), snapshot.format)?;
         self.check_owner(&StoreIdentity { node: snapshot.node, cluster: snapshot.cluster.clone() })?;
         if snapshot.durable.incarnation == incarnation {
             return Ok(());
@@ -326,10 +307,6 @@ impl Log {
         let found = snapshot.durable.incarnation;
         let what = format!("it is of incarnation {found}, {} of {incarnation}", self.identity_path().display());
         Err(self.corrupt(Damage { side, offset: 0, what }))
-    }
-
-    fn check_format(&self, file: PathBuf, found: u64) -> Result<(), StoreError> {
-        if found > FORMAT { Err(StoreError::NewerFormat { file, found }) } else { Ok(()) }
     }
 
     fn check_owner(&self, found: &StoreIdentity) -> Result<(), StoreError> {

@@ -12,6 +12,8 @@ mod disk;
 mod error;
 mod frame;
 mod history;
+mod identity;
+mod inspect;
 mod log;
 mod rule;
 mod segment;
@@ -21,7 +23,8 @@ mod sim;
 pub(crate) mod simulated;
 
 pub use error::{StoreError, StoreFault};
-pub use history::History;
+pub use history::{History, HistoryLook};
+pub use inspect::{Holder, Look, SegmentLook};
 #[cfg(test)]
 pub(crate) use rule::Rule;
 
@@ -36,6 +39,9 @@ pub const MAX_RECORD: usize = frame::MAX_BODY;
 
 /// The version of the format on disk that this program writes.
 const FORMAT: u64 = 2;
+/// The oldest that it reads. What format 1 has is in format 2, which only has one more kind of record: the first start
+/// makes one of the other.
+const OLDEST_FORMAT: u64 = 1;
 /// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
 /// directory, its history, is a few hundred bytes a change, so this leaves hours to make room in.
 const LOW_WATER: u64 = 16 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use super::disk::Side;
 use super::frame::{Found, Header, SECTOR, SEGMENT, look};
+use super::identity::format_in;
 use crate::commit::{Durable, Record};
 use crate::model::NodeId;
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,43 @@ pub(super) fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
         [Head::Unfinished { newest: None }, Head::Begun(_)] => unreachable!("None is less than any generation"),
     };
     replay(side, generation, segments[side as usize]).map(Some)
+}
+
+/// The format that a segment's snapshot names, if it has one; whether it can be read is another question.
+pub(super) fn format_of(segment: &[u8]) -> Option<u64> {
+    match look(segment, 0) {
+        Found::Record { body, .. } => format_in(body).ok(),
+        Found::Blank | Found::Cut | Found::Damage(_) => None,
+    }
+}
+
+/// Something in a segment.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) offset: usize,
+    pub(super) found: Found<'a>,
+}
+
+/// All that is in a segment, damage and what stands behind it included.
+pub(super) fn pieces(segment: &[u8]) -> Vec<Piece<'_>> {
+    let (mut pieces, mut offset) = (Vec::<Piece<'_>>::new(), 0);
+    while offset < segment.len() {
+        let found = look(segment, offset);
+        let next = if let Found::Record { next, .. } = &found { *next } else { offset + SECTOR };
+        // What a damaged record's further sectors hold begins no record: it is part of the same damage.
+        let is_news = match &found {
+            Found::Record { .. } => true,
+            Found::Cut | Found::Damage(_) => {
+                !matches!(pieces.last(), Some(Piece { found: Found::Cut | Found::Damage(_), .. }))
+            }
+            Found::Blank => false,
+        };
+        if is_news {
+            pieces.push(Piece { offset, found });
+        }
+        offset = next;
+    }
+    pieces
 }
 
 /// How a segment begins.

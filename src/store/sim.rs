@@ -2,10 +2,10 @@
 //! keep through every such loss at every step.
 
 use super::disk::{Disk, Side};
-use super::frame::{SECTOR, SEGMENT};
+use super::frame::{Found, SECTOR, SEGMENT, encode, look};
 use super::log::Log;
-use super::segment::recover;
-use super::{StoreError, StoreIdentity};
+use super::segment::{format_of, recover};
+use super::{StoreError, StoreFault, StoreIdentity};
 use crate::commit::{Durable, Proposal, Record};
 use crate::model::{Ballot, Incarnation, NodeId, RoutingState};
 use std::io;
@@ -422,4 +422,47 @@ fn a_directory_is_of_one_member_one_cluster_and_no_later_format() {
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 3, .. })));
     disk.world().identity = Some(b"{".to_vec());
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::Corrupt { .. })));
+}
+
+/// Makes a directory look as if it was written in another format: what names one names `format`.
+fn age(disk: &Simulated, format: u64) {
+    let mut world = disk.world();
+    let text = String::from_utf8(world.identity.clone().expect("there is one")).expect("JSON");
+    world.identity = Some(text.replace("\"format\": 2", &format!("\"format\": {format}")).into_bytes());
+    let content = world.segments[0].as_mut().expect("there is one");
+    let Found::Record { header, body, .. } = look(&content.cached, 0) else { panic!("it begins with its snapshot") };
+    let body = String::from_utf8(body.to_vec()).expect("JSON");
+    let mut bytes = Vec::new();
+    encode(&mut bytes, header, body.replace("\"format\":2", &format!("\"format\":{format}")).as_bytes());
+    content.cached[..bytes.len()].copy_from_slice(&bytes);
+}
+
+#[test]
+fn what_an_older_version_wrote_is_brought_to_the_present_format_or_refused_by_name() {
+    let (disk, states) = small_log(4);
+    age(&disk, 1);
+    let log = disk.open(8).expect("format 1 is read");
+    assert_eq!(Some(&without_epoch(log.durable())), states.last());
+    drop(log);
+    let text = String::from_utf8(disk.world().identity.clone().expect("there is one")).expect("JSON");
+    assert!(text.contains("\"format\": 2"), "an older version must not take it for its own: {text}");
+    assert_eq!(disk.images().map(|image| format_of(&image)), [None, Some(2)]);
+
+    let (disk, _) = small_log(4);
+    age(&disk, 0);
+    let error = disk.open(8).map(drop).expect_err("there was no format 0");
+    assert!(error.to_string().contains("identity.json has format 0, this program reads 1 to 2"), "{error}");
+    assert_eq!(error.fault(), StoreFault::Configuration);
+
+    // A newer one may have forgotten to say so in its identity: its snapshot says it.
+    let (disk, _) = small_log(4);
+    age(&disk, 3);
+    let text = disk
+        .world()
+        .identity
+        .clone()
+        .map(|text| String::from_utf8_lossy(&text).replace("\"format\": 3", "\"format\": 2"));
+    disk.world().identity = text.map(String::into_bytes);
+    let error = disk.open(8).map(drop).expect_err("format 3 is of tomorrow");
+    assert!(matches!(&error, StoreError::NewerFormat { found: 3, file } if file.ends_with("log.0")), "{error}");
 }

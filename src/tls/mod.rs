@@ -5,6 +5,9 @@
 //! system's certificate store is never trusted. This room opens no connection.
 
 mod config;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshakes;
 mod identity;
 mod reason;

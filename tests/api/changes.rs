@@ -1,6 +1,6 @@
 //! What changes the routing, and what is refused before it can.
 
-use crate::world::{MEMBERS, World, node, post, state, txid, view};
+use crate::world::{MEMBERS, World, ask, node, post, state, txid, view};
 use axum::body::Body;
 use canary::driver::{Answer, Reason, Refusal, View, Vote, boottime};
 use canary::model::{Change, ChangeError, NodeId, NodeSet, Weight};
@@ -138,6 +138,15 @@ async fn a_node_that_stops_says_so() {
     world.inbox.close();
     let reply = world.send("operator/admin", post(WEIGHTS, TWENTY)).await;
     assert_eq!(reply.problem(), (503, "stopping".into()));
+}
+
+#[tokio::test]
+async fn who_asked_a_node_that_stops_in_the_midst_is_told_no_guess() {
+    let mut world = world();
+    let asking = ask(world.router.clone(), "operator/admin", post(WEIGHTS, TWENTY));
+    let taken = async { drop(world.inbox.recv().await.expect("it was asked")) };
+    let (reply, ()) = tokio::join!(asking, taken);
+    assert_eq!(reply.problem(), (504, "outcome_unknown".into()));
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
     Request::post(path).body(Body::from(body.to_owned())).unwrap()
 }
 
-async fn ask(router: Router, role: &str, mut request: Request<Body>) -> Reply {
+pub(crate) async fn ask(router: Router, role: &str, mut request: Request<Body>) -> Reply {
     let (remote, local) = ("192.168.1.7:4711".parse().unwrap(), "192.168.1.10:50051".parse().unwrap());
     let caller = Caller { remote, local, identity: identity(role) };
     request.extensions_mut().insert(Arc::new(caller));

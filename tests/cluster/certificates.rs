@@ -4,11 +4,12 @@ use super::authority::certificate;
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
 use rcgen::KeyPair;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -154,6 +155,25 @@ fn no_key_is_written_anywhere() {
             assert!(!secret.is_in(&bytes), "{} holds {}", file.display(), secret.path.display());
         }
     }
+}
+
+#[test]
+fn no_core_dump_is_written_unless_it_is_asked_for() {
+    let most = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: most, maximum: most }).expect("up to the maximum is allowed");
+    let crash = |cluster: &mut Cluster, options: &[&str]| {
+        cluster.start_with(A, options);
+        cluster.wait_log(A, &["Coordinator started"]);
+        cluster.signal(A, Signal::ABORT);
+        cluster.take(A).wait().core_dumped()
+    };
+    let mut cluster = Cluster::new(58);
+    if !crash(&mut cluster, &["--core-dumps"]) {
+        eprintln!("this system writes no core dumps: nothing is tried");
+        return;
+    }
+    cluster.wait_log(A, &["Core dumps are allowed"]);
+    assert!(!crash(&mut Cluster::new(59), &[]));
 }
 
 fn keys(folder: &Path) -> Vec<PathBuf> {

@@ -10,7 +10,11 @@ mod bad_input;
 mod certificates;
 mod configuration;
 mod crash;
+#[cfg(debug_assertions)]
+mod crash_points;
 mod daily;
+#[cfg(debug_assertions)]
+mod deaths;
 mod disk;
 mod isolation;
 mod models;
@@ -21,6 +25,8 @@ mod reload;
 mod rollouts;
 mod rotation;
 mod shell;
+mod storage;
 mod takeover;
+mod trace;
 mod upstreams;
 mod world;

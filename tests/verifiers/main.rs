@@ -14,3 +14,4 @@ mod mutants;
 mod ours;
 mod programs;
 mod roots;
+mod scanners;

@@ -193,23 +193,28 @@ fn python(questions: &[Question]) -> Option<Vec<Answer>> {
     Some(answers.into_iter().map(|(accepted, said)| Answer { accepted, said }).collect())
 }
 
-/// An interpreter that has the package; made once and kept with what cargo built.
+/// An interpreter that has the package.
 fn python_with_cryptography() -> Option<PathBuf> {
+    python_with("python", &[PYTHON_PACKAGE]).map(|folder| folder.join("python"))
+}
+
+/// The programs of an interpreter that has these packages, each pinned; made once and kept with what cargo built.
+pub(crate) fn python_with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _alone = MAKING.lock();
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let python = place.join("bin/python");
-    let has = || {
-        let (_, version) = PYTHON_PACKAGE.split_once("==").expect("pinned");
-        let check = format!("import cryptography; assert cryptography.__version__ == {version:?}");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (programs, python) = (place.join("bin"), place.join("bin/python"));
+    let has = |package: &&str| {
+        let (name, version) = package.split_once("==").expect("pinned");
+        let check = format!("from importlib.metadata import version; assert version({name:?}) == {version:?}");
         quiet(Command::new(&python).args(["-c", &check]))
     };
-    if has() {
-        return Some(python);
+    if packages.iter().all(has) {
+        return Some(programs);
     }
     let made = quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place))
-        && quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE]));
-    (made && has()).then_some(python)
+        && quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+    (made && packages.iter().all(has)).then_some(programs)
 }
 
 fn quiet(command: &mut Command) -> bool {
@@ -229,7 +234,7 @@ fn all(question: &Question, ask: impl Fn(Option<&str>) -> Answer) -> Answer {
     last
 }
 
-fn run(command: &mut Command, folder: &Path) -> Output {
+pub(crate) fn run(command: &mut Command, folder: &Path) -> Output {
     command.current_dir(folder).stdin(Stdio::null()).env("LC_ALL", "C").output().expect("the program was just tried")
 }
 

@@ -1,7 +1,7 @@
 //! Reads records and says what is wrong with them, and what they prove. Needs the authority's certificate and no network.
 
 use super::file::{Head, read_head};
-use super::line::{Event, Line, hash};
+use super::line::{Event, Line, hash, newer_format};
 use super::proof::{Decision, Evidence};
 use crate::model::{Digest, NodeId, Role, RoutingState, Said, Signed, SpiffeId, UnixMillis};
 use crate::pki::{CertificateFacts, svid};
@@ -149,6 +149,10 @@ impl Reader {
                 break;
             }
             self.verification.lines += 1;
+            if let Some(what) = newer_format(text) {
+                self.find(place, what);
+                continue;
+            }
             let line: Line = match serde_json::from_str(text) {
                 Ok(line) => line,
                 Err(error) => {

@@ -116,7 +116,7 @@ fn state(base: &RoutingState, version: u64, basis_points: u16) -> RoutingState {
 fn record(events: Vec<Event>) -> String {
     let (mut prev, mut text) = (Digest::default(), String::new());
     for (seq, event) in (1..).zip(events) {
-        let line = Line { seq, prev, at: UnixMillis(seq), node: NodeId::A, event }.text();
+        let line = Line { format: 1, seq, prev, at: UnixMillis(seq), node: NodeId::A, event }.text();
         prev = hash(&line);
         text += &(line + "\n");
     }
@@ -255,4 +255,14 @@ fn damage_is_told_and_nothing_panics() {
     assert_eq!(nonsense.findings.len(), 3);
     let path: PathBuf = world.directory.path().join("nothing.jsonl");
     assert!(Source::read(&path).is_err());
+}
+
+#[test]
+fn a_line_of_a_later_version_is_named_as_one() {
+    let world = World::new();
+    let text = record(world.events());
+    let newer = text.replacen("{\"seq\":2,", "{\"format\":2,\"unheard_of\":true,\"seq\":2,", 1);
+    let verified = world.verify(&newer, None);
+    let told = verified.findings.first().map(|finding| finding.what.as_str());
+    assert_eq!(told, Some("it has format 2, this program reads up to 1: use a newer canary"));
 }

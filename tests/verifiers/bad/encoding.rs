@@ -73,7 +73,7 @@ pub(super) fn rows() -> Vec<Bad> {
             (Reason::BadSvid, "serial number is not"),
             "op",
         ),
-        bad("version 1", of_version_1, (Reason::BadSvid, "UnsupportedCertVersion"), "ognp"),
+        bad("version 1", of_version_1, (Reason::BadSvid, "UnsupportedCertVersion"), "ogp"),
         bad("version 2 with extensions", |m| with_version(m, 1), (Reason::BadSvid, "UnsupportedCertVersion"), "ogp"),
         bad("version 4", |m| with_version(m, 3), (Reason::BadSvid, "UnsupportedCertVersion"), "p"),
         bad(
@@ -92,7 +92,7 @@ pub(super) fn rows() -> Vec<Bad> {
             "an empty list of extensions",
             |m| m.patched(|inner| inner.extensions().clear()),
             (Reason::BadSvid, "0 URI names"),
-            "ognp",
+            "ogp",
         ),
         bad(
             "no issuer",

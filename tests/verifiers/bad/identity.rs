@@ -297,9 +297,9 @@ fn lists() -> Vec<Bad> {
                 })
             },
             (Reason::BadSvid, "0 URI names"),
-            "ognp",
+            "ogp",
         ),
-        bad("a list of no names", |m| m.named(&[]), (Reason::BadSvid, "0 URI names"), "ognp"),
+        bad("a list of no names", |m| m.named(&[]), (Reason::BadSvid, "0 URI names"), "ogp"),
         bad(
             "names that are there twice",
             |m| {
@@ -321,7 +321,7 @@ fn lists() -> Vec<Bad> {
                 })
             },
             (Reason::BadSvid, "BadEncoding"),
-            "ognp",
+            "ogp",
         ),
         bad(
             "an empty subject, with names that are not critical",

@@ -1,0 +1,75 @@
+//! What fuzzers do with certificates and revocation lists: all that is done with them before anything is known to be
+//! genuine.
+
+use super::config::roots;
+use super::identity::{Claim, peer_identity};
+use super::provider;
+use crate::model::Role;
+use crate::pki::fuzz::{certificate_facts, lists_facts};
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use std::time::Duration;
+
+/// When the seeds are valid.
+const THEN: Duration = Duration::from_secs(1_800_000_000);
+
+/// Reads a certificate as it comes in a handshake, in DER. Gives whether it is an identity.
+pub fn certificate(der: &[u8]) -> bool {
+    let chain = [CertificateDer::from(der)];
+    let facts = certificate_facts(der);
+    let claim = Claim::of(&chain[0]);
+    verify(&chain[0]);
+    let Ok(identity) = peer_identity(&chain) else { return false };
+    assert_eq!((claim.spiffe.as_ref(), claim.serial.as_ref()), (Some(&identity.spiffe), Some(&identity.serial)));
+    let facts = facts.expect("an identity can be read");
+    assert!(!facts.is_ca && facts.spiffe_id == Some(identity.spiffe.to_string()));
+    let name = match &identity.spiffe.role {
+        Role::Node(node) => node.to_string(),
+        Role::Operator(name) | Role::App(name) | Role::Monitor(name) => name.clone(),
+    };
+    assert!(name.chars().all(|letter| letter.is_ascii_graphic()));
+    true
+}
+
+/// Lets rustls judge it, by itself as the authority: that fails, after everything was read.
+fn verify(certificate: &CertificateDer<'_>) {
+    let Ok(roots) = roots(&[certificate.clone().into_owned()]) else { return };
+    let Ok(verifier) = WebPkiClientVerifier::builder_with_provider(roots, provider()).build() else { return };
+    let _ = verifier.verify_client_cert(certificate, &[], UnixTime::since_unix_epoch(THEN));
+}
+
+/// Reads revocation lists and the certificates of their authorities, in PEM. Gives whether a node would take them.
+pub fn lists(pem: &[u8]) -> bool {
+    let taken = lists_facts(pem);
+    let authorities: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem).flatten().collect();
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(pem).flatten().collect();
+    let Ok(roots) = roots(&authorities) else { return false };
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls(lists);
+    let Ok(verifier) = builder.build() else { return false };
+    for authority in &authorities {
+        let _ = verifier.verify_client_cert(authority, &[], UnixTime::since_unix_epoch(THEN));
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::fuzz::request;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn the_seeds_of_the_fuzzers_are_understood() {
+        for (target, understood) in
+            [("certificate", certificate as fn(&[u8]) -> bool), ("list", lists), ("request", request)]
+        {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/seeds").join(target);
+            for seed in fs::read_dir(folder).expect("seeds") {
+                let path = seed.expect("readable").path();
+                assert!(understood(&fs::read(&path).expect("readable")), "{}", path.display());
+            }
+        }
+    }
+}

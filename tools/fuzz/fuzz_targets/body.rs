@@ -1,0 +1,7 @@
+//! The bodies of requests, and plans in files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::api::fuzz::body(bytes);
+});

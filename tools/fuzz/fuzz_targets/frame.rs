@@ -1,0 +1,7 @@
+//! What a peer sends after the greeting: frames, messages, and what a member makes of them.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::mesh::fuzz::messages(bytes);
+});

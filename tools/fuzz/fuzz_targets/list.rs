@@ -1,0 +1,7 @@
+//! Revocation lists with their authorities, in PEM.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::tls::fuzz::lists(bytes);
+});

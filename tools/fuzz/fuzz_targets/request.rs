@@ -1,0 +1,7 @@
+//! A certificate request, in PEM.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    canary::pki::fuzz::request(bytes);
+});
