@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::coordinator::{Seat, Task};
 use super::joining::Joining;
+use super::participant::Probing;
 use super::presence::{Link, Presence};
 use super::rule::Rule;
 use super::{
@@ -32,7 +33,7 @@ pub struct Engine {
     /// The newest votes given.
     pub(super) voted: VecDeque<(TxId, Vote)>,
     /// The prepare that waits for this node's upstream to answer.
-    pub(super) probing: Option<(NodeId, TxId)>,
+    pub(super) probing: Option<Box<Probing>>,
     pub(super) veto: Option<Reason>,
     pub(super) evidence: Evidence,
     pub(super) failing: Option<String>,
@@ -262,6 +263,12 @@ impl Engine {
     #[cfg(test)]
     pub(super) fn keeps(&self, rule: Rule) -> bool {
         self.omitted != Some(rule)
+    }
+
+    /// Leaves a rule out from now on.
+    #[cfg(test)]
+    pub(crate) const fn omit(&mut self, rule: Option<Rule>) {
+        self.omitted = rule;
     }
 
     fn on_message(&mut self, now: Time, from: NodeId, message: Message, out: &mut Output) {

@@ -5,7 +5,10 @@ mod clock;
 mod handle;
 mod journal;
 mod member;
+mod rule;
 mod run;
+#[cfg(test)]
+mod sim;
 mod witness;
 
 pub use chronicle::{Decision, HistoryEntry, Split};

@@ -11,6 +11,8 @@
 
 mod accept;
 mod addresses;
+#[cfg(test)]
+pub(crate) mod carry;
 mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]

@@ -1,5 +1,6 @@
 //! Long schedules drawn from seeds: changing mixes of trouble, heartbeats on the wire, the real spans of time.
 
+use super::dice::Dice;
 use super::ghost::Broken;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
 use crate::commit::rule::Rule;
@@ -11,31 +12,6 @@ use std::time::Duration;
 const STEPS: usize = 120;
 /// How soon after the last repair all must be settled: the protocol's 5 s, and one heartbeat for a proposer's back-off.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
-
-/// A generator of numbers that look random: splitmix64, by Steele, Lea and Flood (2014).
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).expect("below a usize")
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-}
 
 /// Runs the schedule of one seed; the error is the promise it broke.
 pub(super) fn run(
