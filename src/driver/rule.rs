@@ -8,7 +8,8 @@
 pub(super) enum Rule {
     /// What rests on a record is said after the record is on disk.
     WriteThenSpeak,
-    /// A disk that fails ends the process.
+    /// A disk that fails ends the process. It is the store that is made to hide it.
+    #[cfg(test)]
     EndWhenTheDiskFails,
     /// A full disk speaks against every advance.
     VetoWhenFull,

@@ -1,7 +1,7 @@
 //! The life of a process: it starts, does what follows from what happens to it, and ends.
 
 use super::desk::{Effect, Question, Traffic};
-use super::node::{Node, Rest};
+use super::node::Rest;
 use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::commit::search::ghost::{Broken, Promise, Watched, broken};

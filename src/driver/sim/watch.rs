@@ -144,7 +144,8 @@ impl Watch {
             | Reason::Unreachable
             | Reason::NoAnswer
             | Reason::OvertakenByRetreat
-            | Reason::CoordinatorReplaced => return,
+            | Reason::CoordinatorReplaced
+            | Reason::CoordinatorStops => return,
         };
         self.seen.note(noted);
     }
