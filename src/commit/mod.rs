@@ -12,6 +12,7 @@ mod coordinator;
 mod effect;
 mod engine;
 mod joining;
+mod leaving;
 mod message;
 mod participant;
 mod presence;

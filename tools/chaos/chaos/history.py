@@ -15,6 +15,7 @@ class History:
     def __init__(self, path: "pathlib.Path | None", began: "float | None" = None):
         self.path = path
         self.events: list[dict] = []
+        self._kinds: set[str] = set()
         self.began = time.monotonic() if began is None else began
         self._file = path.open("w", encoding="utf-8") if path else None
 
@@ -28,9 +29,14 @@ class History:
         event.setdefault("end", self.now())
         event.setdefault("start", event["end"])
         self.events.append(event)
+        self._kinds.add(kind)
         if self._file:
             self._file.write(json.dumps(event, separators=(",", ":")) + "\n")
         return event
+
+    def said(self, kind: str) -> bool:
+        """Whether there was an event of this kind."""
+        return kind in self._kinds
 
     def close(self):
         """No more comes."""

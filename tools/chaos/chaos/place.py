@@ -33,7 +33,9 @@ class Place:
         if not self.cluster.faketime:
             self.left_out["clock"] = "libfaketime is not installed (Debian: faketime)"
         for name in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, lambda *_: sys.exit(1))
+            # Whoever starts a long run with nohup has SIGHUP ignored.
+            if signal.getsignal(name) != signal.SIG_IGN:
+                signal.signal(name, lambda *_: sys.exit(1))
 
     def _network(self, seed: int, is_root: bool):
         if is_root and os.path.exists("/dev/net/tun"):

@@ -52,11 +52,11 @@ def show(done: Done, findings: "list[Finding]", left_out: dict, seconds: float) 
     for finding in findings:
         for violation in finding.violations[:NAMED]:
             print(f"VIOLATED  {finding.promise.split(':')[0]}: {violation}")
-    for reason in done.missing:
-        print(f"INVALID  {reason}")
     if any(finding.violations for finding in findings):
         print("\nVIOLATED: what must hold did not")
         return VIOLATED
+    for reason in done.missing:
+        print(f"INVALID  {reason}")
     if done.missing:
         print("\nINVALID: nothing was violated, and too little happened for that to mean anything")
         return INVALID

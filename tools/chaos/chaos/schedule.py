@@ -11,6 +11,7 @@ MESH = {
     "kill -9 of two": (processes.kill_two, None),
     "kill -9 of all": (processes.kill_all, None),
     "SIGTERM and restart": (processes.terminate, None),
+    "SIGTERM of the coordinator": (processes.terminate_coordinator, None),
     "pause, short": (processes.pause_short, None),
     "pause, longer than the lease": (processes.pause_long, None),
     "lost disk, --rejoin": (processes.lose_disk, None),
@@ -32,7 +33,7 @@ MACHINE = {
 TWICE = ("kill -9 of one", "SIGTERM and restart", "pause, short")
 # Those that need advances wait while a node is cut off; these do not.
 AT_ANY_TIME = ("clock jump", "certificate reload")
-PAUSE_SECONDS, BESIDE_SECONDS = 0.15, 0.4
+PAUSE_SECONDS, BESIDE_SECONDS, LOCKED_SECONDS = 0.15, 0.4, 1.5
 
 
 def kinds(left_out: dict) -> "list[str]":
@@ -52,7 +53,7 @@ async def run(world, left_out: dict):
             await world.until_healed()
             await asyncio.sleep(PAUSE_SECONDS)
             world.workload.check()
-            if beside.done():
+            if beside.done() or world.history.said("died"):
                 break
     finally:
         mesh_done.set()
@@ -63,14 +64,14 @@ async def _beside(world, left_out: dict, mesh_done: asyncio.Event):
     names = [kind for kind in MACHINE if kind in kinds(left_out)]
     had: set[str] = set()
     rounds = 0
-    while not mesh_done.is_set() or (len(had) < len(names) and rounds < 12):
+    while not world.history.said("died") and (not mesh_done.is_set() or (len(had) < len(names) and rounds < 12)):
         # Those that have not worked yet come first: some need a moment in which all nodes are well.
         missing = [kind for kind in names if kind not in had]
         if world.advances.locked():
-            kind = world.random.choice([kind for kind in AT_ANY_TIME if kind in names])
+            kind, pause = world.random.choice([kind for kind in AT_ANY_TIME if kind in names]), LOCKED_SECONDS
         else:
-            kind = world.random.choice(missing or names)
+            kind, pause = world.random.choice(missing or names), BESIDE_SECONDS
         await MACHINE[kind][0](world)
         had |= {e["fault"] for e in world.history.events[-2_000:] if e["kind"] == "fault" and e["effect"] and e["fault"] in MACHINE}
         rounds += mesh_done.is_set()
-        await asyncio.sleep(BESIDE_SECONDS)
+        await asyncio.sleep(pause)

@@ -51,19 +51,30 @@ async def _kill(world, kind: str, nodes: "list[str]", until_decided: bool = Fals
 
 async def terminate(world):
     """SIGTERM, and a new start when the process has ended by itself."""
-    node = world.random.choice(world.ids)
+    await _terminate(world, "SIGTERM and restart", world.random.choice(world.ids))
+
+
+async def terminate_coordinator(world):
+    """SIGTERM of the coordinator, which stays away until somebody else has decided something."""
+    await _terminate(world, "SIGTERM of the coordinator", world.coordinator(), until_decided=True)
+
+
+async def _terminate(world, kind: str, node: str, until_decided: bool = False):
     async with world.hold(node):
         await world.in_mid_change()
-        async with world.fault("SIGTERM and restart", [node]) as fault:
+        async with world.fault(kind, [node], takeover=until_decided) as fault:
             world.life(node, "stopping")
             begin = world.history.now()
             world.cluster.signal(node, signal.SIGTERM)
+            taking_over = asyncio.ensure_future(world.until_taken_over(node)) if until_decided else None
             ended = await world.until(lambda: not world.cluster.is_running(node), STOP_SECONDS, 0.01)
             if not ended:
                 world.cluster.kill(node)
             code = world.cluster.nodes[node].returncode
             fault["effect"] = {"exit": code} if ended else None
             world.history.add("stopped", node=node, start=begin, code=code, by_itself=bool(ended))
+            if taking_over:
+                await taking_over
             world.start(node)
         await world.ready(node)
 
