@@ -3,12 +3,13 @@
 
 use super::frame::{Decoder, Encoder, Payload};
 use super::rules::check_sender;
+use super::version::WireVersion;
 use crate::commit::Message;
 use crate::model::NodeId;
 
 /// The bytes of a message.
 pub(crate) fn pack(message: &Message) -> Result<Vec<u8>, String> {
-    let payload = Payload::new(message).map_err(|error| error.to_string())?;
+    let payload = Payload::new(message, WireVersion::NEWEST).map_err(|error| error.to_string())?;
     let mut frame = Vec::with_capacity(payload.len() + 8);
     Encoder::default().encode(&payload, &mut frame);
     Ok(frame)

@@ -144,6 +144,7 @@ impl Watch {
             | Reason::Unreachable
             | Reason::NoAnswer
             | Reason::OvertakenByRetreat
+            | Reason::CoordinatorStops
             | Reason::CoordinatorReplaced => return,
         };
         self.seen.note(noted);
