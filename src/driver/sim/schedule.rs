@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How soon after the last fault all must be settled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+/// No disk takes longer for what it was asked for.
+const SLOWEST: Duration = Duration::from_secs(30);
 /// How long a cluster without trouble may take to boot.
 const BOOT_WITHIN: Duration = Duration::from_secs(6);
 /// A rollout in which nothing goes wrong any more ends within this.
@@ -110,7 +112,7 @@ fn play(world: &mut World, dice: &mut Dice, mode: Mode, blank: bool, plan: &Arc<
         Mode::Faults(budget) => {
             let end = faults(world, dice, budget, blank, None);
             world.run_until(world.now + end, |_| false)?;
-            rest(world, dice)?;
+            rest(world)?;
             decide(world, dice)
         }
         Mode::Weather => weather(world, dice),
@@ -183,14 +185,16 @@ fn ask(world: &mut World, dice: &mut Dice, after_us: u64, change: Change) {
 }
 
 /// Repairs everything, and looks whether all is settled in time.
-fn rest(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+fn rest(world: &mut World) -> Result<(), Broken> {
     world.repair();
+    // The last fault is over when the slowest disk has done what it was asked for before.
+    let at_rest = |world: &World| world.nodes.iter().all(|node| node.rest.is_none());
+    world.run_until(world.now + SLOWEST, at_rest)?;
     let deadline = world.now + SETTLED_WITHIN;
     world.run_until(deadline, World::is_settled)?;
     if !world.is_settled() {
         return broken(Promise::Progress, format!("not settled in time: {}", world.describe()));
     }
-    let _ = dice;
     Ok(())
 }
 
@@ -255,7 +259,7 @@ fn rollout(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, plan: &A
     let start = Change::Start { canary, plan: Arc::clone(plan), when_open: WhenOpen::Refuse };
     let end = faults(world, dice, budget, blank, Some(start.clone()));
     world.run_until(world.now + end, |_| false)?;
-    rest(world, dice)?;
+    rest(world)?;
     let began = world.now;
     let mut started = false;
     while world.now.since(began) < ROLLOUT_WITHIN {

@@ -144,8 +144,8 @@ impl Watch {
             | Reason::Unreachable
             | Reason::NoAnswer
             | Reason::OvertakenByRetreat
-            | Reason::CoordinatorReplaced
-            | Reason::CoordinatorStops => return,
+            | Reason::CoordinatorStops
+            | Reason::CoordinatorReplaced => return,
         };
         self.seen.note(noted);
     }

@@ -23,7 +23,10 @@ impl World {
         }
         self.mark(1, to, frame);
         match carry::unpack(from, frame) {
-            Ok(message) => self.take(to, Happened::Message(from, message)),
+            Ok(message) => {
+                self.tell(|| format!("  {to} hears {} of {from}", message.kind()));
+                self.take(to, Happened::Message(from, message))
+            }
             Err(error) => broken(Promise::NoAlarm, format!("{to} cannot read what {from} sent: {error}")),
         }
     }
