@@ -5,6 +5,10 @@ use super::process::eventually;
 use super::world::{A, B, C, Cluster};
 use rustix::process::Signal;
 use serde_json::json;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::thread;
 
 #[test]
@@ -65,8 +69,9 @@ fn a_stopping_node_says_so_until_its_port_closes_and_ends_at_once_when_told_twic
     cluster.signal(A, Signal::TERM);
     eventually("it says that it is not ready", || {
         let answer = cluster.get(A, "/readyz")?;
-        if answer.status == 503 { Ok(answer.is_problem(503, "stopping")) } else { Err(format!("{answer:?}")) }
-    });
+        if answer.status == 503 { Ok(answer) } else { Err(format!("{answer:?}")) }
+    })
+    .is_problem(503, "stopping");
     assert_eq!(cluster.get(A, "/predict").expect("it answers").status, 405, "all else is answered");
     let sent_on = |cluster: &Cluster| {
         let answer = cluster.post(A, "/routing/weights", br#"{"canary_weight": 0.0, "canary_model_id": "v2"}"#);
@@ -97,6 +102,49 @@ fn a_stopping_node_says_so_until_its_port_closes_and_ends_at_once_when_told_twic
     assert_eq!(cluster.take(C).wait().code(), Some(130));
     cluster.start_all();
     assert_eq!(cluster.state(A).expect("it answers")["txid"], told["state"]["txid"]);
+}
+
+/// Requests of one curl process, all on one connection; more than it can send while the test lasts.
+const STREAMS: usize = 20_000;
+
+#[test]
+fn http_2_streams_are_answered_until_the_connection_ends() {
+    let mut cluster = Cluster::new(100);
+    cluster.start(A);
+    cluster.wait_log(A, &["Coordinator started"]);
+    let (url, ca, out) = (cluster.url(A, "/predict"), cluster.path("certs/ca.pem"), cluster.path("answers"));
+    let mut config = String::new();
+    for number in 0..STREAMS {
+        let next = if number > 0 { "next\n" } else { "" };
+        let _ = write!(
+            config,
+            "{next}url = \"{url}\"\ncacert = \"{}\"\ndata = \"{{}}\"\nsilent\nhttp2\noutput = \"/dev/null\"\n\
+             write-out = \"%{{http_code}} %{{http_version}} %{{exitcode}}\\n\"\n",
+            ca.display()
+        );
+    }
+    let mut curl = Command::new("curl");
+    curl.args(["--noproxy", "*", "--config", "-"]).stdin(Stdio::piped());
+    let mut curl =
+        curl.stdout(File::create(&out).expect("a file")).stderr(Stdio::null()).spawn().expect("curl is there");
+    let mut stdin = curl.stdin.take().expect("piped");
+    stdin.write_all(config.as_bytes()).expect("curl reads it");
+    drop(stdin);
+    let answered = || std::fs::read_to_string(&out).unwrap_or_default().lines().count();
+    eventually("streams", || if answered() > 100 { Ok(()) } else { Err(format!("{} answers", answered())) });
+    cluster.signal(A, Signal::TERM);
+    assert_eq!(cluster.take(A).wait().code(), Some(0));
+    eventually("a connection that is refused", || {
+        let said = std::fs::read_to_string(&out).unwrap_or_default();
+        if said.lines().any(|line| line == "000 0 7") { Ok(()) } else { Err("none yet".into()) }
+    });
+    let _ = curl.kill();
+    let _ = curl.wait();
+    let said = std::fs::read_to_string(&out).expect("the answers");
+    // What was cut short by the end of curl is not among the whole lines.
+    let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let lost: Vec<&str> = whole.lines().filter(|line| !["200 2 0", "000 0 7"].contains(line)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[test]
