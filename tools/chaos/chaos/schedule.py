@@ -16,6 +16,7 @@ MESH = {
     "pause, longer than the lease": (processes.pause_long, None),
     "lost disk, --rejoin": (processes.lose_disk, None),
     "isolated, both ways": (links.isolate, "network"),
+    "coordinator cut off in mid-change": (links.cut_off_coordinator, "network"),
     "cut one way": (links.cut_one_way, "network"),
     "partial cut, two of three": (links.cut_pair, "network"),
     "flapping link": (links.flap, "network"),
