@@ -4,12 +4,14 @@
 //! its connections at once would have them all on one thread, with the others idle.
 
 use axum_server::{AddrListener, Address};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{TcpListener as AsyncListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Connections on their way from the thread that accepted them to another. A thread that is so far behind gets no more.
 const ON_THE_WAY: usize = 64;
@@ -57,34 +59,105 @@ pub(super) struct Hand {
     own: usize,
     tables: Vec<Table>,
     passed: mpsc::Receiver<Passed>,
+    closing: Closing,
 }
 
-/// Shares the connections of `listener` out to as many threads as `threads` says.
-pub(super) fn deal(listener: &TcpListener, threads: usize) -> io::Result<Vec<Hand>> {
+/// The end of dealing.
+#[derive(Clone)]
+struct Closing {
+    asked: CancellationToken,
+    /// Threads that may still deal.
+    dealing: Arc<AtomicUsize>,
+}
+
+/// Shares the connections of `listener` out to as many threads as `threads` says, until `closing` is cancelled.
+pub(super) fn deal(listener: &TcpListener, threads: usize, closing: &CancellationToken) -> io::Result<Vec<Hand>> {
     listener.set_nonblocking(true)?;
+    let closing = Closing { asked: closing.clone(), dealing: Arc::new(AtomicUsize::new(threads)) };
     let table = |_| {
         let (passed, inbox) = mpsc::channel(ON_THE_WAY);
         (Table { taken: Arc::default(), passed }, inbox)
     };
     let (tables, inboxes): (Vec<Table>, Vec<_>) = (0..threads).map(table).unzip();
-    let hand = |(own, passed)| Ok(Hand { listener: listener.try_clone()?, own, tables: tables.clone(), passed });
+    let hand = |(own, passed)| {
+        let (listener, tables, closing) = (listener.try_clone()?, tables.clone(), closing.clone());
+        Ok(Hand { listener, own, tables, passed, closing })
+    };
     inboxes.into_iter().enumerate().map(hand).collect()
 }
 
 impl Hand {
     /// The share as the server takes it; to be called on the thread's runtime.
     pub(super) fn take_up(self) -> io::Result<Dealer> {
-        let listener = AsyncListener::from_std(self.listener)?;
-        Ok(Dealer { listener, own: self.own, tables: self.tables, passed: Mutex::new(self.passed) })
+        let incoming = Incoming {
+            listener: Some(AsyncListener::from_std(self.listener)?),
+            waiting: VecDeque::new(),
+            passed: self.passed,
+        };
+        Ok(Dealer { own: self.own, tables: self.tables, closing: self.closing, incoming: Mutex::new(incoming) })
+    }
+
+    /// What tells when this thread has nothing to do any more.
+    pub(super) fn rest(&self) -> Rest {
+        Rest { closing: self.closing.clone(), taken: Arc::clone(&self.tables[self.own].taken) }
+    }
+}
+
+/// Whether a thread has something to do, once connections are taken no more.
+pub(super) struct Rest {
+    closing: Closing,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Rest {
+    /// Whether no connection is here, and none will come.
+    pub(super) fn is_reached(&self) -> bool {
+        // In this order: who deals no more has counted before what it dealt.
+        self.closing.dealing.load(Ordering::Acquire) == 0 && self.taken.load(Ordering::Acquire) == 0
     }
 }
 
 /// Accepts connections for all threads, and gives its own thread those that are dealt to it.
 pub(super) struct Dealer {
-    listener: AsyncListener,
     own: usize,
     tables: Vec<Table>,
-    passed: Mutex<mpsc::Receiver<Passed>>,
+    closing: Closing,
+    incoming: Mutex<Incoming>,
+}
+
+/// Where this thread's connections come from.
+struct Incoming {
+    /// None once the port is closed.
+    listener: Option<AsyncListener>,
+    /// Connections that waited at the port when it was closed.
+    waiting: VecDeque<(std::net::TcpStream, SocketAddr)>,
+    passed: mpsc::Receiver<Passed>,
+}
+
+impl Incoming {
+    /// Closes the port for this thread. Connections that were made and not taken yet are taken first: their clients may
+    /// have sent something, and whoever closes the port last would reset them.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        let listener = listener.into_std()?;
+        loop {
+            match listener.accept() {
+                Ok(connection) => self.waiting.push_back(connection),
+                // That one went away by itself.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // None is left, or whatever is cannot be accepted now, and ends with the port.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The next connection of a port that is open.
+async fn accept(listener: Option<&AsyncListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Dealer {
@@ -98,12 +171,17 @@ impl Dealer {
     fn pass_on(&self, (stream, remote): (TcpStream, SocketAddr)) -> io::Result<Option<Dealt>> {
         let next = self.next();
         if next != self.own
+            && !self.closing.asked.is_cancelled()
             && let Ok(room) = self.tables[next].passed.try_reserve()
         {
             room.send(Passed { stream: stream.into_std()?, remote, seat: Seat::take(&self.tables[next].taken) });
             return Ok(None);
         }
-        Ok(Some(Dealt { stream, remote, seat: Seat::take(&self.tables[self.own].taken) }))
+        Ok(Some(self.keep(stream, remote)))
+    }
+
+    fn keep(&self, stream: TcpStream, remote: SocketAddr) -> Dealt {
+        Dealt { stream, remote, seat: Seat::take(&self.tables[self.own].taken) }
     }
 }
 
@@ -122,17 +200,28 @@ impl AddrListener<Dealt, Origin> for Dealer {
     }
 
     async fn accept_stream(&self) -> io::Result<(Dealt, Origin)> {
-        let mut passed = self.passed.lock().await;
+        let mut incoming = self.incoming.lock().await;
         loop {
+            if let Some((stream, remote)) = incoming.waiting.pop_front() {
+                stream.set_nonblocking(true)?;
+                return Ok((self.keep(TcpStream::from_std(stream)?, remote), Origin));
+            }
+            let Incoming { listener, passed, .. } = &mut *incoming;
+            let is_open = listener.is_some();
             tokio::select! {
                 // This thread's own sender is among the tables, so the channel does not end.
                 Some(Passed { stream, remote, seat }) = passed.recv() => {
                     return Ok((Dealt { stream: TcpStream::from_std(stream)?, remote, seat }, Origin));
                 }
-                accepted = self.listener.accept() => {
+                accepted = accept(listener.as_ref()) => {
                     if let Some(dealt) = self.pass_on(accepted?)? {
                         return Ok((dealt, Origin));
                     }
+                }
+                () = self.closing.asked.cancelled(), if is_open => {
+                    let closed = incoming.close();
+                    self.closing.dealing.fetch_sub(1, Ordering::Release);
+                    closed?;
                 }
             }
         }
@@ -151,8 +240,10 @@ mod tests {
     /// Two threads' dealers, in one thread.
     fn two() -> (SocketAddr, Dealer, Dealer) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let mut hands =
-            deal(&listener, 2).expect("a listener").into_iter().map(|hand| hand.take_up().expect("a runtime"));
+        let mut hands = deal(&listener, 2, &CancellationToken::new())
+            .expect("a listener")
+            .into_iter()
+            .map(|hand| hand.take_up().expect("a runtime"));
         let mut next = || hands.next().expect("two threads");
         (listener.local_addr().expect("bound"), next(), next())
     }
@@ -174,7 +265,7 @@ mod tests {
         let (other, later) = (connect().await, connect().await);
         let (kept_too, _) = first.accept_stream().await.expect("a connection");
         assert_eq!(kept_too.remote, later, "the one between was passed on");
-        let passed = second.passed.lock().await.recv().await.expect("it was passed on");
+        let passed = second.incoming.lock().await.passed.recv().await.expect("it was passed on");
         assert_eq!(passed.remote, other);
         // One has two, the other has one; when both of the first are gone, it is its turn again.
         assert_eq!(first.next(), 1);

@@ -46,5 +46,5 @@ pub use shapes::{
     VoteShape, WeightRequest, rfc3339,
 };
 pub use span::parse_span;
-pub use state::{Api, CertificateInfo, HealthSnapshot, ModelHealth, PeerHealth};
+pub use state::{Api, CertificateInfo, HealthSnapshot, LinkShown, ModelHealth, PeerHealth};
 pub use step::{HoldShape, StepShape};

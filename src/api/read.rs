@@ -43,7 +43,7 @@ pub(super) async fn livez() -> &'static str {
 /// Ready is who serves from a state of its own: recovered from disk, or the first one. A node that lost its disk and is
 /// asking the others what they hold is not, and neither is one that stops.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Problem> {
-    if api.stopping.is_cancelled() {
+    if api.leaving.is_cancelled() || api.stopping.is_cancelled() {
         return Err(Problem::unavailable("stopping", "this node is stopping"));
     }
     match &api.handle.view().stage {

@@ -11,7 +11,8 @@ use axum::Router;
 use axum_server::Handle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
@@ -21,9 +22,11 @@ use std::net::TcpListener;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
@@ -47,6 +50,9 @@ pub struct Limits {
     pub streams: u32,
     /// How long requests in flight may take when the node stops. Operators are promised a stop within 2 s.
     pub drain: Duration,
+    /// Of that, how long connections stay open that have no request in flight: the next one may be on its way. It is
+    /// answered, and the client told to make another connection elsewhere.
+    pub grace: Duration,
 }
 
 impl Default for Limits {
@@ -60,6 +66,7 @@ impl Default for Limits {
             handshakes_of_address: 128,
             streams: 128,
             drain: Duration::from_millis(1_800),
+            grace: Duration::from_millis(1_000),
         }
     }
 }
@@ -73,6 +80,8 @@ const READ_BUFFER: usize = 64 * 1024;
 /// A silent HTTP/2 connection is asked whether anybody is there, and closed when nobody is.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(10);
+/// How often a thread that stops looks whether its last connection is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Serves `api` on `listener` until `api.stopping` is cancelled and the requests in flight are answered.
 ///
@@ -98,10 +107,11 @@ pub async fn serve(
     let guests = Arc::new(Guests::default());
     let judging = guests.keep_judging(tls.clone(), &rejections);
     let door = Door::new(tls, Arc::clone(&guests), limits, Arc::clone(&rejections), &api, shortcut);
-    let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), connection: None };
+    let closing = Arc::new(AtomicBool::new(false));
+    let entry = Entry { router: router(Arc::clone(&api)), proxy: api.proxy.clone(), closing, connection: None };
     let mut threads = FuturesUnordered::new();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    for (index, hand) in deal(&listener, cores.min(MOST_THREADS))?.into_iter().enumerate() {
+    for (index, hand) in deal(&listener, cores.min(MOST_THREADS), &stopping)?.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = serve_here(hand, door.clone(), entry.clone(), stopping.clone(), limits);
         let (ended, end) = oneshot::channel();
@@ -133,6 +143,7 @@ async fn serve_here(
     limits: Limits,
 ) -> io::Result<()> {
     let handle = Handle::new();
+    let (rest, closing) = (hand.rest(), Arc::clone(&entry.closing));
     let mut server = axum_server::Server::<Origin>::from_listener(hand.take_up()?)
         .acceptor(door)
         .handle(handle.clone())
@@ -154,7 +165,13 @@ async fn serve_here(
     let serving = server.serve(service_fn(move |_: Origin| std::future::ready(Ok::<_, Infallible>(entry.clone()))));
     let stop = async {
         stopping.cancelled().await;
-        handle.graceful_shutdown(Some(limits.drain));
+        closing.store(true, Ordering::Relaxed);
+        let grace = limits.grace.min(limits.drain);
+        let end = Instant::now() + grace;
+        while !rest.is_reached() && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+        }
+        handle.graceful_shutdown(Some(limits.drain.saturating_sub(grace)));
     };
     let (served, ()) = tokio::join!(serving, stop);
     served
@@ -165,6 +182,8 @@ async fn serve_here(
 struct Entry {
     router: Router,
     proxy: proxy::Proxy,
+    /// Whether the answers are the last on their connections.
+    closing: Arc<AtomicBool>,
     /// None only before the connection is accepted.
     connection: Option<Arc<Connection>>,
 }
@@ -185,19 +204,28 @@ impl Service<Request<Incoming>> for Entry {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let last = self.closing.load(Ordering::Relaxed) && request.version() <= Version::HTTP_11;
         if let Some(route) = proxy::Route::of(request.method(), request.uri().path()) {
             let proxy = self.proxy.clone();
             let remote = self.connection.as_ref().map(|connection| proxy::Remote(connection.caller.remote));
             return Box::pin(async move {
                 let mut response = proxy.answer(route, remote, request).await.map(Either::Left);
                 response.headers_mut().extend(COMMON_HEADERS);
-                Ok(response)
+                Ok(parting(response, last))
             });
         }
         if let Some(connection) = &self.connection {
             request.extensions_mut().insert(Arc::clone(&connection.caller));
         }
         let answer = self.router.call(request);
-        Box::pin(async move { Ok(answer.await?.map(Either::Right)) })
+        Box::pin(async move { Ok(parting(answer.await?.map(Either::Right), last)) })
     }
+}
+
+/// The answer, and on the last one of a connection that it is the last.
+fn parting<B>(mut response: Response<B>, last: bool) -> Response<B> {
+    if last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

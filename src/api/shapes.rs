@@ -319,6 +319,7 @@ const fn word(reason: &Reason) -> &'static str {
         Reason::NoAnswer => "no_answer",
         Reason::OvertakenByRetreat => "overtaken_by_retreat",
         Reason::CoordinatorReplaced => "coordinator_replaced",
+        Reason::CoordinatorStops => "coordinator_stops",
     }
 }
 

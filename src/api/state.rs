@@ -37,8 +37,12 @@ pub struct Api {
     pub more_metrics: Arc<dyn Fn(&mut Exposition) + Send + Sync>,
     /// Where refused changes are filed.
     pub audit: Log,
-    /// Cancelled when the node stops: long polls end and `/readyz` says so.
+    /// Cancelled when the node was told to stop: `/readyz` says so.
+    pub leaving: CancellationToken,
+    /// Cancelled when the port closes: long polls end, and so do connections after their next answer.
     pub stopping: CancellationToken,
+    /// What is shown of the links to the peers.
+    pub links: Arc<dyn Fn() -> BTreeMap<NodeId, LinkShown> + Send + Sync>,
     /// What the routes themselves count.
     pub counters: Arc<Counters>,
     wall: WallClock,
@@ -57,7 +61,9 @@ impl Api {
             handshakes: Arc::default(),
             more_metrics: Arc::new(|_| ()),
             audit: Log::none(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            links: Arc::new(BTreeMap::new),
             counters: Arc::default(),
             wall: WallClock::default(),
         }
@@ -71,7 +77,15 @@ impl Api {
     pub(super) fn snapshot(&self) -> HealthSnapshot {
         let view = self.handle.view();
         let trial = self.handle.status().as_deref().map(TrialShape::of);
-        HealthSnapshot::of(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load())
+        let mut shown =
+            HealthSnapshot::of(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load());
+        shown.stopping = self.leaving.is_cancelled();
+        for (id, link) in (self.links)() {
+            if let Some(peer) = shown.peers.get_mut(&id) {
+                (peer.wire_version, peer.clock_skew_ms) = (Some(link.wire_version), Some(link.clock_skew_ms));
+            }
+        }
+        shown
     }
 }
 
@@ -148,6 +162,9 @@ pub struct HealthSnapshot {
     pub in_touch: bool,
     /// Whether its lease has run out.
     pub isolated: bool,
+    /// Whether it was told to stop.
+    #[serde(default)]
+    pub stopping: bool,
     /// Over all models.
     pub p95: Option<f64>,
     /// Over all models.
@@ -185,6 +202,21 @@ pub struct PeerHealth {
     pub last_committed_version: Option<u64>,
     /// Its digest, as it said last.
     pub digest: Option<Digest>,
+    /// The version of the nodes' protocol that is spoken on the link to it.
+    #[serde(default)]
+    pub wire_version: Option<u16>,
+    /// By how many milliseconds its clock was ahead when that link was made.
+    #[serde(default)]
+    pub clock_skew_ms: Option<i64>,
+}
+
+/// A link to a peer, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkShown {
+    /// The version of the nodes' protocol that is spoken on it.
+    pub wire_version: u16,
+    /// By how many milliseconds the peer's clock was ahead when it was made.
+    pub clock_skew_ms: i64,
 }
 
 /// When a certificate ends.
@@ -219,6 +251,8 @@ impl HealthSnapshot {
                 last_seen_ms: peer.last_heard.map(|heard| millis(now, heard)),
                 last_committed_version: peer.committed_version,
                 digest: peer.digest,
+                wire_version: None,
+                clock_skew_ms: None,
             };
             (*id, shown)
         });
@@ -240,6 +274,7 @@ impl HealthSnapshot {
             acting_coordinator: view.coordinator,
             in_touch: view.in_touch,
             isolated: view.is_isolated(now),
+            stopping: false,
             p95: observed.overall.p95,
             error_rate: observed.overall.error_rate,
             window_id: observed.window_id,

@@ -239,6 +239,7 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             None => Problem::bad_request(detail),
         },
         Refusal::NotJoined => Problem::unavailable("not_joined", detail),
+        Refusal::Leaving => Problem::unavailable("stopping", detail),
     }
 }
 

@@ -113,7 +113,7 @@ fn hint(code: &str) -> Option<&'static str> {
         }
         "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
         "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
-        "busy" => Some("try again in a moment"),
+        "busy" | "stopping" => Some("try again in a moment"),
         "not_approved" => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
         "rollout_open" => Some("canary rollout status shows it"),
         "no_rollout" => Some("canary rollout start MODEL"),

@@ -4,7 +4,7 @@ use super::cluster::{configured_peers, parse_span, unusable};
 use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use crate::driver::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
-use crate::mesh::{AddressCheck, ExtraSources};
+use crate::mesh::{AddressCheck, ExtraSources, WireVersion};
 use crate::model::{Keep, ModelId, NodeId};
 use crate::node::{BindError, NodeConfig, NodeError};
 use crate::proxy::Upstreams;
@@ -19,8 +19,8 @@ use std::time::Duration;
 /// Run one node of the mesh in the foreground.
 ///
 /// The members' addresses come from PEERS_NODE_A, PEERS_NODE_B, PEERS_NODE_C …, or from the node's own certificate
-/// folder. SIGTERM and SIGINT stop it cleanly; SIGHUP, or a change of
-/// their files, loads its certificates anew.
+/// folder. SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP,
+/// or a change of their files, loads its certificates anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   canary node coordinator
@@ -67,6 +67,16 @@ pub(crate) struct NodeArgs {
     /// Whether the HTTPS port asks for a client certificate: off, optional or required.
     #[arg(long, env = "CANARY_HTTPS_CLIENT_AUTH", value_name = "POLICY", default_value = "optional")]
     https_client_auth: ClientAuth,
+    /// How long to go on serving after SIGTERM, with /readyz saying 503: the time that a load balancer takes to notice.
+    #[arg(long, env = "CANARY_STOP_DELAY", value_name = "TIME", value_parser = parse_span)]
+    stop_delay: Option<Duration>,
+    /// How long requests in flight may take after that.
+    #[arg(long, env = "CANARY_DRAIN", value_name = "TIME", default_value = "1800ms", value_parser = parse_span)]
+    drain: Duration,
+    /// Speak no newer version of the nodes' protocol than this one: 4 or 5. For the time in which a mesh is taken back to
+    /// an older program.
+    #[arg(long, env = "CANARY_WIRE_VERSION", value_name = "N", default_value_t)]
+    wire_version: WireVersion,
     /// How much is kept of the history of decisions: so many bytes, what is so old, or both; the oldest go first.
     #[arg(long, env = "CANARY_HISTORY_KEEP", value_name = "LIMIT", default_value = "4MiB")]
     history_keep: Keep,
@@ -128,6 +138,9 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         extra_sources: args.peers_extra_sources,
         crl_policy: args.crl_expired,
         client_auth: args.https_client_auth,
+        wire: args.wire_version,
+        stop_delay: args.stop_delay.unwrap_or_default(),
+        drain: args.drain,
         history_keep: args.history_keep,
         audit_keep: args.audit_keep,
     };

@@ -78,4 +78,7 @@ pub enum Refusal {
     /// This node takes no part yet: its disk is empty.
     #[error("this node has not joined the mesh yet")]
     NotJoined,
+    /// This node is stopping, and who coordinates after it is not known yet.
+    #[error("this node is stopping")]
+    Leaving,
 }

@@ -100,7 +100,7 @@ impl Engine {
     fn answer_to(&self, now: Time, asked: &Asked) -> Option<Answer> {
         let (txid, version) = (asked.state.txid?, asked.state.version);
         match asked.stage {
-            Stage::Open(until) if now < until => None,
+            Stage::Open(until) if now < self.leaving.map_or(until, |leaving| leaving.min(until)) => None,
             Stage::Open(_) if !self.keeps(Rule::AbortOnlyWhenDecided) => {
                 Some(Answer::Aborted { txid, votes: super::Votes::new() })
             }

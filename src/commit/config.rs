@@ -54,6 +54,8 @@ pub struct Timing {
     pub resend: Duration,
     /// The shortest wait of a refused proposer; it grows to 40 times this.
     pub backoff: Duration,
+    /// How long a coordinator that stops waits for what it asked everyone to accept.
+    pub farewell: Duration,
 }
 
 impl Default for Timing {
@@ -67,6 +69,7 @@ impl Default for Timing {
             acknowledge: Duration::from_secs(1),
             resend: Duration::from_millis(250),
             backoff: Duration::from_millis(50),
+            farewell: Duration::from_millis(200),
         }
     }
 }

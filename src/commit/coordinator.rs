@@ -93,6 +93,9 @@ impl Engine {
         if !self.has_joined() {
             return Err(Refusal::NotJoined);
         }
+        if self.is_leaving() {
+            return Err(self.leaving_refusal(now));
+        }
         if !self.acts
             && let Some(id) = self.coordinator(now)
         {
@@ -126,13 +129,14 @@ impl Engine {
     pub(super) fn advance(&mut self, now: Time, out: &mut Output) -> bool {
         self.advance_joining(now, out)
             || self.advance_standing(now, out)
+            || self.turn_away(now, out)
             || self.expire_tasks(now, out)
             || self.advance_seat(now, out)
             || self.send_due_heartbeats(now, out)
     }
 
     fn advance_standing(&mut self, now: Time, out: &mut Output) -> bool {
-        let should = self.should_act(now);
+        let should = self.should_act(now) || self.settles(now);
         if should != self.acts {
             self.acts = should;
             out.publish = true;
@@ -326,13 +330,14 @@ impl Engine {
         let late = now >= preparing.deadline;
         let missing = preparing.voters.minus(preparing.votes.keys().copied().collect());
         let reason = match (replaced, overtaken, late) {
+            _ if self.is_leaving() => Some(Reason::CoordinatorStops),
             (true, ..) => Some(Reason::CoordinatorReplaced),
             (false, true, _) => Some(Reason::OvertakenByRetreat),
             (false, false, true) => Some(Reason::NoAnswer),
             (false, false, false) => None,
         };
         if let Some(reason) = reason {
-            let blamed = if late { missing } else { NodeSet::EMPTY.with(self.config.me) };
+            let blamed = if reason == Reason::NoAnswer { missing } else { NodeSet::EMPTY.with(self.config.me) };
             for id in blamed.iter() {
                 preparing.votes.insert(id, Vote::Abort(reason.clone()));
             }

@@ -37,6 +37,8 @@ pub enum Input {
         /// Speaks against giving that canary more.
         failing: Option<String>,
     },
+    /// The process is about to end: others are to coordinate, and nothing more is to be begun.
+    Stop,
     /// A deadline has passed, or nothing in particular happened.
     Timeout,
 }

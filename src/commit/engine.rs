@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::coordinator::{Seat, Task};
 use super::joining::Joining;
+use super::participant::Probing;
 use super::presence::{Link, Presence};
 use super::rule::Rule;
 use super::{
@@ -32,13 +33,15 @@ pub struct Engine {
     /// The newest votes given.
     pub(super) voted: VecDeque<(TxId, Vote)>,
     /// The prepare that waits for this node's upstream to answer.
-    pub(super) probing: Option<(NodeId, TxId)>,
+    pub(super) probing: Option<Box<Probing>>,
     pub(super) veto: Option<Reason>,
     pub(super) evidence: Evidence,
     pub(super) failing: Option<String>,
     pub(super) seat: Seat,
     /// Whether this member coordinates.
     pub(super) acts: bool,
+    /// Set once the member was told to stop: until when what it asked everyone to accept is awaited.
+    pub(super) leaving: Option<Time>,
     pub(super) tasks: VecDeque<Task>,
     pub(super) asked: Vec<Asked>,
     pub(super) sequence: u64,
@@ -107,6 +110,7 @@ impl Engine {
             failing: None,
             seat: Seat::Idle,
             acts: false,
+            leaving: None,
             tasks: VecDeque::new(),
             asked: Vec::new(),
             sequence: 0,
@@ -135,6 +139,7 @@ impl Engine {
             Input::Probed { txid, result } => self.on_probed(now, txid, result, &mut out),
             Input::Veto(veto) => self.veto = veto,
             Input::Measured { evidence, failing } => (self.evidence, self.failing) = (evidence, failing),
+            Input::Stop => self.on_stop(now, &mut out),
             Input::Timeout => {}
         }
         loop {
@@ -161,9 +166,8 @@ impl Engine {
         let standing = self.presence.next_change(now, self.config.timing.silence);
         let questions = self.asked.iter().map(Asked::deadline);
         let tasks = self.tasks.iter().map(|task| task.deadline);
-        let others = [lease, standing, self.seat.deadline(), self.joining.deadline(), self.poll_retry(now)]
-            .into_iter()
-            .flatten();
+        let others = [lease, standing, self.seat.deadline(), self.joining.deadline(), self.poll_retry(now)];
+        let others = others.into_iter().chain([self.poll_leaving(now)]).flatten();
         others.chain(questions).chain(tasks).fold(self.next_heartbeat, Time::min)
     }
 
@@ -262,6 +266,12 @@ impl Engine {
     #[cfg(test)]
     pub(super) fn keeps(&self, rule: Rule) -> bool {
         self.omitted != Some(rule)
+    }
+
+    /// Leaves a rule out from now on.
+    #[cfg(test)]
+    pub(crate) const fn omit(&mut self, rule: Option<Rule>) {
+        self.omitted = rule;
     }
 
     fn on_message(&mut self, now: Time, from: NodeId, message: Message, out: &mut Output) {
@@ -451,21 +461,26 @@ impl Engine {
         if self.acts {
             return Standing::Leads;
         }
-        if self.is_ready(now) { Standing::Ready } else { Standing::Follows }
+        match (self.is_leaving(), self.is_ready(now)) {
+            (true, _) => Standing::Leaves,
+            (false, true) => Standing::Ready,
+            (false, false) => Standing::Follows,
+        }
     }
 
     fn is_ready(&self, now: Time) -> bool {
         let in_touch = self.in_touch(now).len() >= self.config.members.majority();
         let others_lead = || self.config.others().iter().any(|id| self.standing_of(id, now) == Some(Standing::Leads));
         let was_ready = self.told != Standing::Follows;
-        self.has_joined() && in_touch && (was_ready || !self.is_isolated(now) || !others_lead())
+        !self.is_leaving() && self.has_joined() && in_touch && (was_ready || !self.is_isolated(now) || !others_lead())
     }
 
     /// Another member's standing, as heard or as reported.
     fn standing_of(&self, id: NodeId, now: Time) -> Option<Standing> {
         let silence = self.config.timing.silence;
         let heard = self.presence.heard_standing(id, now, silence);
-        if !self.keeps(Rule::DeferToReported) {
+        // That it leaves, a member knows best itself; what others report of it may be from before.
+        if heard == Some(Standing::Leaves) || !self.keeps(Rule::DeferToReported) {
             return heard;
         }
         heard.max(self.presence.reported_standing(id, now, silence))
@@ -478,6 +493,7 @@ impl Engine {
         let may_come = |id: NodeId| match self.standing_of(id, now) {
             Some(Standing::Ready | Standing::Leads) => true,
             Some(Standing::Follows) | None => self.presence.is_young(now, silence),
+            Some(Standing::Leaves) => false,
         };
         self.is_ready(now) && !self.config.others().iter().filter(is_before).any(may_come)
     }

@@ -2,6 +2,7 @@
 
 use crate::model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, RoutingState, Testimony, Time, TxId};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -179,6 +180,8 @@ pub enum Reason {
     OvertakenByRetreat,
     /// The coordinator lost its place while the votes were counted.
     CoordinatorReplaced,
+    /// The coordinator was told to stop while the votes were counted.
+    CoordinatorStops,
 }
 
 impl Reason {
@@ -193,7 +196,11 @@ impl Reason {
             | Self::UpstreamNotReady(_)
             | Self::Unhealthy(_)
             | Self::StorageFull => true,
-            Self::Unreachable | Self::NoAnswer | Self::OvertakenByRetreat | Self::CoordinatorReplaced => false,
+            Self::Unreachable
+            | Self::NoAnswer
+            | Self::OvertakenByRetreat
+            | Self::CoordinatorReplaced
+            | Self::CoordinatorStops => false,
         }
     }
 }
@@ -212,6 +219,7 @@ impl fmt::Display for Reason {
             Self::NoAnswer => f.write_str("it did not vote in time"),
             Self::OvertakenByRetreat => f.write_str("a retreat came first"),
             Self::CoordinatorReplaced => f.write_str("another member coordinates now"),
+            Self::CoordinatorStops => f.write_str("the coordinator is stopping: ask again"),
         }
     }
 }
@@ -254,8 +262,8 @@ pub struct Heartbeat {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hearing(pub NodeId, pub u32, pub Standing);
 
-/// A member's place among those who could coordinate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A member's place among those who could coordinate. The order is that of the places, not of the bytes on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Standing {
     /// It is not in touch with a majority, or has to catch up first.
     #[default]
@@ -264,6 +272,31 @@ pub enum Standing {
     Ready,
     /// It coordinates.
     Leads,
+    /// It is about to stop, and coordinates no more.
+    Leaves,
+}
+
+impl Standing {
+    const fn place(self) -> u8 {
+        match self {
+            Self::Leaves => 0,
+            Self::Follows => 1,
+            Self::Ready => 2,
+            Self::Leads => 3,
+        }
+    }
+}
+
+impl PartialOrd for Standing {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Standing {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
 }
 
 /// Whether a member takes part.

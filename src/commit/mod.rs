@@ -12,13 +12,14 @@ mod coordinator;
 mod effect;
 mod engine;
 mod joining;
+mod leaving;
 mod message;
 mod participant;
 mod presence;
 mod record;
 mod rule;
 #[cfg(test)]
-mod search;
+pub(crate) mod search;
 mod view;
 
 pub use answer::{Answer, Refusal, Ticket};
@@ -27,4 +28,6 @@ pub use effect::{Alarm, Envelope, Event, Input, Output, Probe, Question, Stop};
 pub use engine::Engine;
 pub use message::{Base, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
 pub use record::{Durable, Record};
+#[cfg(test)]
+pub(crate) use rule::Rule;
 pub use view::{IsolationPolicy, PeerView, Pending, View};

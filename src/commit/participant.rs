@@ -9,6 +9,15 @@ use std::sync::Arc;
 /// do; a few more make the alarm for an unlawful request work for late messages too.
 const REMEMBERED_VOTES: usize = 32;
 
+/// A question that waits for an upstream to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Probing {
+    from: NodeId,
+    base: Base,
+    pub(super) next: Arc<RoutingState>,
+    by: Actor,
+}
+
 impl Engine {
     /// Votes, unless the upstream has to be asked first.
     pub(super) fn on_prepare(
@@ -30,19 +39,22 @@ impl Engine {
         match upstream_to_ask(&self.committed.state, next, self.config.me) {
             None => self.give_vote(from, txid, Vote::Commit, out),
             Some(model) => {
-                self.probing = Some((from, txid));
-                out.probe = Some(Probe { txid, model, smoke: smoke_test(next) });
+                let smoke = smoke_test(next);
+                let (base, next, by) = (base.clone(), Arc::clone(next), by.clone());
+                self.probing = Some(Box::new(Probing { from, base, next, by }));
+                out.probe = Some(Probe { txid, model, smoke });
             }
         }
     }
 
     pub(super) fn on_probed(&mut self, now: Time, txid: TxId, result: Result<(), String>, out: &mut Output) {
-        let Some((from, _)) = self.probing.take_if(|(_, waiting)| *waiting == txid) else { return };
-        let vote = match result {
-            Err(why) => Vote::Abort(Reason::UpstreamNotReady(why)),
-            // The answer took a while; what was true when the question came may not be any more.
-            Ok(()) if self.is_isolated(now) => Vote::Abort(Reason::Isolated),
-            Ok(()) => Vote::Commit,
+        let Some(waiting) = self.probing.take_if(|waiting| waiting.next.txid == Some(txid)) else { return };
+        let Probing { from, base, next, by } = *waiting;
+        // The answer took a while; what was true when the question came may not be any more.
+        let objection = result.map_err(Reason::UpstreamNotReady).err();
+        let vote = match objection.or_else(|| self.objection(now, from, &base, &next, &by)) {
+            Some(reason) => Vote::Abort(reason),
+            None => Vote::Commit,
         };
         self.give_vote(from, txid, vote, out);
     }
@@ -102,7 +114,7 @@ impl Engine {
         if txid.node != from {
             return;
         }
-        self.probing.take_if(|(_, waiting)| *waiting == txid);
+        self.probing.take_if(|waiting| waiting.next.txid == Some(txid));
         out.events.push(Event::Aborted { txid, version, by, votes, took: None });
     }
 

@@ -150,13 +150,22 @@ impl Presence {
         heard.and(peer.says.as_ref()).map(|says| says.standing)
     }
 
-    /// The standing of `id` as the others that this member hears report it.
+    /// The standing of `id` as the others that this member hears report it: the highest, unless the newest report is that
+    /// it leaves.
     pub(super) fn reported_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
         let heard = |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
-        let reports = self.peers.values().filter(heard).filter_map(|peer| peer.says.as_ref());
-        let of_id =
-            |(node, at, standing): &(NodeId, Time, Standing)| (*node == id && now < *at + silence).then_some(*standing);
-        reports.flat_map(|says| says.hears.iter().filter_map(of_id)).max()
+        let says = self.peers.values().filter(heard).filter_map(|peer| peer.says.as_ref());
+        let of_id = |(node, at, standing): &(NodeId, Time, Standing)| {
+            (*node == id && now < *at + silence).then_some((*at, *standing))
+        };
+        let reports = says.flat_map(|says| says.hears.iter().filter_map(of_id));
+        let (newest, highest) = reports.fold((None, None), |(newest, highest): (Option<_>, Option<_>), report| {
+            (newest.max(Some(report)), highest.max(Some(report.1)))
+        });
+        match newest {
+            Some((_, Standing::Leaves)) => Some(Standing::Leaves),
+            Some(_) | None => highest,
+        }
     }
 
     /// Whether so little time has passed since the start that a member not heard yet is not taken for gone.

@@ -5,7 +5,7 @@
 
 /// One rule. The sentence says what the engine does because of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// A refused proposer, a restarted one and one with a new disk take a ballot that nobody ever used.
     NeverReuseBallot,
     /// A member votes on a transaction once.
@@ -75,7 +75,7 @@ pub(super) enum Rule {
 #[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(super) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::NeverReuseBallot,
         Self::VoteOnce,
         Self::CountOwnVotes,

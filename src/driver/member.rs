@@ -5,6 +5,9 @@
 //! what has to be done because of it is done in the one order that is right: on its store, and on what the [`Outside`] is
 //! made of. So a simulation runs what a node runs, to the last line.
 
+use super::rule::Rule;
+#[cfg(test)]
+use super::sim::Omitted;
 use crate::commit::{Answer, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Reason, Ticket, View};
 use crate::commit::{Record, Stop, Vote};
 use crate::health::Samples;
@@ -157,6 +160,8 @@ pub(super) struct Member<M, Caller> {
     seen_version: Option<u64>,
     next_look: Option<Time>,
     to_do: VecDeque<Act>,
+    #[cfg(test)]
+    omitted: Option<Rule>,
 }
 
 impl<M: Memory, Caller> Member<M, Caller> {
@@ -172,7 +177,34 @@ impl<M: Memory, Caller> Member<M, Caller> {
             seen_version: None,
             next_look: None,
             to_do: VecDeque::new(),
+            #[cfg(test)]
+            omitted: None,
         }
+    }
+
+    /// Leaves a rule of the controller or of this module out from now on.
+    #[cfg(test)]
+    pub(super) fn omit(&mut self, omitted: Omitted) {
+        self.controller.omit(omitted.controller());
+        self.omitted = omitted.member();
+    }
+
+    /// Whether the member keeps this rule: always, outside of the tests that show what each rule is for.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the tests' version asks the member")]
+    const fn keeps(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    fn keeps(&self, rule: Rule) -> bool {
+        self.omitted != Some(rule)
+    }
+
+    /// Whether the member has stopped serving the canary by itself.
+    #[cfg(test)]
+    pub(super) fn has_ejected(&self) -> bool {
+        self.controller.ejected().is_some()
     }
 
     pub(super) const fn engine(&self) -> &Engine {
@@ -313,7 +345,9 @@ impl<M: Memory, Caller> Member<M, Caller> {
         if report.ejected.is_some() {
             self.next_look = Some(Time::ZERO);
         }
-        self.controller.on_report(now, from, report);
+        if self.keeps(Rule::HearReports) {
+            self.controller.on_report(now, from, report);
+        }
     }
 
     fn look_at_room(&mut self, outside: &mut impl Outside<Caller = Caller>) -> Option<Input> {
@@ -323,12 +357,13 @@ impl<M: Memory, Caller> Member<M, Caller> {
             return None;
         }
         outside.room(room);
-        Some(Input::Veto((room == Room::Full).then_some(Reason::StorageFull)))
+        let speaks_against = room == Room::Full && self.keeps(Rule::VetoWhenFull);
+        Some(Input::Veto(speaks_against.then_some(Reason::StorageFull)))
     }
 
     fn publish(&self, now: Time, outside: &mut impl Outside<Caller = Caller>) {
         let mut view = self.engine.view(now);
-        view.ejected = self.controller.ejected().map(Arc::from);
+        view.ejected = self.controller.ejected().filter(|_| self.keeps(Rule::ShowEjection)).map(Arc::from);
         outside.publish(view);
     }
 
@@ -359,6 +394,9 @@ impl<M: Memory, Caller> Member<M, Caller> {
         mut output: Output,
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
+        if !output.append.is_empty() && !self.keeps(Rule::WriteThenSpeak) {
+            output.send.iter().for_each(|envelope| outside.send(envelope.to, &envelope.message));
+        }
         if !output.append.is_empty() {
             self.store.append(&output.append)?;
         }
@@ -399,7 +437,9 @@ impl<M: Memory, Caller> Member<M, Caller> {
         match self.waiting.remove(&ticket) {
             Some(Waiter::Caller(asked)) => outside.answer(asked, answer),
             Some(Waiter::Controller(change)) => {
-                self.controller.on_answer(now, &change, refused(&answer));
+                if self.keeps(Rule::TellTheController) {
+                    self.controller.on_answer(now, &change, refused(&answer));
+                }
                 self.next_look = Some(now);
             }
             None => {}

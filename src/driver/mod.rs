@@ -5,14 +5,17 @@ mod clock;
 mod handle;
 mod journal;
 mod member;
+mod rule;
 mod run;
+#[cfg(test)]
+mod sim;
 mod witness;
 
 pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
 pub use handle::{Handle, Publisher, Request, Stopped};
 pub use member::DriverError;
-pub use run::{Driver, Inbox, Probing, Traffic};
+pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
 pub use crate::commit::{

@@ -76,6 +76,15 @@ pub struct Inbox {
     pub outgoing: mpsc::Receiver<Outgoing>,
 }
 
+/// How the driver is ended.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping {
+    /// Cancelled first: the others are to coordinate. What others ask of this member is answered still.
+    pub leave: CancellationToken,
+    /// Cancelled when no caller can ask anything any more. It means nothing without the first.
+    pub end: CancellationToken,
+}
+
 impl Driver {
     /// A driver of `engine`, which was made of what `store` remembers.
     #[must_use]
@@ -103,16 +112,20 @@ impl Driver {
         Engine::new(Arc::new(config), durable, boottime())
     }
 
-    /// Runs until `shutdown` is cancelled.
+    /// Runs until it was told to stop and to end, and nobody waits any more for what it began before.
     ///
     /// # Errors
     /// When the disk fails, or when the engine says that the member cannot go on.
-    pub async fn run(mut self, mut inbox: Inbox, shutdown: CancellationToken) -> Result<(), DriverError> {
+    pub async fn run(mut self, mut inbox: Inbox, stop: Stopping) -> Result<(), DriverError> {
+        let (mut told, mut ending) = (false, false);
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);
         let engine = self.member.engine();
         self.node.witness.started(engine.committed(), engine.durable().accepted.as_deref());
         self.take(Happened::Input(Input::Timeout)).await?;
         loop {
+            if ending && self.member.engine().has_left() {
+                break;
+            }
             let progress = self.member.look(boottime(), unix_millis, &mut self.node)?;
             self.finish(progress).await?;
             let now = boottime();
@@ -121,7 +134,14 @@ impl Driver {
             let due = others.into_iter().flatten().fold(self.member.poll_timeout(now), Time::min);
             let happened = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break,
+                () = stop.leave.cancelled(), if !told => {
+                    told = true;
+                    Happened::Input(Input::Stop)
+                }
+                () = stop.end.cancelled(), if told && !ending => {
+                    ending = true;
+                    Happened::Nothing
+                }
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
                 Some(input) = self.probed.recv() => Happened::Input(input),
                 Some(outgoing) = inbox.outgoing.recv() => self.node.hand_on(outgoing),

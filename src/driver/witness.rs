@@ -52,6 +52,7 @@ impl Witness {
             | Input::Probed { .. }
             | Input::Veto(_)
             | Input::Measured { .. }
+            | Input::Stop
             | Input::Timeout => {}
         }
     }

@@ -3,6 +3,7 @@
 use super::frame::{Decoder, Greeting, printable};
 use super::greet::{GREETING_TIMEOUT, receive, send, skew_ms};
 use super::link::{End, Queue, expiry, write_messages};
+use super::version::WireVersion;
 use super::{Event, LinkInfo, Shared, socket};
 use crate::model::{Host, NodeId};
 use crate::tls::{
@@ -102,6 +103,7 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
         %remote,
         tls = info.tls_version,
         key_exchange = info.key_exchange,
+        wire = %info.wire,
         "Connected to peer"
     );
     *link.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
@@ -182,13 +184,13 @@ async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {
     let key_exchange =
         tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())).unwrap_or_default();
     let mut decoder = Decoder::default();
-    let skew_ms = match greet(shared, &plane.trust_domain, peer, &mut stream, &mut decoder).await {
-        Ok(skew_ms) => skew_ms,
+    let (wire, skew_ms) = match greet(shared, &plane.trust_domain, peer, &mut stream, &mut decoder).await {
+        Ok(greeted) => greeted,
         Err(Greeted::Refused(refusal)) => return Err(refused(refusal)),
         Err(Greeted::Lost(why)) => return Err(Failure::Unreachable(format!("{remote}: {why}"))),
     };
     let PeerIdentity { spiffe, serial, not_after } = identity.clone();
-    let info = LinkInfo { remote, spiffe, serial, not_after, tls_version, key_exchange, skew_ms };
+    let info = LinkInfo { remote, spiffe, serial, not_after, tls_version, key_exchange, wire, skew_ms };
     Ok(Linked { stream, decoder, identity, info, plane })
 }
 
@@ -245,7 +247,7 @@ async fn greet(
     peer: NodeId,
     stream: &mut TlsStream<TcpStream>,
     decoder: &mut Decoder,
-) -> Result<i64, Greeted> {
+) -> Result<(WireVersion, i64), Greeted> {
     let introduction = shared.identity.introduce(cluster);
     let nonce = introduction.nonce;
     let hello = Greeting::Hello { to: peer, from: introduction };
@@ -258,8 +260,8 @@ async fn greet(
     })?;
     match answer {
         Greeting::Welcome { answers, from } if answers == nonce => {
-            shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
-            Ok(skew_ms(peer, from.clock))
+            let wire = shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
+            Ok((wire, skew_ms(peer, from.clock)))
         }
         Greeting::Welcome { .. } | Greeting::Hello { .. } => {
             Err(Greeted::Refused(Refusal::new(Reason::FrameMalformed, "the answer is not a welcome to this hello")))

@@ -3,6 +3,7 @@
 use super::addresses::ExtraSources;
 use super::frame::{Decoder, Encoder, Greeting, Payload, encode_greeting};
 use super::greet::Identity;
+use super::version::WireVersion;
 use crate::commit::{Config, Durable, Engine, Input, IsolationPolicy, Message, OnEmptyDisk, Timing};
 use crate::model::{Incarnation, NodeId, Peers, Time};
 use std::sync::Arc;
@@ -40,14 +41,22 @@ pub fn messages(bytes: &[u8]) -> usize {
     usize::try_from(count).expect("few messages")
 }
 
-/// Whatever was understood is said in the same words.
+/// Whatever was understood is said in the same words, and can be said in those of the version before.
 fn same_again(message: &Message) {
-    let Ok(payload) = Payload::new(message) else { return };
-    let mut bytes = Vec::new();
-    Encoder::default().encode(&payload, &mut bytes);
-    let mut decoder = Decoder::default();
-    decoder.buffer.extend_from_slice(&bytes);
-    assert_eq!(decoder.next_message().expect("its own words").as_ref(), Some(message));
+    let said = |message: &Message, version| {
+        let payload = Payload::new(message, version).ok()?;
+        let mut bytes = Vec::new();
+        Encoder::default().encode(&payload, &mut bytes);
+        let mut decoder = Decoder::default();
+        decoder.buffer.extend_from_slice(&bytes);
+        decoder.next_message().expect("its own words")
+    };
+    if let Some(again) = said(message, WireVersion::NEWEST) {
+        assert_eq!(again, *message);
+    }
+    if let Some(older) = said(message, WireVersion::V4) {
+        assert_eq!(said(&older, WireVersion::V4), Some(older));
+    }
 }
 
 /// A member that has joined, with links to all.
@@ -82,7 +91,7 @@ pub fn greeting(bytes: &[u8]) -> bool {
         // Said anew, every control character takes six bytes, and the whole may be too long.
         Err(_) => assert!(bytes.len() > 512),
     }
-    let identity = Identity::new(MEMBER, &Peers::local(), Incarnation(1));
+    let identity = Identity::new(MEMBER, &Peers::local(), Incarnation(1), WireVersion::NEWEST);
     match greeting {
         Greeting::Hello { from, .. } | Greeting::Welcome { from, .. } => {
             identity.judge(peer(), &from, "c-1.canary").is_ok()
@@ -134,13 +143,13 @@ mod tests {
     #[ignore = "it writes files"]
     fn write_the_seeds() {
         for message in all_kinds() {
-            let payload = Payload::new(&message).expect("small");
+            let payload = Payload::new(&message, WireVersion::NEWEST).expect("small");
             let mut framed = Vec::new();
             Encoder::default().encode(&payload, &mut framed);
             let seed: Vec<u8> = [1].into_iter().chain(framed.into_iter().skip(5)).collect();
             fs::write(folder("frame").join(message.kind()), seed).expect("written");
         }
-        let from = Identity::new(peer(), &Peers::local(), Incarnation(2)).introduce("c-1.canary");
+        let from = Identity::new(peer(), &Peers::local(), Incarnation(2), WireVersion::NEWEST).introduce("c-1.canary");
         let hello = Greeting::Hello { to: MEMBER, from: from.clone() };
         let welcome = Greeting::Welcome { answers: from.nonce, from };
         for (name, greeting) in [("hello", hello), ("welcome", welcome)] {

@@ -1,6 +1,7 @@
 //! The exchange that begins a connection, after TLS: who each side is, and whether the other takes it in.
 
-use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, WIRE_VERSION, encode_greeting};
+use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, encode_greeting};
+use super::version::{self, WireVersion};
 use crate::crash::{Step, When, point};
 use crate::model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use crate::tls::{Reason, Refusal};
@@ -24,17 +25,21 @@ pub(crate) struct Identity {
     pub(crate) members: NodeSet,
     pub(crate) peers_digest: Digest,
     pub(crate) incarnation: Incarnation,
+    /// The newest version of the wire that it speaks.
+    pub(crate) wire: WireVersion,
 }
 
 impl Identity {
-    pub(crate) fn new(me: NodeId, peers: &Peers, incarnation: Incarnation) -> Self {
-        Self { me, members: peers.members(), peers_digest: peers_digest(peers), incarnation }
+    pub(crate) fn new(me: NodeId, peers: &Peers, incarnation: Incarnation, wire: WireVersion) -> Self {
+        Self { me, members: peers.members(), peers_digest: peers_digest(peers), incarnation, wire }
     }
 
     /// What to say on a new connection.
     pub(crate) fn introduce(&self, cluster: &str) -> Introduction {
+        let (oldest, newest) = version::spoken(self.wire);
         Introduction {
-            version: WIRE_VERSION,
+            version: oldest,
+            newest: (newest > oldest).then_some(newest),
             cluster: cluster.to_owned(),
             members: self.members,
             peers_digest: self.peers_digest,
@@ -47,15 +52,13 @@ impl Identity {
         }
     }
 
-    /// Whether the other side may be linked with.
+    /// Whether the other side may be linked with, and in which version of the wire.
     ///
     /// # Errors
-    /// When it is not who its certificate says, or of another cluster, another version, or another set of members.
-    pub(crate) fn judge(&self, peer: NodeId, theirs: &Introduction, cluster: &str) -> Result<(), Refusal> {
-        if theirs.version != WIRE_VERSION {
-            let detail = format!("{peer} speaks version {} of the protocol, this node {WIRE_VERSION}", theirs.version);
-            return Err(Refusal::new(Reason::WireVersion, detail));
-        }
+    /// When it is not who its certificate says, or of another cluster, or another set of members, or when there is no
+    /// version that both speak.
+    pub(crate) fn judge(&self, peer: NodeId, theirs: &Introduction, cluster: &str) -> Result<WireVersion, Refusal> {
+        let wire = version::agree(self.wire, (theirs.version, theirs.newest.unwrap_or(theirs.version)))?;
         if theirs.node != peer {
             let detail = format!("the certificate is of {peer}, the greeting of {}", theirs.node);
             return Err(Refusal::new(Reason::IdentityFrameMismatch, detail));
@@ -71,7 +74,7 @@ impl Identity {
         if theirs.peers_digest != self.peers_digest {
             tracing::warn!(%peer, "A peer has other addresses in PEERS_NODE_* than this node");
         }
-        Ok(())
+        Ok(wire)
     }
 }
 

@@ -162,7 +162,15 @@ pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
             }
             end = read_farewell(&mut reader, &mut decoder) => return end,
             () = sleep_until(expires) => return close(&mut writer, End::Expired).await,
-            () = shutdown.cancelled() => return close(&mut writer, End::Stopped).await,
+            () = shutdown.cancelled() => {
+                // The last that this node says is that it leaves.
+                batch.clear();
+                while let Some(payload) = queue.next_now() {
+                    encoder.encode(&payload, &mut batch);
+                }
+                let _ = timeout(CLOSE_TIMEOUT, write(&mut writer, &batch)).await;
+                return close(&mut writer, End::Stopped).await;
+            }
         }
     }
 }

@@ -11,6 +11,8 @@
 
 mod accept;
 mod addresses;
+#[cfg(test)]
+pub(crate) mod carry;
 mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
@@ -21,8 +23,10 @@ mod link;
 mod registry;
 mod rules;
 mod socket;
+mod version;
 
 pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
+pub use version::{WireVersion, WireVersionError};
 
 use crate::commit::Message;
 use crate::model::{Host, Incarnation, NodeId, Peers, SpiffeId};
@@ -54,6 +58,8 @@ pub struct MeshConfig {
     pub peers: Peers,
     /// The life of this node's disk.
     pub incarnation: Incarnation,
+    /// The newest version of the wire to speak.
+    pub wire: WireVersion,
     /// Where to connect from, instead of the address that the listener has; unspecified leaves it to the system.
     pub bind: Option<IpAddr>,
     /// What it means when a peer connects from a foreign address.
@@ -99,6 +105,8 @@ pub struct LinkInfo {
     pub tls_version: String,
     /// How the session's key was agreed.
     pub key_exchange: String,
+    /// The version of the wire that both speak.
+    pub wire: WireVersion,
     /// By how much its wall clock is ahead, in milliseconds.
     pub skew_ms: i64,
 }
@@ -133,6 +141,13 @@ struct PeerLink {
     info: Mutex<Option<LinkInfo>>,
     /// The peer has just connected, so it can be reached now.
     poke: Notify,
+}
+
+impl PeerLink {
+    /// The version of the wire on the link; none when there is none.
+    fn wire(&self) -> Option<WireVersion> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|info| info.wire)
+    }
 }
 
 impl Shared {
@@ -182,8 +197,18 @@ impl Mesh {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let MeshConfig { me, peers, incarnation, bind, address_check, extra_sources, tls, rejections, handshakes } =
-            config;
+        let MeshConfig {
+            me,
+            peers,
+            incarnation,
+            wire,
+            bind,
+            address_check,
+            extra_sources,
+            tls,
+            rejections,
+            handshakes,
+        } = config;
         // Where this node listens is where the others expect it to come from.
         let source = bind.unwrap_or(listener.local_addr()?.ip().to_canonical());
         if let Some(Host::Ip(configured)) = peers.host(me)
@@ -203,7 +228,7 @@ impl Mesh {
             })
             .unzip();
         let shared = Arc::new(Shared {
-            identity: Identity::new(me, &peers, incarnation),
+            identity: Identity::new(me, &peers, incarnation, wire),
             source,
             book: Arc::new(AddressBook::new(&peers, address_check, extra_sources)),
             tls,
@@ -233,7 +258,8 @@ impl Mesh {
         if !peer.up.load(Ordering::Acquire) {
             return;
         }
-        match Payload::new(message) {
+        let Some(wire) = peer.wire() else { return };
+        match Payload::new(message, wire) {
             Ok(payload) => peer.outbox.push(payload),
             Err(error) => tracing::error!(peer = %to, kind = message.kind(), %error, "A message cannot be sent"),
         }

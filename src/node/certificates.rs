@@ -339,6 +339,9 @@ mod tests {
                 extra_sources: ExtraSources::default(),
                 crl_policy: CrlPolicy::Warn,
                 client_auth: ClientAuth::Optional,
+                wire: Default::default(),
+                stop_delay: Duration::ZERO,
+                drain: Duration::ZERO,
                 history_keep: Keep::bytes(1024 * 1024),
                 audit_keep: Keep::bytes(1024 * 1024),
             };

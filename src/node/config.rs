@@ -1,7 +1,7 @@
 //! What one node is told.
 
 use crate::driver::{IsolationPolicy, OnEmptyDisk};
-use crate::mesh::{AddressCheck, ExtraSources};
+use crate::mesh::{AddressCheck, ExtraSources, WireVersion};
 use crate::model::{Keep, ModelId, NodeId, Peers};
 use crate::proxy::Upstreams;
 use crate::tls::{ClientAuth, CrlPolicy};
@@ -42,6 +42,12 @@ pub struct NodeConfig {
     pub crl_policy: CrlPolicy,
     /// Whether HTTPS asks for client certificates.
     pub client_auth: ClientAuth,
+    /// The newest version of the wire to speak.
+    pub wire: WireVersion,
+    /// How long it goes on serving after it was told to stop, with `/readyz` saying so.
+    pub stop_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub drain: Duration,
     /// How much is kept of what was decided, for people.
     pub history_keep: Keep,
     /// How much is kept of the record of who did what.

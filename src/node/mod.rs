@@ -5,6 +5,7 @@
 
 mod bind;
 mod certificates;
+mod clock;
 mod config;
 mod expiry;
 mod metrics;

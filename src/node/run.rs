@@ -2,19 +2,24 @@
 
 use super::bind::{BindError, listen, own_address};
 use super::certificates::{Certificates, open_files};
+use super::clock::{ClockWatch, say_jump};
 use super::config::NodeConfig;
 use super::metrics;
 use crate::api::{self, Api, Limits};
 use crate::audit::{AUDIT_FILE, Opened};
-use crate::driver::{Config, Driver, DriverError, Handle, Inbox, Probing, Timing, Traffic};
+use crate::driver::{
+    Config, Driver, DriverError, Handle, Inbox, Probing, Stopping, Timing, Traffic, boottime, unix_millis,
+};
 use crate::health::Samples;
-use crate::mesh::{Mesh, MeshConfig};
+use crate::mesh::{LinkInfo, Mesh, MeshConfig};
 use crate::model::{Incarnation, Model, NodeId, Peers, Smoke};
 use crate::pki::{FileWatch, NodeFiles, PkiError};
 use crate::proxy::{Proxy, Timeouts};
 use crate::rollout::Trial;
 use crate::store::{History, Store, StoreError, StoreIdentity};
 use crate::tls::{ConfigError, Rejections};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +123,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         },
         durable,
     );
-    let (handle, publisher, requests) = Handle::new(engine.view(crate::driver::boottime()));
+    let (handle, publisher, requests) = Handle::new(engine.view(boottime()));
     let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
     let proxy = Proxy::with_timeouts(handle.clone(), config.upstreams.clone(), timeouts);
     let Opened { log, outgoing, closing } = open_audit(&config, &certificates);
@@ -126,11 +131,12 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         let log = log.clone();
         Arc::new(Rejections::watched(move |rejection| log.rejected(rejection)))
     };
-    let stopping = CancellationToken::new();
+    let stop = Stop::default();
     let mesh_config = MeshConfig {
         me,
         peers: peers.clone(),
         incarnation,
+        wire: config.wire,
         bind: config.bind,
         address_check: config.address_check,
         extra_sources: config.extra_sources.clone(),
@@ -139,32 +145,30 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         handshakes: Arc::default(),
     };
     let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
-    api.certificates = Arc::clone(&certificates.shown);
     api.handshakes = Arc::clone(&mesh_config.handshakes);
-    let started: Arc<OnceLock<Mesh>> = Arc::default();
-    let (seen, reloads) = (Arc::clone(&started), Arc::clone(&certificates.reloads));
-    api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
-    api.stopping = stopping.clone();
+    let started = show(&mut api, &certificates, &stop);
     api.audit = log.clone();
     certificates.audit = log.clone();
 
     let history = History::open(&store.dir(), config.history_keep);
     let agreement = {
-        let stopping = stopping.clone();
+        let stop = stop.clone();
         let agree = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(NodeError::system("cannot start the runtime of the agreement"))?;
-            let _stop_all = stopping.clone().drop_guard();
+            let _close_all = stop.closing.clone().drop_guard();
+            let _stop_all = stop.asked.clone().drop_guard();
             runtime.block_on(async move {
                 let (events, mesh_inbox) = mpsc::channel(MESH_QUEUE);
-                let mesh = Mesh::start(mesh_config, control_listener, events, stopping.clone())
+                let mesh = Mesh::start(mesh_config, control_listener, events, stop.ended.clone())
                     .map_err(NodeError::system("cannot listen for peers"))?;
                 let _ = started.set(mesh.clone());
                 let traffic = Box::new(ProxyTraffic(proxy));
                 let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log, history);
                 let inbox = Inbox { mesh: mesh_inbox, requests, outgoing };
-                let ended = driver.run(inbox, stopping.clone()).await;
-                stopping.cancel();
+                let stopping = Stopping { leave: stop.asked.clone(), end: stop.served.clone() };
+                let ended = driver.run(inbox, stopping).await;
+                stop.ended.cancel();
                 mesh.stopped().await;
                 ended.map_err(NodeError::from)
             })
@@ -177,8 +181,9 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
 
     let role = if me == NodeId::A { "Coordinator started" } else { "Participant started" };
     tracing::info!(node = %me, %control, %data, version = api.handle.view().state.version, "{role}");
-    let served = serve(&config, &peers, &mut certificates, api, data_listener, rejections, stopping.clone());
-    stopping.cancel();
+    let served = serve(&config, &peers, &mut certificates, api, data_listener, rejections, &stop);
+    stop.asked.cancel();
+    stop.served.cancel();
     let agreed = agreement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     closing.close();
     tracing::info!(node = %me, "Stopped");
@@ -193,7 +198,7 @@ fn serve(
     api: Api,
     listener: std::net::TcpListener,
     rejections: Arc<Rejections>,
-    stopping: CancellationToken,
+    stop: &Stop,
 ) -> Result<(), NodeError> {
     // The server has threads of its own; this one only waits for signals.
     let runtime = runtime::Builder::new_current_thread()
@@ -202,39 +207,117 @@ fn serve(
         .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;
     runtime.block_on(async {
         let https = certificates.https.subscribe();
-        let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), Limits::default()));
-        obey_signals(config, peers, certificates, &stopping).await?;
-        let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let limits = Limits { drain: config.drain, ..Limits::default() };
+        let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), limits));
+        let mut signals = Signals::listen()?;
+        let kind = obey_signals(config, peers, certificates, &mut signals, stop).await;
+        let ending = tokio::spawn(signals.end_at_the_next(kind, config.me));
+        linger(config, stop).await;
+        let served = serving.await;
+        ending.abort();
+        let served = served.unwrap_or_else(|error| Err(io::Error::other(error)));
         served.map_err(NodeError::system("cannot serve HTTPS"))
     })
 }
 
-/// Stops the node on SIGTERM and SIGINT, and loads certificates anew on SIGHUP or when their files have changed.
+/// How a node stops, step by step; each is cancelled once.
+#[derive(Clone, Debug, Default)]
+struct Stop {
+    /// Told to stop: `/readyz` says so, and the others are to coordinate.
+    asked: CancellationToken,
+    /// The HTTPS port closes, and requests in flight are finished.
+    closing: CancellationToken,
+    /// There are none any more, and nobody can ask the agreement anything.
+    served: CancellationToken,
+    /// The agreement has ended, and with it the links.
+    ended: CancellationToken,
+}
+
+/// The signals that a node obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, NodeError> {
+        let listen_for = |kind| signal(kind).map_err(NodeError::system("cannot listen for signals"));
+        Ok(Self {
+            terminate: listen_for(SignalKind::terminate())?,
+            interrupt: listen_for(SignalKind::interrupt())?,
+            hang_up: listen_for(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until the signal `kind` comes once more: whoever asks twice does not want to wait. What matters is on disk at
+    /// any moment, as with kill -9. One of each kind is not twice: a terminal and a script may both pass a stop on.
+    async fn end_at_the_next(mut self, kind: SignalKind, me: NodeId) {
+        let again = if kind == SignalKind::interrupt() { &mut self.interrupt } else { &mut self.terminate };
+        again.recv().await;
+        tracing::warn!(node = %me, "Told to stop a second time: ending at once, with what was in flight");
+        // What shells say of a process that a signal has ended.
+        std::process::exit(128 + kind.as_raw_value());
+    }
+}
+
+/// Waits for SIGTERM or SIGINT and says which it was, and loads certificates anew on SIGHUP or when their files have changed.
 async fn obey_signals(
     config: &NodeConfig,
     peers: &Peers,
     certificates: &mut Certificates,
-    stopping: &CancellationToken,
-) -> Result<(), NodeError> {
-    let listen_for = |kind| signal(kind).map_err(NodeError::system("cannot listen for signals"));
-    let mut terminate = listen_for(SignalKind::terminate())?;
-    let mut interrupt = listen_for(SignalKind::interrupt())?;
-    let mut hang_up = listen_for(SignalKind::hangup())?;
+    signals: &mut Signals,
+    stop: &Stop,
+) -> SignalKind {
+    let mut clock = ClockWatch::default();
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let kind = loop {
         tokio::select! {
-            () = stopping.cancelled() => return Ok(()),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => certificates.reload(config, peers),
-            _ = look.tick() => certificates.reload_if_changed(config, peers),
+            () = stop.asked.cancelled() => return SignalKind::terminate(),
+            _ = signals.terminate.recv() => break SignalKind::terminate(),
+            _ = signals.interrupt.recv() => break SignalKind::interrupt(),
+            _ = signals.hang_up.recv() => certificates.reload(config, peers),
+            _ = look.tick() => {
+                if let Some(jump_ms) = clock.look(boottime(), unix_millis()) {
+                    say_jump(jump_ms, Timestamp::now());
+                }
+                certificates.reload_if_changed(config, peers);
+            }
         }
         certificates.remind(config.crl_policy);
-    }
+    };
     tracing::info!(node = %config.me, "Stopping: finishing the requests in flight");
-    stopping.cancel();
-    Ok(())
+    stop.asked.cancel();
+    kind
+}
+
+/// Goes on serving for as long as whoever sends requests here takes to notice that it should not. What stops a node
+/// from within leaves no time for that.
+async fn linger(config: &NodeConfig, stop: &Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(config.stop_delay) => {}
+        () = stop.closing.cancelled() => {}
+    }
+    stop.closing.cancel();
+}
+
+/// Has the routes show what other rooms know; the mesh as soon as there is one where this says.
+fn show(api: &mut Api, certificates: &Certificates, stop: &Stop) -> Arc<OnceLock<Mesh>> {
+    let started: Arc<OnceLock<Mesh>> = Arc::default();
+    api.certificates = Arc::clone(&certificates.shown);
+    (api.leaving, api.stopping) = (stop.asked.clone(), stop.closing.clone());
+    let (seen, reloads) = (Arc::clone(&started), Arc::clone(&certificates.reloads));
+    api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
+    let seen = Arc::clone(&started);
+    api.links = Arc::new(move || links(seen.get()));
+    started
+}
+
+/// What is shown of the links to the peers.
+fn links(mesh: Option<&Mesh>) -> BTreeMap<NodeId, api::LinkShown> {
+    let shown = |info: LinkInfo| api::LinkShown { wire_version: info.wire.number(), clock_skew_ms: info.skew_ms };
+    mesh.map(Mesh::links).unwrap_or_default().into_iter().map(|(id, info)| (id, shown(info))).collect()
 }
 
 /// The record of this node; without one the node runs, and says so.

@@ -74,7 +74,7 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
         return Err(CaProblem::Expired(name, facts.not_after));
     }
     if now < facts.not_before {
-        return Err(CaProblem::NotYetValid(name, facts.not_before));
+        return Err(CaProblem::NotYetValid(name, facts.not_before, now));
     }
     if !is_strong(&facts.key) {
         return Err(CaProblem::WeakKey(name, facts.key));

@@ -142,20 +142,28 @@ pub enum PkiError {
         detail: String,
     },
     /// A certificate whose time is over.
-    #[error("the certificate {path} expired at {not_after}: make a new one, or check this machine's clock")]
+    #[error(
+        "the certificate {path} expired at {not_after}, local clock {now}: make a new one, or check this machine's clock"
+    )]
     Expired {
         /// The file.
         path: PathBuf,
         /// When.
         not_after: Timestamp,
+        /// What this machine's clock says.
+        now: Timestamp,
     },
     /// A certificate whose time has not come.
-    #[error("the certificate {path} is not valid before {not_before}: check this machine's clock")]
+    #[error(
+        "{path}: certificate not yet valid: local clock {now}, valid from {not_before}: check this machine's clock"
+    )]
     NotYetValid {
         /// The file.
         path: PathBuf,
         /// From when.
         not_before: Timestamp,
+        /// What this machine's clock says.
+        now: Timestamp,
     },
     /// A configured address that the own certificate does not carry.
     #[error(
@@ -210,8 +218,8 @@ pub enum CaProblem {
     #[error("{0} expired at {1}: every certificate under it is void; make a new authority")]
     Expired(String, Timestamp),
     /// Its time has not come.
-    #[error("{0} is not valid before {1}: check this machine's clock")]
-    NotYetValid(String, Timestamp),
+    #[error("{0}: certificate not yet valid: local clock {2}, valid from {1}: check this machine's clock")]
+    NotYetValid(String, Timestamp, Timestamp),
     /// A key that can be broken or that cannot be checked.
     #[error("{0} has a key of kind {1}: use P-256, P-384, Ed25519 or RSA of 2048 bits or more")]
     WeakKey(String, String),

@@ -234,10 +234,10 @@ pub(super) fn judge_chain(
         return Err(malformed(&path, "a certificate", "it is not DER"));
     };
     if now > facts.not_after {
-        return Err(PkiError::Expired { path, not_after: facts.not_after });
+        return Err(PkiError::Expired { path, not_after: facts.not_after, now });
     }
     if now < facts.not_before {
-        return Err(PkiError::NotYetValid { path, not_before: facts.not_before });
+        return Err(PkiError::NotYetValid { path, not_before: facts.not_before, now });
     }
     let judged = check::Judge::new(ca, crls, now).and_then(|judge| judge.accepts_client(chain));
     judged.map_err(|detail| PkiError::Chain { path, authority: ca_path.to_owned(), detail })?;

@@ -2,6 +2,7 @@
 
 use super::pool::Pool;
 use super::present::{Clock, Present, REPORT_STALE, reason};
+use super::rule::Rule;
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
 use crate::health::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
@@ -79,13 +80,42 @@ pub struct Controller {
     asked: Option<Change>,
     retry_at: Time,
     refused: Option<String>,
+    #[cfg(test)]
+    omitted: Option<Rule>,
 }
 
 impl Controller {
     /// The controller of `me`, which has seen nothing yet.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
-        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None }
+        Self {
+            me,
+            trial: None,
+            pool: Pool::default(),
+            asked: None,
+            retry_at: Time::ZERO,
+            refused: None,
+            #[cfg(test)]
+            omitted: None,
+        }
+    }
+
+    /// Leaves a rule out from now on.
+    #[cfg(test)]
+    pub(crate) const fn omit(&mut self, rule: Option<Rule>) {
+        self.omitted = rule;
+    }
+
+    /// Whether the controller keeps this rule: always, outside of the tests that show what each rule is for.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the tests' version asks the controller")]
+    const fn keeps(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    fn keeps(&self, rule: Rule) -> bool {
+        self.omitted != Some(rule)
     }
 
     /// Why this node has stopped serving the canary by itself, if it has.
@@ -113,7 +143,7 @@ impl Controller {
 
     /// Takes the answer to a change that was asked for: none when it was made, else why it was not.
     pub fn on_answer(&mut self, now: Time, change: &Change, refused: Option<String>) {
-        if self.asked.take_if(|asked| asked == change).is_none() {
+        if !self.keeps(Rule::AskAgain) || self.asked.take_if(|asked| asked == change).is_none() {
             // A rollback has taken the place of a step: what became of that is of no interest any more.
             return;
         }
@@ -143,6 +173,7 @@ impl Controller {
         let own_recent = present.recent(now, &own);
         let recent = self.failure_of_late(&present, &own_recent);
         let failing = present.condemn(&verdict, &own_verdict, recent);
+        present.ejected.take_if(|_| !self.keeps(Rule::EjectWhatFails));
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = self.silent(now, facts, &present);
         present.watch(now, silent);
@@ -175,7 +206,7 @@ impl Controller {
             return;
         }
         moves.ejection_changed = self.ejected().is_some();
-        moves.count = Some(None);
+        moves.count = Some(None).filter(|_| self.trial.is_none() || self.keeps(Rule::CountAnew));
         moves.measured = Some((Evidence::default(), None));
         (self.retry_at, self.refused) = (Time::ZERO, None);
         self.trial = trial.map(|trial| Present::new(trial, now));
@@ -189,7 +220,8 @@ impl Controller {
         let awaited = facts.connected.minus(facts.state.drained).minus(facts.serving);
         if awaited.is_empty() || now >= present.seen + ACKNOWLEDGE_TIME {
             present.begin(now);
-            moves.count = Some(Some(present.trial.clone()));
+            let anew = present.trial.step == 0 || self.keeps(Rule::CountAnew);
+            moves.count = Some(Some(present.trial.clone())).filter(|_| anew);
         }
     }
 
@@ -214,7 +246,7 @@ impl Controller {
         if facts.may_propose == MayPropose::Nothing {
             return None;
         }
-        if let Some(why) = self.failure(present) {
+        if let Some(why) = self.failure(present).filter(|_| self.keeps(Rule::RollBackWhatFails)) {
             return Some(Change::RollBack { why, started });
         }
         if rollout.phase != Phase::Progressing {
@@ -231,15 +263,20 @@ impl Controller {
             return pause(format!("it cannot be measured: no report of {silent} for {} s", REPORT_STALE.as_secs()));
         }
         let clock = present.clock(now, rollout)?;
-        if clock.holds.is_some() {
+        if clock.holds.is_some() && self.keeps(Rule::HoldEachStep) {
             return None;
         }
-        if verdict.ruling == Ruling::Pass && self.has_settled(now, present) && !clock.deadline.is_zero() {
+        let passed = verdict.ruling == Ruling::Pass || !self.keeps(Rule::PassBeforeNext);
+        if passed && self.has_settled(now, present) && !clock.deadline.is_zero() {
             let step = rollout.plan.steps.get(rollout.step)?;
             return match step.then {
-                Then::AwaitPromotion => pause(format!("held at {} and passed: promote it", step.weight)),
+                Then::AwaitPromotion if self.keeps(Rule::AwaitPromotion) => {
+                    pause(format!("held at {} and passed: promote it", step.weight))
+                }
                 Then::Continue if awaited(rollout).is_some() => None,
-                Then::Continue => (facts.may_propose == MayPropose::All).then_some(Change::Next { epoch }),
+                Then::AwaitPromotion | Then::Continue => {
+                    (facts.may_propose == MayPropose::All).then_some(Change::Next { epoch })
+                }
             };
         }
         let limit = rollout.plan.progress_deadline.duration();

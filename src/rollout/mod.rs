@@ -9,6 +9,7 @@
 mod controller;
 mod pool;
 mod present;
+mod rule;
 mod status;
 mod trial;
 
@@ -18,5 +19,7 @@ mod search;
 mod tests;
 
 pub use controller::{Controller, Facts, LOOK_EVERY, MayPropose, Moves};
+#[cfg(test)]
+pub(crate) use rule::Rule;
 pub use status::{ModelFigures, Next, NodeFigures, Status};
 pub use trial::Trial;

@@ -49,6 +49,10 @@ impl Side {
 
 /// A directory with two segments and an identity.
 pub(super) trait Disk: Send {
+    /// How long a segment is, in bytes: [`SEGMENT`] on every real disk.
+    fn segment_size(&self) -> usize {
+        SEGMENT
+    }
     /// Up to [`SEGMENT`] bytes of a segment; none when there is no such file.
     fn read(&mut self, side: Side) -> io::Result<Option<Vec<u8>>>;
     /// Makes the segment [`SEGMENT`] zero bytes, its name and all of it on disk.

@@ -73,7 +73,7 @@ pub(super) fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
 /// Looks at what stands at `at`, a multiple of [`SECTOR`], in a segment of at most [`SEGMENT`] bytes.
 pub(super) fn look(segment: &[u8], at: usize) -> Found<'_> {
     let sector = part(segment, at..at + SECTOR);
-    if sector.iter().all(|byte| *byte == 0) {
+    if is_blank(sector) {
         return Found::Blank;
     }
     let line = &sector[..sector.len().min(HEADER)];
@@ -93,6 +93,11 @@ pub(super) fn look(segment: &[u8], at: usize) -> Found<'_> {
     }
     let line = part(segment, at..end + 1);
     if is_cut(line, end + 1 - at) { Found::Cut } else { Found::Damage("the record fails its checksum") }
+}
+
+/// Whether all bytes are zero. A start asks this of every sector, so it looks at many bytes at once.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
 }
 
 fn part(segment: &[u8], range: Range<usize>) -> &[u8] {

@@ -8,7 +8,7 @@ use crate::crash::{Step, around};
 use crate::model::{Keep, KeptPiece, UnixMillis};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -22,6 +22,8 @@ const FILE: &str = "history.jsonl";
 const FORMAT: u64 = 1;
 /// How many of the newest lines a start reads: as many as are shown, and some that may not be readable.
 const RECALLED: usize = 2_000;
+/// Never more than this is read of a file at a start, in bytes: it has room for far more than so many lines.
+const MAX_READ: u64 = 16 * 1024 * 1024;
 /// How many batches of lines may wait for the disk; beyond it they are left out.
 const QUEUE: usize = 256;
 /// How often it is looked at whether something has become too old.
@@ -112,14 +114,13 @@ impl Files {
     fn resume(&mut self, now: UnixMillis) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         for path in files_in(&self.directory)?.iter().rev() {
-            let text = fs::read(path)?;
-            let text = String::from_utf8_lossy(&text);
+            let text = end_of(path)?;
             if let Some(format) = text.lines().filter_map(format_of).find(|format| *format > FORMAT) {
                 return Err(newer(path, format));
             }
             if path.file_name().is_some_and(|name| name == FILE) {
-                self.bytes = fs::metadata(path)?.len();
-                self.first = text.lines().next().map(|line| time_of(line).unwrap_or_else(|| changed_at(path)));
+                let KeptPiece { bytes, first } = piece(path)?;
+                (self.bytes, self.first) = (bytes, (bytes > 0).then_some(first));
                 if !text.is_empty() && !text.ends_with('\n') {
                     // What follows must not become part of the line that was cut short.
                     self.append("\n", now);
@@ -188,13 +189,7 @@ impl Files {
     /// Removes what is too much, oldest first.
     fn bound(&self, now: UnixMillis) -> io::Result<()> {
         let aside = aside(&self.directory)?;
-        let mut pieces = Vec::new();
-        for (_, path) in &aside {
-            let text = fs::read(path)?;
-            let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let first = std::str::from_utf8(line).ok().and_then(time_of).unwrap_or_else(|| changed_at(path));
-            pieces.push(KeptPiece { bytes: text.len() as u64, first });
-        }
+        let pieces = aside.iter().map(|(_, path)| piece(path)).collect::<io::Result<Vec<_>>>()?;
         let excess = self.keep.excess(&pieces, now);
         aside.iter().take(excess).try_for_each(|(_, path)| around(Step::HistoryRemove, || fs::remove_file(path)))
     }
@@ -276,6 +271,26 @@ fn aside(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// How long a file is, and from when its first line is.
+fn piece(path: &Path) -> io::Result<KeptPiece> {
+    let file = File::open(path)?;
+    let (bytes, mut line) = (file.metadata()?.len(), Vec::new());
+    BufReader::new(file.take(MAX_READ)).read_until(b'\n', &mut line)?;
+    let first = std::str::from_utf8(&line).ok().and_then(time_of).unwrap_or_else(|| changed_at(path));
+    Ok(KeptPiece { bytes, first })
+}
+
+/// The last lines of a file, as many as are read at most.
+fn end_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let from = file.seek(SeekFrom::End(0))?.saturating_sub(MAX_READ);
+    file.seek(SeekFrom::Start(from))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let begin = text.iter().position(|byte| *byte == b'\n').filter(|_| from > 0).map_or(0, |end| end + 1);
+    Ok(String::from_utf8_lossy(&text[begin..]).into_owned())
 }
 
 fn format_of(line: &str) -> Option<u64> {

@@ -6,8 +6,9 @@
 
 use super::disk::{Disk, Side};
 use super::error::StoreError;
-use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SEGMENT, encode, space_for};
+use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, encode, space_for};
 use super::identity::{self, Identified};
+use super::rule::Rule;
 use super::segment::{Current, Damage, Snapshot, format_of, recover};
 use super::{FORMAT, StoreIdentity};
 use crate::commit::{Durable, Record};
@@ -29,6 +30,11 @@ pub(super) struct Log {
     forced: usize,
     /// A write failed: what is on disk is unknown until a start reads it.
     broken: bool,
+    #[cfg(test)]
+    pub(super) omitted: Option<Rule>,
+    /// Whether the start dropped the end of the log.
+    #[cfg(test)]
+    pub(super) dropped_end: bool,
 }
 
 impl Log {
@@ -39,24 +45,62 @@ impl Log {
         identity: StoreIdentity,
         fresh: Incarnation,
     ) -> Result<Self, StoreError> {
-        let durable = Durable::blank(fresh);
-        let dir = dir.to_owned();
-        let mut log =
-            Self { disk, dir, identity, durable, current: Side::Odd, generation: 0, end: 0, forced: 0, broken: false };
-        let bytes = log.disk.identity().map_err(|error| log.failed("read", log.identity_path(), error))?;
-        let identified = bytes.map(|bytes| log.check_identity(&bytes)).transpose()?;
-        let segments = [log.read(Side::Even)?, log.read(Side::Odd)?];
+        let mut log = Self::closed(disk, dir, identity, fresh);
+        log.start()?;
+        Ok(log)
+    }
+
+    /// A log that has read nothing yet.
+    pub(super) fn closed(disk: Box<dyn Disk>, dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Self {
+        Self {
+            disk,
+            dir: dir.to_owned(),
+            identity,
+            durable: Durable::blank(fresh),
+            current: Side::Odd,
+            generation: 0,
+            end: 0,
+            forced: 0,
+            broken: false,
+            #[cfg(test)]
+            omitted: None,
+            #[cfg(test)]
+            dropped_end: false,
+        }
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), StoreError> {
+        let bytes = self.disk.identity().map_err(|error| self.failed("read", self.identity_path(), error))?;
+        let identified = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
+        let segments = [self.read(Side::Even)?, self.read(Side::Odd)?];
         let contents = [segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default);
         for side in Side::BOTH {
             format_of(contents[side as usize])
-                .map_or(Ok(()), |found| identity::check_format(&log.path(side), found))?;
+                .map_or(Ok(()), |found| identity::check_format(&self.path(side), found))?;
         }
-        let found = recover(contents).map_err(|damage| log.corrupt(damage))?;
+        let found = recover(contents).map_err(|damage| self.corrupt(damage))?;
         match identified {
-            Some(identified) => log.resume(found, &identified, &segments)?,
-            None => log.begin(found)?,
+            Some(identified) => self.resume(found, &identified, &segments),
+            None => self.begin(found),
         }
-        Ok(log)
+    }
+
+    /// The same log on another disk that holds the same.
+    #[cfg(test)]
+    pub(super) fn moved_to(&self, disk: Box<dyn Disk>) -> Self {
+        Self { disk, dir: self.dir.clone(), identity: self.identity.clone(), durable: self.durable.clone(), ..*self }
+    }
+
+    /// Whether the log keeps this rule: always, outside of the tests that show what each rule is for.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the tests' version asks the log")]
+    const fn keeps(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    fn keeps(&self, rule: Rule) -> bool {
+        self.omitted != Some(rule)
     }
 
     /// The directory it is in.
@@ -81,11 +125,11 @@ impl Log {
         let must_force = records.iter().any(|record| !record.is_lazy());
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
-        if self.end + space > SEGMENT {
+        if self.end + space > self.disk.segment_size() {
             self.rotate(&durable)?;
         } else {
             self.write_records(&bodies)?;
-            if must_force {
+            if must_force && self.keeps(Rule::ForceBeforeReturn) {
                 self.force_current()?;
             }
         }
@@ -140,6 +184,13 @@ impl Log {
         let Current { side, generation, snapshot, cut_at, .. } = found;
         self.check_snapshot(side, &snapshot, identified.incarnation)?;
         if let Some(offset) = cut_at {
+            if !self.keeps(Rule::CutIsTheEnd) {
+                return Err(self.corrupt(Damage { side, offset, what: "a record is cut short".into() }));
+            }
+            #[cfg(test)]
+            {
+                self.dropped_end = true;
+            }
             let file = self.path(side).display().to_string();
             tracing::warn!(file, offset, "dropped the end of the log: a write was cut short before it was answered");
         }
@@ -148,30 +199,43 @@ impl Log {
             // Before anything is written that an earlier version could not read.
             self.write_identity()?;
         }
-        self.durable.epoch += 1;
+        self.durable.epoch += u64::from(self.keeps(Rule::NewEpoch));
         self.current = side;
         self.generation = generation;
         let [old, spare] = [side, side.other()].map(|side| segments[side as usize].as_deref().unwrap_or_default());
         // What was read may be in memory only, if just the process was killed. It must be on disk before the other
-        // segment is touched.
+        // segment is touched. It is written again, because a force that failed may have made the system forget that it
+        // is not on disk, so that forcing alone would do nothing.
+        if self.keeps(Rule::WriteAgainBeforeTouching) {
+            self.disk
+                .write(side, 0, &old[..used(old)])
+                .map_err(|error| self.failed("write", self.path(side), error))?;
+        }
         self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        if !self.keeps(Rule::BeginBeforeWipe) {
+            self.blank(side, old)?;
+            self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        }
         self.blank(side.other(), spare)?;
         self.begin_segment(&self.durable.clone())?;
-        self.blank(side, old)
+        if self.keeps(Rule::BeginBeforeWipe) { self.blank(side, old) } else { Ok(()) }
     }
 
     /// Goes on in the other segment, which was wiped when it was left.
     fn rotate(&mut self, durable: &Durable) -> Result<(), StoreError> {
         let (old, used) = (self.current, self.end);
-        self.begin_segment(durable)?;
+        let newest = if self.keeps(Rule::RotateWithNewest) { durable } else { &self.durable.clone() };
+        self.begin_segment(newest)?;
         // Forced only when this segment is begun again; by then the zeros have long been written.
-        self.wipe(old, used)
+        if self.keeps(Rule::WipeWhatIsLeft) { self.wipe(old, used) } else { Ok(()) }
     }
 
     /// Begins the other segment, whose content must be zeros.
     fn begin_segment(&mut self, durable: &Durable) -> Result<(), StoreError> {
         let side = self.current.other();
-        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        if self.keeps(Rule::WipeBeforeBegin) {
+            self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        }
         self.write_snapshot(side, durable)
     }
 
@@ -209,13 +273,15 @@ impl Log {
         Ok(())
     }
 
-    /// Makes a segment, of which a start has read `content`, as good as new.
+    /// Makes a segment, of which a start has read `content`, as good as new. All of it is written, also what was read as
+    /// zeros: when an earlier force failed, they may be in the system's memory only, and no force brings them to disk any
+    /// more.
     fn blank(&mut self, side: Side, content: &[u8]) -> Result<(), StoreError> {
-        if content.len() < SEGMENT {
+        let size = self.disk.segment_size();
+        if content.len() < size {
             return self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error));
         }
-        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        self.wipe(side, used)
+        self.wipe(side, if self.keeps(Rule::WipeAll) { size } else { used(content) })
     }
 
     fn wipe(&mut self, side: Side, used: usize) -> Result<(), StoreError> {
@@ -271,6 +337,11 @@ impl Log {
         let Damage { side, offset, what } = damage;
         StoreError::Corrupt { file: self.path(side), offset: offset as u64, what }
     }
+}
+
+/// How much of a segment is in use, as far as can be read.
+fn used(content: &[u8]) -> usize {
+    content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn encode_body(record: &Record) -> Result<Vec<u8>, StoreError> {

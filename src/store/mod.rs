@@ -15,13 +15,18 @@ mod history;
 mod identity;
 mod inspect;
 mod log;
+mod rule;
 mod segment;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use error::{StoreError, StoreFault};
 pub use history::{History, HistoryLook};
 pub use inspect::{Holder, Look, SegmentLook};
+#[cfg(test)]
+pub(crate) use rule::Rule;
 
 use crate::commit::{Durable, Record};
 use crate::model::{Incarnation, NodeId};

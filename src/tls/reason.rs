@@ -1,5 +1,7 @@
 //! Why a connection was refused, in words that never change, and how to find the word in an error of rustls.
 
+use jiff::Timestamp;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use std::fmt;
 use std::io;
@@ -188,7 +190,7 @@ impl Refusal {
             let detail = format!("the other side answered {}", alert_name(*alert));
             return alert_reason(*alert).map(|reason| Self::new(reason, detail));
         }
-        Some(Self::new(local_reason(error), error.to_string()))
+        Some(Self::new(local_reason(error), at_the_wrong_time(error).unwrap_or_else(|| error.to_string())))
     }
 
     /// The refusal behind an I/O error of a TLS stream; none when the connection was simply lost.
@@ -213,6 +215,24 @@ impl From<Refusal> for io::Error {
     fn from(refusal: Refusal) -> Self {
         Self::new(io::ErrorKind::InvalidData, refusal)
     }
+}
+
+/// What is wrong with the date of a certificate, in dates: it may be this machine's clock that is.
+fn at_the_wrong_time(error: &Error) -> Option<String> {
+    let date = |time: &UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).ok();
+        seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MAX)
+    };
+    let Error::InvalidCertificate(error) = error else { return None };
+    if let CertificateError::NotValidYetContext { time, not_before } = error {
+        let (now, from) = (date(time), date(not_before));
+        return Some(format!("certificate not yet valid: local clock {now}, valid from {from}"));
+    }
+    if let CertificateError::ExpiredContext { time, not_after } = error {
+        let (now, until) = (date(time), date(not_after));
+        return Some(format!("certificate expired: local clock {now}, valid until {until}"));
+    }
+    None
 }
 
 /// What this side found wrong itself.

@@ -204,6 +204,31 @@ async fn a_stop_finishes_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn a_request_that_crosses_a_stop_is_answered_and_told_that_it_is_the_last() {
+    const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    let cluster = Cluster::new(82);
+    let mut node = start(&cluster);
+    let mut used = node.connect(cluster.anonymous()).await.unwrap();
+    used.write_all(LIVEZ).await.unwrap();
+    let mut first = [0; 1024];
+    let length = timeout(PATIENCE, used.read(&mut first)).await.unwrap().unwrap();
+    let first = String::from_utf8_lossy(&first[..length]).to_lowercase();
+    assert!(first.starts_with("http/1.1 200") && !first.contains("connection: close"), "{first}");
+    let fresh = node.connect(cluster.anonymous()).await.unwrap();
+    node.api.stopping.cancel();
+    until("the port to be closed", async || TcpStream::connect(node.address).await.is_err()).await;
+    for mut stream in [used, fresh] {
+        stream.write_all(LIVEZ).await.unwrap();
+        let mut answer = String::new();
+        let _ = timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap();
+        let answer = answer.to_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+    let serving = node.serving.take().unwrap();
+    timeout(PATIENCE, serving).await.expect("the server must end").unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_the_idle() {
     let cluster = Cluster::new(20);
     let mut node = start(&cluster);

@@ -58,6 +58,8 @@ pub(crate) enum Fate {
 pub(crate) struct Mortals {
     pub(crate) cluster: Cluster,
     committed: BTreeMap<u64, String>,
+    /// What any node ever showed as decided; disks that are lost take their histories with them.
+    decided: BTreeMap<u64, String>,
     aborted: BTreeSet<String>,
     count: usize,
 }
@@ -65,7 +67,8 @@ pub(crate) struct Mortals {
 impl Mortals {
     pub(crate) fn new(number: u8) -> Self {
         let cluster = Cluster::running(number);
-        let mut mortals = Self { cluster, committed: BTreeMap::new(), aborted: BTreeSet::new(), count: 0 };
+        let (committed, decided) = (BTreeMap::new(), BTreeMap::new());
+        let mut mortals = Self { cluster, committed, decided, aborted: BTreeSet::new(), count: 0 };
         mortals.settle("1");
         mortals
     }
@@ -225,20 +228,19 @@ impl Mortals {
     }
 
     /// Agreement, and that what was told is so: all nodes are at one version already.
-    fn check(&self, after: &str) {
-        let mut decided: BTreeMap<u64, String> = BTreeMap::new();
+    fn check(&mut self, after: &str) {
         for id in ALL {
             let history = self.cluster.get(id, "/history?limit=1000").expect("it answers").json();
             for line in history.as_array().expect("a list").iter().filter(|line| line["decision"] == "COMMIT") {
                 let version = line["version"].as_u64().expect("a number");
                 let txid = line["txid"].as_str().expect("a transaction").to_owned();
                 assert!(!self.aborted.contains(&txid), "{after}: {txid} was answered with ABORT and {id} holds it");
-                let before = decided.insert(version, txid.clone());
+                let before = self.decided.insert(version, txid.clone());
                 assert!(before.is_none_or(|before| before == txid), "{after}: version {version} is two things");
             }
         }
         for (version, txid) in &self.committed {
-            assert_eq!(decided.get(version), Some(txid), "{after}: version {version} was answered with COMMIT");
+            assert_eq!(self.decided.get(version), Some(txid), "{after}: version {version} was answered with COMMIT");
         }
         let newest = self.committed.keys().next_back().copied();
         let states = ALL.map(|id| self.cluster.state(id).expect("it answers")["version"].as_u64());

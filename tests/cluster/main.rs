@@ -4,10 +4,14 @@
 //! Nothing here asserts how fast something is; every wait is for a condition, with a deadline far beyond what an idle
 //! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so, and traffic says how much it was")]
+
 mod audit;
 mod authority;
 mod bad_input;
 mod certificates;
+mod clients;
+mod clocks;
 mod configuration;
 mod crash;
 #[cfg(debug_assertions)]
@@ -22,9 +26,11 @@ mod operators;
 mod ports;
 mod process;
 mod reload;
+mod restarts;
 mod rollouts;
 mod rotation;
 mod shell;
+mod stopping;
 mod storage;
 mod takeover;
 mod trace;

@@ -39,9 +39,19 @@ impl Cluster {
 
     /// The same at other addresses.
     pub(crate) fn at(hosts: BTreeMap<NodeId, String>) -> Self {
+        Self::of(hosts, &[])
+    }
+
+    /// As [`new`](Self::new), with an authority that may also issue for another network.
+    pub(crate) fn permitting(number: u8, network: &str) -> Self {
+        let hosts = ALL.map(|id| (id, format!("127.31.{number}.{}", 11 + id.index())));
+        Self::of(hosts.into_iter().collect(), &["--permit-cidr", network])
+    }
+
+    fn of(hosts: BTreeMap<NodeId, String>, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let cluster = Self { dir, hosts, nodes: BTreeMap::new() };
-        cluster.canary(&["pki", "init"]).exits(0);
+        cluster.canary(&[&["pki", "init"], more].concat()).exits(0);
         for id in ALL {
             let certs = cluster.machine(id).join("certs");
             fs::create_dir_all(&certs).expect("a directory");

@@ -1,7 +1,10 @@
 //! Links come up, carry messages, and heal.
 
 use super::log;
-use super::world::{A, B, C, World, message, within};
+use super::world::{A, B, C, Member, World, message, within};
+use canary::commit::{Message, Reason, Vote};
+use canary::mesh::WireVersion;
+use canary::model::Actor;
 use canary::tls::{ControlPlane, CrlPolicy};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -105,4 +108,48 @@ async fn who_has_an_expired_certificate_dials_nobody() {
     })
     .await;
     assert!(a.mesh.links().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_member_says_last_arrives_before_its_link_ends() {
+    let world = World::new(80);
+    let mut b = world.start(B);
+    for round in 0..20 {
+        let mut a = world.start(A);
+        a.wait_up(&[B]).await;
+        // Nothing of this is written before the stop: both wait for the same task.
+        for part in 0..20 {
+            a.mesh.send(B, &message(A, 100 * round + part));
+        }
+        a.stop().await;
+        for part in 0..20 {
+            assert_eq!(b.message().await, (A, message(A, 100 * round + part)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_of_the_version_before_is_understood_and_understands() {
+    let world = World::new(81);
+    let (mut a, mut c) = (world.start(A), world.start(C));
+    let mut b = world.start_with(B, |config| config.wire = WireVersion::V4);
+    a.wait_up(&[B, C]).await;
+    b.wait_up(&[A, C]).await;
+    let spoken =
+        |member: &Member| member.mesh.links().into_iter().map(|(id, link)| (id, link.wire)).collect::<Vec<_>>();
+    assert_eq!(spoken(&a), [(B, WireVersion::V4), (C, WireVersion::V5)]);
+    assert_eq!(spoken(&b), [(A, WireVersion::V4), (C, WireVersion::V4)]);
+    let stops = |reason| {
+        let by = Actor { id: "operator/x".into(), serial: "1".into(), remote: "-".into() };
+        let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
+        Message::Abort { txid, version: 1, by, votes: [(A, Vote::Abort(reason))].into() }
+    };
+    for to in [B, C] {
+        a.mesh.send(to, &stops(Reason::CoordinatorStops));
+    }
+    assert_eq!(b.message().await, (A, stops(Reason::CoordinatorReplaced)));
+    assert_eq!(c.message().await, (A, stops(Reason::CoordinatorStops)));
+    for member in [&a, &b, &c] {
+        assert!(member.refused_nobody(), "{:?}", member.rejections.counts());
+    }
 }

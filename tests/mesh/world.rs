@@ -2,7 +2,7 @@
 
 use super::log;
 use canary::commit::Message;
-use canary::mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig};
+use canary::mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig, WireVersion};
 use canary::model::{Ballot, Incarnation, NodeId, Peers};
 use canary::pki::{self, InitPlan, NodeFiles};
 use canary::tls::{ControlPlane, CrlPolicy, Direction, Plane, Reason, Rejections};
@@ -95,6 +95,7 @@ impl World {
             me: id,
             peers: self.peers.clone(),
             incarnation: Incarnation(u64::from(id.index()) + 1),
+            wire: WireVersion::NEWEST,
             bind: None,
             address_check: AddressCheck::Enforce,
             extra_sources: ExtraSources::default(),

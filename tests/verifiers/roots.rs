@@ -117,7 +117,7 @@ fn authorities() -> Vec<BadRoot> {
         bad(
             "not yet valid",
             |m| root(m, |p| p.not_before = OffsetDateTime::now_utc() + Duration::days(2)),
-            "is not valid before",
+            "certificate not yet valid: local clock",
             "ognp",
         ),
         bad("CA:FALSE", |m| root(m, |p| p.is_ca = IsCa::ExplicitNoCa), "CA:TRUE", "ognp"),

@@ -134,16 +134,17 @@ def revision_of(answer) -> int:
     return int(json.loads(answer[1])["header"]["revision"])
 
 
-def takeover(canary) -> float:
-    """Seconds from kill -9 of node-a until node-b commits a change."""
+def takeover(canary, end) -> float:
+    """Seconds from the end of node-a, which `end` makes, until node-b commits a change."""
     Ladder(canary.operator("a")).zero()
     retreat = canary.operator("b")
     request = retreat.request("POST", "/routing/weights", b'{"canary_weight": 0}')
     begin = time.perf_counter()
-    canary.kill_node("a")
-    until("a commit by node-b", 20, lambda: retreat.call(request)[0] == 200, 0.02)
+    end("a")
+    until("a commit by node-b", 20, lambda: retreat.call(request)[0] == 200, 0.005)
     took = time.perf_counter() - begin
     retreat.close()
+    canary.until_stopped("a")
     canary.start_node("a")
     canary.until_ready("a")
     canary.until_agreed()
@@ -176,7 +177,7 @@ def try_put(line) -> bool:
 
 
 def measure(given) -> "list[figures.Figure]":
-    gone, etcd_gone = [], []
+    gone, told, etcd_gone = [], [], []
     back: dict = {name: [] for name in IDS}
     etcd_back: dict = {name: [] for name in IDS}
     with both.clusters(given) as (canary, etcd):
@@ -185,7 +186,8 @@ def measure(given) -> "list[figures.Figure]":
             for name in random.sample(IDS, 3):
                 back[name].append(back_after_kill(canary, name))
                 etcd_back[name].append(etcd_back_after_kill(etcd, name))
-            gone.append(takeover(canary))
+            gone.append(takeover(canary, canary.kill_node))
+            told.append(takeover(canary, canary.tell_to_stop))
             etcd_gone.append(etcd_takeover(etcd))
     return [
         figures.worst("2PC: ABORT, participant dead", "ms", dead, "commit, all well", well, 500, 50),
@@ -194,6 +196,7 @@ def measure(given) -> "list[figures.Figure]":
             figures.worst(f"one version after kill -9 of {name}, /readyz", "s", back[name], "etcd after /health", etcd_back[name], 1.0)
             for name in IDS
         ),
+        figures.worst("commit by another, coordinator told to stop", "s", told, "etcd, leader killed", etcd_gone, 0.5),
         figures.value("commit by another, coordinator killed", "s", gone, "etcd, leader killed", etcd_gone),
     ]
 

@@ -3,7 +3,9 @@
 use super::verdict::{Row, Seen, Verdict};
 use crate::api::{HealthSnapshot, Shares};
 use crate::cli::output::columns;
+use crate::mesh::WireVersion;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const HEADER: [&str; 11] =
     ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS", "NOTE"];
@@ -38,7 +40,7 @@ fn cells(row: &Row) -> [String; 11] {
         measured(seen.health.as_ref(), |health| health.p95.map(|millis| format!("{millis:.1} ms"))),
         measured(seen.health.as_ref(), |health| health.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
         measured(seen.health.as_ref(), |health| Some(links(health))),
-        String::new(),
+        seen.health.as_ref().map(note).unwrap_or_default(),
     ]
 }
 
@@ -49,6 +51,19 @@ fn measured(health: Option<&HealthSnapshot>, value: impl Fn(&HealthSnapshot) -> 
 fn links(health: &HealthSnapshot) -> String {
     let up = health.peers.values().filter(|peer| peer.connected).count();
     format!("{up}/{}", health.peers.len())
+}
+
+/// What is not as it always is: that the node stops, and links on which an older version of the protocol is spoken.
+fn note(health: &HealthSnapshot) -> String {
+    let stopping = health.stopping.then(|| "stopping".to_owned());
+    let spoken: BTreeSet<u16> = health.peers.values().filter_map(|peer| peer.wire_version).collect();
+    let newest = WireVersion::NEWEST.number();
+    let older = spoken.into_iter().filter(|version| *version != newest).map(|version| {
+        let with = health.peers.iter().filter(|(_, peer)| peer.wire_version == Some(version));
+        let with: Vec<String> = with.map(|(id, _)| id.to_string()).collect();
+        format!("wire {version} with {}", with.join(", "))
+    });
+    stopping.into_iter().chain(older).collect::<Vec<_>>().join("; ")
 }
 
 /// The node's word, and a mark where another than usual coordinates.

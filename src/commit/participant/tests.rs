@@ -137,3 +137,30 @@ fn what_takes_traffic_away_is_accepted_without_approvals() {
     let abort = Change::Abort { why: "because".into(), started: None };
     assert_eq!(acceptance(follow(&half_approved(), &abort), "operator/mallory"), (None, true));
 }
+
+#[test]
+fn a_vote_is_on_what_is_true_when_the_upstream_has_answered() {
+    let initial = RoutingState::initial(model("v1").id);
+    let weight = |percent| {
+        let weight = Weight::from_percent(percent).expect("a weight");
+        follow(&initial, &Change::Weight { weight, canary: Some(model("v2")) })
+    };
+    let base = Base { version: 0, digest: initial.digest() };
+    let next = Arc::new(weight("5"));
+    let txid = next.txid.expect("a transaction");
+    for meanwhile in [None, Some(weight("0"))] {
+        let mut engine = member(initial.clone());
+        let prepare = Message::Prepare { base: base.clone(), next: Arc::clone(&next), by: actor("operator/alice") };
+        assert!(receive(&mut engine, prepare).probe.is_some(), "v2 gets more");
+        if let Some(other) = meanwhile.clone() {
+            let _ = receive(&mut engine, Message::Decision { proposal: proposal(other, "operator/bob") });
+        }
+        let out = engine.step(NOW, Input::Probed { txid, result: Ok(()) });
+        let votes = out
+            .send
+            .into_iter()
+            .filter_map(|envelope| if let Message::Vote { vote, .. } = envelope.message { Some(vote) } else { None });
+        let expected = if meanwhile.is_some() { Vote::Abort(Reason::BaseDiffers { has: 1 }) } else { Vote::Commit };
+        assert_eq!(votes.collect::<Vec<_>>(), [expected]);
+    }
+}

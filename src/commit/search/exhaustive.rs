@@ -7,8 +7,8 @@
 //!
 //! `CANARY_SEARCH=deep cargo test --lib exhaustive -- --nocapture` takes the larger budgets.
 
+use super::dice::Dice;
 use super::ghost::Broken;
-use super::random::Dice;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
 use crate::commit::Timing;
 use crate::commit::rule::Rule;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 /// A promise that was broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(crate) struct Broken {
     /// The sentence of the list.
-    pub(super) promise: Promise,
+    pub(crate) promise: Promise,
     /// What was seen.
-    pub(super) how: String,
+    pub(crate) how: String,
 }
 
 /// The promises, in the order and words of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Promise {
+pub(crate) enum Promise {
     /// For any version one transaction and one digest, over all members and all time; every choice extends the chain of
     /// those before it.
     Agreement,
@@ -41,6 +41,12 @@ pub(super) enum Promise {
     NoGuess,
     /// No member sees what cannot be.
     NoAlarm,
+    /// The plan of a rollout is obeyed: its weights, holds, samples and approvals; and no step is undone without cause.
+    Plan,
+    /// A node that has found the canary to be bad does not serve it.
+    Ejection,
+    /// What was said is on the disk that a process starts with.
+    Memory,
 }
 
 /// A retreat whose caller was told that it is committed.
@@ -54,21 +60,21 @@ struct Rollback {
 
 /// A member while it is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watched {
-    pub(super) node: NodeId,
+pub(crate) struct Watched {
+    pub(crate) node: NodeId,
     /// Which of its processes.
-    pub(super) run: u32,
+    pub(crate) run: u32,
     /// The newest decision it knows.
-    pub(super) committed: u64,
+    pub(crate) committed: u64,
 }
 
 /// The observer's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Ghost {
+pub(crate) struct Ghost {
     members: NodeSet,
     accepted: BTreeMap<(Ballot, u64, Option<TxId>), NodeSet>,
-    pub(super) chosen: BTreeMap<u64, (TxId, Digest)>,
-    pub(super) newest: Option<Arc<RoutingState>>,
+    pub(crate) chosen: BTreeMap<u64, (TxId, Digest)>,
+    pub(crate) newest: Option<Arc<RoutingState>>,
     voted: BTreeMap<(TxId, NodeId, u32), Vote>,
     told_committed: BTreeSet<(u64, TxId)>,
     told_aborted: BTreeSet<TxId>,
@@ -87,12 +93,12 @@ pub(super) struct Ghost {
 }
 
 impl Ghost {
-    pub(super) fn new(members: NodeSet) -> Self {
+    pub(crate) fn new(members: NodeSet) -> Self {
         Self { members, ..Self::default() }
     }
 
     /// Sees what `node`, in its `run`-th process, sends and answers, and what reached its disk.
-    pub(super) fn observe(&mut self, watched: Watched, out: &Output, stored: &[Record]) -> Result<(), Broken> {
+    pub(crate) fn observe(&mut self, watched: Watched, out: &Output, stored: &[Record]) -> Result<(), Broken> {
         for record in stored {
             if let Record::Accepted(proposal) = record {
                 self.on_accepted(watched.node, proposal)?;
@@ -107,7 +113,7 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_accepted(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
+    pub(crate) fn on_accepted(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
         if let Some(promised) = self.promised.get(&node).filter(|promised| proposal.ballot < **promised) {
             return broken(
                 Promise::Fencing,
@@ -155,7 +161,7 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {
+    pub(crate) fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {
         let Watched { node, run, committed } = watched;
         match message {
             Message::Prepare { base, next, .. } => {
@@ -244,7 +250,7 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_answer(&mut self, watched: Watched, answer: &Answer) -> Result<(), Broken> {
+    pub(crate) fn on_answer(&mut self, watched: Watched, answer: &Answer) -> Result<(), Broken> {
         match answer {
             Answer::Committed { state, acknowledged, others_until } => {
                 let Some(txid) = state.txid else { return broken(Promise::Durability, "no transaction".into()) };
@@ -281,9 +287,20 @@ impl Ghost {
     }
 
     /// Sees what a living member serves, and whether its lease confirms it.
-    pub(super) fn observe_served(&mut self, node: NodeId, state: &RoutingState, lease: Lease) -> Result<(), Broken> {
+    pub(crate) fn observe_served(&mut self, node: NodeId, state: &RoutingState, lease: Lease) -> Result<(), Broken> {
+        self.observe_view(node, state, state.digest(), lease)
+    }
+
+    /// The same where the digest that the member shows is known.
+    pub(crate) fn observe_view(
+        &mut self,
+        node: NodeId,
+        state: &RoutingState,
+        digest: Digest,
+        lease: Lease,
+    ) -> Result<(), Broken> {
         if let Some(txid) = state.txid
-            && self.chosen.get(&state.version) != Some(&(txid, state.digest()))
+            && self.chosen.get(&state.version) != Some(&(txid, digest))
         {
             return broken(Promise::NoDirtyRead, format!("{node} serves {txid}, which is not chosen"));
         }
@@ -298,7 +315,7 @@ impl Ghost {
     }
 
     /// Sees what share a living member gives the canary at `now`.
-    pub(super) fn observe_serving(&self, node: NodeId, version: u64, serving: Weight, now: Time) -> Result<(), Broken> {
+    pub(crate) fn observe_serving(&self, node: NodeId, version: u64, serving: Weight, now: Time) -> Result<(), Broken> {
         for rollback in &self.rollbacks {
             let bound = rollback.acknowledged.contains(node) || rollback.others_until.is_some_and(|until| now >= until);
             if bound && version < rollback.version && serving > rollback.weight {
@@ -314,19 +331,47 @@ impl Ghost {
         Ok(())
     }
 
+    /// Sees what a process of `node` finds on its disk: it may have been written just before the last one died.
+    pub(crate) fn observe_recovered(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
+        let known = self.accepted.get(&(proposal.ballot, proposal.state.version, proposal.state.txid));
+        if known.is_some_and(|nodes| nodes.contains(node)) { Ok(()) } else { self.on_accepted(node, proposal) }
+    }
+
+    /// Whether this is a member's first vote for a transaction.
+    pub(crate) fn is_new_vote_for(&self, node: NodeId, message: &Message) -> bool {
+        let Message::Vote { txid, vote: Vote::Commit, .. } = message else { return false };
+        self.voted.range((*txid, node, 0)..=(*txid, node, u32::MAX)).next().is_none()
+    }
+
+    /// Whether there is a rollback that members must heed.
+    pub(crate) const fn has_rollbacks(&self) -> bool {
+        !self.rollbacks.is_empty()
+    }
+
+    /// The state of a transaction, if it was ever sent for acceptance.
+    pub(crate) fn state_of(&self, txid: TxId) -> Option<&Arc<RoutingState>> {
+        self.states.get(&txid)
+    }
+
+    /// Whether something was accepted by someone and is neither chosen nor overtaken: a transaction in its midst.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.version);
+        self.accepted.keys().any(|(_, version, _)| *version > newest)
+    }
+
     /// How many versions were chosen.
-    pub(super) fn versions(&self) -> usize {
+    pub(crate) fn versions(&self) -> usize {
         self.chosen.len()
     }
 }
 
 /// Whether a member's lease holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lease {
+pub(crate) enum Lease {
     Holds,
     Over,
 }
 
-pub(super) fn broken<T>(promise: Promise, how: String) -> Result<T, Broken> {
+pub(crate) fn broken<T>(promise: Promise, how: String) -> Result<T, Broken> {
     Err(Broken { promise, how })
 }

@@ -3,12 +3,13 @@
 //!
 //! [`ghost`] is the list of promises. [`exhaustive`] tries every interleaving within stated budgets; [`random`] draws
 //! long ones from seeds; [`mutants`] shows that the search can fail, by leaving out one rule of the engine at a time.
-//! [`scenes`] looks at what one member says in a situation.
+//! [`dice`] is where chance comes from. [`scenes`] looks at what one member says in a situation.
 
 #![allow(clippy::print_stderr, reason = "a search says how far it looked, and follows one schedule on request")]
 
+pub(crate) mod dice;
 mod exhaustive;
-mod ghost;
+pub(crate) mod ghost;
 mod mutants;
 mod random;
 mod scenes;

@@ -1,8 +1,9 @@
 //! The search can fail: the engine without any one of its rules breaks a promise, and the search finds where.
 
+use super::dice::Dice;
 use super::exhaustive::{self, ADVANCE, Budget, LOST_DISK, REPEATS, RETREAT, TAKEOVER};
 use super::ghost::Promise;
-use super::random::{self, Dice, Trace, Weather};
+use super::random::{self, Trace, Weather};
 use crate::commit::rule::Rule;
 
 /// How the search finds what a rule is for.

@@ -1,9 +1,10 @@
 //! Long schedules drawn from seeds: changing mixes of trouble, heartbeats on the wire, the real spans of time.
 
+use super::dice::Dice;
 use super::ghost::Broken;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
 use crate::commit::rule::Rule;
-use crate::commit::{Input, Message, OnEmptyDisk, Timing};
+use crate::commit::{Engine, Input, Message, OnEmptyDisk, Timing};
 use crate::model::{Change, NodeId};
 use std::time::Duration;
 
@@ -11,31 +12,6 @@ use std::time::Duration;
 const STEPS: usize = 120;
 /// How soon after the last repair all must be settled: the protocol's 5 s, and one heartbeat for a proposer's back-off.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
-
-/// A generator of numbers that look random: splitmix64, by Steele, Lea and Flood (2014).
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).expect("below a usize")
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-}
 
 /// Runs the schedule of one seed; the error is the promise it broke.
 pub(super) fn run(
@@ -75,7 +51,7 @@ fn decide(world: &mut World, change: &Change) -> Result<(), Broken> {
     let before = world.ghost.versions();
     // Until the next heartbeat of everyone, some may still follow whom they heard before the repair.
     for _ in 0..10 {
-        let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts));
+        let acting = world.ids().find(|id| world.engine(*id).is_some_and(Engine::acts));
         world.propose(acting.unwrap_or(id(0)), change.clone())?;
         world.pass(Duration::from_millis(300))?;
         if world.ghost.versions() > before && world.is_settled() {
@@ -104,7 +80,7 @@ fn one_way_view(world: &mut World) -> Result<(), Broken> {
     world.cut.extend([(id(0), id(1)), (id(1), id(0))]);
     world.link()?;
     world.pass(Duration::from_secs(12))?;
-    let acting = world.ids().filter(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts)).count();
+    let acting = world.ids().filter(|id| world.engine(*id).is_some_and(Engine::acts)).count();
     if acting != 1 {
         let how = format!("{acting} members coordinate: {}", world.describe());
         return super::ghost::broken(super::ghost::Promise::Progress, how);
@@ -133,12 +109,12 @@ impl Weather {
     }
 
     /// How often each thing happens, in the order of [`HAPPENINGS`].
-    const fn weights(self) -> [usize; 13] {
+    const fn weights(self) -> [usize; 14] {
         match self {
-            Self::Mixed => [56, 3, 3, 8, 3, 5, 1, 3, 3, 1, 4, 1, 9],
-            Self::Repeats => [56, 12, 1, 14, 1, 3, 0, 1, 2, 1, 2, 0, 7],
-            Self::Splits => [44, 8, 2, 12, 1, 4, 0, 3, 4, 0, 6, 6, 10],
-            Self::Disks => [56, 3, 1, 10, 4, 12, 4, 1, 2, 0, 2, 1, 4],
+            Self::Mixed => [56, 3, 3, 8, 3, 5, 1, 3, 3, 1, 4, 1, 9, 3],
+            Self::Repeats => [56, 12, 1, 14, 1, 3, 0, 1, 2, 1, 2, 0, 7, 2],
+            Self::Splits => [44, 8, 2, 12, 1, 4, 0, 3, 4, 0, 6, 6, 10, 2],
+            Self::Disks => [56, 3, 1, 10, 4, 12, 4, 1, 2, 0, 2, 1, 4, 3],
         }
     }
 }
@@ -147,8 +123,8 @@ impl Weather {
 type Happening = fn(&mut World, &mut Dice) -> Result<(), Broken>;
 
 /// The things that happen.
-const HAPPENINGS: [Happening; 13] =
-    [deliver, repeat, lose, request, crash, start, wipe, cut, mend, spoil_probes, jump, split, wait];
+const HAPPENINGS: [Happening; 14] =
+    [deliver, repeat, lose, request, crash, start, wipe, cut, mend, spoil_probes, jump, split, wait, leave];
 
 fn act(world: &mut World, dice: &mut Dice, weather: Weather) -> Result<(), Broken> {
     let weights = weather.weights();
@@ -202,13 +178,25 @@ fn lose(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
 
 /// Mostly of whoever coordinates, as operators do.
 fn request(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
-    let acting = world.ids().find(|id| world.engine(*id).is_some_and(crate::commit::Engine::acts));
+    let acting = world.ids().find(|id| world.engine(*id).is_some_and(Engine::acts));
     let node = acting.filter(|_| !dice.once_in(3)).unwrap_or_else(|| anyone(world, dice));
     if world.is_up(node) { world.propose(node, change(dice)) } else { Ok(()) }
 }
 
 fn crash(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     world.crash(anyone(world, dice))
+}
+
+/// Mostly whoever coordinates is told to stop. Its process ends when it has given its place up, or after that, or in the
+/// middle of it.
+fn leave(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+    let of_kind = |kind: fn(&Engine) -> bool| world.ids().find(|id| world.engine(*id).is_some_and(kind));
+    if let Some(leaving) = of_kind(Engine::is_leaving) {
+        let has_left = world.engine(leaving).is_some_and(Engine::has_left);
+        return if has_left || dice.once_in(3) { world.end(leaving) } else { Ok(()) };
+    }
+    let node = of_kind(Engine::acts).filter(|_| !dice.once_in(3)).unwrap_or_else(|| anyone(world, dice));
+    if world.is_up(node) { world.stop(node) } else { Ok(()) }
 }
 
 fn start(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {

@@ -12,7 +12,7 @@ pub(super) fn is_spent(engine: &Engine, flight: &Flight) -> bool {
     match &flight.message {
         Message::Vote { txid, .. } => engine.seat.open_state().and_then(|state| state.txid) != Some(*txid),
         // Probes are answered within a step, so nothing here waits for one.
-        Message::Abort { txid, .. } => engine.probing.is_none_or(|(_, waiting)| waiting != *txid),
+        Message::Abort { txid, .. } => engine.probing.as_ref().is_none_or(|waiting| waiting.next.txid != Some(*txid)),
         Message::Applied { version } => engine.presence.peer(flight.from).is_some_and(|peer| peer.applied >= *version),
         Message::Decision { proposal } => {
             let (known, told) = (&engine.committed().state, &proposal.state);

@@ -250,6 +250,20 @@ impl World {
         self.link()
     }
 
+    /// Tells a member that its process is about to end.
+    pub(super) fn stop(&mut self, id: NodeId) -> Result<(), Broken> {
+        self.step(id, Input::Stop, Fate::Survives)
+    }
+
+    /// Ends a member's process as its owner does after a stop: all that was written is forced first.
+    pub(super) fn end(&mut self, id: NodeId) -> Result<(), Broken> {
+        let node = self.node_mut(id);
+        for record in std::mem::take(&mut node.unforced) {
+            node.disk.apply(&record);
+        }
+        self.crash(id)
+    }
+
     /// Takes a member's disk away.
     pub(super) fn wipe(&mut self, id: NodeId) -> Result<(), Broken> {
         let node = self.node_mut(id);
@@ -509,6 +523,12 @@ impl World {
         self.wire.clear();
         self.probes_fail = false;
         let deadline = self.now + within;
+        // Who was told to stop is not among those who have to settle anything.
+        for id in self.ids() {
+            if self.engine(id).is_some_and(Engine::is_leaving) {
+                self.end(id)?;
+            }
+        }
         loop {
             // Also those that stop now, because they were started on an empty disk as if nothing had been lost.
             for id in self.ids() {

@@ -95,6 +95,14 @@ class Canary:
         """kill -9."""
         kill(self.nodes[name])
 
+    def tell_to_stop(self, name: str):
+        """SIGTERM, which is not waited for."""
+        self.nodes[name].terminate()
+
+    def until_stopped(self, name: str):
+        """Waits for the end of a node that was told to stop."""
+        self.nodes[name].wait(10)
+
     def stop(self):
         for node in self.nodes.values():
             stop(node)

@@ -1,0 +1,34 @@
+//! The rules by which a member puts its parts together, by name, as in the agreement.
+//!
+//! The member asks [`Member::keeps`](super::member::Member) where one is applied. Outside of tests the answer is the
+//! constant "yes". The tests leave each rule out in turn and show that a simulation then finds a broken promise.
+
+/// One rule. The sentence says what the member does because of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// What rests on a record is said after the record is on disk.
+    WriteThenSpeak,
+    /// A disk that fails ends the process.
+    EndWhenTheDiskFails,
+    /// A full disk speaks against every advance.
+    VetoWhenFull,
+    /// What everyone sees says that the canary was found to be bad here.
+    ShowEjection,
+    /// The controller learns what became of its question.
+    TellTheController,
+    /// A report that the canary is bad is looked at at once.
+    HearReports,
+}
+
+#[cfg(test)]
+impl Rule {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] = [
+        Self::WriteThenSpeak,
+        Self::EndWhenTheDiskFails,
+        Self::VetoWhenFull,
+        Self::ShowEjection,
+        Self::TellTheController,
+        Self::HearReports,
+    ];
+}

@@ -1,0 +1,329 @@
+//! The life of a process: it starts, does what follows from what happens to it, and ends.
+
+use super::desk::{Effect, Question, Traffic};
+use super::node::{Node, Rest};
+use super::sometimes::Sometimes;
+use super::world::{Event, Open, World, operator};
+use crate::commit::search::ghost::{Broken, Promise, Watched, broken};
+use crate::commit::{self, Answer, Config, Engine, Input, IsolationPolicy, OnEmptyDisk, Probe, Refusal, Timing};
+use crate::driver::DriverError;
+use crate::driver::member::{Asked, Happened, Member, Progress};
+use crate::model::{Actor, Change, Incarnation, NodeId, NodeSet};
+use crate::store::simulated::{Fate, SimulatedStore};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl World {
+    /// Hands a member what happened, now or when it goes on.
+    pub(super) fn take(&mut self, id: NodeId, happened: Happened<Question>) -> Result<(), Broken> {
+        let now = self.now;
+        let node = self.node(id);
+        if node.rest.is_some() {
+            if node.process.is_some() {
+                node.mail.push_back(happened);
+            }
+            return Ok(());
+        }
+        let Some(process) = &mut node.process else { return Ok(()) };
+        node.desk.now = node.clock.reading(now);
+        let progress = process.take(node.desk.now, happened, &mut node.desk);
+        self.drive(id, progress, false)
+    }
+
+    /// Carries out what a member did, and lets it go on until all is done.
+    pub(super) fn drive(
+        &mut self,
+        id: NodeId,
+        mut progress: Result<Progress, DriverError>,
+        mut looked: bool,
+    ) -> Result<(), Broken> {
+        loop {
+            let (now, node) = (self.now, self.node(id));
+            let took = node.disk.lock().took();
+            if took > Duration::ZERO
+                && let Ok(progress) = progress
+            {
+                let effects = std::mem::take(&mut node.desk.effects);
+                let run = node.run;
+                node.rest = Some(Rest::Disk(now + took));
+                self.watch.seen.note(Sometimes::SlowDisk);
+                self.after_us(micros(took), Event::Written { node: id, run, effects, progress, looked });
+                self.after_us(micros(took), Event::GoOn(id));
+                return Ok(());
+            }
+            if !self.carry_out(id)? {
+                return Ok(());
+            }
+            let (now, node) = (self.now, self.node(id));
+            let Some(process) = &mut node.process else { return Ok(()) };
+            node.desk.now = node.clock.reading(now);
+            let (clock, desk) = (&node.clock, &mut node.desk);
+            progress = match progress {
+                Err(error) => return self.ended(id, &error),
+                Ok(Progress::Pause) => {
+                    if count_down(&mut node.dies_in_pause) {
+                        self.watch.seen.note(Sometimes::DiedInAPause);
+                        return self.crash(id);
+                    }
+                    process.go_on(desk.now, desk)
+                }
+                Ok(Progress::Done) if !looked => {
+                    looked = true;
+                    process.look(desk.now, || clock.wall(now), desk)
+                }
+                Ok(Progress::Done) => {
+                    node.wake = clock.when(process.poll_timeout(desk.now));
+                    if let Some((epoch, requests)) = desk.traffic.measured() {
+                        self.watch.counts(id, epoch, requests);
+                    }
+                    return Ok(());
+                }
+            };
+        }
+    }
+
+    /// Carries out the effects so far; says whether the member lives on.
+    fn carry_out(&mut self, id: NodeId) -> Result<bool, Broken> {
+        let now = self.now;
+        let node = self.node(id);
+        let (run, mut effects) = (node.run, std::mem::take(&mut node.desk.effects));
+        let Some(process) = &mut node.process else { return Ok(false) };
+        let committed = process.engine().committed().state.version;
+        let accepted = process.store_mut().accepted();
+        if let Some(error) = node.desk.unsendable.take() {
+            return broken(Promise::NoAlarm, format!("{id} cannot send: {error}"));
+        }
+        for proposal in accepted {
+            self.watch.accepted(now, id, &proposal)?;
+        }
+        let watched = Watched { node: id, run, committed };
+        for effect in effects.drain(..) {
+            if count_down(&mut self.node(id).dies_after_effects) {
+                self.watch.seen.note(Sometimes::DiedBetweenEffects);
+                self.crash(id)?;
+                return Ok(false);
+            }
+            match effect {
+                Effect::Send { to, frame, message } => {
+                    if let Some(message) = message {
+                        if self.node(id).saw_full && self.watch.ghost.is_new_vote_for(id, &message) {
+                            return broken(
+                                Promise::Validity,
+                                format!("{id} votes for an advance and its disk is full"),
+                            );
+                        }
+                        self.watch.sent(watched, &message)?;
+                    }
+                    self.post(id, to, frame);
+                }
+                Effect::Publish(view) => {
+                    self.node(id).view = Some(view);
+                    self.look_at(id)?;
+                }
+                Effect::Answer(question, answer) => self.answered(watched, question, answer)?,
+                Effect::Probe(Probe { txid, .. }) => {
+                    let takes = 500 + self.dice.below(20_000) as u64;
+                    self.after_us(takes, Event::Probed(id, run, txid));
+                }
+                Effect::Event(event) => {
+                    self.tell(|| format!("{id} {}", name_of(&event)));
+                    self.note(id, &event);
+                    self.watch.told(id, &event)?;
+                }
+                Effect::Ejected => self.watch.seen.note(Sometimes::Ejected),
+            }
+        }
+        // The next step finds the room that this one had.
+        self.node(id).desk.effects = effects;
+        Ok(true)
+    }
+
+    fn note(&mut self, id: NodeId, event: &commit::Event) {
+        let newest = self.watch.ghost.newest.as_ref();
+        let view = self.nodes[usize::from(id.index())].view.as_ref();
+        if let (Some(newest), Some(view), commit::Event::Isolated) = (newest, view, event) {
+            let missed = newest.version > view.state.version && newest.canary_weight() < view.state.canary_weight();
+            self.watch.seen.note_if(missed, Sometimes::IsolatedBeforeARollback);
+        }
+        if matches!(event, commit::Event::Joined) {
+            self.node(id).joined = true;
+            if std::mem::take(&mut self.node(id).wiped) {
+                self.watch.seen.note(Sometimes::Rejoined);
+            }
+        }
+    }
+
+    fn answered(&mut self, watched: Watched, question: Question, mut answer: Answer) -> Result<(), Broken> {
+        if let Answer::Committed { others_until: Some(until), .. } = &mut answer {
+            *until = self.node(watched.node).clock.when(*until);
+        }
+        self.tell(|| format!("{} answers {answer:?}", watched.node));
+        self.mark(2, watched.node, &question.to_le_bytes());
+        self.committed += usize::from(matches!(answer, Answer::Committed { .. }));
+        let open = self.questions[question as usize].clone();
+        if let (Answer::Refused(Refusal::NotCoordinating(other)), 1..) = (&answer, open.tries) {
+            let (node, Open { change, by, tries }) = (*other, open);
+            self.after_us(3_000, Event::Ask { node, change, by, tries: tries - 1 });
+        }
+        self.watch.answered(watched, &answer)
+    }
+
+    pub(super) fn ask(&mut self, node: NodeId, change: Change, by: u8, tries: u8) -> Result<(), Broken> {
+        if !self.is_up(node) {
+            return Ok(());
+        }
+        self.tell(|| format!("{node} is asked for {change:?}"));
+        self.watch.operator_asks(&change);
+        let caller = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
+        self.questions.push(Open { change: change.clone(), by, tries });
+        let by = Actor { id: operator(by), serial: "01".into(), remote: "-".into() };
+        let now = self.now;
+        let at = self.node(node).clock.wall(now);
+        self.take(node, Happened::Asked(Asked { change, by, caller }, None, at))
+    }
+
+    /// A process ends by itself.
+    fn ended(&mut self, id: NodeId, error: &DriverError) -> Result<(), Broken> {
+        let fate = self.node(id).disk.lock().release();
+        self.tell(|| format!("{id} ends ({fate:?}): {error}"));
+        match (error, fate) {
+            (DriverError::Store(_), Some(fate)) => self.note_death(fate),
+            (DriverError::Stop(_), _) if self.node(id).wiped => {
+                self.watch.seen.note(Sometimes::RefusedWithAnEmptyDisk);
+            }
+            (DriverError::Store(_) | DriverError::Stop(_), _) => {
+                return broken(Promise::NoAlarm, format!("{id} ends: {error}"));
+            }
+        }
+        self.crash(id)?;
+        let how = self.node(id).on_empty_disk();
+        let wait = 5_000 + self.dice.below(400_000) as u64;
+        self.after_us(wait, Event::Start(id, how));
+        Ok(())
+    }
+
+    fn note_death(&mut self, fate: Fate) {
+        self.watch.seen.note(match fate {
+            Fate::Fails => Sometimes::FailingDiskEndedAProcess,
+            Fate::DiesBefore | Fate::DiesWithin | Fate::DiesAfter => Sometimes::DiedAtTheDisk,
+        });
+    }
+
+    /// Ends a process at once. What it had written is still in the memory of its machine.
+    pub(super) fn crash(&mut self, id: NodeId) -> Result<(), Broken> {
+        self.tell(|| format!("{id} is gone"));
+        let node = self.node(id);
+        (node.process, node.view, node.watched, node.rest) = (None, None, None, None);
+        (node.dies_after_effects, node.dies_in_pause) = (None, None);
+        node.mail.clear();
+        node.desk.effects.clear();
+        node.desk.traffic = Traffic::new(node.desk.traffic.quality);
+        node.disk.lock().release();
+        self.mark(3, id, &[]);
+        for other in self.ids().filter(|other| *other != id).collect::<Vec<_>>() {
+            self.network.link(id, other).up = false;
+            self.network.link(id, other).connection += 1;
+            self.network.link(other, id).connection += 1;
+            if self.network.link(other, id).up && !self.network.is_cut(id, other) {
+                let notices = 200 + self.dice.below(2_000) as u64;
+                self.after_us(notices, Event::Notice(other, id));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, id: NodeId, how: OnEmptyDisk) -> Result<(), Broken> {
+        if self.is_up(id) {
+            return Ok(());
+        }
+        let (now, omitted) = (self.now, self.omitted);
+        let members = NodeSet::first(self.nodes.len());
+        let node = self.node(id);
+        let opened = SimulatedStore::open(&node.disk, id, Incarnation(node.fresh_life()), omitted.store());
+        let (store, durable) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let Some(fate) = node.disk.lock().release() else {
+                    return broken(Promise::Memory, format!("{id} cannot start: {error}"));
+                };
+                self.note_death(fate);
+                self.watch.seen.note(Sometimes::DiedWhileStarting);
+                let wait = 5_000 + self.dice.below(400_000) as u64;
+                self.after_us(wait, Event::Start(id, how));
+                return Ok(());
+            }
+        };
+        let dropped = store.dropped_end();
+        let forgot = node.disk.lock().was_forgetful();
+        node.disk.lock().took();
+        node.run += 1;
+        let stable = "v1".parse().expect("a model id");
+        let on_isolation = IsolationPolicy::Stable;
+        let config = Config { me: id, members, stable, on_isolation, on_empty_disk: how, timing: Timing::default() };
+        node.desk.now = node.clock.reading(now);
+        let mut engine = Engine::new(Arc::new(config), durable.clone(), node.desk.now);
+        engine.omit(omitted.engine());
+        let mut process = Member::new(engine, omitted.prepare(store));
+        process.omit(omitted);
+        node.process = Some(process);
+        node.look_at_room = now;
+        node.saw_full = false;
+        self.tell(|| format!("{id} starts {how:?}: {durable:?}"));
+        self.watch.seen.note_if(dropped, Sometimes::TornTailDropped);
+        self.watch.seen.note_if(forgot, Sometimes::ForceForgot);
+        self.watch.recovered(now, id, &durable)?;
+        for other in self.ids().filter(|other| *other != id).collect::<Vec<_>>() {
+            for (from, to) in [(id, other), (other, id)] {
+                let takes = 1_000 + self.dice.below(60_000) as u64;
+                self.after_us(takes, Event::Dial(from, to));
+            }
+        }
+        self.take(id, Happened::Input(Input::Timeout))
+    }
+
+    pub(super) fn go_on(&mut self, id: NodeId) -> Result<(), Broken> {
+        let now = self.now;
+        let node = self.node(id);
+        if let Some(Rest::Disk(until) | Rest::Stopped(until)) = node.rest
+            && until > now
+        {
+            return Ok(());
+        }
+        node.rest = None;
+        while let Some(happened) = self.node(id).mail.pop_front() {
+            self.take(id, happened)?;
+            if self.node(id).rest.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether what was to come after so many more is due.
+fn count_down(left: &mut Option<usize>) -> bool {
+    match left {
+        Some(0) => {
+            *left = None;
+            true
+        }
+        Some(more) => {
+            *more -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+fn name_of(event: &commit::Event) -> String {
+    match event {
+        commit::Event::Committed { proposal, .. } => {
+            format!("serves {:?} {:?}", proposal.state.version, proposal.state.txid)
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,331 @@
+use super::*;
+use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Standing, Vote, Votes};
+use crate::model::{
+    Actor, Ballot, Canary, Counts, Evidence, Link, Model, Octets, Outcome, Phase, Plan, Recent, Report, Rollout,
+    RoutingState, Said, Signed, Span, Statement, Step, Summary, Testimony, Then, Time, TxId, Weight,
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn node(letter: char) -> NodeId {
+    NodeId::from_letter(letter).expect("a letter")
+}
+
+fn heartbeat(second: u64) -> Message {
+    let sent = |offset: u64| Time::from_micros(86_400_000_000 + 2_000_137 * second + offset);
+    Message::Heartbeat(Box::new(Heartbeat {
+        sent: sent(0),
+        echo: Some(sent(98_765)),
+        wants_echo: false,
+        stage: Stage::Member,
+        incarnation: Incarnation(0x00c0_ffee_1234_5678),
+        committed: (12, Digest([0xab; 32])),
+        accepted: 12,
+        promise: Ballot { round: 3, node: NodeId::A, incarnation: Incarnation(0x00c0_ffee_1234_5678) },
+        standing: Default::default(),
+        hears: vec![
+            Hearing(node('b'), u32::try_from(second * 37 % 2_000).expect("small"), Default::default()),
+            Hearing(node('c'), u32::try_from(second * 91 % 2_000).expect("small"), Default::default()),
+        ],
+    }))
+}
+
+fn aborted(text: &str) -> Message {
+    let vote = crate::commit::Vote::Abort(crate::commit::Reason::Unhealthy(text.to_owned()));
+    let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
+    Message::Vote { txid, vote, evidence: Evidence::default() }
+}
+
+fn encode(messages: &[Message]) -> Vec<Vec<u8>> {
+    encode_in(WireVersion::NEWEST, messages)
+}
+
+fn encode_in(version: WireVersion, messages: &[Message]) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::default();
+    let frame = |message: &Message| {
+        let mut out = Vec::new();
+        encoder.encode(&Payload::new(message, version).expect("it fits"), &mut out);
+        out
+    };
+    messages.iter().map(frame).collect()
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Message>, FrameError> {
+    let mut decoder = Decoder { buffer: bytes.into(), ..Decoder::default() };
+    let mut messages = Vec::new();
+    while let Some(message) = decoder.next_message()? {
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_prefix(&mut frame, body.len());
+    frame.extend_from_slice(body);
+    frame
+}
+
+fn numbered(number: u64) -> Vec<u8> {
+    framed(&postcard::to_stdvec(&(number, aborted("x"))).expect("it fits"))
+}
+
+#[test]
+fn messages_arrive_as_they_were_sent() {
+    let mut sent: Vec<Message> = (0..20).map(heartbeat).collect();
+    sent.insert(5, aborted("short"));
+    sent.insert(9, aborted(&"\u{1f600}".repeat(10_000)));
+    assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
+}
+
+fn rollout(canary: Model, stable: Model) -> Rollout {
+    let weight = Weight::from_basis_points(2_000).expect("a fifth");
+    let step = Step { then: Then::AwaitPromotion, ..Step::new(weight, Span(30_000)) };
+    let whole = Step { approvals: 2, ..Step::new(Weight::FULL, Span(30_000)) };
+    let mut plan = Plan::of(vec![step, whole]).expect("a plan");
+    plan.smoke.path = Some("/ready".into());
+    let (plan, phase, why) = (Arc::new(plan), Phase::Ended(Outcome::RolledBack), "because".into());
+    let approvals = serde_json::from_str(r#"{"1": ["operator/x", "operator/y"]}"#).expect("approvals");
+    Rollout { started: 5, started_at: UnixMillis(7), plan, canary, stable, step: 1, epoch: 6, phase, why, approvals }
+}
+
+fn report() -> Report {
+    let counts = Counts {
+        requests: 300,
+        errors: 2,
+        client_errors: 1,
+        open: 7,
+        latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
+    };
+    let ejected = Some("because".into());
+    let recent = vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2 }];
+    Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, recent, ejected }
+}
+
+fn testimony(txid: TxId, ballot: Ballot) -> Testimony {
+    let digest = Digest([0xef; 32]);
+    let said = [
+        Said::Vote { txid, version: 7, digest, against: Some("because".into()) },
+        Said::Accepted { ballot, txid, version: 7, digest, members: NodeSet::first(3) },
+        Said::Decided { ballot, txid, version: 7, digest },
+    ];
+    let signed = said.map(|said| {
+        let (cluster, at) = ("c-1.canary".into(), UnixMillis(1_800_000_000_000));
+        let statement = Statement { cluster, node: node('a'), at, said };
+        Signed { statement, serial: "0a".into(), scheme: 0x0403, signature: Octets(vec![1, 2, 3]) }
+    });
+    Testimony { certificate: Some(Octets(vec![0x30, 0x00])), signed: signed.into() }
+}
+
+/// One message of each kind, with everything in it that there can be.
+pub(crate) fn all_kinds() -> Vec<Message> {
+    let txid = "node-c.00c0ffee00c0ffee.3.300".parse().expect("a txid");
+    let ballot = Ballot { round: 300, node: node('c'), incarnation: Incarnation(u64::MAX) };
+    let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: Some(format!("http://{id}:1/")) };
+    let weight = Weight::from_basis_points(2_000).expect("a fifth");
+    let state = Arc::new(RoutingState {
+        version: 7,
+        txid: Some(txid),
+        coordinator: node('c'),
+        timestamp: UnixMillis(1_800_000_000_000),
+        stable: model("v1"),
+        canary: Some(Canary { model: model("v2"), weight, salt: "rollout-1".into() }),
+        drained: NodeSet::EMPTY.with(node('z')),
+        earlier: vec![model("v0")],
+        rollout: Some(Arc::new(rollout(model("v2"), model("v1")))),
+        chain: vec![Link { version: 6, txid, digest: Digest([0xab; 32]) }],
+    });
+    let by = Actor { id: "operator/x".into(), serial: "0a".into(), remote: "127.0.0.1:1".into() };
+    let votes: Votes = [(node('a'), Vote::Commit), (node('b'), Vote::Abort(Reason::BaseDiffers { has: 6 }))].into();
+    let summary = Summary { requests: 300, errors: 1, p95_us: 70_000 };
+    let evidence = [(node('a'), Evidence { stable: summary, canary: summary })].into();
+    let proposal =
+        Arc::new(Proposal { ballot, state: Arc::clone(&state), by: Some(by.clone()), votes: votes.clone(), evidence });
+    let base = Base { version: 6, digest: Digest([0xcd; 32]) };
+    vec![
+        heartbeat(1),
+        Message::Prepare { base, next: state, by: by.clone() },
+        aborted("because"),
+        Message::Abort { txid, version: 7, by, votes },
+        Message::Campaign { ballot },
+        Message::Promise { ballot, accepted: Some(Arc::clone(&proposal)) },
+        Message::Accept { proposal: Arc::clone(&proposal) },
+        Message::Accepted { ballot, version: 7 },
+        Message::Reject { ballot, promised: Ballot::ZERO },
+        Message::Decision { proposal },
+        Message::Applied { version: 7 },
+        Message::Report(Box::new(report())),
+        Message::Testimony(Box::new(testimony(txid, ballot))),
+    ]
+}
+
+#[test]
+fn every_kind_of_message_arrives_as_it_was_sent() {
+    let sent = all_kinds();
+    assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
+}
+
+/// What a version says beyond the one before it.
+fn since_v5() -> Vec<Message> {
+    let Message::Heartbeat(mut leaving) = heartbeat(2) else { unreachable!("it is a heartbeat") };
+    leaving.standing = Standing::Leaves;
+    leaving.hears[0].2 = Standing::Leaves;
+    let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
+    let by = Actor { id: "operator/x".into(), serial: "0a".into(), remote: "127.0.0.1:1".into() };
+    let votes = [(node('a'), Vote::Abort(Reason::CoordinatorStops)), (node('b'), Vote::Commit)].into();
+    vec![Message::Heartbeat(leaving), Message::Abort { txid, version: 7, by, votes }]
+}
+
+fn print(bytes: &[u8]) -> (usize, String) {
+    (bytes.len(), format!("{:08x}", crc32fast::hash(bytes)))
+}
+
+/// When this fails, members of two versions no longer understand each other: make another version.
+#[test]
+fn the_bytes_of_a_version_stay_as_they_are() {
+    let pinned = |length, print: &str| (length, print.to_owned());
+    let v4 = encode_in(WireVersion::V4, &all_kinds()).concat();
+    assert_eq!(print(&v4), pinned(1869, "c1a33f90"));
+    let v5 = encode_in(WireVersion::V5, &[all_kinds(), since_v5()].concat()).concat();
+    assert_eq!(print(&v5), pinned(2001, "ee75627f"));
+}
+
+#[test]
+fn version_4_hears_what_is_new_in_its_own_words() {
+    let heard = decode(&encode_in(WireVersion::V4, &since_v5()).concat()).expect("it is understood");
+    let [Message::Heartbeat(heartbeat), Message::Abort { votes, .. }] = &heard[..] else { panic!("{heard:?}") };
+    let standings = [heartbeat.standing, heartbeat.hears[0].2];
+    assert_eq!(standings, [Standing::Follows; 2]);
+    let wanted = [(node('a'), Vote::Abort(Reason::CoordinatorReplaced)), (node('b'), Vote::Commit)];
+    assert_eq!(*votes, Votes::from(wanted));
+    let same = all_kinds();
+    assert_eq!(encode_in(WireVersion::V4, &same), encode_in(WireVersion::V5, &same), "all else is the same");
+}
+
+/// Programs of version 4 know one version only, at the place where the oldest is named.
+#[test]
+fn a_greeting_is_one_of_version_4_to_who_knows_no_newer() {
+    let greeting = |newest| Greeting::Welcome {
+        answers: Nonce::new(1),
+        from: Introduction {
+            version: 4,
+            newest,
+            cluster: "c-1.canary".into(),
+            members: NodeSet::first(3),
+            peers_digest: Digest([0; 32]),
+            node: NodeId::A,
+            incarnation: Incarnation(1),
+            nonce: Nonce::new(2),
+            clock: UnixMillis(3),
+        },
+    };
+    let json = |greeting: &Greeting| serde_json::to_value(greeting).expect("JSON");
+    let (old, mut new) = (json(&greeting(None)), json(&greeting(Some(5))));
+    assert_eq!(new["welcome"]["newest"], 5);
+    let said = new["welcome"].as_object_mut().and_then(|said| said.remove("newest"));
+    assert!(said.is_some() && new == old, "{new} {old}");
+    assert_eq!(serde_json::from_value::<Greeting>(old).expect("a greeting"), greeting(None));
+}
+
+#[test]
+fn a_heartbeat_is_small() {
+    let frames = encode(&(0..1_000).map(heartbeat).collect::<Vec<_>>());
+    let longest = frames.iter().map(Vec::len).max().unwrap_or_default();
+    // Two such frames in 2 s, with the headers of TCP, IP and TLS, and two acknowledgements: under 330 bytes/s.
+    assert!(longest <= 120, "{longest} bytes");
+}
+
+#[test]
+fn a_frame_is_understood_once_its_last_byte_is_there() {
+    let frame = encode(&[heartbeat(1)]).concat();
+    let mut decoder = Decoder::default();
+    for (position, byte) in frame.iter().enumerate() {
+        assert_eq!(decoder.next_message(), Ok(None), "after {position} bytes");
+        decoder.buffer.extend_from_slice(&[*byte]);
+    }
+    assert_eq!(decoder.next_message(), Ok(Some(heartbeat(1))));
+}
+
+#[test]
+fn lengths_are_refused_before_anything_is_allocated() {
+    let wanted = |length: u32, max| Err(FrameError::TooLarge { length: usize::try_from(length).expect("64 bit"), max });
+    let mut decoder = Decoder { buffer: u32::MAX.to_be_bytes()[..].into(), ..Decoder::default() };
+    assert_eq!(decoder.next_message(), wanted(u32::MAX, MAX_FRAME).map(|()| None));
+    let mut decoder = Decoder { buffer: 4097_u32.to_be_bytes()[..].into(), ..Decoder::default() };
+    assert_eq!(decoder.next_greeting(), wanted(4097, MAX_GREETING).map(|()| None));
+    assert!(matches!(
+        Payload::new(&aborted(&"x".repeat(MAX_FRAME)), WireVersion::NEWEST),
+        Err(FrameError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn frames_left_out_repeated_or_reordered_are_refused() {
+    let frames = encode(&[aborted("a"), aborted("b"), aborted("c")]);
+    let sequence = |due, got| Err(FrameError::Sequence { due, got });
+    assert_eq!(decode(&[numbered(1), numbered(3)].concat()), sequence(2, 3));
+    assert_eq!(decode(&[numbered(1), numbered(1)].concat()), sequence(2, 1));
+    assert_eq!(decode(&numbered(0)), sequence(1, 0));
+    assert_eq!(decode(&[frames[0].as_slice(), &frames[2]].concat()), sequence(2, 3));
+}
+
+#[test]
+fn what_claims_more_than_it_brings_is_refused() {
+    let malformed = |body: &[u8]| assert!(matches!(decode(&framed(body)), Err(FrameError::Malformed(_))), "{body:?}");
+    malformed(b"");
+    malformed(&[1]);
+    malformed(&[1, 200]);
+    malformed(&[0xff; 20]);
+    // A vote whose reason is said to be four billion letters long, and one with a byte too many.
+    let vote = postcard::to_stdvec(&(1_u64, aborted("x"))).expect("it fits");
+    // Behind the text come six empty numbers of evidence.
+    let text = vote.len() - 2 - 6;
+    malformed(&[&vote[..text], &[0xff, 0xff, 0xff, 0xff, 0x0f], b"x"].concat());
+    malformed(&[&vote[..], &[0]].concat());
+    malformed(&[&vote[..text], &[1, 0xff]].concat());
+}
+
+#[test]
+fn members_that_cannot_be_are_refused() {
+    let second = |json: &str| serde_json::from_str::<NodeId>(json).expect("a node");
+    assert_eq!(postcard::from_bytes::<NodeId>(&[1]), Ok(second("\"node-b\"")));
+    assert!(postcard::from_bytes::<NodeId>(&[26]).is_err());
+    let set = |bits: u32| postcard::from_bytes::<NodeSet>(&postcard::to_stdvec(&bits).expect("a number"));
+    assert_eq!(set(0b111), Ok(NodeSet::first(3)));
+    assert!(set(1 << 26).is_err());
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        let _ = decode(&bytes);
+        let mut decoder = Decoder { buffer: bytes[..].into(), ..Decoder::default() };
+        prop_assert!(!matches!(decoder.next_greeting(), Ok(Some(_))));
+    }
+
+    #[test]
+    fn garbage_in_a_proper_frame_never_panics(body in proptest::collection::vec(any::<u8>(), 0..500)) {
+        let _ = decode(&framed(&[&[1], &body[..]].concat()));
+    }
+
+    #[test]
+    fn a_flipped_bit_never_panics(second in 0_u64..1_000, position in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let mut frames = encode(&[heartbeat(second), heartbeat(second + 1)]).concat();
+        let position = position.index(frames.len());
+        frames[position] ^= 1_u8 << bit;
+        let _ = decode(&frames);
+    }
+
+    #[test]
+    fn a_frame_cut_short_is_not_a_message(second in 0_u64..1_000, cut in any::<prop::sample::Index>()) {
+        let frames = encode(&[heartbeat(second), heartbeat(second + 1)]);
+        let second_frame = &frames[1][..cut.index(frames[1].len())];
+        prop_assert_eq!(decode(&[&frames[0], second_frame].concat()).map(|messages| messages.len()), Ok(1));
+    }
+
+    #[test]
+    fn any_text_survives(texts in proptest::collection::vec(".{0,200}", 1..10)) {
+        let sent: Vec<Message> = texts.iter().map(|text| aborted(text)).collect();
+        prop_assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
+    }
+}
