@@ -68,10 +68,12 @@ class Line:
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(plain, (host, port))
-            reader, writer = await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=host)
         except BaseException:
             plain.close()
             raise
+        # From here on the socket is the transport's, which closes it whatever becomes of the handshake.
+        secured = {"ssl": tls, "server_hostname": host, "ssl_handshake_timeout": CONNECT_SECONDS}
+        reader, writer = await asyncio.open_connection(sock=plain, **secured)
         return cls(host, reader, writer)
 
     def close(self):

@@ -36,11 +36,11 @@ class Totals:
 def show(done: Done, findings: "list[Finding]", left_out: dict, seconds: float) -> int:
     """Prints everything; gives the exit code."""
     if done.faults:
-        print(f"{'FAULT':<30}{'HAPPENED':>9}{'HEALED, WORST':>15}")
+        print(f"{'FAULT':<35}{'HAPPENED':>9}{'HEALED, WORST':>15}")
     healed = next((finding.figures for finding in findings if finding.promise.startswith("healed")), {})
     for kind, (fired, tried) in done.faults.items():
         worst = f"{healed[kind]:.2f} s" if kind in healed else "-"
-        print(f"{kind:<30}{fired:>9}{worst:>15}{f'   tried {tried} times' if tried > fired else ''}")
+        print(f"{kind:<35}{fired:>9}{worst:>15}{f'   tried {tried} times' if tried > fired else ''}")
     for what, why in left_out.items():
         print(f"left out: {what}: {why}")
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.operations.items()))

@@ -16,6 +16,7 @@ MESH = {
     "pause, longer than the lease": (processes.pause_long, None),
     "lost disk, --rejoin": (processes.lose_disk, None),
     "isolated, both ways": (links.isolate, "network"),
+    "coordinator cut off in mid-change": (links.cut_off_coordinator, "network"),
     "cut one way": (links.cut_one_way, "network"),
     "partial cut, two of three": (links.cut_pair, "network"),
     "flapping link": (links.flap, "network"),
@@ -45,6 +46,8 @@ async def run(world, left_out: dict):
     """One round: every kind of the first sort once or twice, and of the second as often as there is time."""
     order = [kind for kind in (*MESH, *TWICE) if kind in kinds(left_out)]
     world.random.shuffle(order)
+    # First of all, since its limit is a short one: a link that was cut a moment ago may still wait for a retransmission.
+    order.sort(key=lambda kind: kind != "SIGTERM of the coordinator")
     mesh_done = asyncio.Event()
     beside = asyncio.ensure_future(_beside(world, left_out, mesh_done))
     try:

@@ -23,8 +23,9 @@ SAMPLE_SECONDS = 10.0
 KEEP = {"history": 1024 * 1024, "audit": 4 * 1024 * 1024}
 # Files are counted in blocks.
 BLOCK_BYTES = 4096
-# Decided transactions that a node keeps in memory for GET /history.
-REMEMBERED = 1_000
+# Decided before the clock starts: five times what a node keeps in memory for GET /history, which is also what the allocator
+# needs until it has found its size.
+FILLED = 5_000
 # The allocator keeps pages in an order of its own: a node whose memory grows, grows by more than this in a quarter of an hour.
 RSS_GROWTH, RSS_FREE_KB = 0.03, 1024
 DESCRIPTORS_FREE = 4
@@ -91,13 +92,13 @@ class Soak:
         await self._sample(must_settle=True)
 
     async def _fill(self):
-        """As many decisions as nodes remember, so that what is bounded by number has reached its bound when the hour begins."""
-        for number in range(REMEMBERED + 50):
+        """So many decisions that what is bounded by number has reached its bound when the hour begins."""
+        for number in range(FILLED):
             body = {"canary_weight": (1 + number % 2) / 10, "canary_model_id": "v2"}
             done = await self.operators.change("a", "weight", "/routing/weights", body, None)
             if done["outcome"] != "ok":
                 raise RuntimeError(f"a change on a quiet mesh was not decided: {done}")
-        self.history.events.clear()
+            self.history.events.clear()
 
     async def _roll(self, ends: asyncio.Event):
         """A rollout from one model to the other, every ten seconds."""

@@ -7,6 +7,9 @@ from ..network import both_ways, cut
 # From the told rollback until an isolated node must have stopped serving the canary, and a look at it afterwards.
 LEASE_SECONDS = 10.5
 LOOK_SECONDS = 0.8
+# Longer than a node lets an operator wait, and shorter than the silence after which another coordinates.
+QUESTION_SECONDS = 3.4
+SETTLE_SECONDS = 5.0
 DECISION_SECONDS = 9.0
 
 
@@ -36,6 +39,25 @@ async def _take_away(world, node: str):
         if done["outcome"] == "ok":
             return
         await asyncio.sleep(0.1)
+
+
+async def cut_off_coordinator(world):
+    """The coordinator is cut off just before it is asked for a change: what it has written and nobody else has, is an open
+    question, and is decided, one way or the other, when the links are back. Nobody else asks meanwhile, so that it often
+    is decided for."""
+    node = world.coordinator()
+    world.operators.wait.clear()
+    async with world.fault("coordinator cut off in mid-change", [node]) as fault:
+        before = world.network.set_rules(cut(*both_ways(node, world.ids)))
+        lower = world.operators.weight(world.workload.seen[node], "lower")
+        asking = asyncio.ensure_future(world.operators.change(node, *lower))
+        await asyncio.sleep(world.some(QUESTION_SECONDS, 8.0))
+        _repair(world, fault, before, asked=True)
+    await world.until(lambda: not world.workload.seen[node]["pending"], SETTLE_SECONDS)
+    world.operators.wait.set()
+    done = await asking
+    if done["outcome"] == "refused":
+        world.history.add("effect", id=fault["id"], effect=None)
 
 
 async def cut_one_way(world):

@@ -162,6 +162,10 @@ class Bad(unittest.TestCase):
         late = h.told(37.1, 3, 0, ("b", "c"))
         self.breaks("a lost", late, without=lambda event: event["kind"] == "change" and event["start"] > 30)
 
+    def test_a_coordinator_that_stops_and_is_not_replaced_at_once(self):
+        slow = h.fault("SIGTERM of the coordinator", 33.0, 34.0, ("b",), takeover=True)
+        self.breaks("a lost", slow)
+
     def test_a_process_that_ends_by_itself(self):
         self.breaks("processes", {"kind": "died", "node": "b", "start": 5, "end": 5, "code": 74})
 
