@@ -1,7 +1,7 @@
 //! The life of a process: it starts, does what follows from what happens to it, and ends.
 
 use super::desk::{Effect, Question, Traffic};
-use super::node::{Node, Rest};
+use super::node::Rest;
 use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::commit::search::ghost::{Broken, Promise, Watched, broken};
@@ -320,10 +320,6 @@ fn count_down(left: &mut Option<usize>) -> bool {
 }
 
 fn name_of(event: &commit::Event) -> String {
-    match event {
-        commit::Event::Committed { proposal, .. } => {
-            format!("serves {:?} {:?}", proposal.state.version, proposal.state.txid)
-        }
-        other => format!("{other:?}"),
-    }
+    let commit::Event::Committed { proposal, .. } = event else { return format!("{event:?}") };
+    format!("serves {} {:?}", proposal.state.version, proposal.state.txid)
 }
