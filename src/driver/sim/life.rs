@@ -320,10 +320,6 @@ fn count_down(left: &mut Option<usize>) -> bool {
 }
 
 fn name_of(event: &commit::Event) -> String {
-    match event {
-        commit::Event::Committed { proposal, .. } => {
-            format!("serves {:?} {:?}", proposal.state.version, proposal.state.txid)
-        }
-        other => format!("{other:?}"),
-    }
+    let commit::Event::Committed { proposal, .. } = event else { return format!("{event:?}") };
+    format!("serves {} {:?}", proposal.state.version, proposal.state.txid)
 }
