@@ -51,7 +51,7 @@ fn code(room: &str) -> Vec<(PathBuf, String)> {
                 continue;
             }
             if path.extension().is_none_or(|end| end != "rs")
-                || path.components().any(|part| part.as_os_str() == "search")
+                || path.components().any(|part| part.as_os_str() == "search" || part.as_os_str() == "sim")
             {
                 continue;
             }
