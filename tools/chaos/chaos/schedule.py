@@ -1,6 +1,7 @@
 """Which nemesis comes when: one after the other those that take nodes or links, and beside them those that hurt a machine."""
 
 import asyncio
+import itertools
 
 from .nemeses import links, machines, processes
 
@@ -50,9 +51,13 @@ async def run(world, left_out: dict):
     order.sort(key=lambda kind: kind != "SIGTERM of the coordinator")
     mesh_done = asyncio.Event()
     beside = asyncio.ensure_future(_beside(world, left_out, mesh_done))
+    again: list[str] = []
     try:
-        for kind in order:
+        # What has not happened the first time is tried once more, at the end.
+        for kind in itertools.chain(order, again):
             await MESH[kind][0](world)
+            if kind not in again and not had(world, kind):
+                again.append(kind)
             await world.until_healed()
             await asyncio.sleep(PAUSE_SECONDS)
             world.workload.check()
@@ -61,6 +66,13 @@ async def run(world, left_out: dict):
     finally:
         mesh_done.set()
         await beside
+
+
+def had(world, kind: str) -> bool:
+    """Whether a fault of this kind has happened in this round."""
+    effects = {event["id"] for event in world.history.events if event["kind"] == "effect" and event["effect"]}
+    faults = [event for event in world.history.events if event["kind"] == "fault" and event["fault"] == kind]
+    return any(fault["effect"] or fault["id"] in effects for fault in faults)
 
 
 async def _beside(world, left_out: dict, mesh_done: asyncio.Event):

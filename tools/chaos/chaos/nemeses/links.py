@@ -27,7 +27,7 @@ async def isolate(world):
             await asyncio.sleep(LEASE_SECONDS)
             was_isolated = await world.until(lambda: world.workload.seen[node]["isolated"], LOOK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS / 2)
-            _repair(world, fault, before, isolated=bool(was_isolated))
+            _repair(world, fault, before, isolated=bool(was_isolated), canary=had)
 
 
 async def _take_away(world, node: str):
@@ -49,15 +49,23 @@ async def cut_off_coordinator(world):
     world.operators.wait.clear()
     async with world.fault("coordinator cut off in mid-change", [node]) as fault:
         before = world.network.set_rules(cut(*both_ways(node, world.ids)))
-        lower = world.operators.weight(world.workload.seen[node], "lower")
-        asking = asyncio.ensure_future(world.operators.change(node, *lower))
+        asking = await _ask_what_stays_open(world, node)
         await asyncio.sleep(world.some(QUESTION_SECONDS, 8.0))
-        _repair(world, fault, before, asked=True)
+        _repair(world, fault, before, asked=not asking.done() or asking.result()["outcome"] != "refused")
     await world.until(lambda: not world.workload.seen[node]["pending"], SETTLE_SECONDS)
     world.operators.wait.set()
-    done = await asking
-    if done["outcome"] == "refused":
-        world.history.add("effect", id=fault["id"], effect=None)
+    await asking
+
+
+async def _ask_what_stays_open(world, node: str) -> asyncio.Task:
+    """Asks for less until the node takes it and does not answer at once: others may still be before us."""
+    for _ in range(8):
+        lower = world.operators.weight(world.workload.seen[node], "lower")
+        asking = asyncio.ensure_future(world.operators.change(node, *lower))
+        await asyncio.wait([asking], timeout=0.3)
+        if not asking.done():
+            break
+    return asking
 
 
 async def cut_one_way(world):

@@ -99,6 +99,8 @@ async def pause_long(world):
                 world.operators.wait.set()
                 probing = asyncio.ensure_future(world.until_taken_over(node)) if coordinates else None
                 await _pause(world, node, world.some(LONG_PAUSE_SECONDS, 15.0), fault)
+                if not had:
+                    fault["effect"] = None
             if probing:
                 await probing
 
