@@ -6,7 +6,7 @@ use super::rule::Rule;
 use super::{
     Config, Durable, Engine, Envelope, Event, Heartbeat, Message, OnEmptyDisk, Output, Proposal, Record, Stage, Stop,
 };
-use crate::model::{Ballot, Incarnation, NodeId, Time};
+use crate::model::{Ballot, Incarnation, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -123,13 +123,23 @@ impl Engine {
         }
     }
 
+    /// The lost disk may have promised a ballot whose proposer goes on, and nobody but the two may know. So everybody is asked
+    /// who has anything to tell: the proposer is among them, has its own promise on disk, and refuses a lower ballot. Those
+    /// whose disk was lost, too, began anew with their ballots.
     fn advance_asking(&mut self, now: Time, out: &mut Output) -> bool {
-        let enough = if self.keeps(Rule::RejoinByMajority) { self.config.others().majority() } else { 1 };
+        let others = self.config.others();
+        let (awaited, enough) = if self.keeps(Rule::RejoinByAll) {
+            (others.minus(self.presence.blank()), others.majority())
+        } else {
+            (NodeSet::EMPTY, 1)
+        };
         let fresh = Ballot { round: self.round + 1, node: self.config.me, incarnation: self.disk.incarnation };
         let connected = self.presence.connected();
         let Joining::Asking { ballot, promises, resend_at } = &mut self.joining else { return false };
+        let promised: NodeSet = promises.keys().copied().collect();
         if let Some(ballot) = *ballot
-            && promises.len() >= enough
+            && promised.len() >= enough
+            && awaited.minus(promised).is_empty()
         {
             let held = promises.values().flatten().max_by_key(|held| (held.ballot, held.state.version));
             let held = held.map(|held| Proposal { ballot, ..Proposal::clone(held) });
@@ -142,7 +152,7 @@ impl Engine {
         let is_new = ballot.is_none();
         let ballot = *ballot.get_or_insert(fresh);
         *resend_at = now + self.config.timing.resend;
-        let silent = connected.minus(promises.keys().copied().collect());
+        let silent = connected.minus(promised);
         self.round = self.round.max(ballot.round);
         if is_new {
             // So that a restart takes another.
@@ -161,5 +171,87 @@ impl Engine {
         self.joining = Joining::Done;
         self.next_heartbeat = Time::ZERO;
         out.events.push(Event::Joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Input, IsolationPolicy, Standing, Timing};
+    use super::*;
+    use crate::model::Digest;
+
+    const NOW: Time = Time::from_micros(1_000_000_000);
+
+    /// node-a of five members, whose disk was lost, with links to all others.
+    fn rejoining() -> Engine {
+        let config = Config {
+            me: NodeId::A,
+            members: NodeSet::first(5),
+            stable: "v1".parse().expect("a model id"),
+            on_isolation: IsolationPolicy::default(),
+            on_empty_disk: OnEmptyDisk::Rejoin,
+            timing: Timing::default(),
+        };
+        let mut engine = Engine::new(Arc::new(config), Durable::blank(Incarnation(9)), NOW);
+        for peer in engine.config.others().iter() {
+            let _ = engine.step(NOW, Input::PeerUp(peer));
+        }
+        let _ = engine.step(NOW + engine.config.timing.resend, Input::Timeout);
+        engine
+    }
+
+    fn promise(engine: &mut Engine, from: NodeId) {
+        let ballot = engine.joining.asks_under().expect("it asks");
+        let _ = engine.step(NOW, Input::Receive { from, message: Message::Promise { ballot, accepted: None } });
+    }
+
+    fn says(engine: &mut Engine, from: NodeId, stage: Stage) {
+        let heartbeat = Heartbeat {
+            sent: NOW,
+            echo: None,
+            wants_echo: false,
+            stage,
+            incarnation: Incarnation(5),
+            committed: (0, Digest([0; 32])),
+            accepted: 0,
+            promise: Ballot::ZERO,
+            standing: Standing::Follows,
+            hears: Vec::new(),
+        };
+        let _ = engine.step(NOW, Input::Receive { from, message: Message::Heartbeat(Box::new(heartbeat)) });
+    }
+
+    #[test]
+    fn everybody_is_asked_who_may_have_heard_a_promise_of_the_lost_disk() {
+        let [b, c, d, e] = ['b', 'c', 'd', 'e'].map(|letter| NodeId::from_letter(letter).expect("a letter"));
+        let mut engine = rejoining();
+        for peer in [c, d, e] {
+            promise(&mut engine, peer);
+        }
+        assert!(!engine.has_joined(), "node-b may go on under a ballot that the lost disk promised");
+        promise(&mut engine, b);
+        assert!(engine.has_joined());
+    }
+
+    #[test]
+    fn two_lost_disks_do_not_wait_for_each_other() {
+        let [b, c, d, e] = ['b', 'c', 'd', 'e'].map(|letter| NodeId::from_letter(letter).expect("a letter"));
+        let mut engine = rejoining();
+        says(&mut engine, e, Stage::Rejoining);
+        for peer in [b, c] {
+            promise(&mut engine, peer);
+        }
+        assert!(!engine.has_joined());
+        promise(&mut engine, d);
+        assert!(engine.has_joined());
+        // Those that are left must be a majority of the others all the same.
+        let mut engine = rejoining();
+        for peer in [d, e] {
+            says(&mut engine, peer, Stage::Rejoining);
+        }
+        for peer in [b, c] {
+            promise(&mut engine, peer);
+        }
+        assert!(!engine.has_joined());
     }
 }

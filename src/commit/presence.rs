@@ -67,6 +67,12 @@ impl Presence {
         self.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id).collect()
     }
 
+    /// The members that say that they hold nothing: their disk is empty, and they have not joined.
+    pub(super) fn blank(&self) -> NodeSet {
+        let is_blank = |peer: &Peer| peer.says.as_ref().is_some_and(|says| !says.stage.has_joined());
+        self.iter().filter(|(_, peer)| is_blank(peer)).map(|(id, _)| id).collect()
+    }
+
     pub(super) fn on_link(&mut self, id: NodeId, connected: Link) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.connected = connected == Link::Up;

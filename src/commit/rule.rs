@@ -66,8 +66,8 @@ pub(crate) enum Rule {
     EmptyDiskIsSilent,
     /// A first boot is proved by members that were all blank at once, in their present lives.
     FirstBootProved,
-    /// A member that rejoins asks a majority of the others.
-    RejoinByMajority,
+    /// A member that rejoins asks all others that have something to tell, and a majority of the others at least.
+    RejoinByAll,
     /// A member that rejoins keeps what it is told, under its new ballot.
     RejoinAdopts,
 }
@@ -106,7 +106,7 @@ impl Rule {
         Self::LeaseAtEveryChoice,
         Self::EmptyDiskIsSilent,
         Self::FirstBootProved,
-        Self::RejoinByMajority,
+        Self::RejoinByAll,
         Self::RejoinAdopts,
     ];
 }

@@ -47,7 +47,7 @@ const fn hunt(rule: Rule) -> Hunt {
         | Rule::NeverReuseBallot
         | Rule::EmptyDiskIsSilent
         | Rule::FirstBootProved
-        | Rule::RejoinByMajority
+        | Rule::RejoinByAll
         | Rule::RejoinAdopts
         | Rule::JoinedEchoes => Hunt::Random(3, Weather::Disks),
         Rule::BaseStillChosen => Hunt::Walks(exhaustive::ONE_WAY),

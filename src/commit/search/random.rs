@@ -205,9 +205,10 @@ fn start(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     if dice.once_in(2) { world.start_with(node, OnEmptyDisk::AwaitFirstBoot) } else { world.start(node) }
 }
 
-/// One lost disk at a time: with two, what they alone held is gone, and no protocol brings it back.
+/// Fewer lost disks at a time than make a majority: what a majority alone held is gone, and no protocol brings it back.
 fn wipe(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
-    if world.without_disk() == 0 { world.wipe(anyone(world, dice)) } else { Ok(()) }
+    let bearable = world.nodes.len().div_ceil(2) - 1;
+    if world.without_disk() < bearable { world.wipe(anyone(world, dice)) } else { Ok(()) }
 }
 
 fn cut(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {

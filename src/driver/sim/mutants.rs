@@ -36,7 +36,7 @@ const CAUGHT: [(Omitted, u64); 43] = [
     (Omitted::Engine(commit::Rule::LeaseAtEveryChoice), 1368),
     (Omitted::Engine(commit::Rule::EmptyDiskIsSilent), 38),
     (Omitted::Engine(commit::Rule::FirstBootProved), 54),
-    (Omitted::Engine(commit::Rule::RejoinByMajority), 30),
+    (Omitted::Engine(commit::Rule::RejoinByAll), 30),
     (Omitted::Engine(commit::Rule::RejoinAdopts), 54),
     (Omitted::Controller(rollout::Rule::HoldEachStep), 1215),
     (Omitted::Controller(rollout::Rule::CountAnew), 255),
