@@ -106,7 +106,7 @@ const THREATS: [Row; 31] = [
         "frames replayed, left out or in another order",
         &[
             (FRAMES, "frames_that_are_none_end_the_connection"),
-            ("src/mesh/frame.rs", "frames_left_out_repeated_or_reordered_are_refused"),
+            ("src/mesh/frame/tests.rs", "frames_left_out_repeated_or_reordered_are_refused"),
         ],
     ),
     (
@@ -123,7 +123,7 @@ const THREATS: [Row; 31] = [
         &[
             (FRAMES, "frames_that_are_none_end_the_connection"),
             (FRAMES, "a_hello_that_does_not_fit_is_refused_with_its_reason"),
-            ("src/mesh/frame.rs", "lengths_are_refused_before_anything_is_allocated"),
+            ("src/mesh/frame/tests.rs", "lengths_are_refused_before_anything_is_allocated"),
             (NOISE, "noise_on_both_ports_is_refused_by_name"),
         ],
     ),

@@ -182,7 +182,7 @@ fn actions(world: &World, budget: Budget) -> Vec<Action> {
     if budget.crashes > 0 {
         actions.extend(up.iter().map(|id| Action::Crash(*id)));
     }
-    if budget.wipes > 0 && world.without_disk() == 0 {
+    if budget.wipes > 0 && world.without_disk() == Some(0) {
         actions.extend(up.iter().map(|id| Action::Wipe(*id)));
     }
     if let Some((wish, later)) = budget.wishes.split_first() {

@@ -208,7 +208,8 @@ fn start(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
 /// Fewer lost disks at a time than make a majority: what a majority alone held is gone, and no protocol brings it back.
 fn wipe(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     let bearable = world.nodes.len().div_ceil(2) - 1;
-    if world.without_disk() < bearable { world.wipe(anyone(world, dice)) } else { Ok(()) }
+    let may_lose_another = world.without_disk().is_some_and(|lost| lost < bearable);
+    if may_lose_another { world.wipe(anyone(world, dice)) } else { Ok(()) }
 }
 
 fn cut(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {

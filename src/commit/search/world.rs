@@ -274,9 +274,10 @@ impl World {
         self.crash(id)
     }
 
-    /// How many members lost their disk and have not joined again.
-    pub(super) fn without_disk(&self) -> usize {
-        self.nodes.iter().filter(|node| node.disk.joined.is_none()).count()
+    /// How many members lost their disk and have not joined again; none while some have not joined for the first time.
+    pub(super) fn without_disk(&self) -> Option<usize> {
+        let outside = self.nodes.iter().filter(|node| node.disk.joined.is_none());
+        outside.clone().all(|node| node.wiped).then(|| outside.count())
     }
 
     pub(super) fn propose(&mut self, id: NodeId, change: Change) -> Result<(), Broken> {
