@@ -159,6 +159,12 @@ fn what_a_node_holds_can_be_looked_at_and_damage_is_named() {
         let wanted = (Some(0), &json!(true), &json!(pid), &json!("node-c"), &json!(version));
         if seen == wanted { Ok(()) } else { Err(said.to_string()) }
     });
+    // The history is written a moment later, since nothing rests on it.
+    let txid = told["state"]["txid"].as_str().expect("a transaction");
+    eventually("the history has it", || {
+        let history = fs::read_to_string(cluster.data(C).join("history.jsonl")).unwrap_or_default();
+        if history.contains(txid) { Ok(()) } else { Err(history) }
+    });
     cluster.kill(C);
     let (code, said) = check(&cluster, C);
     assert_eq!((code, &said["in_use"], &said["accepted"]["txid"]), (Some(0), &json!(false), &told["state"]["txid"]));
@@ -170,10 +176,9 @@ fn what_a_node_holds_can_be_looked_at_and_damage_is_named() {
     let dir = cluster.data(C).display().to_string();
     let exported = cluster.canary(&["store", "export", &dir]).exits(0).out;
     let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
-    let txid = &told["state"]["txid"];
-    assert!(lines.iter().any(|line| line["kind"] == "history" && line["line"]["txid"] == *txid), "{exported}");
+    assert!(lines.iter().any(|line| line["kind"] == "history" && line["line"]["txid"] == txid), "{exported}");
     let memory = lines.iter().find(|line| line["kind"] == "memory").expect("the sum");
-    assert_eq!(memory["durable"]["accepted"]["state"]["txid"], *txid);
+    assert_eq!(memory["durable"]["accepted"]["state"]["txid"], txid);
     assert!(!exported.contains("PRIVATE KEY"));
     let out = cluster.path("export.jsonl").display().to_string();
     cluster.canary(&["store", "export", &dir, "--out", &out]).exits(0);
