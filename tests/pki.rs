@@ -388,7 +388,9 @@ fn places_that_cannot_be_written_to_are_named() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("own directory");
     }
     let program = dir.path().join("canary");
-    fs::copy(CANARY, &program).expect("copied");
+    // By another process: a child that some other test forks meanwhile would hold the copy open for writing, and such a file
+    // cannot be run.
+    assert!(Command::new("cp").arg(CANARY).arg(&program).status().expect("cp is everywhere").success());
     let mut command = clean(program.to_str().expect("text"), dir.path());
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);

@@ -46,13 +46,13 @@ fn issuers() -> Vec<Bad> {
         bad(
             "not yet valid for an hour",
             |m| m.leaf(|p| p.not_before = now() + Duration::hours(1)),
-            (Reason::NotYetValid, "certificate not valid yet"),
+            (Reason::NotYetValid, "certificate not yet valid"),
             "ogp",
         ),
         bad(
             "not yet valid for days",
             |m| m.leaf(|p| (p.not_before, p.not_after) = (now() + Duration::days(2), now() + Duration::days(3))),
-            (Reason::NotYetValid, "certificate not valid yet"),
+            (Reason::NotYetValid, "certificate not yet valid"),
             "ognp",
         ),
         bad(
