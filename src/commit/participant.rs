@@ -33,6 +33,10 @@ impl Engine {
         if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
             return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: self.evidence }, out);
         }
+        if self.probing.as_ref().is_some_and(|waiting| waiting.next.txid == Some(txid)) {
+            // It is asked again: the vote comes with the upstream's answer, and only then.
+            return;
+        }
         if let Some(reason) = self.objection(now, from, base, next, by) {
             return self.give_vote(from, txid, Vote::Abort(reason), out);
         }

@@ -151,10 +151,12 @@ fn a_vote_is_on_what_is_true_when_the_upstream_has_answered() {
     for meanwhile in [None, Some(weight("0"))] {
         let mut engine = member(initial.clone());
         let prepare = Message::Prepare { base: base.clone(), next: Arc::clone(&next), by: actor("operator/alice") };
-        assert!(receive(&mut engine, prepare).probe.is_some(), "v2 gets more");
+        assert!(receive(&mut engine, prepare.clone()).probe.is_some(), "v2 gets more");
         if let Some(other) = meanwhile.clone() {
             let _ = receive(&mut engine, Message::Decision { proposal: proposal(other, "operator/bob") });
         }
+        let again = receive(&mut engine, prepare);
+        assert!(again.send.is_empty() && again.probe.is_none(), "one question, one answer: {again:?}");
         let out = engine.step(NOW, Input::Probed { txid, result: Ok(()) });
         let votes = out
             .send
