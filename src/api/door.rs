@@ -10,7 +10,7 @@ use super::metrics::{Counters, Counting};
 use super::serve::Limits;
 use super::state::Api;
 use crate::model::UnixMillis;
-use crate::proxy::{Rewound, Shortcut};
+use crate::proxy::{Remote, Rewound, Shortcut, Underway};
 use crate::tls::{
     Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections,
 };
@@ -61,9 +61,18 @@ struct Shared {
 /// One connection that is in; it gives its place back when it is dropped.
 pub(super) struct Connection {
     pub(super) caller: Arc<Caller>,
+    /// What is under way of the first request that the server sees.
+    underway: Mutex<Option<Underway>>,
     _place: OwnedSemaphorePermit,
     _seat: Seat,
     _counting: Counting,
+}
+
+impl Connection {
+    /// What is under way of the first request, once.
+    pub(super) fn underway(&self) -> Option<Underway> {
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// A service that is told, for each request, by which connection it came.
@@ -82,7 +91,8 @@ impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
             let remote = dealt.remote;
             match shared.admit(dealt).await {
                 Ok((stream, connection)) => {
-                    let stream = shared.pass(stream).await?;
+                    let (stream, underway) = shared.pass(stream, remote).await?;
+                    let connection = Connection { underway: Mutex::new(underway), ..connection };
                     Ok((stream, service.of_connection(Arc::new(connection))))
                 }
                 Err(refused) => {
@@ -141,12 +151,13 @@ impl Door {
 impl Shared {
     /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
     /// are served by a task of their own, because the server's task looks for a stop at every waking.
-    async fn pass(&self, stream: Secured) -> io::Result<Rewound<Secured>> {
+    async fn pass(&self, stream: Secured, remote: SocketAddr) -> io::Result<(Rewound<Secured>, Option<Underway>)> {
         if stream.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) {
-            return Ok(Rewound::new(stream, Vec::new()));
+            return Ok((Rewound::new(stream, Vec::new()), None));
         }
         let shortcut = self.shortcut.clone();
-        tokio::spawn(async move { shortcut.serve(stream).await }).await.map_err(io::Error::other)
+        let serving = async move { shortcut.serve(stream, Some(Remote(remote))).await };
+        tokio::spawn(serving).await.map_err(io::Error::other)
     }
 
     async fn admit(&self, Dealt { stream, remote, seat }: Dealt) -> Result<(Secured, Connection), Refused> {
@@ -173,7 +184,7 @@ impl Shared {
         let (stream, identity) = guarded.map_err(|refused| Refused { claim, ..refused })?;
         handshaking.done();
         let caller = Arc::new(Caller { remote, local, identity });
-        Ok((stream, Connection { caller, _place: place, _seat: seat, _counting: counting }))
+        Ok((stream, Connection { caller, underway: Mutex::default(), _place: place, _seat: seat, _counting: counting }))
     }
 
     /// The certificates of this moment.

@@ -208,8 +208,13 @@ impl Service<Request<Incoming>> for Entry {
         if let Some(route) = proxy::Route::of(request.method(), request.uri().path()) {
             let proxy = self.proxy.clone();
             let remote = self.connection.as_ref().map(|connection| proxy::Remote(connection.caller.remote));
+            let underway = self.connection.as_ref().and_then(|connection| connection.underway());
             return Box::pin(async move {
-                let mut response = proxy.answer(route, remote, request).await.map(Either::Left);
+                let response = match underway {
+                    Some(underway) => proxy.carry_on(underway, route, remote, request).await,
+                    None => proxy.answer(route, remote, request).await,
+                };
+                let mut response = response.map(Either::Left);
                 response.headers_mut().extend(COMMON_HEADERS);
                 Ok(parting(response, last))
             });

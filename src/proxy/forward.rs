@@ -3,7 +3,10 @@
 use super::answer::Problem;
 use super::body::BodyError;
 use super::headers::strip_hop_by_hop;
+use super::kept::{IDLE_CONNECTIONS, IDLE_FOR};
 use super::observe::{SHARDS, own_shard};
+use super::rewound::Rewound;
+use super::sent::Sent;
 use super::upload::Progress;
 use super::upstreams::Upstream;
 use crate::driver::boottime;
@@ -11,19 +14,17 @@ use crate::model::ModelId;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{BodyExt, Either, Empty, Full};
 use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// Idle connections kept for each upstream: as many as there may be requests at once on a busy small machine.
-const IDLE_CONNECTIONS: usize = 128;
-/// How long they are kept. Common model servers close theirs after 5 s; a request must not meet that moment.
-const IDLE_FOR: Duration = Duration::from_secs(4);
 /// How long a probe may take, connecting included.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -75,8 +76,8 @@ impl Forwarder {
         Self { clients, prober, timeouts }
     }
 
-    pub(super) const fn idle_timeout(&self) -> Duration {
-        self.timeouts.idle
+    pub(super) const fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// Sends `request` to an upstream of `model` and gives the answer as soon as its head is there. A body that is still
@@ -87,13 +88,31 @@ impl Forwarder {
         request: Request<Outgoing>,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
-        let mut response = self.answered(model, request, progress).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let error = "it switched protocols unasked".to_owned();
-            return Err(Problem::UpstreamBroken { model: model.to_string(), error });
-        }
-        strip_hop_by_hop(response.headers_mut());
-        Ok(response)
+        end_to_end(model, self.answered(model, request, progress).await?)
+    }
+
+    /// Reads the answer to a POST request that was sent to an upstream of `model` already, until `until`.
+    pub(super) async fn resume(
+        &self,
+        model: &ModelId,
+        upstream: Rewound<TcpStream>,
+        until: Instant,
+    ) -> Result<Response<Incoming>, Problem> {
+        let answered = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(Sent::new(upstream))).await?;
+            // It ends with the answer; what is wrong with it, the answer's body says.
+            tokio::spawn(connection);
+            sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
+        };
+        let model_name = || model.to_string();
+        let response = match timeout_at(until, answered).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                return Err(Problem::UpstreamBroken { model: model_name(), error: reason(&error) });
+            }
+            Err(_) => return Err(Problem::UpstreamSlow { model: model_name(), after: self.timeouts.answer }),
+        };
+        end_to_end(model, response)
     }
 
     async fn answered(
@@ -153,6 +172,16 @@ impl Forwarder {
     }
 }
 
+/// An answer without what belongs to the connection to its upstream.
+fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Response<Incoming>, Problem> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let error = "it switched protocols unasked".to_owned();
+        return Err(Problem::UpstreamBroken { model: model.to_string(), error });
+    }
+    strip_hop_by_hop(response.headers_mut());
+    Ok(response)
+}
+
 /// A body that is all there, on its way.
 pub(super) fn outgoing_whole(bytes: Bytes) -> Outgoing {
     Either::Left(Full::new(bytes))
@@ -167,8 +196,8 @@ where
 }
 
 /// The innermost reason, which names what happened; the layers above only say who noticed.
-fn reason(error: &Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }

@@ -2,15 +2,19 @@
 
 use super::BoxError;
 use super::answer::{self, Blame, Problem};
-use super::body::{Body, Taken};
+use super::body::{self, Body, Client, Taken};
 use super::forward::{outgoing_stream, outgoing_whole};
 use super::headers::{Remote, to_upstream};
+use super::observe::Recording;
 use super::predict::{Chosen, Proxy};
+use super::relay::{Begun, Underway};
 use super::route::Route;
+use crate::routing::Choice;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
 /// The head of a request as upstreams are to see it; only the URL differs from one to the other.
@@ -38,6 +42,22 @@ impl Outbound {
     }
 }
 
+/// What can be sent a second time, and to whom.
+struct Second {
+    choice: Choice,
+    outbound: Outbound,
+    bytes: Bytes,
+}
+
+/// What is kept of a request for a second try: all of it, if there is somebody to send it to.
+fn second<B>(chosen: &Chosen, outbound: &Outbound, body: &Taken<B>) -> Option<Second> {
+    let choice = chosen.plan.substitute(chosen.choice, outbound.route)?;
+    match body {
+        Taken::Whole(bytes) => Some(Second { choice, outbound: outbound.clone(), bytes: bytes.clone() }),
+        Taken::Long(_) => None,
+    }
+}
+
 impl Proxy {
     /// Passes a request on to the upstream of the model that was chosen, and its answer back.
     pub(super) async fn pass<B>(&self, chosen: Chosen, outbound: Outbound, body: Taken<B>) -> Response<Body>
@@ -46,15 +66,52 @@ impl Proxy {
         B::Error: Into<BoxError>,
     {
         let chosen = chosen.held();
-        // What can be sent a second time is kept, if there is somebody to send it to.
-        let second = match (&body, chosen.plan.substitute(chosen.choice, outbound.route)) {
-            (Taken::Whole(bytes), Some(choice)) => Some((choice, outbound.clone(), bytes.clone())),
-            (Taken::Whole(_) | Taken::Long(_), _) => None,
+        let second = second(&chosen, &outbound, &body);
+        let first = self.attempt(&chosen, outbound, body).await;
+        self.settle(&chosen, first, second).await
+    }
+
+    /// Answers a request of which the beginning was carried out without the server.
+    pub async fn carry_on<B>(
+        &self,
+        underway: Underway,
+        route: Route,
+        remote: Option<Remote>,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Underway { chosen, begun } = underway;
+        let (parts, body) = request.into_parts();
+        // It was read once, so it is all there.
+        let body = match body::take(body, Client::Sends, route.reading(&parts.headers)).await {
+            Ok(body) => body,
+            Err(error) => return Problem::from(error).answer(&chosen.plan, chosen.target()),
         };
-        match (self.attempt(&chosen, outbound, body).await, second) {
+        let second = second(&chosen, &Outbound::new(route, remote, parts), &body);
+        let first = match begun {
+            Begun::Failed(problem) => Err(problem),
+            Begun::Answering { recording, upstream, until } => {
+                let answer = self.0.forwarder.resume(&chosen.target().model, upstream, until).await;
+                self.attempted(&chosen, recording, answer)
+            }
+        };
+        self.settle(&chosen, first, second).await
+    }
+
+    /// The answer that a first try gave, or that of a second try.
+    async fn settle(
+        &self,
+        chosen: &Chosen,
+        first: Result<Response<Body>, Problem>,
+        second: Option<Second>,
+    ) -> Response<Body> {
+        match (first, second) {
             (Ok(response), _) => response,
-            (Err(problem), Some((choice, outbound, bytes))) if problem.blame() == Blame::Upstream => {
-                let mut response = self.stand_in(&chosen.instead(choice), outbound, Taken::<B>::Whole(bytes)).await;
+            (Err(problem), Some(Second { choice, outbound, bytes })) if problem.blame() == Blame::Upstream => {
+                let mut response = self.stand_in(&chosen.instead(choice), outbound, bytes).await;
                 answer::sign_shielded(response.headers_mut(), chosen.target());
                 response
             }
@@ -63,15 +120,11 @@ impl Proxy {
     }
 
     /// The answer of the model that stands in for another.
-    async fn stand_in<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    async fn stand_in(&self, chosen: &Chosen, outbound: Outbound, bytes: Bytes) -> Response<Body> {
         if matches!(chosen.target().upstream, Ok(None)) {
             return self.decide(chosen, chosen.at);
         }
-        match self.attempt(chosen, outbound, body).await {
+        match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes)).await {
             Ok(response) => response,
             Err(problem) => problem.answer(&chosen.plan, chosen.target()),
         }
@@ -83,11 +136,22 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut recording = self.recording(chosen);
-        match self.call(chosen, outbound, body).await {
+        let recording = self.recording(chosen);
+        let answer = self.call(chosen, outbound, body).await;
+        self.attempted(chosen, recording, answer)
+    }
+
+    /// What came of a try, counted and signed.
+    fn attempted(
+        &self,
+        chosen: &Chosen,
+        mut recording: Recording,
+        answer: Result<Response<Incoming>, Problem>,
+    ) -> Result<Response<Body>, Problem> {
+        match answer {
             Ok(response) => {
                 recording.on_answer(response.status());
-                let idle_timeout = self.0.forwarder.idle_timeout();
+                let idle_timeout = self.0.forwarder.timeouts().idle;
                 let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
                 answer::sign_over(response.headers_mut(), &chosen.plan, chosen.target());
                 Ok(response)

@@ -9,11 +9,19 @@ pub(super) const LONGEST: usize = 16 * 1024;
 /// Most headers; clients send about ten.
 const MOST_HEADERS: usize = 32;
 
+/// Where [`look`] puts the headers that it finds.
+pub(super) type Space<'a> = [Header<'a>; MOST_HEADERS];
+
+/// Empty space for the headers of one request or answer.
+pub(super) const fn space<'a>() -> Space<'a> {
+    [EMPTY_HEADER; MOST_HEADERS]
+}
+
 /// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen<'a> {
+pub(super) enum Seen<'h, 'a> {
     /// A whole plain request.
-    Plain(Plain<'a>),
+    Plain(Plain<'h, 'a>),
     /// Perhaps the beginning of one.
     Unfinished,
     /// Something else, or nothing that HTTP knows.
@@ -22,7 +30,11 @@ pub(super) enum Seen<'a> {
 
 /// A plain request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plain<'a> {
+pub(super) struct Plain<'h, 'a> {
+    /// What follows the question mark; empty without one.
+    pub(super) query: &'a str,
+    /// All headers, in their order.
+    pub(super) headers: &'h [Header<'a>],
     /// The value of `x-canary-key`.
     pub(super) key: Option<&'a [u8]>,
     /// The body.
@@ -32,23 +44,21 @@ pub(super) struct Plain<'a> {
 }
 
 /// What `bytes` begin with.
-pub(super) fn look(bytes: &[u8]) -> Seen<'_> {
-    let mut headers = [EMPTY_HEADER; MOST_HEADERS];
-    let mut request = Request::new(&mut headers);
+pub(super) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h, 'a> {
+    let mut request = Request::new(space);
     let head = match request.parse(bytes) {
         Ok(Status::Complete(head)) => head,
         Ok(Status::Partial) if bytes.len() < LONGEST => return Seen::Unfinished,
         Ok(Status::Partial) | Err(_) => return Seen::Other,
     };
-    let path = request.path.unwrap_or_default();
-    let is_predict = path.strip_prefix("/predict").is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
-    if request.method != Some("POST") || request.version != Some(1) || !is_predict {
-        return Seen::Other;
-    }
-    let Some(Fields { key, length: body }) = fields(request.headers) else { return Seen::Other };
+    let rest = request.path.and_then(|path| path.strip_prefix("/predict"));
+    let query = rest.and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('?') });
+    let (Some("POST"), Some(1), Some(query)) = (request.method, request.version, query) else { return Seen::Other };
+    let headers: &'h [Header<'a>] = request.headers;
+    let Some(Fields { key, length: body }) = fields(headers) else { return Seen::Other };
     let length = head + body;
     match bytes.get(head..length) {
-        Some(body) => Seen::Plain(Plain { key, body, length }),
+        Some(body) => Seen::Plain(Plain { query, headers, key, body, length }),
         None if length <= LONGEST => Seen::Unfinished,
         None => Seen::Other,
     }
@@ -87,7 +97,7 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
 }
 
 /// A decimal number of at most six digits: more than [`LONGEST`] has.
-fn decimal(digits: &[u8]) -> Option<usize> {
+pub(super) fn decimal(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 6 {
         return None;
     }
@@ -108,13 +118,16 @@ mod tests {
 
     #[test]
     fn a_plain_request_is_seen_as_soon_as_it_is_whole() {
-        let plain = Plain { key: Some(b"bob"), body: b"{}", length: PLAIN.len() };
-        assert_eq!(look(PLAIN.as_bytes()), Seen::Plain(plain));
+        let mut headers = space();
+        let Seen::Plain(plain) = look(PLAIN.as_bytes(), &mut headers) else { panic!("it is whole") };
+        assert_eq!((plain.key, plain.body, plain.query, plain.length), (Some(&b"bob"[..]), &b"{}"[..], "", PLAIN.len()));
+        assert_eq!(plain.headers.iter().map(|header| header.name).collect::<Vec<_>>(), ["Host", "Content-Length", "X-Canary-Key"]);
         for length in 0..PLAIN.len() {
-            assert_eq!(look(&PLAIN.as_bytes()[..length]), Seen::Unfinished, "at {length} bytes");
+            assert_eq!(look(&PLAIN.as_bytes()[..length], &mut space()), Seen::Unfinished, "at {length} bytes");
         }
         let two = format!("{PLAIN}GET / HTTP/1.1\r\n");
-        let Seen::Plain(first) = look(two.as_bytes()) else { panic!("it is whole") };
+        let mut headers = space();
+        let Seen::Plain(first) = look(two.as_bytes(), &mut headers) else { panic!("it is whole") };
         assert_eq!(first.length, PLAIN.len());
     }
 
@@ -126,7 +139,7 @@ mod tests {
             with("X-Canary-Key: bob\r\n", ""),
             with("Content-Length: 2", "content-length: 0002"),
         ] {
-            assert!(matches!(look(request.as_bytes()), Seen::Plain(_)), "{request}");
+            assert!(matches!(look(request.as_bytes(), &mut space()), Seen::Plain(_)), "{request}");
         }
     }
 
@@ -162,15 +175,15 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             "\u{16}\u{3}\u{1}".to_owned(),
         ] {
-            assert_eq!(look(request.as_bytes()), Seen::Other, "{request}");
+            assert_eq!(look(request.as_bytes(), &mut space()), Seen::Other, "{request}");
         }
     }
 
     #[test]
     fn what_never_ends_is_given_up() {
         let endless = with("Host: a", &format!("Host: {}", "a".repeat(LONGEST)));
-        assert_eq!(look(&endless.as_bytes()[..LONGEST - 1]), Seen::Unfinished);
-        assert_eq!(look(&endless.as_bytes()[..LONGEST]), Seen::Other);
+        assert_eq!(look(&endless.as_bytes()[..LONGEST - 1], &mut space()), Seen::Unfinished);
+        assert_eq!(look(&endless.as_bytes()[..LONGEST], &mut space()), Seen::Other);
     }
 
     proptest! {
@@ -178,7 +191,7 @@ mod tests {
         fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..PLAIN.len()) {
             let mut mixed = PLAIN.as_bytes().to_vec();
             mixed.splice(at..at, bytes);
-            if let Seen::Plain(plain) = look(&mixed) {
+            if let Seen::Plain(plain) = look(&mixed, &mut space()) {
                 prop_assert!(plain.length <= mixed.len());
                 prop_assert!(plain.body.len() <= plain.length);
             }

@@ -2,6 +2,7 @@
 
 use super::route::Route;
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
+use super::way::Way;
 use crate::driver::View;
 use crate::model::{Model, ModelId, RoutingState, Shield};
 use crate::routing::Choice;
@@ -35,6 +36,10 @@ pub(super) struct Target {
     pub(super) name: HeaderValue,
     /// Where it is served.
     pub(super) upstream: Result<Option<Upstream>, UpstreamError>,
+    /// How plain requests get there.
+    way: Option<Way>,
+    /// The headers that name model, version and node, as lines of HTTP/1.1.
+    pub(super) signature: Vec<u8>,
     sticky: Prepared,
     random: Prepared,
 }
@@ -103,13 +108,21 @@ impl Plan {
 
 impl Target {
     fn new(model: &Model, view: &View, upstreams: &Upstreams) -> Self {
+        let upstream = upstreams.of(model);
         Self {
             model: model.id.clone(),
             name: header(model.id.as_str()),
-            upstream: upstreams.of(model),
+            way: upstream.as_ref().ok().and_then(Option::as_ref).map(Way::to),
+            signature: signature(model, view).into_bytes(),
+            upstream,
             sticky: Prepared::new(model, view, "true"),
             random: Prepared::new(model, view, "false"),
         }
+    }
+
+    /// How plain requests get to the upstream, if there is one.
+    pub(super) const fn way(&self) -> Option<&Way> {
+        self.way.as_ref()
     }
 
     /// The answer when the model is served nowhere.
@@ -126,13 +139,17 @@ impl Prepared {
         // Model ids and node ids hold no character that JSON would escape.
         let (id, version, node) = (&model.id, view.state.version, view.me);
         let body = format!(r#"{{"model_selected":"{id}","version":{version},"node_id":"{node}","sticky":{sticky}}}"#);
+        let (signature, length) = (signature(model, view), body.len());
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-canary-model: {id}\r\n\
-             x-canary-version: {version}\r\nx-canary-node: {node}\r\ncontent-length: {}\r\n",
-            body.len()
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{signature}content-length: {length}\r\n"
         );
         Self { head: head.into_bytes(), body: body.into() }
     }
+}
+
+fn signature(model: &Model, view: &View) -> String {
+    let (id, version, node) = (&model.id, view.state.version, view.me);
+    format!("x-canary-model: {id}\r\nx-canary-version: {version}\r\nx-canary-node: {node}\r\n")
 }
 
 fn header(text: &str) -> HeaderValue {

@@ -5,6 +5,7 @@ use super::answer::{self, Problem};
 use super::body::{self, Body, Client, Taken};
 use super::forward::{Forwarder, Timeouts};
 use super::headers::Remote;
+use super::kept::Kept;
 use super::key::key_of;
 use super::observe::{Observations, Observer, Recording};
 use super::pass::Outbound;
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     upstreams: Upstreams,
     pub(super) plan: ArcSwap<Plan>,
     pub(super) forwarder: Forwarder,
+    /// Connections for plain requests.
+    pub(super) kept: Kept,
     observer: Arc<Observer>,
 }
 
@@ -55,6 +58,16 @@ pub(super) struct Chosen {
 enum Counted {
     Yes,
     No,
+}
+
+/// What became of a plain request.
+pub(super) enum Decided {
+    /// It is answered.
+    Answered,
+    /// The upstream of what was chosen is to answer it.
+    Upstream(Chosen),
+    /// It is not as plain as it looks; nothing was done.
+    NotPlain,
 }
 
 impl Chosen {
@@ -85,8 +98,8 @@ impl Proxy {
     #[must_use]
     pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
         let plan = ArcSwap::from_pointee(Plan::new(&handle.view(), &upstreams));
-        let (forwarder, observer) = (Forwarder::new(timeouts), Arc::default());
-        Self(Arc::new(Shared { handle, upstreams, plan, forwarder, observer }))
+        let (forwarder, kept, observer) = (Forwarder::new(timeouts), Kept::default(), Arc::default());
+        Self(Arc::new(Shared { handle, upstreams, plan, forwarder, kept, observer }))
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
@@ -193,23 +206,25 @@ impl Proxy {
         Chosen { plan, choice, stickiness, counted, at }
     }
 
-    /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`.
-    ///
-    /// Gives none, and does nothing, when a decision is not enough: the body is no JSON, or the model has an upstream.
+    /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`, when the
+    /// decision is all there is to it.
     pub(super) fn decide_plain(
         &self,
         key: Option<&[u8]>,
         body: &[u8],
         answer: impl FnOnce(&Prepared, Time),
-    ) -> Option<()> {
+    ) -> Decided {
         let arrived = boottime();
-        let body_key = key_of(body).ok()?;
+        let Ok(body_key) = key_of(body) else { return Decided::NotPlain };
         let chosen = self.choose(None, key.or(body_key.as_deref()));
-        if !matches!(chosen.target().upstream, Ok(None)) {
-            return None;
+        match chosen.target().upstream {
+            Ok(None) => {
+                answer(self.decided(&chosen, arrived), chosen.at);
+                Decided::Answered
+            }
+            Ok(Some(_)) => Decided::Upstream(chosen),
+            Err(_) => Decided::NotPlain,
         }
-        answer(self.decided(&chosen, arrived), chosen.at);
-        Some(())
     }
 
     /// Answers with the decision itself, when the body has ended as it may.

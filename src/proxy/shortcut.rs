@@ -1,13 +1,16 @@
-//! The short way for plain requests: an HTTP/1.1 connection whose `POST /predict` need no more than a decision is served
-//! here, with prepared answers, for as long as nothing else comes.
+//! The short way for plain requests: an HTTP/1.1 connection with nothing but plain `POST /predict` is served here, with
+//! prepared answers or those of upstreams that answer plainly, for as long as nothing else comes.
 //!
-//! At the first byte that is not such a request (or when the client pauses, or the node stops) the connection goes on to
-//! the real HTTP server, with what was read of it, and never comes back. So limits, timeouts, errors, other routes and a
-//! graceful stop are the server's; this only must not answer anything that the server would answer otherwise.
+//! At the first byte that is not such a request (or when the client pauses, an upstream fails or answers in another way,
+//! or the node stops) the connection goes on to the real HTTP server, with what was read of it and what is under way, and
+//! never comes back. So limits, timeouts, errors, other routes and a graceful stop are the server's; this only must not
+//! answer anything that the server would answer otherwise.
 
 use super::date::write_date;
-use super::plain::{Plain, Seen, look};
-use super::predict::Proxy;
+use super::headers::Remote;
+use super::plain::{Seen, look, space};
+use super::predict::{Chosen, Decided, Proxy};
+use super::relay::{Desk, Relayed, Side, Underway, write};
 use super::rewound::Rewound;
 use http::{HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
@@ -15,15 +18,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// A client without a request for this long, or that leaves one unfinished, goes on to the server and its timeouts. It
 /// also is how late a stop may be noticed, of which the drain has about two seconds.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A client that does not take an answer of 300 bytes for this long is not there any more.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers collected for one write when a client sends many requests at once; it bounds the memory.
 const MOST_OUTPUT: usize = 16 * 1024;
 /// First size of the read buffer: most requests fit, and a connection at rest is not here.
@@ -42,6 +43,8 @@ pub struct Shortcut {
 enum Leave {
     /// The server goes on with it.
     HandOver,
+    /// The server goes on with it, and with a request that it is not to begin again.
+    Underway(Underway),
     /// An answer could not be written: nothing more may be.
     Broken,
 }
@@ -60,22 +63,30 @@ impl Shortcut {
         Self { proxy, common: lines.into(), stopping }
     }
 
-    /// Answers the plain requests of a connection that speaks HTTP/1.1, and gives back the connection as the server is
-    /// to see it, when something else comes. Spawn it as a task of its own, so that a request wakes nothing else.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Rewound<S> {
+    /// Answers the plain requests of a connection from `remote` that speaks HTTP/1.1, and gives back the connection as the
+    /// server is to see it, when something else comes; with what is under way of the first request that the server will
+    /// see, if that has begun. Spawn it as a task of its own, so that a request wakes nothing else.
+    pub async fn serve<S>(&self, mut stream: S, remote: Option<Remote>) -> (Rewound<S>, Option<Underway>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let mut input = Vec::with_capacity(FIRST_READ);
-        match self.run(&mut stream, &mut input).await {
-            Leave::HandOver => Rewound::new(stream, input),
-            Leave::Broken => Rewound::broken(stream),
+        match self.run(&mut stream, remote, &mut input).await {
+            Leave::HandOver => (Rewound::new(stream, input), None),
+            Leave::Underway(underway) => (Rewound::new(stream, input), Some(underway)),
+            Leave::Broken => (Rewound::broken(stream), None),
         }
     }
 
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, input: &mut Vec<u8>) -> Leave {
+    async fn run<S>(&self, stream: &mut S, remote: Option<Remote>, input: &mut Vec<u8>) -> Leave
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let mut pause = pin!(sleep(PAUSE));
-        let mut output = Vec::new();
+        let (mut output, mut desk) = (Vec::new(), Desk::new());
         let mut idle = Idle::Yes;
         loop {
-            let (seen, answered) = self.answer_all(input, &mut output);
+            let (next, answered) = self.answer_all(input, remote, &mut output, &mut desk);
             if answered > 0 {
                 idle = Idle::No;
                 input.drain(..answered);
@@ -84,10 +95,22 @@ impl Shortcut {
                 }
                 output.clear();
             }
-            match seen {
+            match next {
                 Next::Again => continue,
                 Next::Read => {}
                 Next::HandOver => return Leave::HandOver,
+                Next::Relay { chosen, length } => {
+                    idle = Idle::No;
+                    let side = Side { stream: &mut *stream, input: &mut *input, output: &mut output, common: &self.common };
+                    match self.proxy.relay(chosen, &mut desk, side).await {
+                        Relayed::Answered => {
+                            input.drain(..length);
+                            continue;
+                        }
+                        Relayed::Broken => return Leave::Broken,
+                        Relayed::Underway(underway) => return Leave::Underway(underway),
+                    }
+                }
             }
             match read(stream, input, pause.as_mut()).await {
                 Read::Some => {}
@@ -102,25 +125,41 @@ impl Shortcut {
     }
 
     /// Answers the plain requests that `input` begins with into `output`; says what to do next, and how many bytes they
-    /// were.
-    fn answer_all(&self, input: &[u8], output: &mut Vec<u8>) -> (Next, usize) {
+    /// were. A request that an upstream is to answer is laid on `desk`.
+    fn answer_all(
+        &self,
+        input: &[u8],
+        remote: Option<Remote>,
+        output: &mut Vec<u8>,
+        desk: &mut Desk,
+    ) -> (Next, usize) {
         let mut answered = 0;
         while output.len() < MOST_OUTPUT {
-            match look(&input[answered..]) {
-                Seen::Plain(Plain { key, body, length }) => {
-                    let decided = self.proxy.decide_plain(key, body, |answer, now| {
-                        output.extend_from_slice(&answer.head);
-                        output.extend_from_slice(&self.common);
-                        write_date(now, output);
-                        output.extend_from_slice(&answer.body);
-                    });
-                    if decided.is_none() {
-                        return (Next::HandOver, answered);
-                    }
-                    answered += length;
-                }
+            let mut headers = space();
+            let plain = match look(&input[answered..], &mut headers) {
+                Seen::Plain(plain) => plain,
                 Seen::Unfinished => return (Next::Read, answered),
                 Seen::Other => return (Next::HandOver, answered),
+            };
+            let decided = self.proxy.decide_plain(plain.key, plain.body, |answer, now| {
+                output.extend_from_slice(&answer.head);
+                output.extend_from_slice(&self.common);
+                write_date(now, output);
+                output.extend_from_slice(&answer.body);
+            });
+            match decided {
+                Decided::Answered => answered += plain.length,
+                Decided::NotPlain => return (Next::HandOver, answered),
+                Decided::Upstream(chosen) => {
+                    // When the node stops, the server says so to the client.
+                    let next = match chosen.target().way() {
+                        Some(way) if !self.stopping.is_cancelled() && desk.lay(way, &plain, remote) => {
+                            Next::Relay { chosen: chosen.held(), length: plain.length }
+                        }
+                        _ => Next::HandOver,
+                    };
+                    return (next, answered);
+                }
             }
         }
         (Next::Again, answered)
@@ -132,6 +171,8 @@ enum Next {
     Again,
     Read,
     HandOver,
+    /// To ask an upstream, with the request of this length that is first now.
+    Relay { chosen: Chosen, length: usize },
 }
 
 /// Whether there was no request since the last look.
@@ -155,16 +196,4 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>, mut pau
         Poll::Pending => pause.as_mut().poll(context).map(|()| Read::Paused),
     })
     .await
-}
-
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> std::io::Result<()> {
-    let mut writing = pin!(async {
-        stream.write_all(output).await?;
-        stream.flush().await
-    });
-    // Nearly every answer fits into the socket's buffer; those need no timer.
-    match poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
-        Poll::Ready(written) => written,
-        Poll::Pending => timeout(WRITE_TIMEOUT, writing).await?,
-    }
 }

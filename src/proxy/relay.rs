@@ -1,0 +1,327 @@
+//! A plain request's way to its upstream and a plain answer's way back, without an HTTP library in between.
+//!
+//! One task reads the client, writes to the upstream, and the other way round. Whatever goes otherwise than a plain
+//! answer does, is carried on by the server and the client for all of HTTP, from where it stands: see [`Underway`].
+
+use super::answer::Problem;
+use super::date::write_date;
+use super::observe::Recording;
+use super::headers::Remote;
+use super::plain::{LONGEST, Plain, space};
+use super::plan::Target;
+use super::predict::{Chosen, Proxy};
+use super::reply::{self, After, Dated, Heard};
+use super::rewound::Rewound;
+use super::way::Way;
+use crate::driver::boottime;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+
+/// A client that takes nothing of an answer for this long is not there any more.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for an answer before it is read: most fit, and what fits is read by one call.
+const FIRST_READ: usize = 4 * 1024;
+/// Most of an answer's body that is read before it is written.
+const PIECE: usize = 16 * 1024;
+
+/// What a connection needs to pass on requests; it is used from one to the next.
+pub(super) struct Desk {
+    /// The request as the upstream is to see it.
+    request: Vec<u8>,
+    /// What was read of its answer.
+    answer: Vec<u8>,
+    /// When the upstream has had its time. It is moved for every request instead of being made anew.
+    limit: Pin<Box<Sleep>>,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self { request: Vec::new(), answer: Vec::new(), limit: Box::pin(sleep(Duration::ZERO)) }
+    }
+
+    /// Lays a request on the desk that is to go `way`; not when the server should read it first.
+    pub(super) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) -> bool {
+        self.request.clear();
+        way.write(plain, remote, &mut self.request).is_some()
+    }
+}
+
+/// The client's side of a connection.
+pub(super) struct Side<'a, S> {
+    pub(super) stream: &'a mut S,
+    /// What was read of it: the request that is passed on, and what came after it.
+    pub(super) input: &'a mut Vec<u8>,
+    /// What is to be written to it; empty.
+    pub(super) output: &'a mut Vec<u8>,
+    /// Headers for every answer, as lines.
+    pub(super) common: &'a [u8],
+}
+
+/// What became of a request.
+pub(super) enum Relayed {
+    /// It is answered.
+    Answered,
+    /// Its answer cannot be ended, or nobody is there to read it.
+    Broken,
+    /// It is under way.
+    Underway(Underway),
+}
+
+/// A request that was sent to its upstream, or failed to be, and whose client is still to be answered.
+pub struct Underway {
+    pub(super) chosen: Chosen,
+    pub(super) begun: Begun,
+}
+
+/// How far it has got.
+pub(super) enum Begun {
+    /// The upstream has failed.
+    Failed(Problem),
+    /// The upstream answers, in a way that takes more than is understood here.
+    Answering { recording: Recording, upstream: Rewound<TcpStream>, until: Instant },
+}
+
+/// Why there is no answer that is understood.
+enum Failure {
+    Upstream(Problem),
+    ClientGone,
+}
+
+/// A plain answer whose head is in the output.
+struct Head {
+    body: usize,
+    after: After,
+}
+
+impl Proxy {
+    /// Passes on the request that lies on `desk`, and its answer to the client.
+    pub(super) async fn relay<S>(&self, chosen: Chosen, desk: &mut Desk, mut client: Side<'_, S>) -> Relayed
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let target = chosen.target();
+        let Some(way) = target.way() else {
+            let begun = Begun::Failed(Problem::NoUpstream { model: target.model.to_string() });
+            return Relayed::Underway(Underway { chosen, begun });
+        };
+        let mut recording = self.recording(&chosen);
+        let until = Instant::now() + self.0.forwarder.timeouts().answer;
+        desk.answer.clear();
+        let asked = async {
+            let mut upstream = self.connect(way, target).await?;
+            send(&mut upstream, desk, until, self.slow(target)).await?;
+            let head = self.head(&mut upstream, target, &mut recording, desk, &mut client, until).await?;
+            Ok((upstream, head))
+        };
+        match asked.await {
+            Ok((upstream, Some(head))) => self.body(upstream, head, way, recording, desk, client).await,
+            Ok((upstream, None)) => {
+                let upstream = Rewound::new(upstream, std::mem::take(&mut desk.answer));
+                Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
+            }
+            Err(Failure::Upstream(problem)) => {
+                recording.on_failure();
+                drop(recording);
+                Relayed::Underway(Underway { chosen, begun: Begun::Failed(problem) })
+            }
+            // The model is charged with the time that the client waited.
+            Err(Failure::ClientGone) => Relayed::Broken,
+        }
+    }
+
+    fn slow(&self, target: &Target) -> impl Fn() -> Problem {
+        let (model, after) = (target.model.clone(), self.0.forwarder.timeouts().answer);
+        move || Problem::UpstreamSlow { model: model.to_string(), after }
+    }
+
+    /// A connection that was kept, or a new one.
+    async fn connect(&self, way: &Way, target: &Target) -> Result<TcpStream, Failure> {
+        if let Some(kept) = self.0.kept.take(&way.place) {
+            return Ok(kept);
+        }
+        let model = || target.model.to_string();
+        let after = self.0.forwarder.timeouts().connect;
+        let connected = match timeout(after, TcpStream::connect(&*way.place)).await {
+            Err(_) => return Err(Failure::Upstream(Problem::UpstreamSlow { model: model(), after })),
+            // Small requests must not wait for the acknowledgement of the ones before.
+            Ok(connected) => connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
+        };
+        let unreachable = |error: io::Error| Problem::UpstreamUnreachable { model: model(), error: error.to_string() };
+        connected.map_err(|error| Failure::Upstream(unreachable(error)))
+    }
+
+    /// Reads the answer's head and writes it to the client's output; none when the answer is not plain.
+    async fn head<S>(
+        &self,
+        upstream: &mut TcpStream,
+        target: &Target,
+        recording: &mut Recording,
+        desk: &mut Desk,
+        client: &mut Side<'_, S>,
+        until: Instant,
+    ) -> Result<Option<Head>, Failure>
+    where
+        S: AsyncRead + Unpin,
+    {
+        desk.limit.as_mut().reset(until);
+        loop {
+            match hear(upstream, desk, client).await {
+                Said::Something => {}
+                Said::Failed(error) => {
+                    let model = target.model.to_string();
+                    return Err(Failure::Upstream(Problem::UpstreamBroken { model, error: error.to_string() }));
+                }
+                Said::Nothing => return Err(Failure::Upstream(self.slow(target)())),
+                Said::ClientGone => return Err(Failure::ClientGone),
+            }
+            let mut headers = space();
+            let reply = match reply::look(&desk.answer, &mut headers) {
+                Heard::Plain(reply) => reply,
+                Heard::Unfinished => continue,
+                Heard::Other => return Ok(None),
+            };
+            recording.on_answer(reply.status);
+            let dated = reply.write(client.output);
+            client.output.extend_from_slice(&target.signature);
+            client.output.extend_from_slice(client.common);
+            match dated {
+                Dated::Yes => client.output.extend_from_slice(b"\r\n"),
+                Dated::No => write_date(boottime(), client.output),
+            }
+            let head = Head { body: reply.body, after: reply.after };
+            let read = reply.head;
+            desk.answer.drain(..read);
+            return Ok(Some(head));
+        }
+    }
+
+    /// Passes the body on as it comes.
+    async fn body<S>(
+        &self,
+        mut upstream: TcpStream,
+        head: Head,
+        way: &Way,
+        recording: Recording,
+        desk: &mut Desk,
+        mut client: Side<'_, S>,
+    ) -> Relayed
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut recording = Some(recording);
+        let mut left = head.body;
+        loop {
+            let piece = left.min(desk.answer.len());
+            client.output.extend_from_slice(&desk.answer[..piece]);
+            left -= piece;
+            if left == 0 {
+                // Counted before it is written: how fast a client reads says nothing about the model.
+                recording = None;
+            }
+            if write(client.stream, client.output).await.is_err() {
+                return Relayed::Broken;
+            }
+            client.output.clear();
+            if left == 0 {
+                if head.after == After::Keep && desk.answer.len() == piece {
+                    self.0.kept.put(&way.place, upstream);
+                }
+                return Relayed::Answered;
+            }
+            desk.answer.clear();
+            desk.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts().idle);
+            match hear(&mut upstream, desk, &mut client).await {
+                Said::Something => {}
+                Said::ClientGone => return Relayed::Broken,
+                Said::Failed(_) | Said::Nothing => {
+                    if let Some(recording) = &mut recording {
+                        recording.on_failure();
+                    }
+                    return Relayed::Broken;
+                }
+            }
+        }
+    }
+}
+
+/// Sends the request to the upstream.
+async fn send(upstream: &mut TcpStream, desk: &Desk, until: Instant, slow: impl Fn() -> Problem) -> Result<(), Failure> {
+    let mut sending = pin!(upstream.write_all(&desk.request));
+    let sent = match at_once(sending.as_mut()).await {
+        Some(sent) => Ok(sent),
+        None => timeout_at(until, sending).await,
+    };
+    // Why it was not taken is known when the answer is read, which may be there already.
+    sent.map(|_| ()).map_err(|_| Failure::Upstream(slow()))
+}
+
+/// Writes to a client.
+pub(super) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
+    let mut writing = pin!(async {
+        stream.write_all(output).await?;
+        stream.flush().await
+    });
+    match at_once(writing.as_mut()).await {
+        Some(written) => written,
+        None => timeout(WRITE_TIMEOUT, writing).await?,
+    }
+}
+
+/// What comes of `future` if it is there at once. Nearly everything fits into a socket's buffer, and needs no timer.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// What was heard while waiting for an upstream.
+enum Said {
+    /// More of the answer.
+    Something,
+    /// The end of the connection.
+    Failed(io::Error),
+    /// It has had its time.
+    Nothing,
+    /// The client went away.
+    ClientGone,
+}
+
+/// Waits for more of the answer. What the client sends meanwhile is kept, as far as it is looked at.
+async fn hear<S: AsyncRead + Unpin>(upstream: &mut TcpStream, desk: &mut Desk, client: &mut Side<'_, S>) -> Said {
+    desk.answer.reserve(if desk.answer.is_empty() { FIRST_READ } else { PIECE });
+    poll_fn(|context| {
+        match poll_read(upstream, &mut desk.answer, context) {
+            Poll::Ready(Ok(0)) => {
+                let early = io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed before message completed");
+                return Poll::Ready(Said::Failed(early));
+            }
+            Poll::Ready(Ok(_)) => return Poll::Ready(Said::Something),
+            Poll::Ready(Err(error)) => return Poll::Ready(Said::Failed(error)),
+            Poll::Pending => {}
+        }
+        while client.input.len() < LONGEST {
+            match poll_read(client.stream, client.input, context) {
+                Poll::Ready(Ok(length)) if length > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Said::ClientGone),
+                Poll::Pending => break,
+            }
+        }
+        desk.limit.as_mut().poll(context).map(|()| Said::Nothing)
+    })
+    .await
+}
+
+fn poll_read<S>(stream: &mut S, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<io::Result<usize>>
+where
+    S: AsyncRead + Unpin,
+{
+    pin!(stream.read_buf(buffer)).poll(context)
+}

@@ -1,0 +1,90 @@
+//! A plain request as its upstream is to see it, in bytes; the other side of what [`super::headers`] does for the server.
+
+use super::headers::Remote;
+use super::plain::Plain;
+use super::reply::write_header;
+use super::upstreams::Upstream;
+use httparse::Header;
+use std::io::Write;
+use std::sync::Arc;
+
+/// What all plain requests to an upstream have in common.
+pub(super) struct Way {
+    /// Host and port to connect to.
+    pub(super) place: Arc<str>,
+    /// Method and target.
+    start: Vec<u8>,
+    /// What joins the client's query to the target.
+    joint: u8,
+    /// The rest of the request line, and the headers that are the same in every request.
+    common: Vec<u8>,
+}
+
+impl Way {
+    /// The way to `upstream`.
+    pub(super) fn to(upstream: &Upstream) -> Self {
+        let uri = upstream.uri();
+        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+        let target = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let named = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
+        Self {
+            place: format!("{host}:{port}").into(),
+            joint: if uri.query().is_some() { b'&' } else { b'?' },
+            start: format!("POST {target}").into_bytes(),
+            common: format!(" HTTP/1.1\r\nhost: {named}\r\nx-forwarded-proto: https\r\n").into_bytes(),
+        }
+    }
+
+    /// Appends the request to `output`, which is empty; none when the server should read the query first.
+    pub(super) fn write(&self, plain: &Plain<'_, '_>, remote: Option<Remote>, output: &mut Vec<u8>) -> Option<()> {
+        if !plain.query.bytes().all(is_plain_in_query) {
+            return None;
+        }
+        output.extend_from_slice(&self.start);
+        if !plain.query.is_empty() {
+            output.push(self.joint);
+            output.extend_from_slice(plain.query.as_bytes());
+        }
+        output.extend_from_slice(&self.common);
+        for Header { name, value } in plain.headers {
+            let known = |known: &str| name.eq_ignore_ascii_case(known);
+            match name.len() {
+                4 if known("host") => write_header("x-forwarded-host", value, output),
+                14 if known("content-length") => {}
+                2 if known("te") => {}
+                7 if known("trailer") => {}
+                10 if known("connection") || known("keep-alive") => {}
+                16 if known("proxy-connection") || known("x-forwarded-host") => {}
+                17 if known("x-forwarded-proto") => {}
+                18 if known("proxy-authenticate") => {}
+                19 if known("proxy-authorization") => {}
+                15 if known("x-forwarded-for") && remote.is_some() => {}
+                _ => write_header(name, value, output),
+            }
+        }
+        if let Some(remote) = remote {
+            write_way(plain.headers, remote, output);
+        }
+        let length = plain.body.len();
+        // Writing to a vector does not fail.
+        let _ = write!(output, "content-length: {length}\r\n\r\n");
+        output.extend_from_slice(plain.body);
+        Some(())
+    }
+}
+
+/// The way so far, as the client tells it, and the client itself.
+fn write_way(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"x-forwarded-for: ");
+    for before in headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for")) {
+        output.extend_from_slice(before.value);
+        output.extend_from_slice(b", ");
+    }
+    // Writing to a vector does not fail.
+    let _ = write!(output, "{}\r\n", remote.ip().to_canonical());
+}
+
+/// The characters of a query about which no reader of URLs has a doubt (RFC 3986, 3.4).
+const fn is_plain_in_query(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'=' | b'&' | b'+' | b',' | b':' | b'/' | b'?' | b'@' | b'!' | b'$' | b'*' | b';')
+}
