@@ -93,3 +93,73 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.24.2.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (ours.expect("it listens"), theirs.expect("it connects").0)
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_a_place_is_used_first_and_once() {
+        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let ((first, _one), (second, _two)) = (pair().await, pair().await);
+        let newest = second.local_addr().expect("a socket");
+        kept.put(&place, first);
+        kept.put(&place, second);
+        assert!(kept.take("a:2").is_none());
+        assert_eq!(kept.take("a:1").and_then(|stream| stream.local_addr().ok()), Some(newest));
+        assert!(kept.take("a:1").is_some() && kept.take("a:1").is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_ended_or_spoke_meanwhile_is_not_used() {
+        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        for speaks in [true, false] {
+            let (ours, mut theirs) = pair().await;
+            if speaks {
+                theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.expect("it is open");
+            } else {
+                drop(theirs);
+            }
+            timeout(DEADLINE, ours.readable()).await.expect("it arrives").expect("it is open");
+            kept.put(&place, ours);
+            assert!(kept.take("a:1").is_none(), "{speaks}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_may_be() {
+        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let mut others = Vec::new();
+        for _ in 0..=IDLE_CONNECTIONS {
+            let (ours, theirs) = pair().await;
+            kept.put(&place, ours);
+            others.push(theirs);
+        }
+        let closed = timeout(DEADLINE, others[0].read(&mut [0])).await.expect("the oldest is closed");
+        assert_eq!(closed.expect("an end is no error"), 0);
+        assert_eq!(std::iter::from_fn(|| kept.take("a:1")).count(), IDLE_CONNECTIONS);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_is_closed_in_time() {
+        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        for _ in 0..2 {
+            let (ours, mut theirs) = pair().await;
+            kept.put(&place, ours);
+            let closed = timeout(DEADLINE, theirs.read(&mut [0])).await.expect("it is closed");
+            assert_eq!(closed.expect("an end is no error"), 0);
+        }
+    }
+}

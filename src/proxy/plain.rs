@@ -120,8 +120,14 @@ mod tests {
     fn a_plain_request_is_seen_as_soon_as_it_is_whole() {
         let mut headers = space();
         let Seen::Plain(plain) = look(PLAIN.as_bytes(), &mut headers) else { panic!("it is whole") };
-        assert_eq!((plain.key, plain.body, plain.query, plain.length), (Some(&b"bob"[..]), &b"{}"[..], "", PLAIN.len()));
-        assert_eq!(plain.headers.iter().map(|header| header.name).collect::<Vec<_>>(), ["Host", "Content-Length", "X-Canary-Key"]);
+        assert_eq!(
+            (plain.key, plain.body, plain.query, plain.length),
+            (Some(&b"bob"[..]), &b"{}"[..], "", PLAIN.len())
+        );
+        assert_eq!(
+            plain.headers.iter().map(|header| header.name).collect::<Vec<_>>(),
+            ["Host", "Content-Length", "X-Canary-Key"]
+        );
         for length in 0..PLAIN.len() {
             assert_eq!(look(&PLAIN.as_bytes()[..length], &mut space()), Seen::Unfinished, "at {length} bytes");
         }

@@ -140,9 +140,8 @@ impl Prepared {
         let (id, version, node) = (&model.id, view.state.version, view.me);
         let body = format!(r#"{{"model_selected":"{id}","version":{version},"node_id":"{node}","sticky":{sticky}}}"#);
         let (signature, length) = (signature(model, view), body.len());
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{signature}content-length: {length}\r\n"
-        );
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{signature}content-length: {length}\r\n");
         Self { head: head.into_bytes(), body: body.into() }
     }
 }

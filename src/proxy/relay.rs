@@ -5,8 +5,8 @@
 
 use super::answer::Problem;
 use super::date::write_date;
-use super::observe::Recording;
 use super::headers::Remote;
+use super::observe::Recording;
 use super::plain::{LONGEST, Plain, space};
 use super::plan::Target;
 use super::predict::{Chosen, Proxy};
@@ -251,7 +251,12 @@ impl Proxy {
 }
 
 /// Sends the request to the upstream.
-async fn send(upstream: &mut TcpStream, desk: &Desk, until: Instant, slow: impl Fn() -> Problem) -> Result<(), Failure> {
+async fn send(
+    upstream: &mut TcpStream,
+    desk: &Desk,
+    until: Instant,
+    slow: impl Fn() -> Problem,
+) -> Result<(), Failure> {
     let mut sending = pin!(upstream.write_all(&desk.request));
     let sent = match at_once(sending.as_mut()).await {
         Some(sent) => Ok(sent),

@@ -101,7 +101,8 @@ impl Shortcut {
                 Next::HandOver => return Leave::HandOver,
                 Next::Relay { chosen, length } => {
                     idle = Idle::No;
-                    let side = Side { stream: &mut *stream, input: &mut *input, output: &mut output, common: &self.common };
+                    let side =
+                        Side { stream: &mut *stream, input: &mut *input, output: &mut output, common: &self.common };
                     match self.proxy.relay(chosen, &mut desk, side).await {
                         Relayed::Answered => {
                             input.drain(..length);
@@ -126,13 +127,7 @@ impl Shortcut {
 
     /// Answers the plain requests that `input` begins with into `output`; says what to do next, and how many bytes they
     /// were. A request that an upstream is to answer is laid on `desk`.
-    fn answer_all(
-        &self,
-        input: &[u8],
-        remote: Option<Remote>,
-        output: &mut Vec<u8>,
-        desk: &mut Desk,
-    ) -> (Next, usize) {
+    fn answer_all(&self, input: &[u8], remote: Option<Remote>, output: &mut Vec<u8>, desk: &mut Desk) -> (Next, usize) {
         let mut answered = 0;
         while output.len() < MOST_OUTPUT {
             let mut headers = space();
@@ -172,7 +167,10 @@ enum Next {
     Read,
     HandOver,
     /// To ask an upstream, with the request of this length that is first now.
-    Relay { chosen: Chosen, length: usize },
+    Relay {
+        chosen: Chosen,
+        length: usize,
+    },
 }
 
 /// Whether there was no request since the last look.

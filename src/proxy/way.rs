@@ -86,5 +86,24 @@ fn write_way(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8
 
 /// The characters of a query about which no reader of URLs has a doubt (RFC 3986, 3.4).
 const fn is_plain_in_query(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'=' | b'&' | b'+' | b',' | b':' | b'/' | b'?' | b'@' | b'!' | b'$' | b'*' | b';')
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'='
+                | b'&'
+                | b'+'
+                | b','
+                | b':'
+                | b'/'
+                | b'?'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'*'
+                | b';'
+        )
 }

@@ -1,0 +1,283 @@
+//! Requests that an upstream answers, or ought to.
+
+use crate::world::{Answer, Bench, Way, post, within};
+use canary::proxy::Timeouts;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// For upstreams that are to be given up.
+const SHORT: Timeouts = Timeouts {
+    connect: Duration::from_millis(300),
+    answer: Duration::from_millis(300),
+    idle: Duration::from_millis(300),
+};
+/// Goes to the canary.
+const CANARY: &str = r#"{"key":"user-42"}"#;
+/// Goes to the stable model.
+const STABLE: &str = r#"{"key":"alice"}"#;
+
+/// What an upstream does after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It waits for the next request.
+    Stay,
+    /// It closes the connection.
+    Close,
+    /// It says nothing more, ever.
+    Hang,
+}
+
+/// An upstream that answers each request with the same bytes.
+struct Upstream {
+    address: SocketAddr,
+    /// The lines of each request in the order of their text, and its body.
+    requests: Arc<Mutex<Vec<Answer>>>,
+    connections: Arc<Mutex<usize>>,
+}
+
+impl Upstream {
+    async fn new(answer: &str, piece: usize, then: Then) -> Self {
+        let listener = TcpListener::bind("127.24.1.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (requests, connections) = (Arc::<Mutex<Vec<Answer>>>::default(), Arc::<Mutex<usize>>::default());
+        let (seen, opened, answer) = (Arc::clone(&requests), Arc::clone(&connections), answer.to_owned());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *opened.lock().expect("nothing panicked") += 1;
+                tokio::spawn(serve(stream, Arc::clone(&seen), answer.clone(), piece, then));
+            }
+        });
+        Self { address, requests, connections }
+    }
+
+    /// The requests since the last call.
+    fn requests(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.requests.lock().expect("nothing panicked"))
+    }
+
+    fn connections(&self) -> usize {
+        *self.connections.lock().expect("nothing panicked")
+    }
+}
+
+async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Answer>>>, answer: String, piece: usize, then: Then) {
+    stream.set_nodelay(true).expect("a socket");
+    let mut received = Vec::new();
+    loop {
+        let Some(request) = crate::world::parse(&mut received) else {
+            if !matches!(stream.read_buf(&mut received).await, Ok(length) if length > 0) {
+                return;
+            }
+            continue;
+        };
+        seen.lock().expect("nothing panicked").push(request);
+        for piece in answer.as_bytes().chunks(piece) {
+            if stream.write_all(piece).await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        match then {
+            Then::Stay => {}
+            Then::Close => return,
+            Then::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// What a client and the upstream saw, and what was counted: requests, errors, the client's mistakes.
+type Story = (Vec<Answer>, Vec<Answer>, (u64, u64, u64));
+
+async fn told(way: Way, upstream: &Upstream, script: &str, answers: usize) -> Story {
+    let address = upstream.address;
+    let bench = Bench::with_timeouts(&format!("v2=http://{address}/model?token=1"), SHORT);
+    let answers = bench.talk(way, script.as_bytes(), 100_000, answers).await;
+    let overall = bench.proxy.observations().overall;
+    (answers, upstream.requests(), (overall.requests, overall.errors, overall.client_errors))
+}
+
+#[tokio::test]
+async fn both_ways_tell_the_same_of_every_answer() {
+    use Then::{Close, Hang, Stay};
+    let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    let middling = format!("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n{}", "x".repeat(60_000));
+    let many = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{}\r\n", "a: b\r\n".repeat(60));
+    let answers: &[(&str, Then)] = &[
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello", Stay),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Stay),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ndate: Mon, 23 Nov 2026 02:05:23 GMT\r\n\r\nhello", Stay),
+        ("HTTP/1.1 200 Quite Well\r\ncontent-length: 5\r\nX-A: 1\r\nx-b: 2\r\nx-a: 3\r\n\r\nhello", Stay),
+        ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy", Stay),
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope", Stay),
+        ("HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", Stay),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello", Close),
+        ("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\nkeep-alive: timeout=5\r\ncontent-length: 5\r\n\r\nhello", Stay),
+        ("HTTP/1.1 200 OK\r\nconnection: x-private\r\nx-private: 1\r\ncontent-length: 5\r\n\r\nhello", Stay),
+        (
+            "HTTP/1.1 200 OK\r\nx-canary-model: v9\r\nx-canary-shielded: v9\r\nproxy-connection: x\r\ncontent-length: 5\r\n\r\nhello",
+            Stay,
+        ),
+        (&long, Stay),
+        (&middling, Stay),
+        (&many, Stay),
+        ("HTTP/1.1 204 No Content\r\n\r\n", Stay),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", Stay),
+        ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Stay),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", Stay),
+        ("HTTP/1.1 200 OK\r\n\r\nto the end", Close),
+        ("HTTP/1.0 200 OK\r\n\r\nto the end", Close),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello", Stay),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", Stay),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Stay),
+        ("HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nhello", Stay),
+        ("SSH-2.0-OpenSSH\r\n", Stay),
+        ("", Close),
+        ("HTTP/1.1 200 OK\r\ncontent-le", Close),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbroken", Close),
+        ("", Hang),
+        ("HTTP/1.1 200 OK\r\ncontent-le", Hang),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npauses", Hang),
+    ];
+    // The second goes to the stable model, which has no upstream.
+    let script = [post("", CANARY), post("", STABLE)].concat();
+    for (answer, then) in answers {
+        for piece in [1, 100, 1_000_000] {
+            if piece == 1 && answer.len() > 1_000 {
+                continue;
+            }
+            let upstream = Upstream::new(answer, piece, *then).await;
+            let short = told(Way::Short, &upstream, &script, 2).await;
+            let real = told(Way::Real, &upstream, &script, 2).await;
+            assert!(!real.1.is_empty(), "{answer:?}");
+            assert_eq!(short, real, "for {answer:.300?} in pieces of {piece}, then {then:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ways_tell_the_same_to_the_upstream() {
+    let long = format!("a={}", "x".repeat(3_000));
+    let queries =
+        ["", "?", "?a=1&b=%2F", "?a=\"b\"", "?a=<b>|{c}", "?a='b'", "?a#b", "?[x]", "?a=%zz", &format!("?{long}")];
+    let headers = [
+        "",
+        "X-Forwarded-For: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n",
+        "Connection: keep-alive\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nTrailer: x\r\n",
+        "Proxy-Authorization: secret\r\nProxy-Authenticate: x\r\nAuthorization: Bearer kept\r\nCookie: a\r\ncookie: b\r\n",
+        "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nX-Canary-Key: user-42\r\nAccept:\r\n",
+        "Content-Type: application/json; charset=utf-8\r\nX-Bytes: \u{fc}\r\n",
+    ];
+    let upstream = Upstream::new("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 1_000, Then::Stay).await;
+    for query in queries {
+        for headers in headers {
+            let script = post(headers, CANARY).replacen("/predict", &format!("/predict{query}"), 1);
+            let short = told(Way::Short, &upstream, &script, 1).await;
+            let real = told(Way::Real, &upstream, &script, 1).await;
+            assert_eq!(short, real, "for {script:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ways_tell_the_same_of_an_upstream_that_is_not_there() {
+    let listener = TcpListener::bind("127.24.1.2:0").await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    drop(listener);
+    for upstreams in [format!("v2=http://{address}/"), format!("v1=http://{address}/,v2=http://{address}/")] {
+        let mut told = Vec::new();
+        for way in [Way::Short, Way::Real] {
+            let bench = Bench::new(&upstreams);
+            let answers = bench.talk(way, [post("", CANARY), post("", STABLE)].concat().as_bytes(), 1_000, 2).await;
+            let overall = bench.proxy.observations().overall;
+            told.push((answers, overall.requests, overall.errors));
+        }
+        assert_eq!(told[0], told[1], "for {upstreams}");
+        assert_eq!(told[0].0.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn plain_answers_need_neither_the_server_nor_a_new_connection() {
+    let upstream = Upstream::new("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 1_000, Then::Stay).await;
+    let bench = Bench::new(&format!("v1=http://{0}/,v2=http://{0}/", upstream.address));
+    let script = [post("", CANARY), post("", STABLE), post("", "{}")].concat().repeat(20);
+    for _ in 0..2 {
+        let answers = bench.talk(Way::Short, script.as_bytes(), 1_000, 60).await;
+        assert!(answers.len() == 60 && answers.iter().all(|(_, body)| body == "hello"));
+    }
+    assert_eq!((bench.seen(), upstream.requests().len(), upstream.connections()), (0, 120, 1));
+    assert_eq!(bench.proxy.observations().overall.requests, 120);
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_too_much_is_not_believed() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+    let upstream = Upstream::new(answer, 1_000, Then::Stay).await;
+    let bench = Bench::new(&format!("v2=http://{}/", upstream.address));
+    let answers = bench.talk(Way::Short, post("", CANARY).repeat(3).as_bytes(), 1_000, 3).await;
+    assert!(answers.len() == 3 && answers.iter().all(|(_, body)| body == "hello"), "{answers:?}");
+    assert_eq!((bench.seen(), upstream.connections()), (0, 3));
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_as_it_comes() {
+    let (pieces, held) = mpsc::channel::<&str>(1);
+    let held = Arc::new(tokio::sync::Mutex::new(held));
+    let listener = TcpListener::bind("127.24.1.1:0").await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut held = held.lock().await;
+        while let Some(piece) = held.recv().await {
+            stream.write_all(piece.as_bytes()).await.expect("the node reads");
+        }
+    });
+    let bench = Bench::new(&format!("v2=http://{address}/"));
+    let mut client = bench.connect(Way::Short);
+    client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
+    let mut received = Vec::new();
+    for piece in ["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "one", "two", "six"] {
+        pieces.send(piece).await.expect("the upstream sends");
+        let ending = piece.rsplit("\r\n").next().filter(|ending| !ending.is_empty()).unwrap_or("\r\n\r\n");
+        let read = async {
+            while !received.ends_with(ending.as_bytes()) {
+                assert!(client.read_buf(&mut received).await.expect("the connection is open") > 0);
+            }
+        };
+        within(read).await;
+    }
+    assert_eq!((bench.seen(), bench.proxy.observations().overall.requests), (0, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_counted_with_the_time_it_waited() {
+    let upstream = Upstream::new("", 1, Then::Hang).await;
+    let bench = Bench::new(&format!("v2=http://{}/", upstream.address));
+    let (mut client, server) = tokio::io::duplex(1_000);
+    let leaving = async {
+        client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
+        while upstream.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(client);
+    };
+    let ((mut rest, underway), ()) = within(async { tokio::join!(bench.shortcut.serve(server, None), leaving) }).await;
+    assert!(underway.is_none() && rest.read(&mut [0; 8]).await.is_err(), "the server must not ask again");
+    let observations = bench.proxy.observations().overall;
+    assert_eq!((observations.requests, observations.errors), (1, 0));
+    assert!(observations.p50.is_some_and(|millis| millis >= 90.0), "{observations:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_leaves_new_requests_to_the_server() {
+    let upstream = Upstream::new("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 1_000, Then::Stay).await;
+    let bench = Bench::new(&format!("v2=http://{}/", upstream.address));
+    bench.stopping.cancel();
+    let answers = bench.talk(Way::Short, post("", CANARY).as_bytes(), 1_000, 1).await;
+    assert_eq!((answers.len(), bench.seen()), (1, 1));
+}

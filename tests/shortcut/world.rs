@@ -1,0 +1,200 @@
+//! A node's connections, each served by the short way or by the real server.
+
+use bytes::Bytes;
+use canary::commit::{IsolationPolicy, Stage, View};
+use canary::driver::{Handle, boottime};
+use canary::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
+use canary::proxy::{Proxy, Remote, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
+use http::header::{HeaderName, HeaderValue, SERVER};
+use http::{Request, Response};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Anything that hangs fails the test instead.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const COMMON: (HeaderName, HeaderValue) = (SERVER, HeaderValue::from_static("test"));
+
+/// Where all requests come from.
+const CLIENT: Remote = Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7)), 4711));
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Short,
+    Real,
+}
+
+/// A node whose connections the test makes.
+pub(crate) struct Bench {
+    pub(crate) proxy: Proxy,
+    pub(crate) shortcut: Shortcut,
+    pub(crate) stopping: CancellationToken,
+    /// Requests that the real server saw.
+    seen: Arc<AtomicUsize>,
+}
+
+impl Bench {
+    pub(crate) fn new(upstreams: &str) -> Self {
+        Self::with_timeouts(upstreams, Timeouts::default())
+    }
+
+    pub(crate) fn with_timeouts(upstreams: &str, timeouts: Timeouts) -> Self {
+        let mut state = RoutingState::initial("v1".parse().expect("v1 is a model id"));
+        state.version = 7;
+        state.canary = Some(Canary {
+            model: Model { id: "v2".parse().expect("v2 is a model id"), upstream: None },
+            weight: Weight::from_basis_points(3_408).expect("3 408 is a weight"),
+            salt: "rollout-1".to_owned(),
+        });
+        let view = View {
+            me: NodeId::A,
+            members: NodeSet::first(3),
+            stage: Stage::Member,
+            digest: state.digest(),
+            state: Arc::new(state),
+            lease_end: boottime() + Duration::from_secs(3_600),
+            on_isolation: IsolationPolicy::Stable,
+            coordinator: Some(NodeId::A),
+            in_touch: true,
+            pending: None,
+            ejected: None,
+            peers: BTreeMap::new(),
+        };
+        let (handle, _publisher, _requests) = Handle::new(view);
+        let proxy =
+            Proxy::with_timeouts(handle, upstreams.parse::<Upstreams>().expect("tests give good upstreams"), timeouts);
+        let stopping = CancellationToken::new();
+        let shortcut = Shortcut::new(proxy.clone(), &[COMMON], stopping.clone());
+        Self { proxy, shortcut, stopping, seen: Arc::default() }
+    }
+
+    /// A connection that is served one way or the other.
+    pub(crate) fn connect(&self, way: Way) -> DuplexStream {
+        let (client, server) = duplex(1024 * 1024);
+        let (proxy, shortcut, seen) = (self.proxy.clone(), self.shortcut.clone(), Arc::clone(&self.seen));
+        tokio::spawn(async move {
+            let (stream, underway) = match way {
+                Way::Short => shortcut.serve(server, Some(CLIENT)).await,
+                Way::Real => (Rewound::new(server, Vec::new()), None),
+            };
+            let underway = Mutex::new(underway);
+            let service = service_fn(move |request| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                answer(proxy.clone(), underway.lock().expect("nothing panicked").take(), request)
+            });
+            // Broken requests are part of the tests; what the client saw of it is what counts.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+        client
+    }
+
+    /// What comes back for `bytes`, sent in pieces of `piece` bytes, up to `answers` answers or the connection's end.
+    pub(crate) async fn talk(&self, way: Way, bytes: &[u8], piece: usize, answers: usize) -> Vec<Answer> {
+        let mut client = self.connect(way);
+        for piece in bytes.chunks(piece) {
+            if client.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut received = Vec::new();
+        let mut read = Vec::new();
+        while read.len() < answers {
+            match within(next_answer(&mut client, &mut received)).await {
+                Some(answer) => read.push(answer),
+                None => break,
+            }
+        }
+        read
+    }
+
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
+    }
+}
+
+async fn answer(
+    proxy: Proxy,
+    underway: Option<Underway>,
+    request: Request<Incoming>,
+) -> Result<Response<Either<canary::proxy::Body, Full<Bytes>>>, Infallible> {
+    let mut answer = match (Route::of(request.method(), request.uri().path()), underway) {
+        (Some(route), Some(underway)) => proxy.carry_on(underway, route, Some(CLIENT), request).await.map(Either::Left),
+        (Some(route), None) => proxy.answer(route, Some(CLIENT), request).await.map(Either::Left),
+        (None, _) => Response::new(Either::Right(Full::from("another route"))),
+    };
+    answer.headers_mut().insert(COMMON.0, COMMON.1);
+    Ok(answer)
+}
+
+/// Status line and headers in order of their text, without the date's value; and the body.
+pub(crate) type Answer = (Vec<String>, String);
+
+pub(crate) async fn next_answer(client: &mut DuplexStream, received: &mut Vec<u8>) -> Option<Answer> {
+    loop {
+        if let Some(answer) = parse(received) {
+            return Some(answer);
+        }
+        if client.read_buf(received).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+pub(crate) fn parse(received: &mut Vec<u8>) -> Option<Answer> {
+    let head = received.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let text = String::from_utf8(received[..head].to_vec()).expect("heads are text");
+    let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: "));
+    let rest = &received[head + 4..];
+    let (body, length) = if lines.iter().any(|line| line == "transfer-encoding: chunked") {
+        unchunk(rest)?
+    } else {
+        let length = length.map_or(0, |length| length.parse().expect("a length is a number"));
+        (rest.get(..length)?.to_vec(), length)
+    };
+    let body = String::from_utf8(body).expect("bodies are text");
+    received.drain(..head + 4 + length);
+    for line in &mut lines {
+        if line.starts_with("date: ") {
+            assert_eq!(line.len(), "date: Mon, 23 Nov 2026 02:05:23 GMT".len());
+            line.truncate(4);
+        }
+    }
+    lines.sort();
+    Some((lines, body))
+}
+
+/// The body in `bytes`, if all chunks are there, and their length.
+fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let line = at + bytes[at..].windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(&bytes[at..line]).expect("sizes are text");
+        let size = usize::from_str_radix(size, 16).expect("sizes are numbers");
+        at = line + 2 + size + 2;
+        body.extend_from_slice(bytes.get(line + 2..at)?.strip_suffix(b"\r\n").expect("chunks end with a line's end"));
+        if size == 0 {
+            return Some((body, at));
+        }
+    }
+}
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future).await.expect("nothing hangs")
+}
+
+pub(crate) fn post(headers: &str, body: &str) -> String {
+    format!("POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
