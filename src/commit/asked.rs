@@ -48,6 +48,12 @@ impl Engine {
         self.asked.push(Asked { ticket, state: Arc::clone(state), direction, since, stage });
     }
 
+    /// What a caller has waited longest for without that anybody knows of a decision, and since when.
+    pub(super) fn longest_asked(&self) -> Option<(&Arc<RoutingState>, Time)> {
+        let open = self.asked.iter().filter(|asked| matches!(asked.stage, Stage::Open(_)));
+        open.min_by_key(|asked| asked.since).map(|asked| (&asked.state, asked.since))
+    }
+
     /// How long the transaction took, if this member drove it for a caller.
     pub(super) fn took(&self, now: Time, txid: Option<TxId>) -> Option<Duration> {
         self.asked.iter().find(|asked| asked.state.txid == txid).map(|asked| now.since(asked.since))

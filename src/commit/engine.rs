@@ -407,12 +407,14 @@ impl Engine {
         }
     }
 
-    /// A proposal that this member holds and does not know to be decided, or drives itself.
+    /// A proposal that this member holds and does not know to be decided, or drives itself, or that a caller waits for.
+    /// The last may be neither of the others: when another proposer was faster, an older value takes its place on the disk.
     fn pending(&self) -> Option<Pending> {
         let accepted =
             self.disk.accepted.as_ref().filter(|proposal| proposal.state.version > self.committed.state.version);
-        let state = accepted.map(|proposal| &proposal.state).or_else(|| self.seat.open_state())?;
-        Some(Pending { txid: state.txid?, version: state.version, since: self.pending_since })
+        let own = accepted.map(|proposal| &proposal.state).or_else(|| self.seat.open_state());
+        let (state, since) = own.map(|state| (state, self.pending_since)).or_else(|| self.longest_asked())?;
+        Some(Pending { txid: state.txid?, version: state.version, since })
     }
 
     /// Sends a heartbeat to every connected member.

@@ -1,8 +1,8 @@
 //! Every node, killed before and after everything it writes, forces, renames, sends, shows and answers: nothing that was told is
 //! lost, and all go on.
 //!
-//! What runs always kills one node of each role at its first passing. `CANARY_CRASH_POINTS=all` kills every node, at its first
-//! three passings.
+//! What runs always kills one node of each role at its first passing. `CANARY_CRASH_POINTS=all` kills every node, at every
+//! passing until one comes to the end of the situation alive.
 #![allow(clippy::print_stderr, reason = "what was done is worth reading")]
 
 use super::deaths::{Cause, Fate, Mortals, Situation};
@@ -46,7 +46,7 @@ fn is_everything() -> bool {
 /// Kills the victims at each of `steps`, on both sides.
 fn kill_at(number: u8, victims: &[NodeId], situation: Situation, steps: &[Step]) {
     let mut mortals = Mortals::new(number);
-    let (passings, victims) = if is_everything() { (3, victims) } else { (1, &victims[..1]) };
+    let (passings, victims) = if is_everything() { (u32::MAX, victims) } else { (1, &victims[..1]) };
     let (mut died, mut survived) = (0, 0);
     for victim in victims {
         for step in steps {
@@ -65,6 +65,7 @@ fn kill_at(number: u8, victims: &[NodeId], situation: Situation, steps: &[Step])
             }
         }
     }
+    mortals.finish();
     eprintln!("{situation:?}: {died} deaths, and {survived} that were not reached");
 }
 
@@ -133,4 +134,5 @@ fn a_node_that_dies_at_any_of_its_forced_writes() {
         assert!(number > 1, "{victim} forced nothing in {situation:?}");
         eprintln!("{situation:?}: {victim} died at each of {} forced writes", number - 1);
     }
+    mortals.finish();
 }

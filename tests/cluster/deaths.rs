@@ -61,6 +61,8 @@ pub(crate) struct Mortals {
     /// What any node ever showed as decided; disks that are lost take their histories with them.
     decided: BTreeMap<u64, String>,
     aborted: BTreeSet<String>,
+    /// Those whose records were filled up with what no node writes.
+    filled: BTreeSet<NodeId>,
     count: usize,
 }
 
@@ -68,7 +70,8 @@ impl Mortals {
     pub(crate) fn new(number: u8) -> Self {
         let cluster = Cluster::running(number);
         let (committed, decided) = (BTreeMap::new(), BTreeMap::new());
-        let mut mortals = Self { cluster, committed, decided, aborted: BTreeSet::new(), count: 0 };
+        let mut mortals =
+            Self { cluster, committed, decided, aborted: BTreeSet::new(), filled: BTreeSet::new(), count: 0 };
         mortals.settle("1");
         mortals
     }
@@ -101,6 +104,16 @@ impl Mortals {
         fate
     }
 
+    /// What must hold when all deaths are over: each node's record is whole and proves what it holds.
+    pub(crate) fn finish(self) {
+        for id in ALL.into_iter().filter(|id| !self.filled.contains(id)) {
+            eventually(&format!("the record of {id} is sound"), || {
+                let said = self.cluster.canary(&["audit", "verify", &self.cluster.data(id).display().to_string()]);
+                if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
+            });
+        }
+    }
+
     /// Starts the victim so that it will die in what comes next, and not before.
     fn arm(&mut self, victim: NodeId, situation: Situation, cause: Cause) -> Option<Trace> {
         let is_a_start = matches!(situation, Situation::Rejoin | Situation::Start);
@@ -122,6 +135,7 @@ impl Mortals {
             }
             Situation::Start => {
                 fill(&self.cluster, victim);
+                self.filled.insert(victim);
                 &["--history-keep", "256KiB", "--audit-keep", "256KiB"]
             }
             Situation::Advance | Situation::Retreat | Situation::Takeover | Situation::Stop => &[],

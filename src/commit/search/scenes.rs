@@ -1,8 +1,11 @@
 //! Short scenes: what one member does in a situation that a search passes through without looking at its words.
 
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
-use crate::commit::{Answer, Engine, Input, Message, Output, Question, Reason, Refusal, Ticket, Timing, Vote};
-use crate::model::{Actor, Change, UnixMillis};
+use crate::commit::{
+    Answer, Engine, Input, Message, Output, Proposal, Question, Reason, Refusal, Ticket, Timing, Vote,
+};
+use crate::model::{Actor, Ballot, Change, Incarnation, UnixMillis};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Three members that have booted; the first one coordinates.
@@ -46,6 +49,27 @@ fn one_closed_link_stops_no_retreat() {
     world.link().expect("a link breaks");
     let out = asked(&world, Change::Drain(id(1)));
     assert!(out.reply.is_empty() && !out.ask.is_empty(), "{out:?}");
+}
+
+#[test]
+fn what_a_caller_waits_for_shows_when_an_older_value_has_taken_its_place() {
+    let world = calm();
+    let mut engine = world.engine(id(0)).expect("it is up").clone();
+    let older = Arc::clone(&engine.committed);
+    let _ = engine.step(world.now, question(Change::Drain(id(2))));
+    let shown = engine.view(world.now).pending;
+    assert_eq!(shown.map(|pending| pending.version), Some(older.state.version + 1));
+    let ballot = Ballot { round: engine.disk.promise.round + 1, node: id(1), incarnation: Incarnation(7) };
+    let proposal = Arc::new(Proposal { ballot, ..(*older).clone() });
+    for message in [Message::Campaign { ballot }, Message::Accept { proposal: Arc::clone(&proposal) }] {
+        let _ = engine.step(world.now, Input::Receive { from: id(1), message });
+    }
+    assert_eq!(engine.disk.accepted, Some(proposal), "the other proposer was faster");
+    let still = engine.view(world.now).pending;
+    assert_eq!(
+        still.map(|pending| (pending.txid, pending.version)),
+        shown.map(|pending| (pending.txid, pending.version))
+    );
 }
 
 /// Delivers everything, without any time passing.
