@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A client that takes nothing of an answer for this long is not there any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,11 +39,27 @@ pub(super) struct Desk {
     answer: Vec<u8>,
     /// When the upstream has had its time. It is moved for every request instead of being made anew.
     limit: Pin<Box<Sleep>>,
+    /// When the node stops.
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// What of an answer is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// Its head. Until it is there, the server can take over.
+    Head,
+    /// More of its body.
+    Body,
 }
 
 impl Desk {
-    pub(super) fn new() -> Self {
-        Self { request: Vec::new(), answer: Vec::new(), limit: Box::pin(sleep(Duration::ZERO)) }
+    pub(super) fn new(stopping: CancellationToken) -> Self {
+        Self {
+            request: Vec::new(),
+            answer: Vec::new(),
+            limit: Box::pin(sleep(Duration::ZERO)),
+            stopping: Box::pin(stopping.cancelled_owned()),
+        }
     }
 
     /// Lays a request on the desk that is to go `way`; not when the server should read it first.
@@ -171,8 +188,10 @@ impl Proxy {
     {
         desk.limit.as_mut().reset(until);
         loop {
-            match hear(upstream, desk, client).await {
+            match hear(upstream, desk, client, Awaited::Head).await {
                 Said::Something => {}
+                // The server tells the client to go elsewhere.
+                Said::Stopping => return Ok(None),
                 Said::Failed(error) => {
                     let model = target.model.to_string();
                     return Err(Failure::Upstream(Problem::UpstreamBroken { model, error: error.to_string() }));
@@ -236,10 +255,10 @@ impl Proxy {
             }
             desk.answer.clear();
             desk.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts().idle);
-            match hear(&mut upstream, desk, &mut client).await {
+            match hear(&mut upstream, desk, &mut client, Awaited::Body).await {
                 Said::Something => {}
                 Said::ClientGone => return Relayed::Broken,
-                Said::Failed(_) | Said::Nothing => {
+                Said::Failed(_) | Said::Nothing | Said::Stopping => {
                     if let Some(recording) = &mut recording {
                         recording.on_failure();
                     }
@@ -297,10 +316,17 @@ enum Said {
     Nothing,
     /// The client went away.
     ClientGone,
+    /// Nothing yet, and the node stops; only while the head is awaited.
+    Stopping,
 }
 
 /// Waits for more of the answer. What the client sends meanwhile is kept, as far as it is looked at.
-async fn hear<S: AsyncRead + Unpin>(upstream: &mut TcpStream, desk: &mut Desk, client: &mut Side<'_, S>) -> Said {
+async fn hear<S: AsyncRead + Unpin>(
+    upstream: &mut TcpStream,
+    desk: &mut Desk,
+    client: &mut Side<'_, S>,
+    awaited: Awaited,
+) -> Said {
     desk.answer.reserve(if desk.answer.is_empty() { FIRST_READ } else { PIECE });
     poll_fn(|context| {
         match poll_read(upstream, &mut desk.answer, context) {
@@ -318,6 +344,9 @@ async fn hear<S: AsyncRead + Unpin>(upstream: &mut TcpStream, desk: &mut Desk, c
                 Poll::Ready(_) => return Poll::Ready(Said::ClientGone),
                 Poll::Pending => break,
             }
+        }
+        if awaited == Awaited::Head && desk.stopping.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Said::Stopping);
         }
         desk.limit.as_mut().poll(context).map(|()| Said::Nothing)
     })

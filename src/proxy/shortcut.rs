@@ -83,7 +83,7 @@ impl Shortcut {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut pause = pin!(sleep(PAUSE));
-        let (mut output, mut desk) = (Vec::new(), Desk::new());
+        let (mut output, mut desk) = (Vec::new(), Desk::new(self.stopping.clone()));
         let mut idle = Idle::Yes;
         loop {
             let (next, answered) = self.answer_all(input, remote, &mut output, &mut desk);

@@ -1,13 +1,13 @@
 //! Requests that an upstream answers, or ought to.
 
-use crate::world::{Answer, Bench, Way, post, within};
+use crate::world::{Answer, Bench, Way, next_answer, post, within};
 use canary::proxy::Timeouts;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// For upstreams that are to be given up.
 const SHORT: Timeouts = Timeouts {
@@ -271,6 +271,37 @@ async fn a_client_that_leaves_is_counted_with_the_time_it_waited() {
     let observations = bench.proxy.observations().overall;
     assert_eq!((observations.requests, observations.errors), (1, 0));
     assert!(observations.p50.is_some_and(|millis| millis >= 90.0), "{observations:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_leaves_what_is_under_way_to_the_server() {
+    let (answer, awaited) = oneshot::channel::<()>();
+    let (asked, has_asked) = oneshot::channel::<()>();
+    let listener = TcpListener::bind("127.24.1.1:0").await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        assert!(stream.read(&mut [0; 1_000]).await.expect("a request") > 0);
+        asked.send(()).expect("the test waits");
+        awaited.await.expect("the test says when");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.expect("the node reads");
+        // Whoever asks again is not answered.
+        std::future::pending::<()>().await;
+    });
+    let bench = Bench::new(&format!("v2=http://{address}/"));
+    let mut client = bench.connect(Way::Short);
+    client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
+    within(has_asked).await.expect("the upstream is asked");
+    bench.stopping.cancel();
+    let taken_over = async {
+        while bench.seen() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(taken_over).await;
+    answer.send(()).expect("the upstream waits");
+    let (_, body) = within(next_answer(&mut client, &mut Vec::new())).await.expect("an answer");
+    assert_eq!((body.as_str(), bench.proxy.observations().overall.requests), ("hello", 1));
 }
 
 #[tokio::test]
