@@ -28,7 +28,10 @@ impl fmt::Debug for Incarnation {
 
 impl Serialize for Incarnation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(hex(&self.0.to_be_bytes(), &mut [0; 16]));
+        }
+        self.0.serialize(serializer)
     }
 }
 
@@ -172,7 +175,10 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(hex(&self.0, &mut [0; 64]));
+        }
+        self.0.serialize(serializer)
     }
 }
 
