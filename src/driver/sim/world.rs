@@ -13,9 +13,9 @@ use crate::driver::member::{Happened, Member, Progress};
 use crate::model::{Change, NodeId, NodeSet, Time, TxId, Weight};
 use crate::store::Room;
 use crate::store::simulated::Shared;
+use bytes::Bytes;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a node looks at the room on its disk.
@@ -26,7 +26,7 @@ const MOST_WAKES: usize = 200;
 /// What is to happen at some time.
 pub(super) enum Event {
     /// A message arrives.
-    Arrive { from: NodeId, to: NodeId, connection: Option<u32>, frame: Arc<[u8]> },
+    Arrive { from: NodeId, to: NodeId, connection: Option<u32>, frame: Bytes },
     /// A member tries to connect to another one.
     Dial(NodeId, NodeId),
     /// A member may notice that a link is dead.
@@ -45,29 +45,47 @@ pub(super) enum Event {
     Trouble(Trouble),
 }
 
-struct Entry {
-    at: Time,
+/// What is to happen, in order of time: the queue is small numbers, which move faster than events.
+#[derive(Default)]
+struct Agenda {
+    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
     order: u64,
-    event: Event,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
+impl Agenda {
+    fn push(&mut self, at: Time, event: Event) {
+        self.order += 1;
+        let place = self.free.pop().unwrap_or(self.events.len());
+        if place == self.events.len() {
+            self.events.push(None);
+        }
+        self.events[place] = Some(event);
+        self.queue.push(Reverse((at, self.order, place)));
     }
-}
 
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+    /// When the next event happens.
+    fn next(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse((at, ..))| *at)
     }
-}
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+    fn pop(&mut self) -> Option<Event> {
+        let Reverse((.., place)) = self.queue.pop()?;
+        self.free.push(place);
+        self.events[place].take()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Event) -> bool) {
+        let Self { queue, events, free, .. } = self;
+        queue.retain(|Reverse((.., place))| {
+            let kept = events[*place].as_ref().is_some_and(&keep);
+            if !kept {
+                events[*place] = None;
+                free.push(*place);
+            }
+            kept
+        });
     }
 }
 
@@ -85,15 +103,14 @@ pub(super) struct World {
     pub(super) now: Time,
     pub(super) nodes: Vec<Node>,
     pub(super) network: Network,
-    events: BinaryHeap<Reverse<Entry>>,
-    order: u64,
+    agenda: Agenda,
     pub(super) watch: Watch,
     pub(super) dice: Dice,
     pub(super) omitted: Omitted,
     pub(super) questions: Vec<Open>,
     pub(super) committed: usize,
     /// Messages that may come once more.
-    pub(super) old: Vec<(NodeId, NodeId, Arc<[u8]>)>,
+    pub(super) old: Vec<(NodeId, NodeId, Bytes)>,
     /// Events so far.
     pub(super) steps: u64,
     print: crc32fast::Hasher,
@@ -113,8 +130,7 @@ impl World {
             now: Time::from_micros(1_000_000),
             nodes: (0..members).map(node).collect(),
             network: Network::new(members),
-            events: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
             watch: Watch::new(NodeSet::first(members)),
             dice: Dice::new(seed),
             omitted,
@@ -174,8 +190,7 @@ impl World {
     }
 
     pub(super) fn at(&mut self, at: Time, event: Event) {
-        self.order += 1;
-        self.events.push(Reverse(Entry { at: at.max(self.now), order: self.order, event }));
+        self.agenda.push(at.max(self.now), event);
     }
 
     pub(super) fn after_us(&mut self, micros: u64, event: Event) {
@@ -198,7 +213,7 @@ impl World {
 
     /// No trouble that was to come comes any more.
     pub(super) fn forget_trouble(&mut self) {
-        self.events.retain(|Reverse(entry)| !matches!(entry.event, Event::Trouble(_)));
+        self.agenda.retain(|event| !matches!(event, Event::Trouble(_)));
     }
 
     /// Makes what happened count in the number that tells runs apart.
@@ -224,8 +239,8 @@ impl World {
             match sleeper {
                 Some(node) => self.wake(node)?,
                 None => {
-                    if let Some(Reverse(entry)) = self.events.pop() {
-                        self.happen(entry.event)?;
+                    if let Some(event) = self.agenda.pop() {
+                        self.happen(event)?;
                     }
                 }
             }
@@ -238,7 +253,7 @@ impl World {
 
     /// When the next thing happens, and whose deadline it is, if it is one.
     fn next(&self) -> (Time, Option<NodeId>) {
-        let event = self.events.peek().map_or(Time::MAX, |Reverse(entry)| entry.at);
+        let event = self.agenda.next().unwrap_or(Time::MAX);
         let mut next = (event, None);
         for node in self.nodes.iter().filter(|node| node.process.is_some() && node.rest.is_none()) {
             let wake = node.wake.min(node.look_at_room);
@@ -262,7 +277,7 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Result<(), Broken> {
         match event {
-            Event::Arrive { from, to, connection, frame } => self.arrive(from, to, connection, &frame),
+            Event::Arrive { from, to, connection, frame } => self.arrive(from, to, connection, frame),
             Event::Dial(from, to) => self.dial(from, to),
             Event::Notice(from, to) => self.notice(from, to),
             Event::Probed(id, run, txid) => {
