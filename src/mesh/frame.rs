@@ -138,8 +138,8 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
-            WireVersion::V4 => postcard::to_extend(&*v4::told(message), Vec::with_capacity(USUAL)),
-            WireVersion::V5 => postcard::to_extend(message, Vec::with_capacity(USUAL)),
+            WireVersion::V4 => written(&*v4::told(message)),
+            WireVersion::V5 => written(message),
         };
         let bytes = bytes.map_err(malformed)?;
         let length = MAX_SEQUENCE + bytes.len();
@@ -149,6 +149,31 @@ impl Payload {
     /// Its length in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+fn written(message: &Message) -> postcard::Result<Vec<u8>> {
+    postcard::serialize_with_flavor(message, Written(Vec::with_capacity(USUAL)))
+}
+
+/// Where a message is written down: postcard's own vector takes in byte after byte also where it is given many.
+struct Written(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Written {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
     }
 }
 

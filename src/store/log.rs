@@ -120,12 +120,12 @@ impl Log {
             return Ok(());
         }
         let bodies = records.iter().map(encode_body).collect::<Result<Vec<_>, _>>()?;
-        let mut durable = self.durable.clone();
-        records.iter().for_each(|record| durable.apply(record));
         let must_force = records.iter().any(|record| !record.is_lazy());
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
         if self.end + space > self.disk.segment_size() {
+            let mut durable = self.durable.clone();
+            records.iter().for_each(|record| durable.apply(record));
             self.rotate(&durable)?;
         } else {
             self.write_records(&bodies)?;
@@ -133,7 +133,7 @@ impl Log {
                 self.force_current()?;
             }
         }
-        self.durable = durable;
+        records.iter().for_each(|record| self.durable.apply(record));
         self.broken = false;
         Ok(())
     }
