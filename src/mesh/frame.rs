@@ -138,7 +138,7 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
-            WireVersion::V4 => written(&*v4::told(message)),
+            WireVersion::V4 => written(&v4::told(message)),
             WireVersion::V5 => written(message),
         };
         let bytes = bytes.map_err(malformed)?;
