@@ -36,6 +36,8 @@ pub enum DriverError {
 pub(super) trait Memory {
     /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+    /// Brings all that was ever added to disk.
+    fn force(&mut self) -> Result<(), StoreError>;
     /// Whether there is room for more than the protocol's own records.
     fn has_room(&self) -> Room;
 }
@@ -43,6 +45,10 @@ pub(super) trait Memory {
 impl Memory for Store {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         Self::append(self, records)
+    }
+
+    fn force(&mut self) -> Result<(), StoreError> {
+        Self::force(self)
     }
 
     fn has_room(&self) -> Room {
@@ -211,6 +217,20 @@ impl<M: Memory, Caller> Member<M, Caller> {
         &self.engine
     }
 
+    /// Whether a member that was told to stop has nothing left to do: others may coordinate, and no caller waits.
+    pub(super) fn has_left(&self) -> bool {
+        self.engine.has_left() || !self.keeps(Rule::AwaitFarewell)
+    }
+
+    /// Ends the member. What was written without haste is on disk then, so that the next start asks nobody for it.
+    pub(super) fn end(&mut self) -> Result<(), DriverError> {
+        if self.keeps(Rule::ForceAtTheEnd) {
+            self.store.force()?;
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
     pub(super) const fn store_mut(&mut self) -> &mut M {
         &mut self.store
     }

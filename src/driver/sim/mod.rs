@@ -168,7 +168,7 @@ fn follow() {
             panic!("CANARY_SIM={members}:{seed} {:?}: {:?}", mode(seed), failure.broken);
         });
         print.update(&outcomes.print.to_le_bytes());
-        print.update(format!("{:?}", outcomes.seen).as_bytes());
+        outcomes.seen.print(&mut print);
         let (count, steps, span) = &mut took[match mode(seed) {
             Mode::Faults(_) => 0,
             Mode::Weather => 1,

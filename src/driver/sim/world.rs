@@ -26,7 +26,12 @@ const MOST_WAKES: usize = 200;
 /// What is to happen at some time.
 pub(super) enum Event {
     /// A message arrives.
-    Arrive { from: NodeId, to: NodeId, connection: Option<u32>, frame: Bytes },
+    Arrive {
+        from: NodeId,
+        to: NodeId,
+        connection: Option<u32>,
+        frame: Bytes,
+    },
     /// A member tries to connect to another one.
     Dial(NodeId, NodeId),
     /// A member may notice that a link is dead.
@@ -34,13 +39,27 @@ pub(super) enum Event {
     /// An upstream answers.
     Probed(NodeId, u32, TxId),
     /// The disk has done what took so long.
-    Written { node: NodeId, run: u32, effects: Vec<Effect>, progress: Progress, looked: bool },
+    Written {
+        node: NodeId,
+        run: u32,
+        effects: Vec<Effect>,
+        progress: Progress,
+        looked: bool,
+    },
     /// A machine goes on.
     GoOn(NodeId),
+    /// Nobody can ask a process any more that was told to stop; a while later it must be gone.
+    End(NodeId, u32),
+    MustHaveLeft(NodeId, u32),
     /// A process is started.
     Start(NodeId, OnEmptyDisk),
     /// An operator asks a node for something.
-    Ask { node: NodeId, change: Change, by: u8, tries: u8 },
+    Ask {
+        node: NodeId,
+        change: Change,
+        by: u8,
+        tries: u8,
+    },
     /// Trouble begins or ends.
     Trouble(Trouble),
 }
@@ -96,6 +115,8 @@ pub(super) struct Open {
     pub(super) by: u8,
     /// How often she asks again where she is told to.
     pub(super) tries: u8,
+    /// Whom, and which of its processes, as long as she waits.
+    pub(super) waits_for: Option<(NodeId, u32)>,
 }
 
 /// Everything.
@@ -111,6 +132,8 @@ pub(super) struct World {
     pub(super) committed: usize,
     /// Messages that may come once more.
     pub(super) old: Vec<(NodeId, NodeId, Bytes)>,
+    /// Nothing goes wrong any more.
+    pub(super) is_repaired: bool,
     /// Events so far.
     pub(super) steps: u64,
     print: crc32fast::Hasher,
@@ -137,6 +160,7 @@ impl World {
             questions: Vec::new(),
             committed: 0,
             old: Vec::new(),
+            is_repaired: false,
             steps: 0,
             print: crc32fast::Hasher::new(),
             story: None,
@@ -293,10 +317,13 @@ impl World {
                     return Ok(());
                 }
                 self.node(node).rest.take_if(|rest| matches!(rest, Rest::Disk(_)));
+                self.node(node).awake_since = self.now;
                 self.node(node).desk.effects = effects;
                 self.drive(node, Ok(progress), looked)
             }
             Event::GoOn(node) => self.go_on(node),
+            Event::End(node, run) => self.end(node, run),
+            Event::MustHaveLeft(node, run) => self.must_have_left(node, run),
             Event::Start(node, how) => self.start(node, how),
             Event::Ask { node, change, by, tries } => self.ask(node, change, by, tries),
             Event::Trouble(trouble) => self.strike(trouble),
@@ -344,6 +371,7 @@ impl World {
         self.nodes.iter().all(|node| {
             let Some(engine) = node.process.as_ref().map(Member::engine) else { return false };
             node.rest.is_none()
+                && node.leaving.is_none()
                 && engine.has_joined()
                 && engine.is_settled()
                 && engine.committed().state.version == newest
@@ -358,7 +386,7 @@ impl World {
             let Some(engine) = node.process.as_ref().map(Member::engine) else { return format!("{id} is down") };
             let view = engine.view(node.clock.reading(self.now));
             format!(
-                "{id} v{} joined={} isolated={} acts={} pending={:?} settled={} rest={:?}",
+                "{id} v{} joined={} isolated={} acts={} pending={:?} settled={} rest={:?} leaving={:?}",
                 view.state.version,
                 engine.has_joined(),
                 view.is_isolated(node.clock.reading(self.now)),
@@ -366,6 +394,7 @@ impl World {
                 view.pending.map(|pending| pending.version),
                 engine.is_settled(),
                 node.rest,
+                node.leaving,
             )
         };
         let newest = self.watch.ghost.newest.as_ref().map_or(0, |newest| newest.version);
