@@ -141,9 +141,9 @@ enum Act {
     /// Tell the engine.
     Step(Input),
     /// Carry out what it said, from the forced write on. It was asked at this time.
-    Settle(Time, Output),
+    Settle(Time, Box<Output>),
     /// Log it, and write what nothing rests on.
-    Note(Output),
+    Note(Box<Output>),
     /// Make known that the member serves the canary, or no longer does.
     Ejection,
     /// Tell these members what was measured.
@@ -404,7 +404,8 @@ impl<M: Memory, Caller> Member<M, Caller> {
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         outside.received(&input);
-        let output = self.engine.step(now, input);
+        // It goes through several hands: moving it costs more than the room for it.
+        let output = Box::new(self.engine.step(now, input));
         for envelope in &output.ask {
             outside.send(envelope.to, &envelope.message);
         }
@@ -420,7 +421,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
     fn settle(
         &mut self,
         now: Time,
-        mut output: Output,
+        mut output: Box<Output>,
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         if !output.append.is_empty() && !self.keeps(Rule::WriteThenSpeak) {
@@ -452,7 +453,11 @@ impl<M: Memory, Caller> Member<M, Caller> {
         self.note(output, outside)
     }
 
-    fn note(&mut self, output: Output, outside: &mut impl Outside<Caller = Caller>) -> Result<Progress, DriverError> {
+    fn note(
+        &mut self,
+        output: Box<Output>,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
         for event in output.events {
             outside.happened(event);
         }
