@@ -4,7 +4,6 @@
 //! one that could not say that it leaves is one that crashed.
 
 use super::coordinator::Seat;
-use super::rule::Rule;
 use super::{Answer, Engine, Output, Refusal};
 use crate::model::Time;
 
@@ -39,8 +38,7 @@ impl Engine {
             &self.seat,
             Seat::Accepting { proposal, .. } if proposal.state.version > self.committed.state.version
         );
-        let ends = self.keeps(Rule::FarewellEnds);
-        self.acts && is_open && self.leaving.is_some_and(|until| now < until || !ends)
+        self.acts && is_open && self.leaving.is_some_and(|until| now < until)
     }
 
     /// When that moment is over, and with it the wait of those whose request may have been chosen.

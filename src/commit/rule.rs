@@ -70,14 +70,12 @@ pub(crate) enum Rule {
     RejoinByAll,
     /// A member that rejoins keeps what it is told, under its new ballot.
     RejoinAdopts,
-    /// A coordinator that was told to stop waits for what is open no longer than its farewell.
-    FarewellEnds,
 }
 
 #[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::NeverReuseBallot,
         Self::VoteOnce,
         Self::CountOwnVotes,
@@ -110,6 +108,5 @@ impl Rule {
         Self::FirstBootProved,
         Self::RejoinByAll,
         Self::RejoinAdopts,
-        Self::FarewellEnds,
     ];
 }

@@ -65,7 +65,6 @@ const fn hunt(rule: Rule) -> Hunt {
         | Rule::ApplyWhenChosen
         | Rule::CleanEcho
         | Rule::CleanSelf
-        | Rule::FarewellEnds
         | Rule::NoLeaseAtStart => Hunt::Random(3, Weather::Mixed),
     }
 }

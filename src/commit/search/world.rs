@@ -514,21 +514,8 @@ impl World {
             self.look()?;
             self.wake_due()?;
             self.deliver_all()?;
-            self.look_at_leavers()?;
         }
         Ok(())
-    }
-
-    /// Whoever was told to stop is ready to end in time, whomever it can reach.
-    fn look_at_leavers(&self) -> Result<(), Broken> {
-        let stays = |engine: &Engine| {
-            let since = engine.leaving.filter(|_| !engine.has_left());
-            since.is_some_and(|until| self.now > until + engine.config.timing.acknowledge + Duration::from_millis(50))
-        };
-        match self.ids().find(|id| self.engine(*id).is_some_and(stays)) {
-            Some(id) => broken(Promise::Progress, format!("{id} was told to stop and stays: {}", self.describe())),
-            None => Ok(()),
-        }
     }
 
     /// Repairs everything and checks that all is settled in time: the promise of progress.
