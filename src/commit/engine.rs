@@ -11,7 +11,7 @@ use super::{
     Reason, Stage, Standing, View, Vote,
 };
 use crate::model::{Digest, Evidence, NodeId, NodeSet, Time, TxId};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,7 +222,8 @@ impl Engine {
     /// The whole picture of this member at `now`.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
-        let peers = self.presence.iter().map(|(id, peer)| {
+        let mut peers = BTreeMap::new();
+        for (id, peer) in self.presence.iter() {
             let says = peer.says.as_ref();
             let view = PeerView {
                 connected: peer.connected,
@@ -231,8 +232,8 @@ impl Engine {
                 digest: says.map(|says| says.committed.1),
                 applied: peer.applied,
             };
-            (id, view)
-        });
+            peers.insert(id, view);
+        }
         View {
             me: self.config.me,
             members: self.config.members,
@@ -245,7 +246,7 @@ impl Engine {
             in_touch: self.reaches_majority(now),
             pending: self.pending(),
             ejected: None,
-            peers: peers.collect(),
+            peers,
         }
     }
 
@@ -483,6 +484,10 @@ impl Engine {
         let heard = self.presence.heard_standing(id, now, silence);
         // That it leaves, a member knows best itself; what others report of it may be from before.
         if heard == Some(Standing::Leaves) || !self.keeps(Rule::DeferToReported) {
+            return heard;
+        }
+        // There is none above this.
+        if heard == Some(Standing::Leads) {
             return heard;
         }
         heard.max(self.presence.reported_standing(id, now, silence))

@@ -5,13 +5,13 @@
 
 use super::{Hearing, Heartbeat, Stage, Standing};
 use crate::model::{Ballot, Digest, NodeId, NodeSet, Time};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What this member knows of all others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Presence {
-    peers: BTreeMap<NodeId, Peer>,
+    /// In id order. They are few, and gone through several times in each step.
+    peers: Vec<(NodeId, Peer)>,
     started: Time,
 }
 
@@ -51,15 +51,27 @@ impl Presence {
     }
 
     pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
-        self.peers.get(&id)
+        self.get(id)
     }
 
     pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
-        self.peers.get_mut(&id)
+        self.get_mut(id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    fn get(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.iter().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
+    }
+
+    fn get_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().map(|(_, peer)| peer)
     }
 
     /// The members that there are links to.
@@ -74,14 +86,14 @@ impl Presence {
     }
 
     pub(super) fn on_link(&mut self, id: NodeId, connected: Link) {
-        if let Some(peer) = self.peers.get_mut(&id) {
+        if let Some(peer) = self.get_mut(id) {
             peer.connected = connected == Link::Up;
         }
     }
 
     /// Keeps what `from` says of itself.
     pub(super) fn on_heartbeat(&mut self, now: Time, me: NodeId, from: NodeId, heartbeat: &Heartbeat) {
-        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(peer) = self.get_mut(from) else { return };
         let heard_at = |age_ms: u32| now - Duration::from_millis(u64::from(age_ms));
         peer.heard = Some(now);
         peer.stamp = Some(heartbeat.sent);
@@ -101,14 +113,14 @@ impl Presence {
 
     /// Counts an echo of the heartbeat that this member sent at `sent`.
     pub(super) fn credit(&mut self, from: NodeId, sent: Time) {
-        if let Some(peer) = self.peers.get_mut(&from) {
+        if let Some(peer) = self.get_mut(from) {
             peer.credit = peer.credit.max(Some(sent));
         }
     }
 
     /// Corrects what `from` said of itself by what it has promised or accepted since.
     pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<u64>) {
-        let Some(says) = self.peers.get_mut(&from).and_then(|peer| peer.says.as_mut()) else { return };
+        let Some(says) = self.get_mut(from).and_then(|peer| peer.says.as_mut()) else { return };
         says.promise = says.promise.max(ballot);
         says.accepted = accepted.unwrap_or(says.accepted);
     }
@@ -116,19 +128,22 @@ impl Presence {
     /// What those heard lately say of themselves, if they take part.
     pub(super) fn recent_says(&self, now: Time, silence: Duration) -> impl Iterator<Item = &Says> {
         let recent = move |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
-        self.peers.values().filter(recent).filter_map(|peer| peer.says.as_ref()).filter(|says| says.stage.has_joined())
+        self.values().filter(recent).filter_map(|peer| peer.says.as_ref()).filter(|says| says.stage.has_joined())
     }
 
     /// What to echo to `to`.
     pub(super) fn stamp_of(&self, to: NodeId) -> Option<Time> {
-        self.peers.get(&to)?.stamp
+        self.get(to)?.stamp
     }
 
     /// When the lease ends that `echoes` clean echoes give: it runs from the oldest of the newest that many.
     pub(super) fn lease_end(&self, echoes: usize, lease: Duration) -> Option<Time> {
-        let mut credits: Vec<Time> = self.peers.values().filter_map(|peer| peer.credit).collect();
-        credits.sort_unstable_by(|one, other| other.cmp(one));
-        credits.get(echoes.checked_sub(1)?).map(|sent| *sent + lease)
+        let credits = || self.values().filter_map(|peer| peer.credit);
+        // Asked several times in each step: so few are compared sooner than they are sorted.
+        let newer = |sent: Time| credits().filter(|other| *other > sent).count();
+        let as_new = |sent: Time| credits().filter(|other| *other >= sent).count();
+        let is_last = |sent: &Time| newer(*sent) < echoes && echoes <= as_new(*sent);
+        credits().find(is_last).map(|sent| sent + lease)
     }
 
     /// The members that have joined and that hear and are heard, this one not counted.
@@ -151,7 +166,7 @@ impl Presence {
 
     /// The standing of `id` as this member hears it, if it heard it lately.
     pub(super) fn heard_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
-        let peer = self.peers.get(&id)?;
+        let peer = self.get(id)?;
         let heard = peer.heard.filter(|heard| now < *heard + silence);
         heard.and(peer.says.as_ref()).map(|says| says.standing)
     }
@@ -160,7 +175,7 @@ impl Presence {
     /// it leaves.
     pub(super) fn reported_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
         let heard = |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
-        let says = self.peers.values().filter(heard).filter_map(|peer| peer.says.as_ref());
+        let says = self.values().filter(heard).filter_map(|peer| peer.says.as_ref());
         let of_id = |(node, at, standing): &(NodeId, Time, Standing)| {
             (*node == id && now < *at + silence).then_some((*at, *standing))
         };
@@ -181,8 +196,8 @@ impl Presence {
 
     /// The next moment at which an answer of this module changes without anything being heard.
     pub(super) fn next_change(&self, now: Time, silence: Duration) -> Option<Time> {
-        let heard = self.peers.values().flat_map(|peer| [peer.heard, peer.hears_me]).flatten();
-        let says = self.peers.values().filter_map(|peer| peer.says.as_ref());
+        let heard = self.values().flat_map(|peer| [peer.heard, peer.hears_me]).flatten();
+        let says = self.values().filter_map(|peer| peer.says.as_ref());
         let reported = says.flat_map(|says| says.hears.iter().map(|(_, at, _)| *at));
         let moments = heard.chain(reported).chain([self.started]).map(|at| at + silence);
         moments.filter(|moment| *moment > now).min()

@@ -36,6 +36,8 @@ pub enum DriverError {
 pub(super) trait Memory {
     /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+    /// Brings all that was ever added to disk.
+    fn force(&mut self) -> Result<(), StoreError>;
     /// Whether there is room for more than the protocol's own records.
     fn has_room(&self) -> Room;
 }
@@ -43,6 +45,10 @@ pub(super) trait Memory {
 impl Memory for Store {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         Self::append(self, records)
+    }
+
+    fn force(&mut self) -> Result<(), StoreError> {
+        Self::force(self)
     }
 
     fn has_room(&self) -> Room {
@@ -135,9 +141,9 @@ enum Act {
     /// Tell the engine.
     Step(Input),
     /// Carry out what it said, from the forced write on. It was asked at this time.
-    Settle(Time, Output),
+    Settle(Time, Box<Output>),
     /// Log it, and write what nothing rests on.
-    Note(Output),
+    Note(Box<Output>),
     /// Make known that the member serves the canary, or no longer does.
     Ejection,
     /// Tell these members what was measured.
@@ -211,6 +217,20 @@ impl<M: Memory, Caller> Member<M, Caller> {
         &self.engine
     }
 
+    /// Whether a member that was told to stop has nothing left to do: others may coordinate, and no caller waits.
+    pub(super) fn has_left(&self) -> bool {
+        self.engine.has_left() || !self.keeps(Rule::AwaitFarewell)
+    }
+
+    /// Ends the member. What was written without haste is on disk then, so that the next start asks nobody for it.
+    pub(super) fn end(&mut self) -> Result<(), DriverError> {
+        if self.keeps(Rule::ForceAtTheEnd) {
+            self.store.force()?;
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
     pub(super) const fn store_mut(&mut self) -> &mut M {
         &mut self.store
     }
@@ -247,8 +267,17 @@ impl<M: Memory, Caller> Member<M, Caller> {
             Happened::LookAtRoom => self.look_at_room(outside),
             Happened::Nothing => None,
         };
-        self.to_do.extend(input.map(Act::Step));
-        self.go_on(now, outside)
+        match input {
+            Some(input) if self.to_do.is_empty() => {
+                let progress = self.step(now, input, outside)?;
+                if progress == Progress::Pause { Ok(progress) } else { self.go_on(now, outside) }
+            }
+            Some(input) => {
+                self.to_do.push_back(Act::Step(input));
+                self.go_on(now, outside)
+            }
+            None => self.go_on(now, outside),
+        }
     }
 
     /// Lets the controller look at everything when that is due, and carries out what it says.
@@ -375,7 +404,8 @@ impl<M: Memory, Caller> Member<M, Caller> {
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         outside.received(&input);
-        let output = self.engine.step(now, input);
+        // It goes through several hands: moving it costs more than the room for it.
+        let output = Box::new(self.engine.step(now, input));
         for envelope in &output.ask {
             outside.send(envelope.to, &envelope.message);
         }
@@ -391,7 +421,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
     fn settle(
         &mut self,
         now: Time,
-        mut output: Output,
+        mut output: Box<Output>,
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         if !output.append.is_empty() && !self.keeps(Rule::WriteThenSpeak) {
@@ -423,7 +453,11 @@ impl<M: Memory, Caller> Member<M, Caller> {
         self.note(output, outside)
     }
 
-    fn note(&mut self, output: Output, outside: &mut impl Outside<Caller = Caller>) -> Result<Progress, DriverError> {
+    fn note(
+        &mut self,
+        output: Box<Output>,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
         for event in output.events {
             outside.happened(event);
         }

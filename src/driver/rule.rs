@@ -19,17 +19,23 @@ pub(super) enum Rule {
     TellTheController,
     /// A report that the canary is bad is looked at at once.
     HearReports,
+    /// A member that was told to stop goes on until others may coordinate and no caller waits.
+    AwaitFarewell,
+    /// What was written without haste is on disk before the process ends.
+    ForceAtTheEnd,
 }
 
 #[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::WriteThenSpeak,
         Self::EndWhenTheDiskFails,
         Self::VetoWhenFull,
         Self::ShowEjection,
         Self::TellTheController,
         Self::HearReports,
+        Self::AwaitFarewell,
+        Self::ForceAtTheEnd,
     ];
 }

@@ -123,7 +123,7 @@ impl Driver {
         self.node.witness.started(engine.committed(), engine.durable().accepted.as_deref());
         self.take(Happened::Input(Input::Timeout)).await?;
         loop {
-            if ending && self.member.engine().has_left() {
+            if ending && self.member.has_left() {
                 break;
             }
             let progress = self.member.look(boottime(), unix_millis, &mut self.node)?;
@@ -155,8 +155,7 @@ impl Driver {
             self.take(happened).await?;
         }
         self.node.chronicle.write();
-        self.member.store_mut().force()?;
-        Ok(())
+        self.member.end()
     }
 
     async fn take(&mut self, happened: Happened<Reply>) -> Result<(), DriverError> {

@@ -6,19 +6,23 @@ use super::rules::check_sender;
 use super::version::WireVersion;
 use crate::commit::Message;
 use crate::model::NodeId;
+use bytes::{Bytes, BytesMut};
+
+/// What a frame takes beside the message: its length, and the number 1.
+const AROUND: usize = 5;
 
 /// The bytes of a message.
-pub(crate) fn pack(message: &Message) -> Result<Vec<u8>, String> {
+pub(crate) fn pack(message: &Message) -> Result<Bytes, String> {
     let payload = Payload::new(message, WireVersion::NEWEST).map_err(|error| error.to_string())?;
-    let mut frame = Vec::with_capacity(payload.len() + 8);
+    let mut frame = Vec::with_capacity(payload.len() + AROUND);
     Encoder::default().encode(&payload, &mut frame);
-    Ok(frame)
+    Ok(frame.into())
 }
 
 /// The message in these bytes, if `from` may send it.
-pub(crate) fn unpack(from: NodeId, frame: &[u8]) -> Result<Message, String> {
+pub(crate) fn unpack(from: NodeId, frame: Bytes) -> Result<Message, String> {
     let mut decoder = Decoder::default();
-    decoder.buffer.extend_from_slice(frame);
+    decoder.buffer = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
     let message = decoder.next_message().map_err(|error| error.to_string())?.ok_or("a frame was cut short")?;
     check_sender(from, &message).map_err(|refusal| refusal.to_string())?;
     Ok(message)

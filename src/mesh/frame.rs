@@ -25,6 +25,8 @@ pub(crate) const MAX_GREETING: usize = 4 << 10;
 const MAX_DETAIL: usize = 256;
 
 const PREFIX: usize = 4;
+/// Room for most messages, in bytes, so that few have to be moved while they are written down.
+const USUAL: usize = 512;
 /// The most bytes that a sequence number takes.
 const MAX_SEQUENCE: usize = 10;
 
@@ -136,8 +138,8 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
-            WireVersion::V4 => postcard::to_stdvec(&*v4::told(message)),
-            WireVersion::V5 => postcard::to_stdvec(message),
+            WireVersion::V4 => written(&v4::told(message)),
+            WireVersion::V5 => written(message),
         };
         let bytes = bytes.map_err(malformed)?;
         let length = MAX_SEQUENCE + bytes.len();
@@ -147,6 +149,31 @@ impl Payload {
     /// Its length in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+fn written(message: &Message) -> postcard::Result<Vec<u8>> {
+    postcard::serialize_with_flavor(message, Written(Vec::with_capacity(USUAL)))
+}
+
+/// Where a message is written down: postcard's own vector takes in byte after byte also where it is given many.
+struct Written(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Written {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
     }
 }
 
@@ -196,8 +223,10 @@ impl Decoder {
     /// # Errors
     /// When it is too long or is none.
     pub(crate) fn next_greeting(&mut self) -> Result<Option<Greeting>, FrameError> {
-        let Some(frame) = self.next_frame(MAX_GREETING)? else { return Ok(None) };
-        serde_json::from_slice(&frame).map(Some).map_err(|error| FrameError::Malformed(error.to_string()))
+        let Some(length) = self.next_frame(MAX_GREETING)? else { return Ok(None) };
+        let greeting = serde_json::from_slice(&self.buffer[PREFIX..PREFIX + length]);
+        self.buffer.advance(PREFIX + length);
+        greeting.map(Some).map_err(|error| FrameError::Malformed(error.to_string()))
     }
 
     /// The next message, once it is there in full.
@@ -205,32 +234,37 @@ impl Decoder {
     /// # Errors
     /// When the frame is too long, is none, or is not the one that was due.
     pub(crate) fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
-        let Some(frame) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
-        let (got, rest) = postcard::take_from_bytes(&frame).map_err(malformed)?;
+        let Some(length) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
         let due = self.sequence + 1;
-        if got != due {
-            return Err(FrameError::Sequence { due, got });
-        }
-        let (message, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
-        if !rest.is_empty() {
-            return Err(FrameError::Malformed(format!("{} bytes after the message", rest.len())));
-        }
+        let message = read(&self.buffer[PREFIX..PREFIX + length], due);
+        self.buffer.advance(PREFIX + length);
+        let message = message?;
         self.sequence = due;
         Ok(Some(message))
     }
 
-    fn next_frame(&mut self, max: usize) -> Result<Option<BytesMut>, FrameError> {
+    /// The length of the next frame, whose bytes follow the prefix at the front of the buffer, once all of it is there.
+    fn next_frame(&self, max: usize) -> Result<Option<usize>, FrameError> {
         let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
         if length > max {
             return Err(FrameError::TooLarge { length, max });
         }
-        if self.buffer.len() < PREFIX + length {
-            return Ok(None);
-        }
-        self.buffer.advance(PREFIX);
-        Ok(Some(self.buffer.split_to(length)))
+        Ok((self.buffer.len() >= PREFIX + length).then_some(length))
     }
+}
+
+/// The message in a frame, if it is the one that is due.
+fn read(frame: &[u8], due: u64) -> Result<Message, FrameError> {
+    let (got, rest) = postcard::take_from_bytes(frame).map_err(malformed)?;
+    if got != due {
+        return Err(FrameError::Sequence { due, got });
+    }
+    let (message, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
+    if !rest.is_empty() {
+        return Err(FrameError::Malformed(format!("{} bytes after the message", rest.len())));
+    }
+    Ok(message)
 }
 
 fn malformed(error: postcard::Error) -> FrameError {

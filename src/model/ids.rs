@@ -28,7 +28,10 @@ impl fmt::Debug for Incarnation {
 
 impl Serialize for Incarnation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(hex(&self.0.to_be_bytes(), &mut [0; 16]));
+        }
+        self.0.serialize(serializer)
     }
 }
 
@@ -37,10 +40,11 @@ impl<'de> Deserialize<'de> for Incarnation {
         if !deserializer.is_human_readable() {
             return u64::deserialize(deserializer).map(Self);
         }
-        let text = String::deserialize(deserializer)?;
-        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let value = u64::from_str_radix(&text, 16).ok().filter(|_| digits);
-        value.map(Self).ok_or_else(|| de::Error::custom("an incarnation is 16 hexadecimal digits"))
+        deserializer.deserialize_str(Text("an incarnation", |text: &str| {
+            let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let value = u64::from_str_radix(text, 16).ok().filter(|_| digits);
+            value.map(Self).ok_or("an incarnation is 16 hexadecimal digits")
+        }))
     }
 }
 
@@ -62,9 +66,31 @@ pub struct TxId {
 #[error("{0:?} is not a transaction id such as node-a.00c0ffee00c0ffee.1.7")]
 pub struct TxIdError(String);
 
+impl TxId {
+    /// The text. It is part of what digests are made of and of each record, hence written without the formatter.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::with_capacity(48);
+        text.push_str(self.node.as_str());
+        text.push('.');
+        text.push_str(hex(&self.incarnation.0.to_be_bytes(), &mut [0; 16]));
+        for number in [self.epoch, self.sequence] {
+            text.push('.');
+            push_decimal(&mut text, number);
+        }
+        text
+    }
+}
+
+fn push_decimal(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_decimal(text, number / 10);
+    }
+    text.push(char::from_digit((number % 10) as u32, 10).expect("it is a digit"));
+}
+
 impl fmt::Display for TxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}.{}", self.node, self.incarnation, self.epoch, self.sequence)
+        f.write_str(&self.text())
     }
 }
 
@@ -96,7 +122,7 @@ impl FromStr for TxId {
 impl Serialize for TxId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            return serializer.collect_str(self);
+            return serializer.serialize_str(&self.text());
         }
         (self.node, self.incarnation, self.epoch, self.sequence).serialize(serializer)
     }
@@ -105,7 +131,7 @@ impl Serialize for TxId {
 impl<'de> Deserialize<'de> for TxId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return String::deserialize(deserializer)?.parse().map_err(de::Error::custom);
+            return deserializer.deserialize_str(Text("a transaction id", str::parse));
         }
         let (node, incarnation, epoch, sequence) = Deserialize::deserialize(deserializer)?;
         Ok(Self { node, incarnation, epoch, sequence })
@@ -163,8 +189,10 @@ impl FromStr for Digest {
             return Err(DigestError);
         }
         let mut bytes = [0; 32];
-        for (position, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * position..2 * position + 2], 16).map_err(|_| DigestError)?;
+        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else { return Err(DigestError) };
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }
@@ -172,14 +200,17 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(hex(&self.0, &mut [0; 64]));
+        }
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return String::deserialize(deserializer)?.parse().map_err(de::Error::custom);
+            return deserializer.deserialize_str(Text("a digest", str::parse));
         }
         <[u8; 32]>::deserialize(deserializer).map(Self)
     }
@@ -249,11 +280,27 @@ impl<'de> Deserialize<'de> for ModelId {
     }
 }
 
+/// Reads text without a copy of it: what is expected, and what makes a value of it.
+struct Text<F>(&'static str, F);
+
+impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> de::Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<Error: de::Error>(self, text: &str) -> Result<T, Error> {
+        (self.1)(text).map_err(Error::custom)
+    }
+}
+
 /// The hexadecimal digits of `bytes`, in `digits`, which has room for two for each byte.
 fn hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> &'a str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    // Computed, not looked up: so the compiler does many at once.
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    for (byte, pair) in bytes.iter().zip(digits.as_chunks_mut::<2>().0) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
     std::str::from_utf8(digits).expect("digits are ASCII")
 }

@@ -44,6 +44,16 @@ impl NodeId {
         self.0
     }
 
+    /// The name, `node-a`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        const NAMES: &str = "node-anode-bnode-cnode-dnode-enode-fnode-gnode-hnode-inode-jnode-knode-lnode-m\
+                             node-nnode-onode-pnode-qnode-rnode-snode-tnode-unode-vnode-wnode-xnode-ynode-z";
+        let length = NAMES.len() / MAX_NODES;
+        let start = usize::from(self.0) * length;
+        &NAMES[start..start + length]
+    }
+
     /// The lower-case letter.
     #[must_use]
     pub const fn letter(self) -> char {
@@ -77,7 +87,7 @@ impl NodeId {
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node-{}", self.letter())
+        f.write_str(self.as_str())
     }
 }
 
@@ -107,7 +117,11 @@ impl FromStr for NodeId {
 
 impl Serialize for NodeId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.as_str())
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 
@@ -201,9 +215,13 @@ impl NodeSet {
 
     /// The members, in id order.
     pub fn iter(self) -> impl Iterator<Item = NodeId> + Clone {
-        (0..MAX_NODES)
-            .filter_map(|index| NodeId::from_index(u8::try_from(index).ok()?))
-            .filter(move |id| self.contains(*id))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            // Of an empty set that is 32, which is no member.
+            let next = NodeId::from_index(u8::try_from(left.trailing_zeros()).ok()?)?;
+            left &= left - 1;
+            Some(next)
+        })
     }
 }
 

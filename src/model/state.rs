@@ -126,7 +126,7 @@ impl RoutingState {
         let mut hash = Fields(Sha256::new());
         hash.number(self.version);
         hash.optional(self.txid.map(|txid| txid.to_string()).as_deref());
-        hash.text(&self.coordinator.to_string());
+        hash.text(self.coordinator.as_str());
         hash.number(self.timestamp.0);
         hash.model(&self.stable);
         match &self.canary {

@@ -9,7 +9,6 @@
 //! write that was cut short leaves zeros: of each sector, the device has written all or nothing. A byte that changed
 //! later leaves at most one. The first is a record that nobody was told of; the second may be a promise.
 
-use std::fmt::Write;
 use std::ops::Range;
 
 /// Lines begin at multiples of this, in bytes: the smallest piece that disks write as a whole, so that writing one
@@ -64,7 +63,7 @@ pub(super) const fn space_for(length: usize) -> usize {
 pub(super) fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
     debug_assert!(!body.contains(&0), "JSON escapes control characters");
     let start = bytes.len();
-    bytes.extend_from_slice(header_text(header, body.len(), crc32fast::hash(body)).as_bytes());
+    bytes.extend_from_slice(&header_text(header, body.len(), crc32fast::hash(body)));
     bytes.extend_from_slice(body);
     bytes.push(b'\n');
     bytes.resize(start + space_for(body.len()), 0);
@@ -111,11 +110,26 @@ fn is_cut(line: &[u8], length: usize) -> bool {
     missing + line.iter().filter(|byte| **byte == 0).count() >= ZEROS_OF_A_CUT
 }
 
-fn header_text(header: Header, length: usize, body_crc: u32) -> String {
+/// Written digit by digit: a start does this for all that it reads.
+fn header_text(header: Header, length: usize, body_crc: u32) -> [u8; HEADER] {
     let Header { generation, position, forced } = header;
-    let mut text = format!("{MARK}{generation:016x} {position:08x} {forced:08x} {length:08x} {body_crc:08x} ");
-    let crc = crc32fast::hash(text.as_bytes());
-    write!(text, "{crc:08x} ").expect("writing to a string cannot fail");
+    let mut text = [b' '; HEADER];
+    text[..MARK.len()].copy_from_slice(MARK.as_bytes());
+    let mut at = MARK.len();
+    let mut put = |text: &mut [u8; HEADER], number: u64, digits: usize| {
+        for (place, digit) in text[at..at + digits].iter_mut().rev().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (4 * place) & 15) as usize];
+        }
+        at += digits + 1;
+        at
+    };
+    put(&mut text, generation, 16);
+    for number in [position as u64, forced as u64, length as u64] {
+        put(&mut text, number, 8);
+    }
+    let end = put(&mut text, u64::from(body_crc), 8);
+    let crc = crc32fast::hash(&text[..end]);
+    put(&mut text, u64::from(crc), 8);
     text
 }
 
@@ -131,7 +145,7 @@ fn parse_header(line: &[u8]) -> Option<(Header, usize, u32)> {
     let (length, crc) = (usize::try_from(length).ok()?, u32::try_from(crc).ok()?);
     // Written anew, it must be the same text to the letter, its own checksum included.
     let expected = header_text(header, length, crc);
-    (expected.as_bytes().get(..HEADER - 1)? == text.as_bytes()).then_some((header, length, crc))
+    (expected[..HEADER - 1] == *text.as_bytes()).then_some((header, length, crc))
 }
 
 #[cfg(test)]

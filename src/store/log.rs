@@ -6,7 +6,7 @@
 
 use super::disk::{Disk, Side};
 use super::error::StoreError;
-use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, encode, space_for};
+use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SECTOR, encode, is_blank, space_for};
 use super::identity::{self, Identified};
 use super::rule::Rule;
 use super::segment::{Current, Damage, Snapshot, format_of, recover};
@@ -120,12 +120,12 @@ impl Log {
             return Ok(());
         }
         let bodies = records.iter().map(encode_body).collect::<Result<Vec<_>, _>>()?;
-        let mut durable = self.durable.clone();
-        records.iter().for_each(|record| durable.apply(record));
         let must_force = records.iter().any(|record| !record.is_lazy());
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
         if self.end + space > self.disk.segment_size() {
+            let mut durable = self.durable.clone();
+            records.iter().for_each(|record| durable.apply(record));
             self.rotate(&durable)?;
         } else {
             self.write_records(&bodies)?;
@@ -133,7 +133,7 @@ impl Log {
                 self.force_current()?;
             }
         }
-        self.durable = durable;
+        records.iter().for_each(|record| self.durable.apply(record));
         self.broken = false;
         Ok(())
     }
@@ -339,12 +339,17 @@ impl Log {
     }
 }
 
+/// Room for most records, in bytes, so that few have to be moved while they are written down.
+const USUAL_BODY: usize = 1_024;
+
 /// How much of a segment is in use, as far as can be read.
 fn used(content: &[u8]) -> usize {
-    content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    let blank = content.rchunks(SECTOR).take_while(|part| is_blank(part)).map(<[u8]>::len).sum::<usize>();
+    content[..content.len() - blank].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn encode_body(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let body = serde_json::to_vec(record).expect("a record is always JSON");
+    let mut body = Vec::with_capacity(USUAL_BODY);
+    serde_json::to_writer(&mut body, record).expect("a record is always JSON");
     if body.len() > MAX_BODY { Err(StoreError::TooLarge(body.len())) } else { Ok(body) }
 }

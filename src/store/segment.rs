@@ -1,7 +1,7 @@
 //! What a start finds in the two segments, and what it makes of it: the member's memory, or the place that is corrupt.
 
 use super::disk::Side;
-use super::frame::{Found, Header, SECTOR, SEGMENT, look};
+use super::frame::{Found, Header, SECTOR, SEGMENT, is_blank, look};
 use super::identity::format_in;
 use crate::commit::{Durable, Record};
 use crate::model::NodeId;
@@ -148,7 +148,7 @@ fn replay(side: Side, generation: u64, segment: &[u8]) -> Result<Current, Damage
                     return Err(damage(next, "a record is missing, though later ones are there".into()));
                 }
                 let rest = segment.get(next..).unwrap_or_default();
-                current.cut_at = rest.iter().any(|byte| *byte != 0).then_some(next);
+                current.cut_at = (!is_blank(rest)).then_some(next);
                 break;
             }
         }

@@ -375,6 +375,10 @@ impl SimulatedStore {
         Ok(())
     }
 
+    pub(crate) fn force(&mut self) -> Result<(), StoreError> {
+        self.log.force()
+    }
+
     pub(crate) fn has_room(&self) -> Room {
         self.disk.lock().room
     }

@@ -134,7 +134,7 @@ impl Ghost {
     fn on_chosen(&mut self, proposal: &Proposal) -> Result<(), Broken> {
         let state = &proposal.state;
         let Some(txid) = state.txid else { return Ok(()) };
-        let own = Link { version: state.version, txid, digest: state.digest() };
+        let own = Link { version: state.version, txid, digest: self.digest_of(state) };
         for link in state.chain.iter().chain([&own]) {
             let before = *self.chosen.entry(link.version).or_insert((link.txid, link.digest));
             if before != (link.txid, link.digest) {
@@ -159,6 +159,13 @@ impl Ghost {
             self.newest = Some(Arc::clone(state));
         }
         Ok(())
+    }
+
+    /// The digest of a state that was just accepted; mostly it is the newest, and equal states have equal digests.
+    fn digest_of(&self, state: &RoutingState) -> Digest {
+        let newest = self.newest.as_deref().filter(|newest| *newest == state);
+        let known = newest.and_then(|newest| self.chosen.get(&newest.version));
+        known.map_or_else(|| state.digest(), |(_, digest)| *digest)
     }
 
     pub(crate) fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {

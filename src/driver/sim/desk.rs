@@ -8,6 +8,7 @@ use crate::mesh::carry;
 use crate::model::{Counts, NodeId, Testimony, Time, Weight};
 use crate::rollout::{Status, Trial};
 use crate::store::Room;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// The number of a caller's question.
@@ -16,7 +17,7 @@ pub(super) type Question = u32;
 /// One thing that a member did.
 pub(super) enum Effect {
     /// It sent a message, as these bytes. Of heartbeats nobody looks at more.
-    Send { to: NodeId, frame: Arc<[u8]>, message: Option<Message> },
+    Send { to: NodeId, frame: Bytes, message: Option<Message> },
     /// It made this visible.
     Publish(Box<View>),
     /// It answered.
@@ -121,7 +122,7 @@ impl Outside for Desk {
         match carry::pack(message) {
             Ok(frame) => {
                 let message = (!matches!(message, Message::Heartbeat(_))).then(|| message.clone());
-                self.effects.push(Effect::Send { to, frame: frame.into(), message });
+                self.effects.push(Effect::Send { to, frame, message });
             }
             Err(error) => self.unsendable = Some(error),
         }

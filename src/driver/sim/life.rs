@@ -1,7 +1,7 @@
 //! The life of a process: it starts, does what follows from what happens to it, and ends.
 
 use super::desk::{Effect, Question, Traffic};
-use super::node::Rest;
+use super::node::{Leaving, Rest};
 use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::commit::search::ghost::{Broken, Promise, Watched, broken};
@@ -12,6 +12,12 @@ use crate::model::{Actor, Change, Incarnation, NodeId, NodeSet};
 use crate::store::simulated::{Fate, SimulatedStore};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How soon a process ends that nobody can ask any more: a farewell, and the wait for those who have to acknowledge a
+/// retreat, by a clock that may be slow.
+const LEFT_WITHIN_US: u64 = 1_500_000;
+/// How long the end of one that is held up is put off each time.
+const HELD_UP_US: u64 = 10_000;
 
 impl World {
     /// Hands a member what happened, now or when it goes on.
@@ -66,6 +72,9 @@ impl World {
                         return self.crash(id);
                     }
                     process.go_on(desk.now, desk)
+                }
+                Ok(Progress::Done) if !looked && node.leaving == Some(Leaving::Ending) && process.has_left() => {
+                    return self.left(id);
                 }
                 Ok(Progress::Done) if !looked => {
                     looked = true;
@@ -128,7 +137,7 @@ impl World {
                 Effect::Event(event) => {
                     self.tell(|| format!("{id} {}", name_of(&event)));
                     self.note(id, &event);
-                    self.watch.told(id, &event)?;
+                    self.watch.told(now, id, &event)?;
                 }
                 Effect::Ejected => self.watch.seen.note(Sometimes::Ejected),
             }
@@ -160,26 +169,94 @@ impl World {
         self.tell(|| format!("{} answers {answer:?}", watched.node));
         self.mark(2, watched.node, &question.to_le_bytes());
         self.committed += usize::from(matches!(answer, Answer::Committed { .. }));
+        self.questions[question as usize].waits_for = None;
         let open = self.questions[question as usize].clone();
-        if let (Answer::Refused(Refusal::NotCoordinating(other)), 1..) = (&answer, open.tries) {
-            let (node, Open { change, by, tries }) = (*other, open);
+        let next = super::world::id((usize::from(watched.node.index()) + 1) % self.nodes.len());
+        let other = match &answer {
+            Answer::Refused(Refusal::NotCoordinating(other)) => Some(*other),
+            // The next node will know.
+            Answer::Refused(Refusal::Leaving) => Some(next),
+            Answer::Committed { .. }
+            | Answer::Aborted { .. }
+            | Answer::Superseded { .. }
+            | Answer::Unknown { .. }
+            | Answer::Refused(_) => None,
+        };
+        if let (Some(node), Open { change, by, tries: tries @ 1.., .. }) = (other, open) {
             self.after_us(3_000, Event::Ask { node, change, by, tries: tries - 1 });
         }
         self.watch.answered(watched, &answer)
     }
 
     pub(super) fn ask(&mut self, node: NodeId, change: Change, by: u8, tries: u8) -> Result<(), Broken> {
-        if !self.is_up(node) {
+        if !self.is_up(node) || self.node(node).leaving == Some(Leaving::Ending) {
             return Ok(());
         }
         self.tell(|| format!("{node} is asked for {change:?}"));
         self.watch.operator_asks(&change);
+        let waits_for = Some((node, self.node(node).run));
         let caller = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
-        self.questions.push(Open { change: change.clone(), by, tries });
+        self.questions.push(Open { change: change.clone(), by, tries, waits_for });
         let by = Actor { id: operator(by), serial: "01".into(), remote: "-".into() };
         let now = self.now;
         let at = self.node(node).clock.wall(now);
         self.take(node, Happened::Asked(Asked { change, by, caller }, None, at))
+    }
+
+    /// A process that was told to stop has given its place up, and nobody waits for it: it ends as its driver ends.
+    fn left(&mut self, id: NodeId) -> Result<(), Broken> {
+        let node = self.node(id);
+        let run = node.run;
+        let Some(process) = &mut node.process else { return Ok(()) };
+        let version = process.engine().committed().state.version;
+        if let Err(error) = process.end() {
+            return self.ended(id, &error);
+        }
+        let waiting = self.questions.iter().filter(|open| open.waits_for == Some((id, run))).count();
+        if waiting > 0 {
+            return broken(Promise::Progress, format!("{id} ends, and {waiting} who asked it wait"));
+        }
+        self.watch.left(id, version);
+        self.crash(id)?;
+        // Machines are stopped to be turned off, too.
+        if self.dice.once_in(3) {
+            self.node(id).disk.lock().cut_power();
+        }
+        let how = self.node(id).on_empty_disk();
+        let waits = if self.is_repaired { 1 } else { [5, 50, 500, 4_000, 9_000][self.dice.below(5)] };
+        self.after_us(waits * 1_000, Event::Start(id, how));
+        Ok(())
+    }
+
+    /// Nobody can ask a process any more that was told to stop.
+    pub(super) fn end(&mut self, id: NodeId, run: u32) -> Result<(), Broken> {
+        if !self.is_up(id) || self.node(id).run != run {
+            return Ok(());
+        }
+        if self.node(id).rest.is_some() {
+            // Requests that it has not looked at yet keep its port open.
+            self.after_us(HELD_UP_US, Event::End(id, run));
+            return Ok(());
+        }
+        self.node(id).leaving = Some(Leaving::Ending);
+        self.after_us(LEFT_WITHIN_US, Event::MustHaveLeft(id, run));
+        self.take(id, Happened::Nothing)
+    }
+
+    /// A process that was told to stop does not stay for long, whomever it can reach.
+    pub(super) fn must_have_left(&mut self, id: NodeId, run: u32) -> Result<(), Broken> {
+        let now = self.now;
+        let node = self.node(id);
+        if node.process.is_none() || node.run != run {
+            return Ok(());
+        }
+        // One that was held up gets its time, too.
+        let awake_us = u64::try_from(now.since(node.awake_since).as_micros()).unwrap_or(u64::MAX);
+        if node.rest.is_some() || awake_us < LEFT_WITHIN_US {
+            self.after_us(LEFT_WITHIN_US, Event::MustHaveLeft(id, run));
+            return Ok(());
+        }
+        broken(Promise::Progress, format!("{id} was told to stop and does not end: {}", self.describe()))
     }
 
     /// A process ends by itself.
@@ -214,7 +291,7 @@ impl World {
         self.tell(|| format!("{id} is gone"));
         let node = self.node(id);
         (node.process, node.view, node.watched, node.rest) = (None, None, None, None);
-        (node.dies_after_effects, node.dies_in_pause) = (None, None);
+        (node.dies_after_effects, node.dies_in_pause, node.leaving) = (None, None, None);
         node.mail.clear();
         node.desk.effects.clear();
         node.desk.traffic = Traffic::new(node.desk.traffic.quality);
@@ -266,7 +343,7 @@ impl World {
         let mut process = Member::new(engine, omitted.prepare(store));
         process.omit(omitted);
         node.process = Some(process);
-        node.look_at_room = now;
+        (node.look_at_room, node.awake_since) = (now, now);
         node.saw_full = false;
         self.tell(|| format!("{id} starts {how:?}: {durable:?}"));
         self.watch.seen.note_if(dropped, Sometimes::TornTailDropped);
@@ -289,7 +366,7 @@ impl World {
         {
             return Ok(());
         }
-        node.rest = None;
+        (node.rest, node.awake_since) = (None, now);
         while let Some(happened) = self.node(id).mail.pop_front() {
             self.take(id, happened)?;
             if self.node(id).rest.is_some() {

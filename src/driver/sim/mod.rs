@@ -161,11 +161,14 @@ fn follow() {
         return assert!(result.is_ok(), "{:?}", result.err().map(|failure| failure.broken));
     };
     let mut took = [(0, 0, std::time::Duration::ZERO); 3];
+    let mut print = crc32fast::Hasher::new();
     for seed in first..=last {
         let began = std::time::Instant::now();
         let outcomes = start.run(seed, mode(seed), omitted, Story::Untold).unwrap_or_else(|failure| {
             panic!("CANARY_SIM={members}:{seed} {:?}: {:?}", mode(seed), failure.broken);
         });
+        print.update(&outcomes.print.to_le_bytes());
+        outcomes.seen.print(&mut print);
         let (count, steps, span) = &mut took[match mode(seed) {
             Mode::Faults(_) => 0,
             Mode::Weather => 1,
@@ -180,4 +183,5 @@ fn follow() {
             *span / u32::try_from((*count).max(1)).unwrap_or(1)
         );
     }
+    eprintln!("print of all runs: {:08x}", print.finalize());
 }

@@ -14,6 +14,10 @@ impl Memory for SimulatedStore {
         Self::append(self, records)
     }
 
+    fn force(&mut self) -> Result<(), StoreError> {
+        Self::force(self)
+    }
+
     fn has_room(&self) -> Room {
         Self::has_room(self)
     }
@@ -29,6 +33,15 @@ pub(super) enum Rest {
     Disk(Time),
     /// Its process is stopped, or the machine is suspended.
     Stopped(Time),
+}
+
+/// How far a process is that was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Its port is open still: operators go on asking it.
+    Serving,
+    /// Nobody can ask it anything any more.
+    Ending,
 }
 
 /// A machine.
@@ -48,6 +61,10 @@ pub(super) struct Node {
     /// What was last looked at of that.
     pub(super) watched: Option<(u64, Digest, bool)>,
     pub(super) rest: Option<Rest>,
+    /// Since when it does what it is to.
+    pub(super) awake_since: Time,
+    /// Its process was told to stop.
+    pub(super) leaving: Option<Leaving>,
     /// What has happened meanwhile.
     pub(super) mail: VecDeque<Happened<Question>>,
     /// When it wants to be woken.
@@ -78,6 +95,8 @@ impl Node {
             view: None,
             watched: None,
             rest: None,
+            awake_since: Time::ZERO,
+            leaving: None,
             mail: VecDeque::new(),
             wake: Time::MAX,
             look_at_room: Time::MAX,

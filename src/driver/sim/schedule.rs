@@ -188,7 +188,8 @@ fn ask(world: &mut World, dice: &mut Dice, after_us: u64, change: Change) {
 fn rest(world: &mut World) -> Result<(), Broken> {
     world.repair();
     // The last fault is over when the slowest disk has done what it was asked for before.
-    let at_rest = |world: &World| world.nodes.iter().all(|node| node.rest.is_none());
+    // Who was told to stop is back by then, too.
+    let at_rest = |world: &World| world.nodes.iter().all(|node| node.rest.is_none() && node.leaving.is_none());
     world.run_until(world.now + SLOWEST, at_rest)?;
     let deadline = world.now + SETTLED_WITHIN;
     world.run_until(deadline, World::is_settled)?;

@@ -92,6 +92,18 @@ sometimes! {
     AnotherCoordinated,
     /// node-a coordinated again after another had.
     CoordinationGivenBack,
+    /// A process that was told to stop gave its place up and ended.
+    Left,
+    /// A process that had been told to stop was killed.
+    DiedLeaving,
+    /// A coordinator was told to stop while a change was under way there.
+    CoordinatorLeftInMidChange,
+    /// An advance ended because its coordinator was told to stop.
+    StopAborted,
+    /// Another member coordinated long before the silence of one that stops could have been noticed.
+    HandedOver,
+    /// Another member's change was chosen that soon after a coordinator was told to stop in the midst of one.
+    ChangedSoonAfterHandover,
     /// A member was drained.
     Drained,
     /// All members took part in the vote again.
@@ -131,6 +143,11 @@ impl Seen {
 
     pub(super) fn note_if(&mut self, is_so: bool, what: Sometimes) {
         self.0[what as usize] += u32::from(is_so);
+    }
+
+    /// Makes it count in a number that tells runs apart.
+    pub(super) fn print(&self, print: &mut crc32fast::Hasher) {
+        self.0.iter().for_each(|count| print.update(&count.to_le_bytes()));
     }
 
     pub(super) fn count(&self, what: Sometimes) -> u32 {

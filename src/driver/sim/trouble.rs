@@ -1,12 +1,13 @@
 //! What can go wrong, and how it ends.
 
 use super::desk::Quality;
-use super::node::Rest;
+use super::node::{Leaving, Rest};
 use super::sometimes::Sometimes;
 use super::world::{Event, World, id};
-use crate::commit::OnEmptyDisk;
 use crate::commit::search::dice::Dice;
 use crate::commit::search::ghost::Broken;
+use crate::commit::{Input, OnEmptyDisk};
+use crate::driver::member::Happened;
 use crate::model::NodeId;
 use crate::store::Room;
 use crate::store::simulated::Fate;
@@ -50,6 +51,8 @@ pub(super) enum Trouble {
     SetWall(NodeId, i64),
     /// A process is stopped for so many milliseconds.
     Stop(NodeId, u64),
+    /// A process is told to stop, as a service manager does; it goes on serving for so many milliseconds.
+    Leave(NodeId, u64),
     /// The upstream does not answer, for so many milliseconds.
     SpoilUpstream(NodeId, u64),
     Upstream(NodeId),
@@ -59,6 +62,9 @@ pub(super) enum Trouble {
 const SHORT_MS: [u64; 5] = [4, 40, 400, 2_200, 3_500];
 /// Longer than a silence; longer than a lease.
 const LONG_MS: [u64; 4] = [3_500, 6_000, 8_000, 12_000];
+
+/// How long a process that was told to stop can be asked still.
+const SERVES_MS: [u64; 4] = [0, 5, 100, 1_000];
 
 /// How long the trouble of a schedule lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +86,7 @@ impl Trouble {
             Lasting::Long => LONG_MS[dice.below(LONG_MS.len())],
         };
         let fate = [Fate::DiesBefore, Fate::DiesWithin, Fate::DiesAfter, Fate::Fails][dice.below(4)];
-        match dice.below(26) {
+        match dice.below(28) {
             0 => Self::Lose(node, other, 1 + u32::from(dice.once_in(2))),
             1 => Self::Double(node, other, 3),
             2 => Self::Delay(node, other, 1_000 * span.min(2_500)),
@@ -102,6 +108,7 @@ impl Trouble {
             22 => Self::Drift(node, if dice.once_in(2) { 4_000 } else { -4_000 }),
             23 => Self::SetWall(node, if dice.once_in(2) { 86_400_000 } else { -86_400_000 }),
             24 => Self::Stop(node, span),
+            25 | 26 => Self::Leave(node, SERVES_MS[dice.below(SERVES_MS.len())]),
             _ => Self::SpoilUpstream(node, span),
         }
     }
@@ -166,13 +173,14 @@ impl World {
             Trouble::Drift(node, ppm) => {
                 let now = self.now;
                 self.node(node).clock.drift(now, ppm);
-                return self.take(node, crate::driver::member::Happened::Nothing);
+                return self.take(node, Happened::Nothing);
             }
             Trouble::SetWall(node, ms) => {
                 self.watch.seen.note(Sometimes::WallClockJumped);
                 self.node(node).clock.set_wall(ms);
             }
             Trouble::Stop(node, ms) => self.stop(node, ms),
+            Trouble::Leave(node, ms) => self.leave(node, ms)?,
             Trouble::SpoilUpstream(node, ms) => {
                 self.node(node).upstream_is_ready = false;
                 self.after_us(ms * 1_000, Event::Trouble(Trouble::Upstream(node)));
@@ -186,6 +194,7 @@ impl World {
     pub(super) fn repair(&mut self) {
         self.network.mend();
         self.forget_trouble();
+        self.is_repaired = true;
         for id in self.ids() {
             let now = self.now;
             let node = self.node(id);
@@ -253,6 +262,8 @@ impl World {
 
     fn kill(&mut self, node: NodeId, power: bool) -> Result<(), Broken> {
         let how = self.node(node).on_empty_disk();
+        let leaves = self.node(node).leaving.is_some();
+        self.watch.seen.note_if(leaves, Sometimes::DiedLeaving);
         self.crash(node)?;
         if power {
             self.node(node).disk.lock().cut_power();
@@ -296,6 +307,20 @@ impl World {
             self.watch.seen.note_if(ms > 10_100, Sometimes::PausedBeyondItsLease);
             self.at(until, Event::GoOn(id));
         }
+    }
+
+    fn leave(&mut self, id: NodeId, ms: u64) -> Result<(), Broken> {
+        let Some(engine) = self.engine(id) else { return Ok(()) };
+        let (acts, is_busy) = (engine.acts(), !engine.is_settled());
+        if self.node(id).leaving.is_some() {
+            // Whoever asks twice does not want to wait.
+            return self.kill(id, false);
+        }
+        self.watch.stops(self.now, id, acts, is_busy);
+        let run = self.node(id).run;
+        self.node(id).leaving = Some(Leaving::Serving);
+        self.after_us(ms * 1_000, Event::End(id, run));
+        self.take(id, Happened::Input(Input::Stop))
     }
 
     /// How every node's canary does from now on.

@@ -7,6 +7,7 @@ use crate::commit::{Answer, Durable, Event, Message, Proposal, Reason, Vote};
 use crate::model::{Ballot, Change, NodeId, NodeSet, Outcome, Phase, Rollout, RoutingState, Then, Time, TxId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What one disk's processes have said, each of which must be there when the next one starts.
 #[derive(Clone, Debug)]
@@ -22,12 +23,28 @@ impl Default for Said {
     }
 }
 
+/// A coordinator that was told to stop.
+#[derive(Clone, Copy, Debug)]
+struct Stopped {
+    node: NodeId,
+    at: Time,
+    /// Whether something was under way there.
+    was_busy: bool,
+}
+
+/// How soon after a coordinator was told to stop another's work is the fruit of its farewell: much sooner than its silence
+/// would have been noticed.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The watch.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     pub(super) ghost: Ghost,
     pub(super) seen: Seen,
     said: BTreeMap<NodeId, Said>,
+    /// The newest decision known to each process that has ended as it should, until the next one starts.
+    left: BTreeMap<NodeId, u64>,
+    stopped: Option<Stopped>,
     /// When each version was chosen.
     chosen_at: BTreeMap<u64, Time>,
     judged: u64,
@@ -48,6 +65,8 @@ impl Watch {
             ghost: Ghost::new(members),
             seen: Seen::default(),
             said: BTreeMap::new(),
+            left: BTreeMap::new(),
+            stopped: None,
             chosen_at: BTreeMap::new(),
             judged: 0,
             counted: BTreeMap::new(),
@@ -71,6 +90,11 @@ impl Watch {
             let how = format!("{node} said {promised} and {accepted:?}, and knows {} and {held:?}", durable.promise);
             return broken(Promise::Memory, how);
         }
+        let known = durable.committed.as_ref().map_or(0, |committed| committed.state.version);
+        if let Some(version) = self.left.remove(&node).filter(|version| *version > known) {
+            let how = format!("{node} ended in order with version {version} and starts with {known}");
+            return broken(Promise::Memory, how);
+        }
         said.epoch = durable.epoch;
         match &durable.accepted {
             Some(proposal) => {
@@ -84,6 +108,26 @@ impl Watch {
     /// A disk is lost, and what was said on its strength with it.
     pub(super) fn lost(&mut self, node: NodeId) {
         self.said.remove(&node);
+        self.left.remove(&node);
+    }
+
+    /// Knows that a member was told to stop, whether it coordinates, and whether something is under way there.
+    pub(super) fn stops(&mut self, at: Time, node: NodeId, acts: bool, was_busy: bool) {
+        if acts {
+            self.stopped = Some(Stopped { node, at, was_busy });
+            self.seen.note_if(was_busy, Sometimes::CoordinatorLeftInMidChange);
+        }
+    }
+
+    /// Knows that a process ended as it should.
+    pub(super) fn left(&mut self, node: NodeId, version: u64) {
+        self.left.insert(node, version);
+        self.seen.note(Sometimes::Left);
+    }
+
+    /// The coordinator that was told to stop just before `now`, if it is another than `node`.
+    fn stopped_before(&self, now: Time, node: NodeId) -> Option<Stopped> {
+        self.stopped.filter(|stopped| stopped.node != node && now.since(stopped.at) < SOON)
     }
 
     /// Sees what reached a disk.
@@ -164,6 +208,7 @@ impl Watch {
                         Vote::Abort(Reason::NoAnswer) => self.seen.note(Sometimes::VoteTimedOut),
                         Vote::Abort(Reason::Unreachable) => self.seen.note(Sometimes::UnreachableAborted),
                         Vote::Abort(Reason::OvertakenByRetreat) => self.seen.note(Sometimes::RetreatOvertook),
+                        Vote::Abort(Reason::CoordinatorStops) => self.seen.note(Sometimes::StopAborted),
                         Vote::Abort(_) | Vote::Commit => {}
                     }
                 }
@@ -177,13 +222,14 @@ impl Watch {
     }
 
     /// Hears what a member tells its log.
-    pub(super) fn told(&mut self, node: NodeId, event: &Event) -> Result<(), Broken> {
+    pub(super) fn told(&mut self, now: Time, node: NodeId, event: &Event) -> Result<(), Broken> {
         match event {
             Event::Alarm(alarm) => broken(Promise::NoAlarm, format!("{node}: {alarm}")),
             Event::CoordinationTaken => {
                 let back = node == NodeId::A && self.led.is_some_and(|led| led != NodeId::A);
                 self.seen.note_if(back, Sometimes::CoordinationGivenBack);
                 self.seen.note_if(node != NodeId::A, Sometimes::AnotherCoordinated);
+                self.seen.note_if(self.stopped_before(now, node).is_some(), Sometimes::HandedOver);
                 self.led = Some(node);
                 Ok(())
             }
@@ -221,6 +267,8 @@ impl Watch {
             return Ok(());
         }
         self.judged = state.version;
+        let after_farewell = self.stopped_before(now, txid.node).is_some_and(|stopped| stopped.was_busy);
+        self.seen.note_if(after_farewell, Sometimes::ChangedSoonAfterHandover);
         self.chosen_at.insert(state.version, now);
         self.settle_unknown();
         if !state.drained.is_empty() {

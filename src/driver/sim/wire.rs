@@ -6,7 +6,7 @@ use crate::commit::search::ghost::{Broken, Promise, broken};
 use crate::driver::member::Happened;
 use crate::mesh::carry;
 use crate::model::NodeId;
-use std::sync::Arc;
+use bytes::Bytes;
 use std::time::Duration;
 
 impl World {
@@ -16,12 +16,12 @@ impl World {
         from: NodeId,
         to: NodeId,
         connection: Option<u32>,
-        frame: &[u8],
+        frame: Bytes,
     ) -> Result<(), Broken> {
         if !self.is_up(to) || connection.is_some_and(|sent_on| sent_on != self.network.link(from, to).connection) {
             return Ok(());
         }
-        self.mark(1, to, frame);
+        self.mark(1, to, &frame);
         match carry::unpack(from, frame) {
             Ok(message) => {
                 self.tell(|| format!("  {to} hears {} of {from}", message.kind()));
@@ -32,14 +32,14 @@ impl World {
     }
 
     /// Puts a message on its way.
-    pub(super) fn post(&mut self, from: NodeId, to: NodeId, frame: Arc<[u8]>) {
+    pub(super) fn post(&mut self, from: NodeId, to: NodeId, frame: Bytes) {
         let takes = match self.dice.below(16) {
             0 => self.dice.below(30_000) as u64,
             _ => 200 + self.dice.below(1_500) as u64,
         };
         let now = self.now;
         if self.dice.once_in(16) && self.old.len() < 16 {
-            self.old.push((from, to, Arc::clone(&frame)));
+            self.old.push((from, to, frame.clone()));
         }
         let link = self.network.link(from, to);
         if !link.up || link.cut {
@@ -55,7 +55,7 @@ impl World {
         self.watch.seen.note_if(overtook, Sometimes::Reordered);
         if twice {
             let again = at + Duration::from_micros(self.dice.below(20_000) as u64);
-            self.at(again, Event::Arrive { from, to, connection, frame: Arc::clone(&frame) });
+            self.at(again, Event::Arrive { from, to, connection, frame: frame.clone() });
         }
         self.at(at, Event::Arrive { from, to, connection, frame });
     }

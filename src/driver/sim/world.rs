@@ -13,9 +13,9 @@ use crate::driver::member::{Happened, Member, Progress};
 use crate::model::{Change, NodeId, NodeSet, Time, TxId, Weight};
 use crate::store::Room;
 use crate::store::simulated::Shared;
+use bytes::Bytes;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a node looks at the room on its disk.
@@ -26,7 +26,12 @@ const MOST_WAKES: usize = 200;
 /// What is to happen at some time.
 pub(super) enum Event {
     /// A message arrives.
-    Arrive { from: NodeId, to: NodeId, connection: Option<u32>, frame: Arc<[u8]> },
+    Arrive {
+        from: NodeId,
+        to: NodeId,
+        connection: Option<u32>,
+        frame: Bytes,
+    },
     /// A member tries to connect to another one.
     Dial(NodeId, NodeId),
     /// A member may notice that a link is dead.
@@ -34,40 +39,72 @@ pub(super) enum Event {
     /// An upstream answers.
     Probed(NodeId, u32, TxId),
     /// The disk has done what took so long.
-    Written { node: NodeId, run: u32, effects: Vec<Effect>, progress: Progress, looked: bool },
+    Written {
+        node: NodeId,
+        run: u32,
+        effects: Vec<Effect>,
+        progress: Progress,
+        looked: bool,
+    },
     /// A machine goes on.
     GoOn(NodeId),
+    /// Nobody can ask a process any more that was told to stop; a while later it must be gone.
+    End(NodeId, u32),
+    MustHaveLeft(NodeId, u32),
     /// A process is started.
     Start(NodeId, OnEmptyDisk),
     /// An operator asks a node for something.
-    Ask { node: NodeId, change: Change, by: u8, tries: u8 },
+    Ask {
+        node: NodeId,
+        change: Change,
+        by: u8,
+        tries: u8,
+    },
     /// Trouble begins or ends.
     Trouble(Trouble),
 }
 
-struct Entry {
-    at: Time,
+/// What is to happen, in order of time: the queue is small numbers, which move faster than events.
+#[derive(Default)]
+struct Agenda {
+    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
     order: u64,
-    event: Event,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
+impl Agenda {
+    fn push(&mut self, at: Time, event: Event) {
+        self.order += 1;
+        let place = self.free.pop().unwrap_or(self.events.len());
+        if place == self.events.len() {
+            self.events.push(None);
+        }
+        self.events[place] = Some(event);
+        self.queue.push(Reverse((at, self.order, place)));
     }
-}
 
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+    /// When the next event happens.
+    fn next(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse((at, ..))| *at)
     }
-}
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+    fn pop(&mut self) -> Option<Event> {
+        let Reverse((.., place)) = self.queue.pop()?;
+        self.free.push(place);
+        self.events[place].take()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Event) -> bool) {
+        let Self { queue, events, free, .. } = self;
+        queue.retain(|Reverse((.., place))| {
+            let kept = events[*place].as_ref().is_some_and(&keep);
+            if !kept {
+                events[*place] = None;
+                free.push(*place);
+            }
+            kept
+        });
     }
 }
 
@@ -78,6 +115,8 @@ pub(super) struct Open {
     pub(super) by: u8,
     /// How often she asks again where she is told to.
     pub(super) tries: u8,
+    /// Whom, and which of its processes, as long as she waits.
+    pub(super) waits_for: Option<(NodeId, u32)>,
 }
 
 /// Everything.
@@ -85,15 +124,16 @@ pub(super) struct World {
     pub(super) now: Time,
     pub(super) nodes: Vec<Node>,
     pub(super) network: Network,
-    events: BinaryHeap<Reverse<Entry>>,
-    order: u64,
+    agenda: Agenda,
     pub(super) watch: Watch,
     pub(super) dice: Dice,
     pub(super) omitted: Omitted,
     pub(super) questions: Vec<Open>,
     pub(super) committed: usize,
     /// Messages that may come once more.
-    pub(super) old: Vec<(NodeId, NodeId, Arc<[u8]>)>,
+    pub(super) old: Vec<(NodeId, NodeId, Bytes)>,
+    /// Nothing goes wrong any more.
+    pub(super) is_repaired: bool,
     /// Events so far.
     pub(super) steps: u64,
     print: crc32fast::Hasher,
@@ -113,14 +153,14 @@ impl World {
             now: Time::from_micros(1_000_000),
             nodes: (0..members).map(node).collect(),
             network: Network::new(members),
-            events: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
             watch: Watch::new(NodeSet::first(members)),
             dice: Dice::new(seed),
             omitted,
             questions: Vec::new(),
             committed: 0,
             old: Vec::new(),
+            is_repaired: false,
             steps: 0,
             print: crc32fast::Hasher::new(),
             story: None,
@@ -174,8 +214,7 @@ impl World {
     }
 
     pub(super) fn at(&mut self, at: Time, event: Event) {
-        self.order += 1;
-        self.events.push(Reverse(Entry { at: at.max(self.now), order: self.order, event }));
+        self.agenda.push(at.max(self.now), event);
     }
 
     pub(super) fn after_us(&mut self, micros: u64, event: Event) {
@@ -198,7 +237,7 @@ impl World {
 
     /// No trouble that was to come comes any more.
     pub(super) fn forget_trouble(&mut self) {
-        self.events.retain(|Reverse(entry)| !matches!(entry.event, Event::Trouble(_)));
+        self.agenda.retain(|event| !matches!(event, Event::Trouble(_)));
     }
 
     /// Makes what happened count in the number that tells runs apart.
@@ -224,8 +263,8 @@ impl World {
             match sleeper {
                 Some(node) => self.wake(node)?,
                 None => {
-                    if let Some(Reverse(entry)) = self.events.pop() {
-                        self.happen(entry.event)?;
+                    if let Some(event) = self.agenda.pop() {
+                        self.happen(event)?;
                     }
                 }
             }
@@ -238,7 +277,7 @@ impl World {
 
     /// When the next thing happens, and whose deadline it is, if it is one.
     fn next(&self) -> (Time, Option<NodeId>) {
-        let event = self.events.peek().map_or(Time::MAX, |Reverse(entry)| entry.at);
+        let event = self.agenda.next().unwrap_or(Time::MAX);
         let mut next = (event, None);
         for node in self.nodes.iter().filter(|node| node.process.is_some() && node.rest.is_none()) {
             let wake = node.wake.min(node.look_at_room);
@@ -262,7 +301,7 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Result<(), Broken> {
         match event {
-            Event::Arrive { from, to, connection, frame } => self.arrive(from, to, connection, &frame),
+            Event::Arrive { from, to, connection, frame } => self.arrive(from, to, connection, frame),
             Event::Dial(from, to) => self.dial(from, to),
             Event::Notice(from, to) => self.notice(from, to),
             Event::Probed(id, run, txid) => {
@@ -278,10 +317,13 @@ impl World {
                     return Ok(());
                 }
                 self.node(node).rest.take_if(|rest| matches!(rest, Rest::Disk(_)));
+                self.node(node).awake_since = self.now;
                 self.node(node).desk.effects = effects;
                 self.drive(node, Ok(progress), looked)
             }
             Event::GoOn(node) => self.go_on(node),
+            Event::End(node, run) => self.end(node, run),
+            Event::MustHaveLeft(node, run) => self.must_have_left(node, run),
             Event::Start(node, how) => self.start(node, how),
             Event::Ask { node, change, by, tries } => self.ask(node, change, by, tries),
             Event::Trouble(trouble) => self.strike(trouble),
@@ -329,6 +371,7 @@ impl World {
         self.nodes.iter().all(|node| {
             let Some(engine) = node.process.as_ref().map(Member::engine) else { return false };
             node.rest.is_none()
+                && node.leaving.is_none()
                 && engine.has_joined()
                 && engine.is_settled()
                 && engine.committed().state.version == newest
@@ -343,7 +386,7 @@ impl World {
             let Some(engine) = node.process.as_ref().map(Member::engine) else { return format!("{id} is down") };
             let view = engine.view(node.clock.reading(self.now));
             format!(
-                "{id} v{} joined={} isolated={} acts={} pending={:?} settled={} rest={:?}",
+                "{id} v{} joined={} isolated={} acts={} pending={:?} settled={} rest={:?} leaving={:?}",
                 view.state.version,
                 engine.has_joined(),
                 view.is_isolated(node.clock.reading(self.now)),
@@ -351,6 +394,7 @@ impl World {
                 view.pending.map(|pending| pending.version),
                 engine.is_settled(),
                 node.rest,
+                node.leaving,
             )
         };
         let newest = self.watch.ghost.newest.as_ref().map_or(0, |newest| newest.version);
