@@ -47,12 +47,12 @@ fn code(room: &str) -> Vec<(PathBuf, String)> {
         for entry in fs::read_dir(&folder).expect("a room is a folder") {
             let path = entry.expect("readable").path();
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("search") && !path.ends_with("sim") {
+                    folders.push(path);
+                }
                 continue;
             }
-            if path.extension().is_none_or(|end| end != "rs")
-                || path.components().any(|part| part.as_os_str() == "search" || part.as_os_str() == "sim")
-            {
+            if path.extension().is_none_or(|end| end != "rs") {
                 continue;
             }
             let text = fs::read_to_string(&path).expect("text");

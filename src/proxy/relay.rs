@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -132,7 +133,7 @@ impl Proxy {
         desk.answer.clear();
         let asked = async {
             let mut upstream = self.connect(way, target).await?;
-            send(&mut upstream, desk, until, self.slow(target)).await?;
+            send(&mut upstream, desk, until).await.map_err(|_| self.slow(target))?;
             let head = self.head(&mut upstream, target, &mut recording, desk, &mut client, until).await?;
             Ok((upstream, head))
         };
@@ -152,9 +153,9 @@ impl Proxy {
         }
     }
 
-    fn slow(&self, target: &Target) -> impl Fn() -> Problem {
-        let (model, after) = (target.model.clone(), self.0.forwarder.timeouts().answer);
-        move || Problem::UpstreamSlow { model: model.to_string(), after }
+    fn slow(&self, target: &Target) -> Failure {
+        let (model, after) = (target.model.to_string(), self.0.forwarder.timeouts().answer);
+        Failure::Upstream(Problem::UpstreamSlow { model, after })
     }
 
     /// A connection that was kept, or a new one.
@@ -196,7 +197,7 @@ impl Proxy {
                     let model = target.model.to_string();
                     return Err(Failure::Upstream(Problem::UpstreamBroken { model, error: error.to_string() }));
                 }
-                Said::Nothing => return Err(Failure::Upstream(self.slow(target)())),
+                Said::Nothing => return Err(self.slow(target)),
                 Said::ClientGone => return Err(Failure::ClientGone),
             }
             let mut headers = space();
@@ -213,10 +214,9 @@ impl Proxy {
                 Dated::Yes => client.output.extend_from_slice(b"\r\n"),
                 Dated::No => write_date(boottime(), client.output),
             }
-            let head = Head { body: reply.body, after: reply.after };
-            let read = reply.head;
-            desk.answer.drain(..read);
-            return Ok(Some(head));
+            let (head, body, after) = (reply.head, reply.body, reply.after);
+            desk.answer.drain(..head);
+            return Ok(Some(Head { body, after }));
         }
     }
 
@@ -269,20 +269,15 @@ impl Proxy {
     }
 }
 
-/// Sends the request to the upstream.
-async fn send(
-    upstream: &mut TcpStream,
-    desk: &Desk,
-    until: Instant,
-    slow: impl Fn() -> Problem,
-) -> Result<(), Failure> {
+/// Sends the request to the upstream, until `until` at the longest.
+async fn send(upstream: &mut TcpStream, desk: &Desk, until: Instant) -> Result<(), Elapsed> {
     let mut sending = pin!(upstream.write_all(&desk.request));
     let sent = match at_once(sending.as_mut()).await {
         Some(sent) => Ok(sent),
         None => timeout_at(until, sending).await,
     };
     // Why it was not taken is known when the answer is read, which may be there already.
-    sent.map(|_| ()).map_err(|_| Failure::Upstream(slow()))
+    sent.map(|_| ())
 }
 
 /// Writes to a client.
