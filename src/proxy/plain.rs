@@ -92,7 +92,8 @@ fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
     Some(Fields { key: key.filter(|key: &&[u8]| !key.is_empty()), length: length? })
 }
 
-fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+/// Fills an empty slot; none when it is not.
+pub(super) fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! As with requests, it judges nothing: what is not plain beyond doubt is left, byte for byte, to the real HTTP client.
 
-use super::plain::{Space, decimal};
+use super::plain::{Space, decimal, set_once};
 use http::StatusCode;
 use httparse::{Header, Response, Status};
 
@@ -76,11 +76,7 @@ fn framing(headers: &[Header<'_>]) -> Option<(usize, After)> {
     for Header { name, value } in headers {
         let known = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
-            14 if known("content-length") => {
-                if length.replace(decimal(value)?).is_some() {
-                    return None;
-                }
-            }
+            14 if known("content-length") => set_once(&mut length, decimal(value)?)?,
             10 if known("connection") => match value {
                 value if value.eq_ignore_ascii_case(b"keep-alive") => {}
                 value if value.eq_ignore_ascii_case(b"close") => after = After::Close,
