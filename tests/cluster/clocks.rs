@@ -11,8 +11,17 @@ use std::process::Command;
 const LIBRARIES: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
 
+/// The library, if this machine has it.
+pub(crate) fn library() -> Option<&'static str> {
+    let found = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
+    if found.is_none() {
+        eprintln!("skipped: libfaketime is not there");
+    }
+    found
+}
+
 /// The command of a node whose wall clock is off by what `offset` holds at any moment. Its other clocks are the system's.
-fn off(cluster: &Cluster, id: NodeId, library: &str, offset: &Path) -> Command {
+pub(crate) fn off(cluster: &Cluster, id: NodeId, library: &str, offset: &Path) -> Command {
     let mut command = cluster.node_command(id, &[]);
     command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", offset);
     command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
@@ -21,9 +30,7 @@ fn off(cluster: &Cluster, id: NodeId, library: &str, offset: &Path) -> Command {
 
 #[test]
 fn a_clock_that_jumps_is_said_so_and_the_agreement_goes_on() {
-    let Some(library) = LIBRARIES.into_iter().find(|path| Path::new(path).exists()) else {
-        return eprintln!("skipped: libfaketime is not there");
-    };
+    let Some(library) = library() else { return };
     let mut cluster = Cluster::new(99);
     let offset = cluster.path("offset");
     let set = |to: &str| fs::write(&offset, format!("{to}\n")).expect("a file");

@@ -1,5 +1,6 @@
 //! Rollouts that judge themselves, on real nodes with real traffic.
 
+use super::clocks;
 use super::models::ModelServer;
 use super::operators::enroll;
 use super::process::eventually;
@@ -35,12 +36,17 @@ impl World {
 
     /// With further arguments for each node.
     fn with(number: u8, mut cluster: Cluster, arguments: impl Fn(NodeId) -> Vec<String>) -> Self {
-        let server = |last: u8, name| ModelServer::start(&format!("127.31.{number}.{last}"), name);
-        let (v1, v2) = (server(21, "v1"), server(22, "v2"));
         for id in ALL {
             let arguments = arguments(id);
             cluster.start_with(id, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         }
+        Self::around(number, cluster)
+    }
+
+    /// With nodes that were started already.
+    fn around(number: u8, cluster: Cluster) -> Self {
+        let server = |last: u8, name| ModelServer::start(&format!("127.31.{number}.{last}"), name);
+        let (v1, v2) = (server(21, "v1"), server(22, "v2"));
         cluster.wait_synchronized();
         let world = Self { cluster, v1, v2, stop: Arc::default(), users: Vec::new() };
         world.decided(&["model", "set", "v1", "--upstream", &world.v1.url()]);
@@ -192,6 +198,42 @@ fn a_node_whose_own_model_fails_ejects_it_and_speaks_for_all() {
     assert!(rollout["why"].as_str().is_some_and(|why| why.contains("error rate")), "{rollout}");
     let shown = world.cluster.state(B).expect("it answers");
     assert_eq!(shown["upstreams"]["v2"], json!({"url": bad.url(), "said_by": "node"}), "{shown}");
+}
+
+#[test]
+fn a_clock_that_jumps_neither_shortens_a_hold_nor_lengthens_it() {
+    let Some(library) = clocks::library() else { return };
+    let mut cluster = Cluster::new(112);
+    let offset = cluster.path("offset");
+    let set = |to: &str| std::fs::write(&offset, format!("{to}\n")).expect("a file");
+    set("+0d");
+    let coordinator = clocks::off(&cluster, A, library, &offset);
+    cluster.start_command(A, coordinator);
+    cluster.start(B);
+    cluster.start(C);
+    let world = World::around(112, cluster).ask_all_the_time();
+    let plan = world.plan(&[30], "600s", "");
+    world.start(&plan);
+    let held = |more_than: f64| {
+        eventually(&format!("the step is held for more than {more_than} s"), || {
+            let current = world.cluster.get(A, "/rollouts/current")?.json();
+            let held_s = current["trial"]["held_s"].as_f64().ok_or_else(|| current.to_string())?;
+            if held_s > more_than { Ok(held_s) } else { Err(format!("{held_s} s")) }
+        })
+    };
+    let before = held(0.0);
+    set("+2d");
+    world.cluster.wait_log(A, &["The wall clock of this machine has jumped", "\"jump_ms\":172"]);
+    assert!(held(before + 2.0) < 600.0);
+    world.wait_rollout(C, "it goes on", |rollout| rollout["phase"] == "Progressing");
+    world.decided(&["rollout", "abort"]);
+
+    let plan = world.plan(&[30], "3s", "");
+    world.decided(&["rollout", "start", "v2", "--plan", &plan, "--supersede"]);
+    world.cluster.wait_state(A, "the step", |state| state["serving"]["v2"] == 0.3);
+    set("+0d");
+    world.cluster.wait_log(A, &["The wall clock of this machine has jumped", "\"jump_ms\":-172"]);
+    world.cluster.wait_state(C, "the end", |state| state["stable_model_id"] == "v2");
 }
 
 #[test]
