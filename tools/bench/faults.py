@@ -11,6 +11,8 @@ etcd: the same kill, put and restart; from `/health` until the member itself rea
 
 import base64
 import json
+import os
+import pathlib
 import random
 import signal
 import statistics
@@ -40,6 +42,18 @@ def aborted_after(canary, ladder, hurt) -> float:
     return took
 
 
+def freeze(process):
+    """Stops a process, and waits until all its threads stand still: a signal takes a moment to reach them."""
+    process.send_signal(signal.SIGSTOP)
+    threads = f"/proc/{process.pid}/task"
+
+    def stands(thread: str) -> bool:
+        status = pathlib.Path(threads, thread, "stat").read_text(encoding="utf-8")
+        return status.rsplit(") ", 1)[1].startswith("T")
+
+    until("node-c stands still", 5, lambda: all(stands(thread) for thread in os.listdir(threads)), 0.0005)
+
+
 def dead_participant(canary, rounds: int) -> "tuple[list, list, list]":
     """For each round: milliseconds to ABORT with node-c dead, with it frozen, and to COMMIT with all well."""
     dead, frozen, well = [], [], []
@@ -52,7 +66,7 @@ def dead_participant(canary, rounds: int) -> "tuple[list, list, list]":
         canary.until_ready("c")
         canary.until_agreed()
         advance_until_committed(canary, ladder)
-        frozen.append(aborted_after(canary, ladder, lambda: canary.nodes["c"].send_signal(signal.SIGSTOP)))
+        frozen.append(aborted_after(canary, ladder, lambda: freeze(canary.nodes["c"])))
         canary.nodes["c"].send_signal(signal.SIGCONT)
         canary.until_agreed()
         advance_until_committed(canary, ladder)
