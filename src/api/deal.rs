@@ -9,10 +9,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::{TcpListener as AsyncListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+/// How often a thread that stops looks whether its last connection is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Connections on their way from the thread that accepted them to another. A thread that is so far behind gets no more.
 const ON_THE_WAY: usize = 64;
 
@@ -110,8 +114,15 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// Waits until nothing is left to do, but not past `end`.
+    pub(super) async fn reach(&self, end: Instant) {
+        while !self.is_reached() && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Whether no connection is here, and none will come.
-    pub(super) fn is_reached(&self) -> bool {
+    fn is_reached(&self) -> bool {
         // In this order: who deals no more has counted before what it dealt.
         self.closing.dealing.load(Ordering::Acquire) == 0 && self.taken.load(Ordering::Acquire) == 0
     }

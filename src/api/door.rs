@@ -91,8 +91,7 @@ impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
             let remote = dealt.remote;
             match shared.admit(dealt).await {
                 Ok((stream, connection)) => {
-                    let (stream, underway) = shared.pass(stream, remote).await?;
-                    let connection = Connection { underway: Mutex::new(underway), ..connection };
+                    let (stream, connection) = shared.pass(stream, connection).await?;
                     Ok((stream, service.of_connection(Arc::new(connection))))
                 }
                 Err(refused) => {
@@ -150,13 +149,17 @@ impl Door {
 
 impl Shared {
     /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
-    /// are served by a task of their own, because the server's task looks for a stop at every waking.
-    async fn pass(&self, stream: Secured, remote: SocketAddr) -> io::Result<(Rewound<Secured>, Option<Underway>)> {
+    /// are served by a task of their own, because the server's task looks for a stop at every waking. It has the
+    /// connection's place, which shows that there is something to do, also when the server no longer waits for it.
+    async fn pass(&self, stream: Secured, connection: Connection) -> io::Result<(Rewound<Secured>, Connection)> {
         if stream.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) {
-            return Ok((Rewound::new(stream, Vec::new()), None));
+            return Ok((Rewound::new(stream, Vec::new()), connection));
         }
         let shortcut = self.shortcut.clone();
-        let serving = async move { shortcut.serve(stream, Some(Remote(remote))).await };
+        let serving = async move {
+            let (stream, underway) = shortcut.serve(stream, Some(Remote(connection.caller.remote))).await;
+            (stream, Connection { underway: Mutex::new(underway), ..connection })
+        };
         tokio::spawn(serving).await.map_err(io::Error::other)
     }
 

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
@@ -80,8 +80,6 @@ const READ_BUFFER: usize = 64 * 1024;
 /// A silent HTTP/2 connection is asked whether anybody is there, and closed when nobody is.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(10);
-/// How often a thread that stops looks whether its last connection is gone.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Serves `api` on `listener` until `api.stopping` is cancelled and the requests in flight are answered.
 ///
@@ -166,14 +164,14 @@ async fn serve_here(
     let stop = async {
         stopping.cancelled().await;
         closing.store(true, Ordering::Relaxed);
-        let grace = limits.grace.min(limits.drain);
-        let end = Instant::now() + grace;
-        while !rest.is_reached() && Instant::now() < end {
-            sleep(LOOK_EVERY).await;
-        }
+        let (begun, grace) = (Instant::now(), limits.grace.min(limits.drain));
+        rest.reach(begun + grace).await;
         handle.graceful_shutdown(Some(limits.drain.saturating_sub(grace)));
+        begun + limits.drain
     };
-    let (served, ()) = tokio::join!(serving, stop);
+    let (served, end) = tokio::join!(serving, stop);
+    // The server knows nothing of what goes the short way; that is finished, too.
+    rest.reach(end).await;
     served
 }
 

@@ -24,6 +24,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tower::ServiceExt;
 
 /// How long a probe may take, connecting included.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ pub(super) struct Forwarder {
     clients: [Client<HttpConnector, Outgoing>; SHARDS],
     /// Its connections are not kept: a probe tries one of its own, and the thread that probes serves no traffic.
     prober: Client<HttpConnector, Outgoing>,
+    connector: HttpConnector,
     timeouts: Timeouts,
 }
 
@@ -73,7 +75,7 @@ impl Forwarder {
         };
         let clients = std::array::from_fn(client);
         let prober = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.clone());
-        Self { clients, prober, timeouts }
+        Self { clients, prober, connector, timeouts }
     }
 
     pub(super) const fn timeouts(&self) -> Timeouts {
@@ -89,6 +91,12 @@ impl Forwarder {
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
         end_to_end(model, self.answered(model, request, progress).await?)
+    }
+
+    /// A new connection to an upstream of `model`.
+    pub(super) async fn connect(&self, model: &ModelId, place: &Uri) -> Result<TcpStream, Problem> {
+        let connected = self.connector.clone().oneshot(place.clone()).await;
+        connected.map(TokioIo::into_inner).map_err(|error| self.unconnected(model.to_string(), reason(&error)))
     }
 
     /// Reads the answer to a POST request that was sent to an upstream of `model` already, until `until`.
@@ -162,13 +170,18 @@ impl Forwarder {
             Some(BodyError::Broken(reason)) => return Problem::BodyBroken(reason.clone()),
             None => {}
         }
-        let connecting = error.is_connect();
-        let error = reason(&error);
-        match connecting {
-            true if error.contains("timed out") => Problem::UpstreamSlow { model, after: self.timeouts.connect },
-            true => Problem::UpstreamUnreachable { model, error },
-            false => Problem::UpstreamBroken { model, error },
+        match (error.is_connect(), reason(&error)) {
+            (true, error) => self.unconnected(model, error),
+            (false, error) => Problem::UpstreamBroken { model, error },
         }
+    }
+
+    /// Why there is no connection.
+    fn unconnected(&self, model: String, error: String) -> Problem {
+        if error.contains("timed out") {
+            return Problem::UpstreamSlow { model, after: self.timeouts.connect };
+        }
+        Problem::UpstreamUnreachable { model, error }
     }
 }
 

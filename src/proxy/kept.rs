@@ -35,8 +35,8 @@ struct Place {
 }
 
 impl Kept {
-    /// A connection to `place` that nothing was heard of since it was kept; an upstream that said something meanwhile, or
-    /// closed it, is not asked by it.
+    /// A connection to `place` that nothing is known of since it was kept: one by which the upstream said something
+    /// meanwhile, or that it closed, is not used when the runtime has noticed.
     pub(super) fn take(&self, place: &str) -> Option<TcpStream> {
         let mut shelf = self.0[own_shard()].lock();
         let kept = shelf.places.iter_mut().find(|kept| *kept.name == *place)?;

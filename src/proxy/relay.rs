@@ -25,7 +25,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A client that takes nothing of an answer for this long is not there any more.
+/// A client that does not take a piece of an answer within this time, of at most about [`PIECE`], is not there any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Room for an answer before it is read: most fit, and what fits is read by one call.
 const FIRST_READ: usize = 4 * 1024;
@@ -160,18 +160,10 @@ impl Proxy {
 
     /// A connection that was kept, or a new one.
     async fn connect(&self, way: &Way, target: &Target) -> Result<TcpStream, Failure> {
-        if let Some(kept) = self.0.kept.take(&way.place) {
+        if let Some(kept) = self.0.kept.take(&way.name) {
             return Ok(kept);
         }
-        let model = || target.model.to_string();
-        let after = self.0.forwarder.timeouts().connect;
-        let connected = match timeout(after, TcpStream::connect(&*way.place)).await {
-            Err(_) => return Err(Failure::Upstream(Problem::UpstreamSlow { model: model(), after })),
-            // Small requests must not wait for the acknowledgement of the ones before.
-            Ok(connected) => connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
-        };
-        let unreachable = |error: io::Error| Problem::UpstreamUnreachable { model: model(), error: error.to_string() };
-        connected.map_err(|error| Failure::Upstream(unreachable(error)))
+        self.0.forwarder.connect(&target.model, way.place()).await.map_err(Failure::Upstream)
     }
 
     /// Reads the answer's head and writes it to the client's output; none when the answer is not plain.
@@ -249,7 +241,7 @@ impl Proxy {
             client.output.clear();
             if left == 0 {
                 if head.after == After::Keep && desk.answer.len() == piece {
-                    self.0.kept.put(&way.place, upstream);
+                    self.0.kept.put(&way.name, upstream);
                 }
                 return Relayed::Answered;
             }

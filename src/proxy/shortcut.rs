@@ -97,6 +97,8 @@ impl Shortcut {
             }
             match next {
                 Next::Again => continue,
+                // Writing may have taken its time: it is chosen again, by the state of now.
+                Next::Relay { .. } if answered > 0 => continue,
                 Next::Read => {}
                 Next::HandOver => return Leave::HandOver,
                 Next::Relay { chosen, length } => {

@@ -4,14 +4,17 @@ use super::headers::Remote;
 use super::plain::Plain;
 use super::reply::write_header;
 use super::upstreams::Upstream;
+use http::Uri;
 use httparse::Header;
 use std::io::Write;
 use std::sync::Arc;
 
 /// What all plain requests to an upstream have in common.
 pub(super) struct Way {
-    /// Host and port to connect to.
-    pub(super) place: Arc<str>,
+    /// Host and port, which tell connections apart.
+    pub(super) name: Arc<str>,
+    /// Where to connect to.
+    place: Uri,
     /// Method and target.
     start: Vec<u8>,
     /// What joins the client's query to the target.
@@ -28,11 +31,17 @@ impl Way {
         let target = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let named = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
         Self {
-            place: format!("{host}:{port}").into(),
+            name: format!("{host}:{port}").into(),
+            place: uri.clone(),
             joint: if uri.query().is_some() { b'&' } else { b'?' },
             start: format!("POST {target}").into_bytes(),
             common: format!(" HTTP/1.1\r\nhost: {named}\r\nx-forwarded-proto: https\r\n").into_bytes(),
         }
+    }
+
+    /// Where to connect to.
+    pub(super) const fn place(&self) -> &Uri {
+        &self.place
     }
 
     /// Appends the request to `output`, which is empty; none when the server should read the query first.

@@ -7,9 +7,12 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
@@ -57,6 +60,40 @@ fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
     for line in ["This node no longer coordinates", "Stopped"] {
         cluster.wait_log(A, &[line]);
     }
+}
+
+#[test]
+fn an_answer_that_has_begun_is_passed_on_to_its_end() {
+    let listener = TcpListener::bind("127.31.113.21:0").expect("loopback has free ports");
+    let upstream = format!("v1=http://{}/", listener.local_addr().expect("a bound socket has an address"));
+    let (begin, begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        assert!(stream.read(&mut [0; 4_096]).expect("a request") > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").expect("the node reads");
+        begin.send(()).expect("the test waits");
+        may_go_on.recv().expect("the test says when");
+        stream.write_all(b"half").expect("the node reads");
+    });
+    let mut cluster = Cluster::new(113);
+    cluster.start_with(A, &["--upstream", &upstream, "--drain", "50s"]);
+    cluster.start(B);
+    cluster.start(C);
+    cluster.wait_synchronized();
+    thread::scope(|scope| {
+        let url = cluster.url(A, "/predict");
+        let cluster = &cluster;
+        let asked = scope.spawn(move || cluster.curl(&["--http1.1", &url, "-d", "{}"], b""));
+        begun.recv().expect("the answer begins");
+        cluster.signal(A, Signal::TERM);
+        // Longer than connections are kept at a stop for the sake of a next request.
+        thread::sleep(Duration::from_secs(2));
+        go_on.send(()).expect("the upstream waits");
+        let answer = asked.join().expect("no panic").expect("what was in flight is answered");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "halfhalf"));
+    });
+    assert_eq!(cluster.take(A).wait().code(), Some(0));
 }
 
 #[test]
