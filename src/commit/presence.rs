@@ -51,23 +51,15 @@ impl Presence {
     }
 
     pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
-        self.get(id)
+        self.peers.iter().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
     }
 
     pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
-        self.get_mut(id)
+        self.peers.iter_mut().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
-    }
-
-    fn get(&self, id: NodeId) -> Option<&Peer> {
-        self.peers.iter().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
-    }
-
-    fn get_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
-        self.peers.iter_mut().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
     }
 
     fn values(&self) -> impl Iterator<Item = &Peer> {
@@ -86,14 +78,14 @@ impl Presence {
     }
 
     pub(super) fn on_link(&mut self, id: NodeId, connected: Link) {
-        if let Some(peer) = self.get_mut(id) {
+        if let Some(peer) = self.peer_mut(id) {
             peer.connected = connected == Link::Up;
         }
     }
 
     /// Keeps what `from` says of itself.
     pub(super) fn on_heartbeat(&mut self, now: Time, me: NodeId, from: NodeId, heartbeat: &Heartbeat) {
-        let Some(peer) = self.get_mut(from) else { return };
+        let Some(peer) = self.peer_mut(from) else { return };
         let heard_at = |age_ms: u32| now - Duration::from_millis(u64::from(age_ms));
         peer.heard = Some(now);
         peer.stamp = Some(heartbeat.sent);
@@ -113,14 +105,14 @@ impl Presence {
 
     /// Counts an echo of the heartbeat that this member sent at `sent`.
     pub(super) fn credit(&mut self, from: NodeId, sent: Time) {
-        if let Some(peer) = self.get_mut(from) {
+        if let Some(peer) = self.peer_mut(from) {
             peer.credit = peer.credit.max(Some(sent));
         }
     }
 
     /// Corrects what `from` said of itself by what it has promised or accepted since.
     pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<u64>) {
-        let Some(says) = self.get_mut(from).and_then(|peer| peer.says.as_mut()) else { return };
+        let Some(says) = self.peer_mut(from).and_then(|peer| peer.says.as_mut()) else { return };
         says.promise = says.promise.max(ballot);
         says.accepted = accepted.unwrap_or(says.accepted);
     }
@@ -133,7 +125,7 @@ impl Presence {
 
     /// What to echo to `to`.
     pub(super) fn stamp_of(&self, to: NodeId) -> Option<Time> {
-        self.get(to)?.stamp
+        self.peer(to)?.stamp
     }
 
     /// When the lease ends that `echoes` clean echoes give: it runs from the oldest of the newest that many.
@@ -166,7 +158,7 @@ impl Presence {
 
     /// The standing of `id` as this member hears it, if it heard it lately.
     pub(super) fn heard_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
-        let peer = self.get(id)?;
+        let peer = self.peer(id)?;
         let heard = peer.heard.filter(|heard| now < *heard + silence);
         heard.and(peer.says.as_ref()).map(|says| says.standing)
     }

@@ -267,17 +267,8 @@ impl<M: Memory, Caller> Member<M, Caller> {
             Happened::LookAtRoom => self.look_at_room(outside),
             Happened::Nothing => None,
         };
-        match input {
-            Some(input) if self.to_do.is_empty() => {
-                let progress = self.step(now, input, outside)?;
-                if progress == Progress::Pause { Ok(progress) } else { self.go_on(now, outside) }
-            }
-            Some(input) => {
-                self.to_do.push_back(Act::Step(input));
-                self.go_on(now, outside)
-            }
-            None => self.go_on(now, outside),
-        }
+        self.to_do.extend(input.map(Act::Step));
+        self.go_on(now, outside)
     }
 
     /// Lets the controller look at everything when that is due, and carries out what it says.

@@ -125,7 +125,7 @@ impl RoutingState {
     pub fn digest(&self) -> Digest {
         let mut hash = Fields(Sha256::new());
         hash.number(self.version);
-        hash.optional(self.txid.map(|txid| txid.to_string()).as_deref());
+        hash.optional(self.txid.map(|txid| txid.text()).as_deref());
         hash.text(self.coordinator.as_str());
         hash.number(self.timestamp.0);
         hash.model(&self.stable);

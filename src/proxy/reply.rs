@@ -7,7 +7,7 @@ use http::StatusCode;
 use httparse::{Header, Response, Status};
 
 /// Longest head that is looked at, and longest body; the real client takes longer ones.
-pub(super) const LONGEST_HEAD: usize = 16 * 1024;
+const LONGEST_HEAD: usize = 16 * 1024;
 const LONGEST_BODY: usize = 64 * 1024;
 
 /// What the beginning of some bytes is.

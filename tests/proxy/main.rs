@@ -4,5 +4,6 @@ mod bad;
 mod inference;
 mod predict;
 mod shield;
+mod shortcut;
 mod testers;
 mod world;

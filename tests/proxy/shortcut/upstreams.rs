@@ -1,7 +1,7 @@
 //! Requests that an upstream answers, or ought to.
 
-use crate::world::{Answer, Bench, Way, next_answer, post, within};
-use canary::proxy::Timeouts;
+use super::world::{Answer, Bench, Way, next_answer, parse, post};
+use crate::world::{SHORT, gone, raw_upstream, within};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// For upstreams that are to be given up.
-const SHORT: Timeouts = Timeouts {
-    connect: Duration::from_millis(300),
-    answer: Duration::from_millis(300),
-    idle: Duration::from_millis(300),
-};
 /// Goes to the canary.
 const CANARY: &str = r#"{"key":"user-42"}"#;
 /// Goes to the stable model.
@@ -41,16 +35,13 @@ struct Upstream {
 
 impl Upstream {
     async fn new(answer: &str, piece: usize, then: Then) -> Self {
-        let listener = TcpListener::bind("127.24.1.1:0").await.expect("loopback has free ports");
-        let address = listener.local_addr().expect("a bound socket has an address");
         let (requests, connections) = (Arc::<Mutex<Vec<Answer>>>::default(), Arc::<Mutex<usize>>::default());
         let (seen, opened, answer) = (Arc::clone(&requests), Arc::clone(&connections), answer.to_owned());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                *opened.lock().expect("nothing panicked") += 1;
-                tokio::spawn(serve(stream, Arc::clone(&seen), answer.clone(), piece, then));
-            }
-        });
+        let address = raw_upstream(move |stream| {
+            *opened.lock().expect("nothing panicked") += 1;
+            serve(stream, Arc::clone(&seen), answer.clone(), piece, then)
+        })
+        .await;
         Self { address, requests, connections }
     }
 
@@ -68,7 +59,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Answer>>>, answer: Str
     stream.set_nodelay(true).expect("a socket");
     let mut received = Vec::new();
     loop {
-        let Some(request) = crate::world::parse(&mut received) else {
+        let Some(request) = parse(&mut received) else {
             if !matches!(stream.read_buf(&mut received).await, Ok(length) if length > 0) {
                 return;
             }
@@ -184,9 +175,7 @@ async fn both_ways_tell_the_same_to_the_upstream() {
 
 #[tokio::test]
 async fn both_ways_tell_the_same_of_an_upstream_that_is_not_there() {
-    let listener = TcpListener::bind("127.24.1.2:0").await.expect("loopback has free ports");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    drop(listener);
+    let address = gone().await;
     for upstreams in [format!("v2=http://{address}/"), format!("v1=http://{address}/,v2=http://{address}/")] {
         let mut told = Vec::new();
         for way in [Way::Short, Way::Real] {

@@ -1,6 +1,7 @@
 //! Requests that need no more than a decision.
 
-use crate::world::{Bench, Way, next_answer, post, within};
+use super::world::{Bench, Way, next_answer, post};
+use crate::world::within;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 

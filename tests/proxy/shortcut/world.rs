@@ -1,33 +1,22 @@
 //! A node's connections, each served by the short way or by the real server.
 
+use crate::world::{CLIENT, view, within};
 use bytes::Bytes;
-use canary::commit::{IsolationPolicy, Stage, View};
-use canary::driver::{Handle, boottime};
-use canary::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
-use canary::proxy::{Proxy, Remote, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
+use canary::driver::Handle;
+use canary::proxy::{Proxy, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
 use http::header::{HeaderName, HeaderValue, SERVER};
 use http::{Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Anything that hangs fails the test instead.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const COMMON: (HeaderName, HeaderValue) = (SERVER, HeaderValue::from_static("test"));
-
-/// Where all requests come from.
-const CLIENT: Remote = Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7)), 4711));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -50,28 +39,7 @@ impl Bench {
     }
 
     pub(crate) fn with_timeouts(upstreams: &str, timeouts: Timeouts) -> Self {
-        let mut state = RoutingState::initial("v1".parse().expect("v1 is a model id"));
-        state.version = 7;
-        state.canary = Some(Canary {
-            model: Model { id: "v2".parse().expect("v2 is a model id"), upstream: None },
-            weight: Weight::from_basis_points(3_408).expect("3 408 is a weight"),
-            salt: "rollout-1".to_owned(),
-        });
-        let view = View {
-            me: NodeId::A,
-            members: NodeSet::first(3),
-            stage: Stage::Member,
-            digest: state.digest(),
-            state: Arc::new(state),
-            lease_end: boottime() + Duration::from_secs(3_600),
-            on_isolation: IsolationPolicy::Stable,
-            coordinator: Some(NodeId::A),
-            in_touch: true,
-            pending: None,
-            ejected: None,
-            peers: BTreeMap::new(),
-        };
-        let (handle, _publisher, _requests) = Handle::new(view);
+        let (handle, _publisher, _requests) = Handle::new(view(3_408));
         let proxy =
             Proxy::with_timeouts(handle, upstreams.parse::<Upstreams>().expect("tests give good upstreams"), timeouts);
         let stopping = CancellationToken::new();
@@ -189,10 +157,6 @@ fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
             return Some((body, at));
         }
     }
-}
-
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.expect("nothing hangs")
 }
 
 pub(crate) fn post(headers: &str, body: &str) -> String {
