@@ -54,6 +54,12 @@ impl Engine {
         open.min_by_key(|asked| asked.since).map(|asked| (&asked.state, asked.since))
     }
 
+    /// Whether a caller waits for something that was sent for acceptance and that this member knows no decision of.
+    #[cfg(test)]
+    pub(crate) fn has_open_question(&self) -> bool {
+        self.longest_asked().is_some()
+    }
+
     /// How long the transaction took, if this member drove it for a caller.
     pub(super) fn took(&self, now: Time, txid: Option<TxId>) -> Option<Duration> {
         self.asked.iter().find(|asked| asked.state.txid == txid).map(|asked| now.since(asked.since))

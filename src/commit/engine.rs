@@ -414,7 +414,8 @@ impl Engine {
         let accepted =
             self.disk.accepted.as_ref().filter(|proposal| proposal.state.version > self.committed.state.version);
         let own = accepted.map(|proposal| &proposal.state).or_else(|| self.seat.open_state());
-        let (state, since) = own.map(|state| (state, self.pending_since)).or_else(|| self.longest_asked())?;
+        let awaited = || self.longest_asked().filter(|_| self.keeps(Rule::ShowWhatIsAwaited));
+        let (state, since) = own.map(|state| (state, self.pending_since)).or_else(awaited)?;
         Some(Pending { txid: state.txid?, version: state.version, since })
     }
 

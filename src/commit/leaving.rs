@@ -4,6 +4,7 @@
 //! one that could not say that it leaves is one that crashed.
 
 use super::coordinator::Seat;
+use super::rule::Rule;
 use super::{Answer, Engine, Output, Refusal};
 use crate::model::Time;
 
@@ -38,7 +39,7 @@ impl Engine {
             &self.seat,
             Seat::Accepting { proposal, .. } if proposal.state.version > self.committed.state.version
         );
-        self.acts && is_open && self.leaving.is_some_and(|until| now < until)
+        self.acts && is_open && self.leaving.is_some_and(|until| now < until || !self.keeps(Rule::FarewellEnds))
     }
 
     /// When that moment is over, and with it the wait of those whose request may have been chosen.

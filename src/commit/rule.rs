@@ -70,12 +70,16 @@ pub(crate) enum Rule {
     RejoinByAll,
     /// A member that rejoins keeps what it is told, under its new ballot.
     RejoinAdopts,
+    /// A coordinator that was told to stop awaits what it sent for acceptance for a moment, and no longer.
+    FarewellEnds,
+    /// What a caller waits for shows as pending, also when an older value has taken its place on the disk.
+    ShowWhatIsAwaited,
 }
 
 #[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::NeverReuseBallot,
         Self::VoteOnce,
         Self::CountOwnVotes,
@@ -108,5 +112,7 @@ impl Rule {
         Self::FirstBootProved,
         Self::RejoinByAll,
         Self::RejoinAdopts,
+        Self::FarewellEnds,
+        Self::ShowWhatIsAwaited,
     ];
 }

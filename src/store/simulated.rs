@@ -122,6 +122,8 @@ impl File {
         for piece in std::mem::take(&mut self.unforced) {
             if piece.forgotten {
                 kept.push(piece);
+            } else if piece.offset == 0 && piece.bytes.len() >= self.forced.len() {
+                self.forced = piece.bytes;
             } else {
                 Self::put(&mut self.forced, piece.offset, &piece.bytes);
             }

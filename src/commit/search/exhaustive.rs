@@ -8,10 +8,10 @@
 //! `CANARY_SEARCH=deep cargo test --lib exhaustive -- --nocapture` takes the larger budgets.
 
 use super::dice::Dice;
-use super::ghost::Broken;
+use super::ghost::{Broken, Promise, broken};
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
-use crate::commit::Timing;
 use crate::commit::rule::Rule;
+use crate::commit::{Engine, Timing};
 use crate::model::NodeId;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
@@ -39,6 +39,9 @@ pub(super) struct Budget {
     pub(super) strides: u8,
     /// Messages delivered twice.
     pub(super) repeats: u8,
+    /// Coordinators told to stop. Their processes do not end here; how one that ends differs from one that crashes, the
+    /// random schedules look at.
+    pub(super) stops: u8,
     /// What happens before.
     pub(super) prelude: Prelude,
 }
@@ -74,6 +77,7 @@ enum Action {
     Start(NodeId),
     Wipe(NodeId),
     Stride(Silent),
+    Stop(NodeId),
 }
 
 /// What a search found.
@@ -158,6 +162,7 @@ impl Budget {
             Action::Crash(_) => self.crashes -= 1,
             Action::Wipe(_) => self.wipes -= 1,
             Action::Stride(_) => self.strides -= 1,
+            Action::Stop(_) => self.stops -= 1,
         }
         self
     }
@@ -187,7 +192,7 @@ fn actions(world: &World, budget: Budget) -> Vec<Action> {
     }
     if let Some((wish, later)) = budget.wishes.split_first() {
         let may_ask = |id: &&NodeId| match budget.prelude {
-            Prelude::Calm => world.engine(**id).is_some_and(crate::commit::Engine::acts),
+            Prelude::Calm => world.engine(**id).is_some_and(Engine::acts),
             Prelude::OneWay => (id.index() == 1) == later.is_empty(),
         };
         actions.extend(up.iter().filter(may_ask).map(|id| Action::Request(*id, *wish)));
@@ -195,6 +200,11 @@ fn actions(world: &World, budget: Budget) -> Vec<Action> {
     if budget.strides > 0 {
         actions.push(Action::Stride(None));
         actions.extend(up.iter().map(|id| Action::Stride(Some(*id))));
+    }
+    if budget.stops > 0 {
+        let coordinates = |engine: &Engine| engine.acts() && !engine.is_leaving();
+        let acting = up.iter().filter(|id| world.engine(**id).is_some_and(coordinates));
+        actions.extend(acting.map(|id| Action::Stop(*id)));
     }
     actions
 }
@@ -209,6 +219,7 @@ fn take(world: &mut World, action: &Action) -> Result<(), Broken> {
         Action::Start(id) => world.start(*id)?,
         Action::Wipe(id) => world.wipe(*id)?,
         Action::Stride(silent) => stride(world, *silent)?,
+        Action::Stop(id) => world.stop(*id)?,
     }
     world.look()
 }
@@ -221,7 +232,11 @@ fn stride(world: &mut World, silent: Silent) -> Result<(), Broken> {
         world.wake_due()?;
     }
     world.silent = None;
-    Ok(())
+    let stays = |id: &NodeId| world.engine(*id).is_some_and(|engine| engine.is_leaving() && !engine.has_left());
+    match world.ids().find(stays) {
+        Some(id) => broken(Promise::Progress, format!("{id} was told to stop and stays: {}", world.describe())),
+        None => Ok(()),
+    }
 }
 
 fn run(name: &str, quick: Budget, deep: Budget) {
@@ -233,8 +248,16 @@ fn run(name: &str, quick: Budget, deep: Budget) {
     assert!(states > 1_000, "{name} looked at {states} states: it searches nothing");
 }
 
-const NOTHING: Budget =
-    Budget { wishes: &[], crashes: 0, torn_steps: 0, wipes: 0, strides: 0, repeats: 0, prelude: Prelude::Calm };
+const NOTHING: Budget = Budget {
+    wishes: &[],
+    crashes: 0,
+    torn_steps: 0,
+    wipes: 0,
+    strides: 0,
+    repeats: 0,
+    stops: 0,
+    prelude: Prelude::Calm,
+};
 pub(super) const RETREAT: Budget = Budget { wishes: &[Wish::Retreat], ..NOTHING };
 pub(super) const ADVANCE: Budget = Budget { wishes: &[Wish::Advance], ..NOTHING };
 pub(super) const BOTH: Budget = Budget { wishes: &[Wish::Advance, Wish::Retreat], ..NOTHING };
@@ -243,6 +266,7 @@ pub(super) const ONE_WAY: Budget = Budget { prelude: Prelude::OneWay, ..BOTH };
 pub(super) const TAKEOVER: Budget = Budget { strides: 1, ..RETREAT };
 pub(super) const REPEATS: Budget = Budget { repeats: 2, ..BOTH };
 pub(super) const LOST_DISK: Budget = Budget { wipes: 1, ..BOTH };
+pub(super) const STOP: Budget = Budget { stops: 1, strides: 1, ..RETREAT };
 
 #[test]
 fn every_race_of_two_proposers_keeps_every_promise() {
@@ -293,4 +317,14 @@ fn every_lost_disk_keeps_every_promise() {
 #[test]
 fn every_repeated_message_keeps_every_promise() {
     run("repeats", REPEATS, Budget { repeats: 3, ..BOTH });
+}
+
+#[test]
+fn every_stop_in_a_retreat_keeps_every_promise() {
+    run("stops, retreat", Budget { stops: 2, ..RETREAT }, STOP);
+}
+
+#[test]
+fn every_stop_in_an_advance_keeps_every_promise() {
+    run("stops, advance", Budget { stops: 2, ..ADVANCE }, Budget { stops: 1, ..BOTH });
 }

@@ -39,6 +39,8 @@ pub(crate) enum Promise {
     Progress,
     /// Unknown is said only of what is not known.
     NoGuess,
+    /// An open question older than two seconds shows as such.
+    NoSilentWait,
     /// No member sees what cannot be.
     NoAlarm,
     /// The plan of a rollout is obeyed: its weights, holds, samples and approvals; and no step is undone without cause.

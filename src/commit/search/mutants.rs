@@ -51,6 +51,7 @@ const fn hunt(rule: Rule) -> Hunt {
         | Rule::RejoinAdopts
         | Rule::JoinedEchoes => Hunt::Random(3, Weather::Disks),
         Rule::BaseStillChosen => Hunt::Walks(exhaustive::ONE_WAY),
+        Rule::FarewellEnds => Hunt::Walks(exhaustive::STOP),
         Rule::EveryVote
         | Rule::VoteOnOwnBase
         | Rule::NothingBelowPromise
@@ -65,7 +66,8 @@ const fn hunt(rule: Rule) -> Hunt {
         | Rule::ApplyWhenChosen
         | Rule::CleanEcho
         | Rule::CleanSelf
-        | Rule::NoLeaseAtStart => Hunt::Random(3, Weather::Mixed),
+        | Rule::NoLeaseAtStart
+        | Rule::ShowWhatIsAwaited => Hunt::Random(3, Weather::Mixed),
     }
 }
 

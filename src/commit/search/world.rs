@@ -463,7 +463,11 @@ impl World {
         for id in self.ids() {
             let Some(engine) = self.engine(id) else { continue };
             let version = engine.committed().state.version;
-            let serving = engine.view(self.now).serving_weight(self.now);
+            let view = engine.view(self.now);
+            if engine.has_open_question() && view.pending.is_none() {
+                return broken(Promise::NoSilentWait, format!("{id} shows nothing of it: {}", self.describe()));
+            }
+            let serving = view.serving_weight(self.now);
             self.ghost.observe_serving(id, version, serving, self.now)?;
         }
         Ok(())

@@ -85,10 +85,20 @@ impl World {
                     if let Some((epoch, requests)) = desk.traffic.measured() {
                         self.watch.counts(id, epoch, requests);
                     }
-                    return Ok(());
+                    return self.look_what_is_open(id);
                 }
             };
         }
+    }
+
+    /// What is open on a node shows on it.
+    fn look_what_is_open(&self, id: NodeId) -> Result<(), Broken> {
+        let node = &self.nodes[usize::from(id.index())];
+        let shows_nothing = node.view.as_ref().is_some_and(|view| view.pending.is_none());
+        if shows_nothing && node.process.as_ref().is_some_and(|process| process.engine().has_open_question()) {
+            return broken(Promise::NoSilentWait, format!("{id} does not show what is open: {}", self.describe()));
+        }
+        Ok(())
     }
 
     /// Carries out the effects so far; says whether the member lives on.
