@@ -43,7 +43,8 @@ impl Asked {
 impl Engine {
     /// Remembers who waits for `state`, which is about to be sent for acceptance.
     pub(super) fn await_decision(&mut self, now: Time, task: &Task, state: &Arc<RoutingState>) {
-        let stage = Stage::Open(now + self.config.timing.answer);
+        let timing = &self.config.timing;
+        let stage = Stage::Open((task.since + timing.answer).max(now + timing.decision));
         let (ticket, direction, since) = (task.question.ticket, task.direction, task.since);
         self.asked.push(Asked { ticket, state: Arc::clone(state), direction, since, stage });
     }

@@ -46,8 +46,10 @@ pub struct Timing {
     pub lease: Duration,
     /// How long votes are awaited.
     pub vote: Duration,
-    /// How long a caller waits for a question that was sent for acceptance before it is told "unknown".
+    /// How long a caller waits before it is told that its question could not be sent for acceptance, or "unknown".
     pub answer: Duration,
+    /// How long a decision is awaited at least once it was: what has waited in line for long gets its time, too.
+    pub decision: Duration,
     /// How long a retreat waits for the acknowledgement of the connected members.
     pub acknowledge: Duration,
     /// How often what is unanswered is sent again.
@@ -66,6 +68,7 @@ impl Default for Timing {
             lease: Duration::from_secs(10),
             vote: Duration::from_secs(2),
             answer: Duration::from_secs(3),
+            decision: Duration::from_secs(1),
             acknowledge: Duration::from_secs(1),
             resend: Duration::from_millis(250),
             backoff: Duration::from_millis(50),

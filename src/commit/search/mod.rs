@@ -7,6 +7,10 @@
 
 #![allow(clippy::print_stderr, reason = "a search says how far it looked, and follows one schedule on request")]
 
+/// The searches make and drop small things by the billion.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) mod dice;
 mod exhaustive;
 pub(crate) mod ghost;

@@ -72,6 +72,28 @@ fn what_a_caller_waits_for_shows_when_an_older_value_has_taken_its_place() {
     );
 }
 
+#[test]
+fn a_caller_who_waited_in_line_is_told_about_as_soon_as_all_others() {
+    let (world, timing) = (calm(), Timing::default());
+    let mut engine = world.engine(id(0)).expect("it is up").clone();
+    let first = engine.step(world.now, question(Change::Drain(id(2))));
+    let _ = engine.step(world.now, question(pull_back()));
+    let Some(Message::Accept { proposal }) = first.ask.first().map(|envelope| &envelope.message) else {
+        panic!("{first:?}")
+    };
+    // The first is decided when both have waited almost as long as anybody waits, and the second is sent.
+    let late = world.now + timing.answer - Duration::from_millis(100);
+    let message = Message::Accepted { ballot: proposal.ballot, version: proposal.state.version };
+    let sent = engine.step(late, Input::Receive { from: id(1), message });
+    assert!(matches!(sent.ask[..], [ref asked, _] if matches!(asked.message, Message::Accept { .. })), "{sent:?}");
+    let until = late + timing.decision;
+    let told = |out: &Output| out.reply.iter().any(|(_, answer)| matches!(answer, Answer::Unknown { .. }));
+    let before = engine.step(until - Duration::from_millis(1), Input::Timeout);
+    assert!(!told(&before), "{before:?}");
+    let then = engine.step(until, Input::Timeout);
+    assert!(told(&then), "{then:?}");
+}
+
 /// Delivers everything, without any time passing.
 fn talk(world: &mut World) {
     world.wake_due().expect("no promise is broken");

@@ -123,8 +123,8 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
     }
 }
 
-/// The nightly run: `CANARY_SIM_SCHEDULES=1000000 cargo test --lib sim::nightly -- --ignored --nocapture`, from the seed
-/// `CANARY_SIM_FROM` on, where that is given.
+/// The nightly run: `cargo test --profile nightly --lib sim::nightly -- --ignored --nocapture`, of `CANARY_SIM_SCHEDULES`
+/// schedules from the seed `CANARY_SIM_FROM` on, where these are given.
 #[test]
 #[ignore = "it takes minutes"]
 fn nightly() {
