@@ -101,7 +101,9 @@ pub async fn serve(
     let stopping = api.stopping.child_token();
     // Whoever stops waiting for this, or one thread that fails, stops all of them.
     let _stop = stopping.clone().drop_guard();
-    let shortcut = proxy::Shortcut::new(api.proxy.clone(), &COMMON_HEADERS, stopping.clone());
+    // Whoever has rested there gets the time for a first request once more, from the server.
+    let rest = limits.idle.saturating_sub(limits.first_request);
+    let shortcut = proxy::Shortcut::new(api.proxy.clone(), &COMMON_HEADERS, stopping.clone(), rest);
     let guests = Arc::new(Guests::default());
     let judging = guests.keep_judging(tls.clone(), &rejections);
     let door = Door::new(tls, Arc::clone(&guests), limits, Arc::clone(&rejections), &api, shortcut);

@@ -54,6 +54,9 @@ pub(super) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h
     let rest = request.path.and_then(|path| path.strip_prefix("/predict"));
     let query = rest.and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('?') });
     let (Some("POST"), Some(1), Some(query)) = (request.method, request.version, query) else { return Seen::Other };
+    if !query.bytes().all(is_plain_in_query) {
+        return Seen::Other;
+    }
     let headers: &'h [Header<'a>] = request.headers;
     let Some(Fields { key, length: body }) = fields(headers) else { return Seen::Other };
     let length = head + body;
@@ -62,6 +65,30 @@ pub(super) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h
         None if length <= LONGEST => Seen::Unfinished,
         None => Seen::Other,
     }
+}
+
+/// The characters of a query about which no reader of URLs has a doubt (RFC 3986, 3.4).
+const fn is_plain_in_query(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'='
+                | b'&'
+                | b'+'
+                | b','
+                | b':'
+                | b'/'
+                | b'?'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'*'
+                | b';'
+        )
 }
 
 struct Fields<'a> {
@@ -156,6 +183,7 @@ mod tests {
             with("POST", "GET"),
             with("/predict", "/predictions"),
             with("/predict", "/predict/"),
+            with("/predict", "/predict?a<b"),
             with("/predict", "http://a/predict"),
             with("HTTP/1.1", "HTTP/1.0"),
             with("Host: a\r\n", ""),

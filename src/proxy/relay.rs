@@ -63,10 +63,15 @@ impl Desk {
         }
     }
 
-    /// Lays a request on the desk that is to go `way`; not when the server should read it first.
-    pub(super) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) -> bool {
+    /// Lays a request on the desk that is to go `way`.
+    pub(super) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) {
         self.request.clear();
-        way.write(plain, remote, &mut self.request).is_some()
+        way.write(plain, remote, &mut self.request);
+    }
+
+    /// Ready when the node stops.
+    pub(super) fn poll_stopping(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.stopping.as_mut().poll(context)
     }
 }
 
@@ -85,6 +90,8 @@ pub(super) struct Side<'a, S> {
 pub(super) enum Relayed {
     /// It is answered.
     Answered,
+    /// Nothing of it was sent yet, and the node stops.
+    Stopping,
     /// Its answer cannot be ended, or nobody is there to read it.
     Broken,
     /// It is under way.
@@ -109,6 +116,8 @@ pub(super) enum Begun {
 enum Failure {
     Upstream(Problem),
     ClientGone,
+    /// The node stops before anything was sent.
+    Stopping,
 }
 
 /// A plain answer whose head is in the output.
@@ -132,9 +141,10 @@ impl Proxy {
         let until = Instant::now() + self.0.forwarder.timeouts().answer;
         desk.answer.clear();
         let asked = async {
-            let mut upstream = self.connect(way, target).await?;
+            desk.limit.as_mut().reset(until);
+            let mut upstream = self.connect(way, target, desk, &mut client).await?;
             send(&mut upstream, desk, until).await.map_err(|_| self.slow(target))?;
-            let head = self.head(&mut upstream, target, &mut recording, desk, &mut client, until).await?;
+            let head = self.head(&mut upstream, target, &mut recording, desk, &mut client).await?;
             Ok((upstream, head))
         };
         match asked.await {
@@ -150,6 +160,11 @@ impl Proxy {
             }
             // The model is charged with the time that the client waited.
             Err(Failure::ClientGone) => Relayed::Broken,
+            // The server begins it anew.
+            Err(Failure::Stopping) => {
+                recording.on_client_failure();
+                Relayed::Stopping
+            }
         }
     }
 
@@ -158,12 +173,34 @@ impl Proxy {
         Failure::Upstream(Problem::UpstreamSlow { model, after })
     }
 
-    /// A connection that was kept, or a new one.
-    async fn connect(&self, way: &Way, target: &Target) -> Result<TcpStream, Failure> {
+    /// A connection that was kept, or a new one, for which the upstream has no more time than for its answer.
+    async fn connect<S>(
+        &self,
+        way: &Way,
+        target: &Target,
+        desk: &mut Desk,
+        client: &mut Side<'_, S>,
+    ) -> Result<TcpStream, Failure>
+    where
+        S: AsyncRead + Unpin,
+    {
         if let Some(kept) = self.0.kept.take(&way.name) {
             return Ok(kept);
         }
-        self.0.forwarder.connect(&target.model, way.place()).await.map_err(Failure::Upstream)
+        let mut connecting = pin!(self.0.forwarder.connect(&target.model, way.place()));
+        poll_fn(|context| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
+                return Poll::Ready(connected.map_err(Failure::Upstream));
+            }
+            if poll_gone(client, context).is_ready() {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            if desk.poll_stopping(context).is_ready() {
+                return Poll::Ready(Err(Failure::Stopping));
+            }
+            desk.limit.as_mut().poll(context).map(|()| Err(self.slow(target)))
+        })
+        .await
     }
 
     /// Reads the answer's head and writes it to the client's output; none when the answer is not plain.
@@ -174,12 +211,10 @@ impl Proxy {
         recording: &mut Recording,
         desk: &mut Desk,
         client: &mut Side<'_, S>,
-        until: Instant,
     ) -> Result<Option<Head>, Failure>
     where
         S: AsyncRead + Unpin,
     {
-        desk.limit.as_mut().reset(until);
         loop {
             match hear(upstream, desk, client, Awaited::Head).await {
                 Said::Something => {}
@@ -307,7 +342,7 @@ enum Said {
     Stopping,
 }
 
-/// Waits for more of the answer. What the client sends meanwhile is kept, as far as it is looked at.
+/// Waits for more of the answer.
 async fn hear<S: AsyncRead + Unpin>(
     upstream: &mut TcpStream,
     desk: &mut Desk,
@@ -325,19 +360,27 @@ async fn hear<S: AsyncRead + Unpin>(
             Poll::Ready(Err(error)) => return Poll::Ready(Said::Failed(error)),
             Poll::Pending => {}
         }
-        while client.input.len() < LONGEST {
-            match poll_read(client.stream, client.input, context) {
-                Poll::Ready(Ok(length)) if length > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(Said::ClientGone),
-                Poll::Pending => break,
-            }
+        if poll_gone(client, context).is_ready() {
+            return Poll::Ready(Said::ClientGone);
         }
-        if awaited == Awaited::Head && desk.stopping.as_mut().poll(context).is_ready() {
+        if awaited == Awaited::Head && desk.poll_stopping(context).is_ready() {
             return Poll::Ready(Said::Stopping);
         }
         desk.limit.as_mut().poll(context).map(|()| Said::Nothing)
     })
     .await
+}
+
+/// Ready when the client has gone away. What it sends meanwhile is kept, as far as it is looked at.
+fn poll_gone<S: AsyncRead + Unpin>(client: &mut Side<'_, S>, context: &mut Context<'_>) -> Poll<()> {
+    while client.input.len() < LONGEST {
+        match poll_read(client.stream, client.input, context) {
+            Poll::Ready(Ok(length)) if length > 0 => {}
+            Poll::Ready(_) => return Poll::Ready(()),
+            Poll::Pending => break,
+        }
+    }
+    Poll::Pending
 }
 
 fn poll_read<S>(stream: &mut S, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<io::Result<usize>>

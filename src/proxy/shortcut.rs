@@ -1,8 +1,8 @@
 //! The short way for plain requests: an HTTP/1.1 connection with nothing but plain `POST /predict` is served here, with
 //! prepared answers or those of upstreams that answer plainly, for as long as nothing else comes.
 //!
-//! At the first byte that is not such a request (or when the client pauses, an upstream fails or answers in another way,
-//! or the node stops) the connection goes on to the real HTTP server, with what was read of it and what is under way, and
+//! At the first byte that is not such a request (or when the client leaves one unfinished or rests for long, an upstream
+//! fails or answers in another way, or the node stops) the connection goes on to the real HTTP server, with what was read of it and what is under way, and
 //! never comes back. So limits, timeouts, errors, other routes and a graceful stop are the server's; this only must not
 //! answer anything that the server would answer otherwise.
 
@@ -22,8 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A client without a request for this long, or that leaves one unfinished, goes on to the server and its timeouts. It
-/// also is how late a stop may be noticed, of which the drain has about two seconds.
+/// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Answers collected for one write when a client sends many requests at once; it bounds the memory.
 const MOST_OUTPUT: usize = 16 * 1024;
@@ -37,6 +36,8 @@ pub struct Shortcut {
     /// Headers that go on every answer, as lines.
     common: Arc<[u8]>,
     stopping: CancellationToken,
+    /// How long a client may rest here that has had an answer.
+    rest: Duration,
 }
 
 /// Why a connection leaves the short way.
@@ -50,9 +51,15 @@ enum Leave {
 }
 
 impl Shortcut {
-    /// The short way to `proxy`'s decisions, with `common` headers on every answer, until `stopping` is cancelled.
+    /// The short way to `proxy`'s decisions, with `common` headers on every answer, until `stopping` is cancelled. A client
+    /// that has had an answer may be silent for about `rest`: the server takes it for a new one, and gives it less time.
     #[must_use]
-    pub fn new(proxy: Proxy, common: &[(HeaderName, HeaderValue)], stopping: CancellationToken) -> Self {
+    pub fn new(
+        proxy: Proxy,
+        common: &[(HeaderName, HeaderValue)],
+        stopping: CancellationToken,
+        rest: Duration,
+    ) -> Self {
         let mut lines = Vec::new();
         for (name, value) in common {
             lines.extend_from_slice(name.as_str().as_bytes());
@@ -60,7 +67,7 @@ impl Shortcut {
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
-        Self { proxy, common: lines.into(), stopping }
+        Self { proxy, common: lines.into(), stopping, rest }
     }
 
     /// Answers the plain requests of a connection from `remote` that speaks HTTP/1.1, and gives back the connection as the
@@ -84,11 +91,11 @@ impl Shortcut {
     {
         let mut pause = pin!(sleep(PAUSE));
         let (mut output, mut desk) = (Vec::new(), Desk::new(self.stopping.clone()));
-        let mut idle = Idle::Yes;
+        let mut client = Client::New;
         loop {
             let (next, answered) = self.answer_all(input, remote, &mut output, &mut desk);
             if answered > 0 {
-                idle = Idle::No;
+                client = Client::Busy;
                 input.drain(..answered);
                 if write(stream, &output).await.is_err() {
                     return Leave::Broken;
@@ -102,7 +109,7 @@ impl Shortcut {
                 Next::Read => {}
                 Next::HandOver => return Leave::HandOver,
                 Next::Relay { chosen, length } => {
-                    idle = Idle::No;
+                    client = Client::Busy;
                     let side =
                         Side { stream: &mut *stream, input: &mut *input, output: &mut output, common: &self.common };
                     match self.proxy.relay(chosen, &mut desk, side).await {
@@ -110,19 +117,23 @@ impl Shortcut {
                             input.drain(..length);
                             continue;
                         }
+                        Relayed::Stopping => return Leave::HandOver,
                         Relayed::Broken => return Leave::Broken,
                         Relayed::Underway(underway) => return Leave::Underway(underway),
                     }
                 }
             }
-            match read(stream, input, pause.as_mut()).await {
-                Read::Some => {}
-                Read::Ended => return Leave::HandOver,
-                Read::Paused if matches!(idle, Idle::Yes) || self.stopping.is_cancelled() => return Leave::HandOver,
-                Read::Paused => {
-                    idle = Idle::Yes;
-                    pause.as_mut().reset(Instant::now() + PAUSE);
-                }
+            let next = match (read(stream, input, pause.as_mut(), &mut desk).await, client) {
+                (Read::Ended | Read::Stopping, _) => return Leave::HandOver,
+                (Read::Some, Client::Rests) => Some((Client::Pauses, PAUSE)),
+                (Read::Some, Client::New | Client::Busy | Client::Pauses) => None,
+                (Read::Paused, Client::Busy) => Some((Client::Pauses, PAUSE)),
+                (Read::Paused, Client::Pauses) if input.is_empty() => Some((Client::Rests, self.rest)),
+                (Read::Paused, Client::New | Client::Pauses | Client::Rests) => return Leave::HandOver,
+            };
+            if let Some((next, span)) = next {
+                client = next;
+                pause.as_mut().reset(Instant::now() + span);
             }
         }
     }
@@ -150,7 +161,8 @@ impl Shortcut {
                 Decided::Upstream(chosen) => {
                     // When the node stops, the server says so to the client.
                     let next = match chosen.target().way() {
-                        Some(way) if !self.stopping.is_cancelled() && desk.lay(way, &plain, remote) => {
+                        Some(way) if !self.stopping.is_cancelled() => {
+                            desk.lay(way, &plain, remote);
                             Next::Relay { chosen: chosen.held(), length: plain.length }
                         }
                         _ => Next::HandOver,
@@ -175,24 +187,38 @@ enum Next {
     },
 }
 
-/// Whether there was no request since the last look.
-enum Idle {
-    Yes,
-    No,
+/// What a client does, as of the last time that this was looked at.
+#[derive(Clone, Copy)]
+enum Client {
+    /// It has not asked for anything yet.
+    New,
+    /// It has asked for something since.
+    Busy,
+    /// It has not.
+    Pauses,
+    /// It has not for a while, and nothing of another request is there.
+    Rests,
 }
 
 enum Read {
     Some,
     Ended,
     Paused,
+    Stopping,
 }
 
-/// Waits for more bytes or the end of the pause. What fails to be read is the server's to find out again.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>, mut pause: Pin<&mut Sleep>) -> Read {
+/// Waits for more bytes, the end of the pause or a stop. What fails to be read is the server's to find out again.
+async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+    mut pause: Pin<&mut Sleep>,
+    desk: &mut Desk,
+) -> Read {
     let mut reading = pin!(stream.read_buf(input));
     poll_fn(|context| match reading.as_mut().poll(context) {
         Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Read::Some),
         Poll::Ready(_) => Poll::Ready(Read::Ended),
+        Poll::Pending if desk.poll_stopping(context).is_ready() => Poll::Ready(Read::Stopping),
         Poll::Pending => pause.as_mut().poll(context).map(|()| Read::Paused),
     })
     .await

@@ -44,11 +44,8 @@ impl Way {
         &self.place
     }
 
-    /// Appends the request to `output`, which is empty; none when the server should read the query first.
-    pub(super) fn write(&self, plain: &Plain<'_, '_>, remote: Option<Remote>, output: &mut Vec<u8>) -> Option<()> {
-        if !plain.query.bytes().all(is_plain_in_query) {
-            return None;
-        }
+    /// Appends the request to `output`, which is empty.
+    pub(super) fn write(&self, plain: &Plain<'_, '_>, remote: Option<Remote>, output: &mut Vec<u8>) {
         output.extend_from_slice(&self.start);
         if !plain.query.is_empty() {
             output.push(self.joint);
@@ -78,7 +75,6 @@ impl Way {
         // Writing to a vector does not fail.
         let _ = write!(output, "content-length: {length}\r\n\r\n");
         output.extend_from_slice(plain.body);
-        Some(())
     }
 }
 
@@ -91,28 +87,4 @@ fn write_way(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8
     }
     // Writing to a vector does not fail.
     let _ = write!(output, "{}\r\n", remote.ip().to_canonical());
-}
-
-/// The characters of a query about which no reader of URLs has a doubt (RFC 3986, 3.4).
-const fn is_plain_in_query(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'='
-                | b'&'
-                | b'+'
-                | b','
-                | b':'
-                | b'/'
-                | b'?'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'*'
-                | b';'
-        )
 }

@@ -2,8 +2,8 @@
 
 use super::world::{Bench, Way, next_answer, post};
 use crate::world::within;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 #[tokio::test]
 async fn both_ways_answer_the_same() {
@@ -33,6 +33,7 @@ async fn both_ways_answer_the_same() {
             "POST /predict HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n11\r\n{\"key\":\"user-42\"}\r\n0\r\n\r\n",
             1,
         ),
+        ("POST /predict?a<b HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{\"key\":1}", 1),
         ("POST /predict HTTP/1.0\r\nhost: a\r\ncontent-length: 9\r\n\r\n{\"key\":1}", 1),
         ("POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\ncontent-length: 8\r\n\r\n{\"key\":1}", 1),
         ("POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n{\"key\":1}", 1),
@@ -102,6 +103,52 @@ async fn a_client_that_pauses_or_a_node_that_stops_goes_on_with_the_server() {
         }
     };
     within(handed_over).await;
+}
+
+/// Sends `request` and reads its answer.
+async fn ask(client: &mut DuplexStream, request: &str) {
+    client.write_all(request.as_bytes()).await.expect("the connection is open");
+    assert!(within(next_answer(client, &mut Vec::new())).await.is_some());
+}
+
+/// Longer than a client may be silent that has had no answer.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+#[tokio::test]
+async fn a_client_may_rest_between_requests() {
+    let bench = Bench::new("").resting(Duration::from_secs(60));
+    let mut client = bench.connect(Way::Short);
+    for _ in 0..2 {
+        ask(&mut client, &post("", "{}")).await;
+        tokio::time::sleep(SILENCE).await;
+    }
+    ask(&mut client, &post("", "{}")).await;
+    assert_eq!(bench.seen(), 0);
+    // What it begins after that and does not end is the server's within the usual time.
+    tokio::time::sleep(SILENCE).await;
+    let (first, second) = "GET / HTTP/1.1\r\nhost: a\r\n\r\n".split_at(9);
+    client.write_all(first.as_bytes()).await.expect("the connection is open");
+    tokio::time::sleep(SILENCE).await;
+    ask(&mut client, second).await;
+    assert_eq!(bench.seen(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_rests_goes_on_with_the_server_in_the_end_and_at_a_stop() {
+    for rest in [Duration::from_secs(2), Duration::from_secs(3_600)] {
+        let bench = Bench::new("").resting(rest);
+        let (mut client, server) = duplex(1024);
+        let begun = Instant::now();
+        let resting = async {
+            ask(&mut client, &post("", "{}")).await;
+            if rest > Duration::from_secs(60) {
+                tokio::time::sleep(SILENCE).await;
+                bench.stopping.cancel();
+            }
+        };
+        let ((_, underway), ()) = within(async { tokio::join!(bench.shortcut.serve(server, None), resting) }).await;
+        assert!(underway.is_none() && begun.elapsed() >= rest.min(SILENCE));
+    }
 }
 
 #[tokio::test]

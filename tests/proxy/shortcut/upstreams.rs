@@ -2,7 +2,9 @@
 
 use super::world::{Answer, Bench, Way, next_answer, parse, post};
 use crate::world::{SHORT, gone, raw_upstream, within};
+use canary::proxy::Timeouts;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -300,4 +302,64 @@ async fn a_node_that_stops_leaves_new_requests_to_the_server() {
     bench.stopping.cancel();
     let answers = bench.talk(Way::Short, post("", CANARY).as_bytes(), 1_000, 1).await;
     assert_eq!((answers.len(), bench.seen()), (1, 1));
+}
+
+/// An address whose port takes no connection any more, for as long as what comes with it is kept.
+fn overcrowded() -> (SocketAddr, Vec<OwnedFd>) {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
+    let socket = |flags| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+    let listener = socket(SocketFlags::CLOEXEC);
+    bind(&listener, &SocketAddr::from(([127, 24, 1, 1], 0))).expect("loopback has free ports");
+    listen(&listener, 0).expect("a socket that is bound");
+    let address = SocketAddr::try_from(getsockname(&listener).expect("it is bound")).expect("an address");
+    // The first waits to be accepted, and the others for their turn.
+    let waiting = (0..4).map(|_| {
+        let waiting = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+        let _ = connect(&waiting, &address);
+        waiting
+    });
+    (address, std::iter::once(listener).chain(waiting.collect::<Vec<_>>()).collect())
+}
+
+/// Longer than any test waits.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn an_upstream_has_no_more_time_to_be_reached_than_to_answer() {
+    let (address, _crowd) = overcrowded();
+    let timeouts = Timeouts { connect: FOR_EVER, ..SHORT };
+    let mut stories = Vec::new();
+    for way in [Way::Short, Way::Real] {
+        let bench = Bench::with_timeouts(&format!("v1=http://{address}/,v2=http://{address}/"), timeouts);
+        let answers = bench.talk(way, post("", STABLE).as_bytes(), 1_000, 1).await;
+        let overall = bench.proxy.observations().overall;
+        stories.push((answers, overall.requests, overall.errors));
+    }
+    assert!(stories[1].0[0].0.iter().any(|line| line.contains(" 504 ")), "{stories:?}");
+    assert_eq!(stories[0], stories[1]);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_or_a_client_that_leaves_does_not_wait_for_a_connection() {
+    let (address, _crowd) = overcrowded();
+    let timeouts = Timeouts { connect: FOR_EVER, answer: FOR_EVER, ..SHORT };
+    for leaves in [false, true] {
+        let bench = Bench::with_timeouts(&format!("v2=http://{address}/"), timeouts);
+        let (mut client, server) = tokio::io::duplex(1_000);
+        let ending = async {
+            client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
+            // Either comes before the connection is tried, or meanwhile; most likely meanwhile.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if leaves {
+                return None;
+            }
+            bench.stopping.cancel();
+            Some(client)
+        };
+        let ((_, underway), _client) = within(async { tokio::join!(bench.shortcut.serve(server, None), ending) }).await;
+        // What a node that stops has not sent yet, its server begins anew.
+        assert!(underway.is_none());
+        let counted = bench.proxy.observations().overall;
+        assert_eq!((counted.requests, counted.errors), (u64::from(leaves), 0));
+    }
 }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +44,14 @@ impl Bench {
         let proxy =
             Proxy::with_timeouts(handle, upstreams.parse::<Upstreams>().expect("tests give good upstreams"), timeouts);
         let stopping = CancellationToken::new();
-        let shortcut = Shortcut::new(proxy.clone(), &[COMMON], stopping.clone());
+        let shortcut = Shortcut::new(proxy.clone(), &[COMMON], stopping.clone(), Duration::ZERO);
         Self { proxy, shortcut, stopping, seen: Arc::default() }
+    }
+
+    /// The same, where clients may rest for so long between requests.
+    pub(crate) fn resting(self, rest: Duration) -> Self {
+        let shortcut = Shortcut::new(self.proxy.clone(), &[COMMON], self.stopping.clone(), rest);
+        Self { shortcut, ..self }
     }
 
     /// A connection that is served one way or the other.
