@@ -1,6 +1,8 @@
 //! Connections to upstreams that are kept from one plain request to the next.
 
 use super::observe::{SHARDS, own_shard};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,15 +37,15 @@ struct Place {
 }
 
 impl Kept {
-    /// A connection to `place` that nothing is known of since it was kept: one by which the upstream said something
-    /// meanwhile, or that it closed, is not used when the runtime has noticed.
+    /// A connection to `place` of which nothing was heard since it was kept: one by which the upstream said something
+    /// meanwhile, or that it closed, is not used. The system is asked, which knows sooner than the runtime.
     pub(super) fn take(&self, place: &str) -> Option<TcpStream> {
         let mut shelf = self.0[own_shard()].lock();
         let kept = shelf.places.iter_mut().find(|kept| *kept.name == *place)?;
         let youngest = Instant::now() - IDLE_FOR;
         while let Some((stream, since)) = kept.idle.pop_back() {
-            let silent = stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-            if silent && since > youngest {
+            let heard = recv(&stream, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            if since > youngest && heard.is_err_and(|error| error == Errno::WOULDBLOCK) {
                 return Some(stream);
             }
         }

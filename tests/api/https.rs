@@ -5,7 +5,7 @@ use crate::world::{state, view};
 use canary::api::Limits;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -138,6 +138,24 @@ async fn who_says_nothing_or_half_is_dropped() {
     let mut rest = Vec::new();
     let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("slow headers must time out");
     assert!(rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_used_may_be_idle_for_longer_than_one_that_was_not() {
+    let cluster = Cluster::new(55);
+    let (first_request, idle) = (Duration::from_millis(300), Duration::from_secs(4));
+    let limits = Limits { first_request, idle, ..Limits::default() };
+    let node = cluster.start_with('a', view(state(3, 500)), agrees, limits);
+    for head in ["GET /livez", "POST /predict"] {
+        let mut stream = node.connect(cluster.anonymous()).await.unwrap();
+        let request = format!("{head} HTTP/1.1\r\nhost: x\r\nx-canary-key: a\r\ncontent-length: 2\r\n\r\n{{}}");
+        let begun = Instant::now();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an idle connection must be closed");
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert!(begun.elapsed() >= idle - first_request, "{head}: closed after {:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]
