@@ -7,6 +7,7 @@ mod bind;
 mod certificates;
 mod clock;
 mod config;
+mod descriptors;
 mod expiry;
 mod metrics;
 mod run;

@@ -4,7 +4,7 @@ use super::bind::{BindError, listen, own_address};
 use super::certificates::{Certificates, open_files};
 use super::clock::{ClockWatch, say_jump};
 use super::config::NodeConfig;
-use super::metrics;
+use super::{descriptors, metrics};
 use crate::api::{self, Api, Limits};
 use crate::audit::{AUDIT_FILE, Opened};
 use crate::driver::{
@@ -100,6 +100,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     if let Some(path) = files.ca_key.clone().filter(|_| config.strict) {
         return Err(NodeError::AuthorityKey(path));
     }
+    descriptors::take_what_is_allowed();
     warn_about(&config, &peers, &files);
     let mut certificates = Certificates::new(&files, watch, &config, &peers)?;
     certificates.remind(config.crl_policy);

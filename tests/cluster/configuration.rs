@@ -2,6 +2,7 @@
 
 use super::world::{A, ALL, B, C, Cluster};
 use std::net::TcpListener;
+use std::process::Command;
 
 #[test]
 fn addresses_that_make_no_mesh_are_named() {
@@ -49,6 +50,26 @@ fn ipv6_works() {
     }
     let hosts = [(A, "::1"), (B, "[::1]"), (C, "0:0:0:0:0:0:0:1")].map(|(id, host)| (id, host.to_owned()));
     works_with_a_warning(Cluster::at(hosts.into_iter().collect()));
+}
+
+#[test]
+fn a_node_takes_the_open_files_that_it_may_have() {
+    let mut cluster = Cluster::new(114);
+    for (id, hard, few) in [(A, 5_000, false), (B, 1_000, true)] {
+        let command = cluster.node_command(id, &[]);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -Sn 200; ulimit -Hn {hard}; exec \"$0\" \"$@\"")]);
+        limited.arg(command.get_program()).args(command.get_args());
+        limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        limited.current_dir(cluster.machine(id));
+        cluster.start_command(id, limited);
+        cluster.wait_log(id, &[" started"]);
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", cluster.process(id).pid())).expect("it runs");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("Linux says it");
+        assert_eq!(line.split_whitespace().nth(3), Some(hard.to_string().as_str()), "{line}");
+        let log = cluster.log(id);
+        assert_eq!(log.contains("This process may have few files open"), few, "{log}");
+    }
 }
 
 #[track_caller]
