@@ -2,9 +2,9 @@
 //! prepared answers or those of upstreams that answer plainly, for as long as nothing else comes.
 //!
 //! At the first byte that is not such a request (or when the client leaves one unfinished or rests for long, an upstream
-//! fails or answers in another way, or the node stops) the connection goes on to the real HTTP server, with what was read of it and what is under way, and
-//! never comes back. So limits, timeouts, errors, other routes and a graceful stop are the server's; this only must not
-//! answer anything that the server would answer otherwise.
+//! fails or answers in another way, or the node stops) the connection goes on to the real HTTP server, with what was read
+//! of it and what is under way, and never comes back. So limits, timeouts, errors, other routes and a graceful stop are
+//! the server's; this only must not answer anything that the server would answer otherwise.
 
 use super::date::write_date;
 use super::headers::Remote;
