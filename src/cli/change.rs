@@ -11,7 +11,7 @@ use clap::Args;
 use http::StatusCode;
 use serde::Serialize;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What every command that changes something takes.
 #[derive(Debug, Args)]
@@ -56,22 +56,61 @@ pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Seria
     Ok(Exit::Done)
 }
 
-/// A node that is dead, or in touch with no majority, does not have the last word while there are others.
+/// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
+const TAKEOVER: Duration = Duration::from_secs(7);
+/// How often it is looked whether one is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Asks until somebody takes the change, or nobody is to be expected to: while others say that a node coordinates which
+/// cannot be reached, one of them soon will.
 async fn ask(client: &Client, path: &str, body: &impl Serialize) -> Result<Told, Failure> {
-    let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
-    let mut powerless: Option<Told> = None;
-    for (node, _) in client.peers().iter() {
-        match client.change(node, path, body).await {
+    let until = Instant::now() + TAKEOVER;
+    let mut has_said = false;
+    loop {
+        match ask_all(client, path, body).await? {
+            Asked::Told(told) => return Ok(told),
+            Asked::Nobody { gone: Some(gone), .. } if Instant::now() < until => {
+                if !std::mem::replace(&mut has_said, true) {
+                    anstream::eprintln!(
+                        "{gone} coordinates and does not answer: waiting for another node to take over"
+                    );
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Asked::Nobody { silent, .. } => return Err(nobody(&silent)),
+        }
+    }
+}
+
+/// What came of asking every node once.
+enum Asked {
+    Told(Told),
+    /// None could take the change, and it was sent to none.
+    Nobody {
+        silent: Vec<(NodeId, ClientError)>,
+        /// One of them, to which another one had sent the request on.
+        gone: Option<NodeId>,
+    },
+}
+
+/// A node that is dead, or in touch with no majority, does not have the last word while there are others.
+async fn ask_all(client: &Client, path: &str, body: &impl Serialize) -> Result<Asked, Failure> {
+    let (mut silent, mut gone, mut powerless) = (Vec::new(), None, None);
+    for (asked, _) in client.peers().iter() {
+        match client.change(asked, path, body).await {
             Ok(told) if told.status == StatusCode::SERVICE_UNAVAILABLE => powerless = Some(told),
-            Ok(told) => return Ok(told),
-            Err(ChangeFailure::NotSent { node, error }) => silent.push((node, error)),
+            Ok(told) => return Ok(Asked::Told(told)),
+            Err(ChangeFailure::NotSent { node, error }) => {
+                gone = gone.or_else(|| (node != asked).then_some(node));
+                silent.push((node, error));
+            }
             Err(unknown @ ChangeFailure::Unknown { .. }) => {
                 return Err(Failure::new(Exit::TimedOut, unknown)
                     .with_hint("it may have been decided: see `canary query` and `canary rollout history`"));
             }
         }
     }
-    powerless.ok_or_else(|| nobody(&silent))
+    Ok(powerless.map_or(Asked::Nobody { silent, gone }, Asked::Told))
 }
 
 /// The failure when no node answers.

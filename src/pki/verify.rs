@@ -226,10 +226,26 @@ fn accepted_as_server(own: &NodeFiles) -> Result<(), PkiError> {
     Ok(())
 }
 
+/// Beside what its owner needs of it, whether the nodes let it in: it may be revoked.
 fn verify_client(folder: &Path, expected: &Expectations) -> Finding {
-    match ClientFiles::load_at(folder, expected.now) {
-        Ok(own) => valid(&folder.join(files::CLIENT.0), &own.leaf, identity(&own.leaf), expected),
+    let path = folder.join(files::CLIENT.0);
+    let parent = folder.parent().unwrap_or(folder);
+    let judged = ClientFiles::load_at(folder, expected.now).and_then(|own| {
+        let lists = lists_in(&[folder, parent])?;
+        judge_chain(&path, &own.chain, (&parent.join(files::CA), &own.ca), &lists, expected.now)
+    });
+    match judged {
+        Ok(facts) => valid(&path, &facts, identity(&facts), expected),
         Err(error) => failed(folder, &error),
+    }
+}
+
+/// The revocation lists in the first of some places that has any; none when none has.
+fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
+    match read_first(places, files::CRL, "revocation lists", "") {
+        Ok((_, lists)) => Ok(lists),
+        Err(PkiError::Missing { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
@@ -272,11 +288,7 @@ fn verify_certificate(
     let judged = || -> Result<CertificateFacts, PkiError> {
         let chain: Vec<CertificateDer<'static>> = read_all(path)?;
         check::authorities(&ca.0, &ca.1, expected.now)?;
-        let lists = match read_first(places, files::CRL, "revocation lists", "") {
-            Ok((_, lists)) => lists,
-            Err(PkiError::Missing { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let lists = lists_in(places)?;
         let facts = judge_chain(path, &chain, (&ca.0, &ca.1), &lists, expected.now)?;
         let id = chain.first().map(svid::identity).unwrap_or(Err(super::SvidError::Malformed));
         let id = id.map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;

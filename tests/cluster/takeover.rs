@@ -39,3 +39,13 @@ fn the_next_member_coordinates_until_the_first_is_back() {
         assert_eq!(history[0]["txid"], told["state"]["txid"], "{id}");
     }
 }
+
+#[test]
+fn a_change_that_finds_the_coordinator_dead_waits_for_the_next_one() {
+    let mut cluster = Cluster::running(115);
+    cluster.set_weight("50");
+    cluster.kill(A);
+    let said = cluster.canary(&["rollout", "set-weight", "0"]).exits(0);
+    assert!(said.err.contains("node-a coordinates and does not answer"), "{said:?}");
+    assert!(said.out.contains("COMMIT"), "{said:?}");
+}

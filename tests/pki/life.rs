@@ -46,6 +46,8 @@ fn a_revoked_certificate_is_refused_by_everyone_and_the_others_stay() {
     );
     assert_eq!(inspected(dir.path(), "certs/crl.pem")["number"], "2");
     pki(dir.path(), &["revoke", "operator-admin"]).ends_with(0);
+    let refused = pki(dir.path(), &["verify"]).ends_with(1);
+    assert_eq!(refused.out.matches("Revoked").count(), 2, "the operator, too: {}", refused.out);
     let list = inspected(dir.path(), "certs/crl.pem");
     assert_eq!((&list["number"], list["revoked"].as_array().map(Vec::len)), (&"3".into(), Some(2)));
     pki(dir.path(), &["revoke", "nobody"]).ends_with(4).says("canary pki list");

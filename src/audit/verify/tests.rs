@@ -1,11 +1,15 @@
 //! Three nodes with real certificates, two decisions, and every way to lie about them.
 
 use super::*;
-use crate::model::{Actor, Ballot, Canary, Host, Incarnation, Model, NodeSet, Octets, Statement, TxId, Weight};
+use crate::model::{
+    Actor, Ballot, Canary, Change, Host, Incarnation, Model, NodeSet, Octets, Plan, Statement, Step, TxId, Weight,
+    WhenOpen,
+};
 use crate::pki::{InitPlan, NodeFiles};
 use crate::tls::Signer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 struct World {
     directory: tempfile::TempDir,
@@ -265,4 +269,33 @@ fn a_line_of_a_later_version_is_named_as_one() {
     let verified = world.verify(&newer, None);
     let told = verified.findings.first().map(|finding| finding.what.as_str());
     assert_eq!(told, Some("it has format 2, this program reads up to 1: use a newer canary"));
+}
+
+#[test]
+fn a_decision_of_a_state_with_approvals_is_read() {
+    let world = World::new();
+    let step = |percent: &str, approvals| Step {
+        approvals,
+        ..Step::new(Weight::from_percent(percent).expect("a weight"), Plan::HOLD)
+    };
+    let plan = Plan::of(vec![step("5", 0), step("20", 1)]).expect("a plan");
+    let canary = Model { id: "v2".parse().expect("a model"), upstream: None };
+    let start = Change::Start { canary, plan: Arc::new(plan), when_open: WhenOpen::Refuse };
+    let mut state = RoutingState::initial("v1".parse().expect("a model"));
+    for change in [start, Change::Approve { operator: "operator/alice".into() }] {
+        let sequence = state.version + 1;
+        let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence };
+        state = change.apply(&state, NodeSet::first(3), txid, UnixMillis(0)).expect("it follows");
+    }
+    assert!(state.rollout.as_ref().is_some_and(|rollout| !rollout.approvals.is_empty()));
+    let line = Line {
+        format: 1,
+        seq: 1,
+        prev: Digest::default(),
+        at: UnixMillis(1),
+        node: NodeId::A,
+        event: world.decided(NodeId::A, &state, true),
+    };
+    let read: Line = serde_json::from_str(&line.text()).expect("a line that was written is read");
+    assert_eq!(read.text(), line.text());
 }
