@@ -156,7 +156,11 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
                 acknowledged: acknowledged.iter().collect(),
                 others: members.minus(acknowledged).iter().collect(),
                 others_until: others_until.map(|time| rfc3339(api.date(time))),
-                note: matches!(change, Change::Approve { .. }).then(|| approvals_note(&state)).flatten(),
+                note: if matches!(change, Change::Approve { .. }) {
+                    approvals_note(&state)
+                } else {
+                    upstream_note(api, &state)
+                },
             };
             Ok(Json(committed).into_response())
         }
@@ -186,6 +190,14 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
             Err(unknown(detail).with("txid", txid.to_string()).with("version", version))
         }
     }
+}
+
+/// That the canary gets requests here for which there is no model server.
+fn upstream_note(api: &Api, state: &RoutingState) -> Option<String> {
+    let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
+    let (model, node) = (&canary.model.id, api.handle.view().me);
+    let note = format!("{model} has no model server on {node}: its requests get the choice as answer");
+    api.proxy.lacks_upstream(&canary.model).then_some(note)
 }
 
 /// How far the step that an approval is for has come with it.

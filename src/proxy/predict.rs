@@ -163,6 +163,13 @@ impl Proxy {
         !matches!(self.0.upstreams.of(model), Ok(None))
     }
 
+    /// Whether requests for `model` are answered with the choice alone on this node, though it has an upstream for the
+    /// stable model: hardly what anybody wants.
+    #[must_use]
+    pub fn lacks_upstream(&self, model: &Model) -> bool {
+        !self.has_upstream(model) && self.has_upstream(&self.0.handle.view().state.stable)
+    }
+
     /// Whether `model` can be served on this node: its upstream, if it has one, answers a GET with a status below 500
     /// within 1 s, and passes the smoke test, if there is one.
     ///

@@ -61,6 +61,23 @@ fn a_canary_that_is_down_on_one_node_is_voted_down_there() {
 }
 
 #[test]
+fn a_canary_without_a_model_server_is_named_where_the_stable_model_has_one() {
+    let mut cluster = Cluster::new(116);
+    let v1 = ModelServer::start("127.31.116.21", "v1");
+    for id in ALL {
+        cluster.start_with(id, &["--upstream", &v1.upstream()]);
+    }
+    cluster.wait_synchronized();
+    let said = cluster.canary(&["rollout", "set-weight", "20", "--canary", "v2"]).exits(0);
+    assert!(said.out.contains("v2 has no model server on node-a"), "{said:?}");
+    for id in ALL {
+        cluster.wait_log(id, &["WARN", "The model has no model server on this node", "v2"]);
+    }
+    let said = cluster.canary(&["rollout", "set-weight", "0"]).exits(0);
+    assert!(!said.out.contains("model server"), "{said:?}");
+}
+
+#[test]
 fn a_node_that_is_stopped_finishes_what_it_began() {
     let mut cluster = Cluster::new(19);
     let (v1, slow) = (ModelServer::start("127.31.19.21", "v1"), ModelServer::start("127.31.19.22", "v2"));
