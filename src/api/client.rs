@@ -45,8 +45,8 @@ pub enum ClientError {
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
     /// Nobody listens at the address.
-    #[error("connection refused: no node runs there")]
-    ConnectionRefused,
+    #[error("connection refused: no node runs at {0}")]
+    ConnectionRefused(String),
     /// The connection could not be made or broke.
     #[error("{0}")]
     Connection(String),
@@ -233,9 +233,10 @@ impl Client {
         patience: Duration,
     ) -> Result<Response<Incoming>, ClientError> {
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Connection(error.to_string()))?;
+        let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         match timeout(patience, self.http.request(request)).await {
             Err(_) => Err(ClientError::Silent(patience)),
-            Ok(Err(error)) => Err(explain(&error)),
+            Ok(Err(error)) => Err(explain(&error, place)),
             Ok(Ok(response)) => Ok(response),
         }
     }
@@ -264,7 +265,7 @@ async fn document_of(response: Response<Incoming>, patience: Duration) -> Result
 }
 
 /// The cause that an operator can do something about, from the innermost error outward.
-fn explain(error: &(dyn Error + 'static)) -> ClientError {
+fn explain(error: &(dyn Error + 'static), place: String) -> ClientError {
     let mut causes = vec![error];
     while let Some(cause) = causes.last().and_then(|cause| inner(*cause)) {
         causes.push(cause);
@@ -276,7 +277,7 @@ fn explain(error: &(dyn Error + 'static)) -> ClientError {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
     };
     if causes.iter().any(refused) {
-        return ClientError::ConnectionRefused;
+        return ClientError::ConnectionRefused(place);
     }
     ClientError::Connection(causes.last().map_or_else(String::new, ToString::to_string))
 }
@@ -318,7 +319,11 @@ mod tests {
     #[test]
     fn the_innermost_cause_is_told() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(explain(&io::Error::other(refused)), ClientError::ConnectionRefused);
+        let explain = |error: &(dyn Error + 'static)| explain(error, "127.0.0.1:50051".into());
+        assert_eq!(
+            explain(&io::Error::other(refused)).to_string(),
+            "connection refused: no node runs at 127.0.0.1:50051"
+        );
         let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let ClientError::Tls(text) = explain(&io::Error::other(io::Error::other(expired))) else {
             panic!("an error of TLS")

@@ -151,7 +151,7 @@ pub(super) mod tests {
 
     pub(in crate::cli::query) fn silent(letter: char) -> Row {
         let node = NodeId::from_letter(letter).expect("a letter");
-        Row { node, answer: Err("connection refused: no node runs there".into()) }
+        Row { node, answer: Err("connection refused: no node runs at 10.0.0.3:50053".into()) }
     }
 
     #[test]
