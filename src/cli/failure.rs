@@ -69,9 +69,14 @@ impl Failure {
 
     /// Prints the error, its causes and the hint to stderr.
     pub(crate) fn report(self) -> ExitCode {
-        anstream::eprintln!("error: {}", self.error);
-        for cause in self.error.chain().skip(1) {
-            anstream::eprintln!("caused by: {cause}");
+        let mut said = self.error.to_string();
+        anstream::eprintln!("error: {said}");
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            // Some errors say their cause themselves.
+            if !said.contains(&cause) {
+                anstream::eprintln!("caused by: {cause}");
+            }
+            said = cause;
         }
         if let Some(hint) = &self.hint {
             anstream::eprintln!("hint: {hint}");

@@ -109,7 +109,7 @@ pub enum Direction {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ChangeError {
     /// A share without a model to give it to.
-    #[error("there is no canary model to give {0} to: name one (canary_model_id)")]
+    #[error("there is no canary model to give {0} to: name one (--canary MODEL, canary_model_id in JSON)")]
     NoCanary(Weight),
     /// The canary would be the stable model.
     #[error("{0} is the stable model already: the canary must be another one")]
