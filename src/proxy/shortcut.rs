@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts.
+/// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts. It
+/// also is how late a stop may be noticed while requests come, of which the drain has about two seconds.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Answers collected for one write when a client sends many requests at once; it bounds the memory.
 const MOST_OUTPUT: usize = 16 * 1024;
@@ -123,8 +124,10 @@ impl Shortcut {
                     }
                 }
             }
-            let next = match (read(stream, input, pause.as_mut(), &mut desk).await, client) {
+            let stop = matches!(client, Client::Rests).then_some(&mut desk);
+            let next = match (read(stream, input, pause.as_mut(), stop).await, client) {
                 (Read::Ended | Read::Stopping, _) => return Leave::HandOver,
+                (Read::Paused, _) if self.stopping.is_cancelled() => return Leave::HandOver,
                 (Read::Some, Client::Rests) => Some((Client::Pauses, PAUSE)),
                 (Read::Some, Client::New | Client::Busy | Client::Pauses) => None,
                 (Read::Paused, Client::Busy) => Some((Client::Pauses, PAUSE)),
@@ -207,19 +210,25 @@ enum Read {
     Stopping,
 }
 
-/// Waits for more bytes, the end of the pause or a stop. What fails to be read is the server's to find out again.
+/// Waits for more bytes, the end of the pause or, if `desk` is given, a stop: a client that rests does so for long, and for
+/// all others it would cost more than it is worth. What fails to be read is the server's to find out again.
 async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut Vec<u8>,
     mut pause: Pin<&mut Sleep>,
-    desk: &mut Desk,
+    mut desk: Option<&mut Desk>,
 ) -> Read {
     let mut reading = pin!(stream.read_buf(input));
-    poll_fn(|context| match reading.as_mut().poll(context) {
-        Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Read::Some),
-        Poll::Ready(_) => Poll::Ready(Read::Ended),
-        Poll::Pending if desk.poll_stopping(context).is_ready() => Poll::Ready(Read::Stopping),
-        Poll::Pending => pause.as_mut().poll(context).map(|()| Read::Paused),
+    poll_fn(|context| {
+        match reading.as_mut().poll(context) {
+            Poll::Ready(Ok(length)) if length > 0 => return Poll::Ready(Read::Some),
+            Poll::Ready(_) => return Poll::Ready(Read::Ended),
+            Poll::Pending => {}
+        }
+        if desk.as_mut().is_some_and(|desk| desk.poll_stopping(context).is_ready()) {
+            return Poll::Ready(Read::Stopping);
+        }
+        pause.as_mut().poll(context).map(|()| Read::Paused)
     })
     .await
 }
