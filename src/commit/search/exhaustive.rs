@@ -321,10 +321,10 @@ fn every_repeated_message_keeps_every_promise() {
 
 #[test]
 fn every_stop_in_a_retreat_keeps_every_promise() {
-    run("stops, retreat", Budget { stops: 2, ..RETREAT }, STOP);
+    run("stops, retreat", Budget { stops: 1, ..RETREAT }, STOP);
 }
 
 #[test]
 fn every_stop_in_an_advance_keeps_every_promise() {
-    run("stops, advance", Budget { stops: 2, ..ADVANCE }, Budget { stops: 1, ..BOTH });
+    run("stops, advance", Budget { stops: 1, ..ADVANCE }, Budget { stops: 1, ..BOTH });
 }
