@@ -196,8 +196,8 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
 fn upstream_note(api: &Api, state: &RoutingState) -> Option<String> {
     let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
     let (model, node) = (&canary.model.id, api.handle.view().me);
-    let note = format!("{model} has no model server on {node}: its requests get the choice as answer");
-    api.proxy.lacks_upstream(&canary.model).then_some(note)
+    let note = || format!("{model} has no model server on {node}: its requests get the choice as answer");
+    api.proxy.lacks_upstream(&canary.model).then(note)
 }
 
 /// How far the step that an approval is for has come with it.

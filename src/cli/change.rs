@@ -13,6 +13,11 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
+const TAKEOVER: Duration = Duration::from_secs(7);
+/// How often it is looked whether one is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// What every command that changes something takes.
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
@@ -55,11 +60,6 @@ pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Seria
     }
     Ok(Exit::Done)
 }
-
-/// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
-const TAKEOVER: Duration = Duration::from_secs(7);
-/// How often it is looked whether one is.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Asks until somebody takes the change, or nobody is to be expected to: while others say that a node coordinates which
 /// cannot be reached, one of them soon will.

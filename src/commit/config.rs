@@ -48,7 +48,8 @@ pub struct Timing {
     pub vote: Duration,
     /// How long a caller waits before it is told that its question could not be sent for acceptance, or "unknown".
     pub answer: Duration,
-    /// How long a decision is awaited at least once it was: what has waited in line for long gets its time, too.
+    /// How long a decision is awaited at least, from when the question was sent for acceptance: what has waited in line for
+    /// long gets its time, too.
     pub decision: Duration,
     /// How long a retreat waits for the acknowledgement of the connected members.
     pub acknowledge: Duration,

@@ -44,8 +44,8 @@ impl Kept {
         let kept = shelf.places.iter_mut().find(|kept| *kept.name == *place)?;
         let youngest = Instant::now() - IDLE_FOR;
         while let Some((stream, since)) = kept.idle.pop_back() {
-            let heard = recv(&stream, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            if since > youngest && heard.is_err_and(|error| error == Errno::WOULDBLOCK) {
+            let heard = || recv(&stream, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            if since > youngest && heard().is_err_and(|error| error == Errno::WOULDBLOCK) {
                 return Some(stream);
             }
         }

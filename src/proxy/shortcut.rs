@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts. It
-/// also is how late a stop may be noticed while requests come, of which the drain has about two seconds.
+/// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts.
+/// It also is how late a stop may be noticed while requests come, of which the drain has about two seconds.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Answers collected for one write when a client sends many requests at once; it bounds the memory.
 const MOST_OUTPUT: usize = 16 * 1024;

@@ -1,5 +1,6 @@
 //! Addresses that do not make a mesh, and unusual ones that do.
 
+use super::process::behind;
 use super::world::{A, ALL, B, C, Cluster};
 use rustix::process::{Resource, getrlimit};
 use std::net::TcpListener;
@@ -61,13 +62,9 @@ fn a_node_takes_the_open_files_that_it_may_have() {
     }
     let mut cluster = Cluster::new(114);
     for (id, hard, few) in [(A, 5_000, false), (B, 1_000, true)] {
-        let command = cluster.node_command(id, &[]);
         let mut limited = Command::new("sh");
         limited.args(["-c", &format!("ulimit -Sn 200; ulimit -Hn {hard}; exec \"$0\" \"$@\"")]);
-        limited.arg(command.get_program()).args(command.get_args());
-        limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        limited.current_dir(cluster.machine(id));
-        cluster.start_command(id, limited);
+        cluster.start_command(id, behind(limited, &cluster.node_command(id, &[])));
         cluster.wait_log(id, &[" started"]);
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", cluster.process(id).pid())).expect("it runs");
         let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("Linux says it");

@@ -24,6 +24,16 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, Stri
     }
 }
 
+/// `command` as what `wrapper` ends in, with the arguments, the surroundings and the place that it would have by itself.
+pub(crate) fn behind(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    wrapper.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        wrapper.current_dir(directory);
+    }
+    wrapper
+}
+
 /// A program that runs in the background, with what it says to stderr in a file.
 pub(crate) struct Running {
     child: Child,

@@ -1,7 +1,7 @@
 //! A real node whose system calls fail, or kill it: strace puts that into its way.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
-use super::process::{Running, eventually};
+use super::process::{Running, behind, eventually};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -60,10 +60,5 @@ pub(crate) fn injected(command: &Command, inject: &str, path: &Path) -> Command 
     for segment in ["log.0", "log.1"] {
         traced.arg("-P").arg(path.join(segment));
     }
-    traced.arg(command.get_program()).args(command.get_args());
-    traced.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(directory) = command.get_current_dir() {
-        traced.current_dir(directory);
-    }
-    traced
+    behind(traced, command)
 }

@@ -288,14 +288,7 @@ fn a_decision_of_a_state_with_approvals_is_read() {
         state = change.apply(&state, NodeSet::first(3), txid, UnixMillis(0)).expect("it follows");
     }
     assert!(state.rollout.as_ref().is_some_and(|rollout| !rollout.approvals.is_empty()));
-    let line = Line {
-        format: 1,
-        seq: 1,
-        prev: Digest::default(),
-        at: UnixMillis(1),
-        node: NodeId::A,
-        event: world.decided(NodeId::A, &state, true),
-    };
-    let read: Line = serde_json::from_str(&line.text()).expect("a line that was written is read");
-    assert_eq!(read.text(), line.text());
+    let text = record(vec![world.decided(NodeId::A, &state, true)]);
+    let read: Line = serde_json::from_str(&text).expect("a line that was written is read");
+    assert_eq!(read.text(), text.trim_end());
 }
