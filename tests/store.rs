@@ -1,9 +1,9 @@
 //! The store on a real file system: who may open a directory, and what a full or read-only disk does.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
-use canary::commit::{Durable, Proposal, Record};
-use canary::model::{Ballot, Incarnation, NodeId, RoutingState};
-use canary::store::{Room, Store, StoreError, StoreFault, StoreIdentity};
+use agreement::{Durable, Proposal, Record};
+use model::{Ballot, Incarnation, NodeId};
+use service::RoutingState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::{Room, Store, StoreError, StoreFault, StoreIdentity};
 
 /// Set for the process that holds a directory while another wants it.
 const HOLD: &str = "CANARY_TEST_HOLD";

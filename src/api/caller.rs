@@ -5,8 +5,8 @@
 //! against a model, needs an operator's or an application's certificate, or to be on the node's own host.
 
 use super::problem::Problem;
-use crate::model::{Actor, Role, SpiffeId, UnixMillis};
 use axum::extract::Request;
+use model::{Actor, Role, SpiffeId, UnixMillis};
 use std::net::SocketAddr;
 use std::sync::Arc;
 

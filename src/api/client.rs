@@ -5,7 +5,6 @@
 
 use super::shapes::ServedState;
 use super::state::HealthSnapshot;
-use crate::model::{NodeId, Peers};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{Request, Response, StatusCode, Uri};
@@ -15,6 +14,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use model::{NodeId, Peers};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -222,7 +222,7 @@ impl Client {
     }
 
     fn uri(&self, node: NodeId, path: &str) -> String {
-        let host = self.peers.host(node).map(crate::model::Host::in_url).unwrap_or_default();
+        let host = self.peers.host(node).map(model::Host::in_url).unwrap_or_default();
         format!("https://{host}:{}{path}", node.data_port())
     }
 

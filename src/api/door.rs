@@ -9,19 +9,17 @@ use super::guests::{Guarded, Guests};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
 use super::state::Api;
-use crate::model::UnixMillis;
-use crate::proxy::{Remote, Rewound, Shortcut, Underway};
-use crate::tls::{
-    Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections,
-};
-use crate::tls::{noting_claims, peer_identity};
 use axum_server::accept::Accept;
+use model::UnixMillis;
+use proxy::{Remote, Rewound, Shortcut, Underway};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
+use tls::{Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
+use tls::{noting_claims, peer_identity};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};

@@ -5,9 +5,10 @@ use super::outcomes::{Outcomes, samples};
 use super::plan::PlanShape;
 use super::rollouts::{self, ModelRequest, StartRequest, UndoRequest, VerbRequest};
 use super::shapes::WeightRequest;
-use crate::model::{Plan, RoutingState, Weight};
+use model::Weight;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service::{Plan, RoutingState};
 use std::fmt::Debug;
 
 /// Reads a body; the first byte says which. Gives whether it would be taken.
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_seeds_of_the_fuzzers_are_understood() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/seeds/body");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/fuzz/seeds/body");
         for seed in fs::read_dir(folder).expect("seeds") {
             let path = seed.expect("readable").path();
             assert!(body(&fs::read(&path).expect("readable")), "{}", path.display());

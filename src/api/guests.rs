@@ -3,7 +3,6 @@
 //! What is loaded anew is held against every one of them, each chain once, by the task that waits for it and not by the
 //! threads that serve requests. A connection without a certificate is not here and carries nothing extra.
 
-use crate::tls::{Claim, Direction, HttpsPlane, PeerIdentity, Plane, Refusal, Rejection, Rejections, time_left};
 use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tls::{Claim, Direction, HttpsPlane, PeerIdentity, Plane, Refusal, Rejection, Rejections, time_left};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -205,9 +205,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Reason;
     use std::cell::Cell;
     use std::time::SystemTime;
+    use tls::Reason;
     use tokio::io::AsyncReadExt;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -5,17 +5,18 @@
 
 use super::exposition::Exposition;
 use super::state::{Api, CertificateInfo, FOREVER, HealthSnapshot};
-use crate::driver::{View, boottime, unix_millis};
-use crate::model::{Phase, Time, Weight};
-use crate::tls::{HANDSHAKE_CLASSES_MS, Handshakes, Plane, Rejections};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use member::{View, boottime, unix_millis};
+use model::{Time, Weight};
+use service::Phase;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tls::{HANDSHAKE_CLASSES_MS, Handshakes, Plane, Rejections};
 
 /// What the routes and their server count.
 #[derive(Debug, Default)]

@@ -7,16 +7,17 @@ use super::caller::admit;
 use super::problem::Problem;
 use super::state::Api;
 use super::write::refuse_other_sites;
-use crate::driver::unix_millis;
-use crate::health::{Sample, Verdict};
-use crate::model::{ModelId, RoutingState};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use judge::{Sample, Verdict};
+use member::unix_millis;
+use model::ModelId;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use service::RoutingState;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,8 @@ impl<'de> Visitor<'de> for Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Canary, Model, Weight};
+    use model::Weight;
+    use service::{Canary, Model};
 
     fn state() -> RoutingState {
         let model = Model { id: "v2".parse().expect("a model id"), upstream: None };

@@ -2,11 +2,10 @@
 //! limits for the rest.
 
 use super::step::{HoldShape, PauseShape, StepShape};
-use crate::model::{
-    Gate, Gates, MILLION, Mode, Plan, PlanError, Shield, Span, Step, Then, Weight, WeightError, min_sample,
-};
+use model::{Weight, WeightError};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use service::{Gate, Gates, MILLION, Mode, Plan, PlanError, Shield, Span, Step, Then, min_sample};
 use std::fmt;
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use super::problem::Problem;
 use super::shapes::HistoryLine;
 use super::state::{Api, HealthSnapshot};
-use crate::driver::Stage;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use member::Stage;
 use serde::Deserialize;
 use std::sync::Arc;
 

@@ -2,11 +2,12 @@
 
 use super::plan::PlanShape;
 use super::shapes::{AgreedState, Shares, rfc3339};
-use crate::driver::{HistoryEntry, View};
-use crate::health::{Finding, GateName, Ruling, Standing};
-use crate::model::{Digest, Mode, ModelId, NodeId, Outcome, Phase, Rollout, Step, Then, Weight};
-use crate::rollout::{ModelFigures, Next, NodeFigures, Status};
+use judge::{Finding, GateName, Ruling, Standing};
+use member::{HistoryEntry, View};
+use model::{Digest, ModelId, NodeId, Weight};
+use rollout::{ModelFigures, Next, NodeFigures, Status};
 use serde::{Deserialize, Serialize};
+use service::{Mode, Outcome, Phase, Rollout, Step, Then};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -6,14 +6,15 @@ use super::problem::Problem;
 use super::rollout::CurrentRollout;
 use super::state::Api;
 use super::write::{Asked, propose};
-use crate::model::{Change, Extent, Model, ModelId, Plan, WhenOpen};
-use crate::proxy::Upstream;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
+use model::ModelId;
+use proxy::Upstream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use service::{Change, Extent, Model, Plan, WhenOpen};
 use std::sync::Arc;
 
 /// The body of `POST /rollouts`.

@@ -4,7 +4,6 @@ use super::caller::Caller;
 use super::problem::Problem;
 use super::state::Api;
 use super::{metrics, openapi, outcomes, poll, read, rollouts, write};
-use crate::proxy::{self, METHODS};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode, Uri};
+use proxy::{self, METHODS};
 use std::sync::Arc;
 
 /// One route: its method, its path, and what answers it.

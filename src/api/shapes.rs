@@ -1,11 +1,10 @@
 //! The JSON that nodes answer with; servers write it, the command line reads it.
 
 use super::rollout::RolloutShape;
-use crate::driver::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
-use crate::model::{
-    Digest, Evidence, Model, ModelId, NodeId, NodeSet, RoutingState, Summary, Time, TxId, UnixMillis, Weight,
-};
+use member::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
+use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, Time, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
+use service::{Model, RoutingState};
 use std::collections::BTreeMap;
 
 /// Each model's share of the traffic as a fraction, 0 to 1.
@@ -343,7 +342,7 @@ pub fn rfc3339(at: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Canary;
+    use service::Canary;
 
     fn state(points: u16) -> RoutingState {
         let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: None };

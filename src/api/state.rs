@@ -4,16 +4,16 @@ use super::exposition::Exposition;
 use super::metrics::Counters;
 use super::rollout::TrialShape;
 use super::shapes::rfc3339;
-use crate::audit::Log;
-use crate::driver::{Handle, View, boottime, unix_millis};
-use crate::model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
-use crate::proxy::{ModelObservations, Observations, Proxy};
-use crate::tls::{Handshakes, Rejections};
 use arc_swap::ArcSwap;
+use audit::Log;
+use member::{Handle, View, boottime, unix_millis};
+use model::{Digest, ModelId, NodeId, Peers, Time, UnixMillis};
+use proxy::{ModelObservations, Observations, Proxy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tls::{Handshakes, Rejections};
 use tokio_util::sync::CancellationToken;
 
 /// A step of the wall clock that is larger than this is believed; a smaller one is the rounding of two clocks.

@@ -1,8 +1,8 @@
 //! The file: appended to, rotated when it is large or old, and begun again where it cannot be continued.
 
 use super::line::{Event, FORMAT, Line, hash, newer_format};
-use crate::crash::{Step, around};
-use crate::model::{Digest, Keep, KeptPiece, NodeId, Octets, UnixMillis};
+use crash::{Step, around};
+use model::{Digest, Keep, KeptPiece, NodeId, Octets, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

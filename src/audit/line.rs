@@ -1,7 +1,8 @@
 //! One line of the record.
 
-use crate::model::{Actor, Digest, NodeId, NodeSet, Octets, RoutingState, Signed, TxId, UnixMillis};
+use model::{Actor, Digest, NodeId, NodeSet, Octets, Signed, TxId, UnixMillis};
 use serde::{Deserialize, Serialize};
+use service::RoutingState;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 

@@ -3,14 +3,15 @@
 use super::file::{Record, unix_millis};
 use super::line::{Event, Verdicts};
 use super::writer::Writer;
-use crate::model::{Actor, Ballot, Keep, NodeId, NodeSet, RoutingState, Testimony, UnixMillis};
-use crate::tls::{ControlPlane, Rejection};
+use model::{Actor, Ballot, Keep, NodeId, NodeSet, Testimony, UnixMillis};
+use service::RoutingState;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use tls::{ControlPlane, Rejection};
 use tokio::sync::{mpsc, watch};
 
 /// How many batches may wait to be written: minutes of a busy cluster. Beyond it, lines are counted and left out.
@@ -221,7 +222,7 @@ impl Log {
             claimed: claimed.to_string(),
             serial: rejection.claim.serial.clone().unwrap_or_default(),
             reason: rejection.reason.to_string(),
-            detail: rejection.detail.chars().take(crate::model::MAX_REASON).collect(),
+            detail: rejection.detail.chars().take(model::MAX_REASON).collect(),
         });
     }
 

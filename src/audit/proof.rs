@@ -1,6 +1,7 @@
 //! Whether the statements on file prove that a state was agreed.
 
-use crate::model::{Actor, Ballot, Digest, Direction, NodeId, NodeSet, RoutingState, Said, Signed, TxId};
+use model::{Actor, Ballot, Digest, NodeId, NodeSet, Said, Signed, TxId};
+use service::{Direction, RoutingState};
 use std::collections::BTreeMap;
 
 /// One decision, and what is missing of its proof.

@@ -6,13 +6,13 @@
 use super::file::{Head, Record, unix_millis};
 use super::line::Event;
 use super::log::{Batch, Inbox, Order, Outgoing, Word};
-use crate::model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
-use crate::tls::{ControlPlane, Signer};
+use model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
+use tls::{ControlPlane, Signer};
 use tokio::sync::watch;
 
 /// How many things are written at once, about.
@@ -180,7 +180,7 @@ impl Writer {
     fn hear(&mut self, at: UnixMillis, from: NodeId, testimony: Testimony, events: &mut Vec<(UnixMillis, Event)>) {
         let Testimony { certificate, signed } = testimony;
         if let Some(der) = certificate.filter(|der| der.0.len() <= MAX_CERTIFICATE) {
-            let facts = crate::pki::CertificateFacts::of(&der.0.as_slice().into());
+            let facts = pki::CertificateFacts::of(&der.0.as_slice().into());
             let serial = facts.map_or_else(|| "-".to_owned(), |facts| facts.serial);
             if self.filed.len() < MAX_REMEMBERED && self.filed.insert(serial.clone()) {
                 events.push((at, Event::Certificate { of: from, serial, der }));
@@ -195,7 +195,7 @@ impl Writer {
             };
             let why = if *node != from {
                 format!("a statement of {node}")
-            } else if sizes.iter().any(|(found, most)| found > most) || reason > 4 * crate::model::MAX_REASON {
+            } else if sizes.iter().any(|(found, most)| found > most) || reason > 4 * model::MAX_REASON {
                 "a statement that is too long".to_owned()
             } else {
                 events.push((at, Event::Said { signed }));

@@ -8,15 +8,15 @@ use super::greet::{receive, reject, send};
 use super::link::{End, expiry, read_messages};
 use super::registry::Admitted;
 use super::{Shared, dial, socket};
-use crate::model::{NodeId, Role};
-use crate::tls::{
-    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
-    require_control_alpn,
-};
+use model::{NodeId, Role};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tls::{
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    require_control_alpn,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;

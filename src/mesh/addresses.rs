@@ -3,14 +3,14 @@
 //! Host names are looked up in the background, forward only. Nobody who connects ever waits for a resolver, and an
 //! answer that is a little old is better than none, because the certificate remains the first factor.
 
-use crate::model::{Host, NodeId, Peers};
-use crate::pki::Cidr;
-use crate::tls::{Reason, Refusal, WordError};
+use model::{Host, NodeId, Peers};
+use pki::Cidr;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tls::{Reason, Refusal, WordError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -71,10 +71,10 @@ impl FromStr for ExtraSources {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let wrong = |why: String| ExtraSourcesError { part: part.chars().take(64).collect(), why };
             let (id, network) = part.split_once('=').ok_or_else(|| wrong("there is no '='".into()))?;
-            let id = id.parse().map_err(|error: crate::model::NodeIdError| wrong(error.to_string()))?;
+            let id = id.parse().map_err(|error: model::NodeIdError| wrong(error.to_string()))?;
             let network = match network.parse() {
                 Ok(address) => Cidr::of(address),
-                Err(_) => network.parse().map_err(|error: crate::pki::CidrError| wrong(error.to_string()))?,
+                Err(_) => network.parse().map_err(|error: pki::CidrError| wrong(error.to_string()))?,
             };
             sources.entry(id).or_default().push(network);
         }

@@ -4,15 +4,15 @@
 use super::frame::{Decoder, Encoder, Payload};
 use super::rules::check_sender;
 use super::version::WireVersion;
-use crate::commit::Message;
-use crate::model::NodeId;
+use agreement::Message;
 use bytes::{Bytes, BytesMut};
+use model::NodeId;
 
 /// What a frame takes beside the message: its length, and the number 1.
 const AROUND: usize = 5;
 
 /// The bytes of a message.
-pub(crate) fn pack(message: &Message) -> Result<Bytes, String> {
+pub fn pack(message: &Message) -> Result<Bytes, String> {
     let payload = Payload::new(message, WireVersion::NEWEST).map_err(|error| error.to_string())?;
     let mut frame = Vec::with_capacity(payload.len() + AROUND);
     Encoder::default().encode(&payload, &mut frame);
@@ -20,7 +20,7 @@ pub(crate) fn pack(message: &Message) -> Result<Bytes, String> {
 }
 
 /// The message in these bytes, if `from` may send it.
-pub(crate) fn unpack(from: NodeId, frame: Bytes) -> Result<Message, String> {
+pub fn unpack(from: NodeId, frame: Bytes) -> Result<Message, String> {
     let mut decoder = Decoder::default();
     decoder.buffer = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
     let message = decoder.next_message().map_err(|error| error.to_string())?.ok_or("a frame was cut short")?;

@@ -5,18 +5,18 @@ use super::greet::{GREETING_TIMEOUT, receive, send, skew_ms};
 use super::link::{End, Queue, expiry, write_messages};
 use super::version::WireVersion;
 use super::{Event, LinkInfo, Shared, socket};
-use crate::model::{Host, NodeId};
-use crate::tls::{
-    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
-    require_control_alpn,
-};
 use jiff::Timestamp;
+use model::{Host, NodeId};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tls::{
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    require_control_alpn,
+};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;

@@ -11,11 +11,11 @@
 mod v4;
 
 use super::version::WireVersion;
-use crate::commit::Message;
-use crate::model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
-use crate::tls::Reason;
+use agreement::Message;
 use bytes::{Buf, Bytes, BytesMut};
+use model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
 use serde::{Deserialize, Serialize};
+use tls::Reason;
 
 /// The longest frame. A routing state with its chain and votes of 26 members is under 64 KiB; the rest is room to grow.
 pub(crate) const MAX_FRAME: usize = 1 << 20;

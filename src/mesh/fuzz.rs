@@ -4,8 +4,8 @@ use super::addresses::ExtraSources;
 use super::frame::{Decoder, Encoder, Greeting, Payload, encode_greeting};
 use super::greet::Identity;
 use super::version::WireVersion;
-use crate::commit::{Config, Durable, Engine, Input, IsolationPolicy, Message, OnEmptyDisk, Timing};
-use crate::model::{Incarnation, NodeId, Peers, Time};
+use agreement::{Config, Durable, Engine, Input, IsolationPolicy, Message, OnEmptyDisk, Timing};
+use model::{Incarnation, NodeId, Peers, Time};
 use std::sync::Arc;
 
 const MEMBER: NodeId = NodeId::A;
@@ -118,12 +118,12 @@ pub fn variables(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::frame::tests::all_kinds;
+    use crate::frame::tests::all_kinds;
     use std::fs;
     use std::path::{Path, PathBuf};
 
     fn folder(target: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/seeds").join(target)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/fuzz/seeds").join(target)
     }
 
     fn seeds(target: &str) -> impl Iterator<Item = Vec<u8>> {

@@ -2,12 +2,12 @@
 
 use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, encode_greeting};
 use super::version::{self, WireVersion};
-use crate::crash::{Step, When, point};
-use crate::model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
-use crate::tls::{Reason, Refusal};
+use crash::{Step, When, point};
+use model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tls::{Reason, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 

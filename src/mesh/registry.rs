@@ -3,12 +3,12 @@
 //! A second one from the same address is the same peer, started again, and takes the place of the first. One from
 //! another address while the first is alive means that an identity exists twice.
 
-use crate::model::NodeId;
-use crate::tls::{Reason, Refusal};
+use model::NodeId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tls::{Reason, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

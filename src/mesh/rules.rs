@@ -2,9 +2,9 @@
 //!
 //! Whether a message makes sense now is for the engine to judge.
 
-use crate::commit::Message;
-use crate::model::NodeId;
-use crate::tls::{Reason, Refusal};
+use agreement::Message;
+use model::NodeId;
+use tls::{Reason, Refusal};
 
 /// Checks one message of `sender`.
 ///
@@ -49,7 +49,7 @@ fn proposes(sender: NodeId, proposer: NodeId, message: &Message) -> Result<(), R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actor, Ballot, Incarnation};
+    use model::{Actor, Ballot, Incarnation};
 
     fn reason(sender: NodeId, message: &Message) -> Option<Reason> {
         check_sender(sender, message).err().map(|refusal| refusal.reason)

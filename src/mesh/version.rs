@@ -5,9 +5,9 @@
 //! both know. The oldest stands where the programs of version 4 have their only one, and what they do not know of a
 //! greeting they pass over: so they take it for one of their own.
 
-use crate::tls::{Reason, Refusal};
 use std::fmt;
 use std::str::FromStr;
+use tls::{Reason, Refusal};
 
 /// The version that this program speaks when it is not held back.
 const NEWEST: u16 = 5;

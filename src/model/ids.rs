@@ -68,7 +68,7 @@ pub struct TxIdError(String);
 
 impl TxId {
     /// The text. It is part of what digests are made of and of each record, hence written without the formatter.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = String::with_capacity(48);
         text.push_str(self.node.as_str());
         text.push('.');

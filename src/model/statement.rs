@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for Octets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Incarnation;
+    use crate::Incarnation;
 
     #[test]
     fn what_is_signed_does_not_change_on_its_way_through_a_file() {

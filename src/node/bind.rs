@@ -1,6 +1,6 @@
 //! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
 
-use crate::model::{Host, NodeId};
+use model::{Host, NodeId};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;

@@ -5,16 +5,16 @@
 
 use super::config::NodeConfig;
 use super::expiry::{Kind, Lifetime, Reminders, Word};
-use crate::api::CertificateInfo;
-use crate::audit::{Event, Log};
-use crate::model::{Peers, UnixMillis};
-use crate::pki::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
-use crate::tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
+use api::CertificateInfo;
 use arc_swap::ArcSwap;
+use audit::{Event, Log};
 use jiff::Timestamp;
+use model::{Peers, UnixMillis};
+use pki::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
 use tokio::sync::watch;
 
 /// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, and live
@@ -298,17 +298,17 @@ fn word(error: &LoadError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::{IsolationPolicy, OnEmptyDisk};
-    use crate::mesh::{AddressCheck, ExtraSources};
-    use crate::model::{Keep, NodeId};
-    use crate::pki::{Existing, InitPlan, init};
-    use crate::proxy::Upstreams;
-    use crate::tls::ClientAuth;
+    use member::{IsolationPolicy, OnEmptyDisk};
+    use mesh::{AddressCheck, ExtraSources};
+    use model::{Keep, NodeId};
+    use pki::{Existing, InitPlan, init};
+    use proxy::Upstreams;
     use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, SerialNumber};
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::time::Duration;
     use time::OffsetDateTime;
+    use tls::ClientAuth;
 
     struct World {
         dir: tempfile::TempDir,

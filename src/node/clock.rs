@@ -1,7 +1,7 @@
 //! Notices when the wall clock jumps. Nothing here goes by it but certificates and dates: deadlines and leases count on
 //! the clock of the machine's boot, which nobody sets.
 
-use crate::model::{Time, UnixMillis};
+use model::{Time, UnixMillis};
 
 /// A change of the wall clock against the other one that is worth a line; clocks that are slewed change by half a
 /// millisecond a second at most, and certificates are dated back by more than this.

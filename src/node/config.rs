@@ -1,13 +1,13 @@
 //! What one node is told.
 
-use crate::driver::{IsolationPolicy, OnEmptyDisk};
-use crate::mesh::{AddressCheck, ExtraSources, WireVersion};
-use crate::model::{Keep, ModelId, NodeId, Peers};
-use crate::proxy::Upstreams;
-use crate::tls::{ClientAuth, CrlPolicy};
+use member::{IsolationPolicy, OnEmptyDisk};
+use mesh::{AddressCheck, ExtraSources, WireVersion};
+use model::{Keep, ModelId, NodeId, Peers};
+use proxy::Upstreams;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tls::{ClientAuth, CrlPolicy};
 
 /// Everything that one node is told.
 #[derive(Clone, Debug)]

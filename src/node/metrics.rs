@@ -1,8 +1,8 @@
 //! The figures that no route can see: the links to the peers, and what became of new certificates.
 
 use super::certificates::Reloads;
-use crate::api::Exposition;
-use crate::mesh::Mesh;
+use api::Exposition;
+use mesh::Mesh;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! Whether an authority may issue for an address: its name constraints, read before they refuse a finished certificate.
 
 use super::{CertificateFacts, Cidr, PkiError};
-use crate::model::Host;
+use model::Host;
 use std::net::IpAddr;
 
 /// Checks that an authority may issue for all of these addresses.

@@ -7,7 +7,7 @@ use super::keyfile::read_key;
 use super::place::make_directory;
 use super::tree::{PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE};
 use super::{PkiError, facts, profile};
-use crate::model::{Host, NodeId};
+use model::{Host, NodeId};
 use rustls_pki_types::CertificateSigningRequestDer;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

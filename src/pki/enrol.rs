@@ -3,7 +3,7 @@
 use super::folder::IssueReport;
 use super::registry::Registry;
 use super::{Existing, PkiError, place};
-use crate::model::{Host, NodeId, Role, is_name};
+use model::{Host, NodeId, Role, is_name};
 use std::path::PathBuf;
 
 /// A certificate for a machine.
@@ -89,8 +89,8 @@ pub fn add_client(plan: &ClientPlan) -> Result<IssueReport, PkiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Peers;
-    use crate::pki::{Cidr, ClientFiles, Constraints, InitPlan, NodeFiles, Reason, init, revoke};
+    use crate::{Cidr, ClientFiles, Constraints, InitPlan, NodeFiles, Reason, init, revoke};
+    use model::Peers;
     use std::fs;
     use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 //! What can be wrong with certificates, keys and their files, and what to type instead.
 
 use super::SvidError;
-use crate::model::{Host, NodeId, PeersError};
 use jiff::Timestamp;
+use model::{Host, NodeId, PeersError};
 use std::io;
 use std::path::PathBuf;
 

@@ -6,8 +6,8 @@ use super::folder::{pair, role_called};
 use super::keyfile::read_key;
 use super::tree::{PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE};
 use super::{CertificateFacts, Existing, PkiError, place};
-use crate::model::Role;
 use jiff::Timestamp;
+use model::Role;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::io;
@@ -146,8 +146,8 @@ fn archive(name: &str, contents: &[Entry], time: u64, into: Zeroizing<Vec<u8>>) 
 mod tests {
     use super::*;
 
-    use crate::pki::testing::tree;
-    use crate::pki::{Reason, revoke};
+    use crate::testing::tree;
+    use crate::{Reason, revoke};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -179,7 +179,7 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(NodeFiles::load(&unpacked, crate::model::NodeId::A).is_ok(), "it can be used as it stands");
+        assert!(NodeFiles::load(&unpacked, model::NodeId::A).is_ok(), "it can be used as it stands");
         let operator = export(&certs, "operator-admin", &dir.path().join("o.tar"), Existing::Refuse).expect("a file");
         assert_eq!(operator.entries.len(), 5);
     }

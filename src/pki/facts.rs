@@ -2,8 +2,8 @@
 //!
 //! Nothing here is judged, and every text from a certificate is cleaned of control characters before it is kept.
 
-use crate::model::{Host, SpiffeId};
 use jiff::Timestamp;
+use model::{Host, SpiffeId};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};

@@ -7,8 +7,8 @@
 use super::disk;
 use super::keyfile::read_key;
 use super::{CertificateFacts, CrlFacts, PkiError, check, svid};
-use crate::model::{Host, NodeId, Peers, Role, SpiffeId};
 use jiff::Timestamp;
+use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -330,8 +330,8 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::testing::tree;
-    use crate::pki::{CaProblem, CrlProblem};
+    use crate::testing::tree;
+    use crate::{CaProblem, CrlProblem};
     use jiff::ToSpan;
     use std::fs;
 

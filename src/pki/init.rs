@@ -12,8 +12,8 @@ use super::plan::{Constraints, DevNames, Existing, InitPlan};
 use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
 use super::{PkiError, check, facts, own};
-use crate::model::{Host, NodeId, Peers, Role, SpiffeId};
 use jiff::Timestamp;
+use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn every_kind_of_key_and_address_makes_a_tree_that_is_accepted() {
         let hosts = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("an address")).collect::<Vec<Host>>();
-        let nodes: BTreeMap<NodeId, Vec<Host>> = crate::model::NodeSet::first(3)
+        let nodes: BTreeMap<NodeId, Vec<Host>> = model::NodeSet::first(3)
             .iter()
             .zip([hosts(&["10.0.0.1", "a.example", "10.0.0.1"]), hosts(&["2001:db8::2"]), hosts(&["node_c"])])
             .collect();

@@ -66,8 +66,8 @@ fn certificate(der: &[u8]) -> Option<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Peers;
-    use crate::pki::{InitPlan, init};
+    use crate::{InitPlan, init};
+    use model::Peers;
     use std::fs;
 
     #[test]

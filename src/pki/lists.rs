@@ -161,8 +161,8 @@ fn serials(list: &CertificateRevocationListDer<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, Peers};
-    use crate::pki::{InitPlan, NodeFiles, Reason, RotatePlan, Stage, init, revoke, rotate};
+    use crate::{InitPlan, NodeFiles, Reason, RotatePlan, Stage, init, revoke, rotate};
+    use model::{NodeId, Peers};
     use std::fs;
 
     #[test]

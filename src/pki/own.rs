@@ -8,8 +8,8 @@ use super::plan::OwnAuthority;
 use super::profile::Period;
 use super::registry::certificate_pem;
 use super::{CertificateFacts, KeyAlgorithm, PkiError, check, constraints};
-use crate::model::Host;
 use jiff::Timestamp;
+use model::Host;
 use rustls_pki_types::CertificateRevocationListDer;
 use zeroize::Zeroizing;
 
@@ -84,8 +84,8 @@ fn check_name_survives(own: &OwnAuthority, authority: &Authority, now: Timestamp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Peers;
-    use crate::pki::{CaProblem, InitPlan, InitReport, init};
+    use crate::{CaProblem, InitPlan, InitReport, init};
+    use model::Peers;
     use rcgen::{
         BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
     };
@@ -126,8 +126,8 @@ mod tests {
         let report = report.expect("a tree");
         let own = fs::read_to_string(dir.path().join("own.pem")).expect("there");
         assert_eq!(fs::read_to_string(report.dir.join("ca.pem")).expect("there").trim(), own.replace('\r', "").trim());
-        crate::pki::revoke(&report.dir, "node-b", crate::pki::Reason::Unspecified).expect("it can sign lists");
-        assert!(crate::pki::NodeFiles::load(&report.dir, crate::model::NodeId::A).is_ok());
+        crate::revoke(&report.dir, "node-b", crate::Reason::Unspecified).expect("it can sign lists");
+        assert!(crate::NodeFiles::load(&report.dir, model::NodeId::A).is_ok());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::disk::{self, failed};
 use super::{PkiError, facts, files};
-use crate::model::{NodeId, Role, is_name};
 use jiff::Timestamp;
+use model::{NodeId, Role, is_name};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::profile::Permitted;
 use super::{Cidr, KeyAlgorithm, PkiError, place};
-use crate::model::{Host, NodeId, Peers, is_name, is_trust_domain};
+use model::{Host, NodeId, Peers, is_name, is_trust_domain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 
 use super::index::{IndexEntry, Reason};
 use super::{Cidr, PkiError};
-use crate::model::{Host, NodeId, Role, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
+use model::{Host, NodeId, Role, SpiffeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints, RevokedCertParams,

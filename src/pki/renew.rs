@@ -7,7 +7,7 @@ use super::folder::{IssueReport, pair, role_called};
 use super::registry::Registry;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
 use super::{CertificateFacts, MAX_DAYS, PkiError, place, svid};
-use crate::model::Role;
+use model::Role;
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl Registry {
             let (path, bundle) = match files::read_bundle(&folder, *node, "") {
                 Ok(read) => read,
                 Err(PkiError::Missing { path, .. }) => {
-                    let peers = crate::model::Peers::new(self.peers()?)?;
+                    let peers = model::Peers::new(self.peers()?)?;
                     (path, self.describe(*node, &peers)?)
                 }
                 Err(error) => return Err(error),
@@ -168,9 +168,9 @@ fn lifetime(facts: &CertificateFacts) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeId;
-    use crate::pki::testing::tree;
-    use crate::pki::{ClientFiles, NodeFiles, Reason, revoke};
+    use crate::testing::tree;
+    use crate::{ClientFiles, NodeFiles, Reason, revoke};
+    use model::NodeId;
     use std::fs;
 
     fn plan(certs: &Path, name: &str, key: RenewKey) -> RenewPlan {

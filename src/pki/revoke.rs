@@ -117,9 +117,9 @@ pub(super) fn is_signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeId;
-    use crate::pki::NodeFiles;
-    use crate::pki::testing::tree;
+    use crate::NodeFiles;
+    use crate::testing::tree;
+    use model::NodeId;
     use std::fs;
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         let ((_one, certs), (_two, other)) = (tree(), tree());
         let serial =
             CertificateFacts::of(&NodeFiles::load(&certs, NodeId::A).expect("files").chain[0]).expect("facts").serial;
-        let spelled = format!("0x{}", crate::pki::fingerprint(&serial));
+        let spelled = format!("0x{}", crate::fingerprint(&serial));
         assert_eq!(revoke(&certs, &spelled, Reason::Unspecified).expect("revoked").revoked[0].id, "node-a");
         let file = |certs: &Path, name: &str| certs.join(name).display().to_string();
         let by_file = revoke(&certs, &file(&certs, "node-b/node.pem"), Reason::Unspecified).expect("revoked");

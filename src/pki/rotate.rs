@@ -15,8 +15,8 @@ use super::renew::RenewKey;
 use super::revoke::is_signed_by;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
 use super::{CertificateFacts, Cidr, MAX_CA_DAYS, PkiError};
-use crate::model::{Host, Role};
 use jiff::Timestamp;
+use model::{Host, Role};
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
@@ -310,9 +310,9 @@ fn domain(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeId;
-    use crate::pki::testing::tree;
-    use crate::pki::{Existing, NodeFiles, NodePlan, add_node};
+    use crate::testing::tree;
+    use crate::{Existing, NodeFiles, NodePlan, add_node};
+    use model::NodeId;
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -373,7 +373,7 @@ mod tests {
         fs::rename(certs.join("node-c"), certs.join("elsewhere")).expect("there");
         stage(&certs, Stage::Activate).expect("done");
         assert!(matches!(stage(&certs, Stage::Retire), Err(PkiError::Refused(text)) if text.contains("node-c")));
-        crate::pki::revoke(&certs, "node-c", crate::pki::Reason::Unspecified).expect("revoked");
+        crate::revoke(&certs, "node-c", crate::Reason::Unspecified).expect("revoked");
         stage(&certs, Stage::Retire).expect("done");
     }
 

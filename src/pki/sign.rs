@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::renew::{STRONG, weak};
 use super::tree::{PRIVATE_DIRECTORY, PUBLIC_FILE};
 use super::{PkiError, authority, place};
-use crate::model::{Host, NodeId, Role, is_name};
+use model::{Host, NodeId, Role, is_name};
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::PathBuf;
@@ -132,8 +132,8 @@ fn is_of_key(certificate: &CertificateDer<'_>, key: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    use crate::pki::testing::tree;
-    use crate::pki::{CertificateFacts, CsrPlan, KeyAlgorithm, NodeFiles, request};
+    use crate::testing::tree;
+    use crate::{CertificateFacts, CsrPlan, KeyAlgorithm, NodeFiles, request};
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
     use std::fs;
     use std::path::Path;
@@ -151,7 +151,7 @@ mod tests {
         SignPlan { dir: certs.into(), request: request.into(), role: Role::Node(d()), hosts: hosts(), days: 30 }
     }
 
-    fn there(dir: &TempDir, key_algorithm: KeyAlgorithm) -> crate::pki::CsrReport {
+    fn there(dir: &TempDir, key_algorithm: KeyAlgorithm) -> crate::CsrReport {
         let plan = CsrPlan { dir: dir.path().join("there"), node: d(), hosts: hosts(), key_algorithm };
         request(&plan).expect("a request")
     }

@@ -4,7 +4,7 @@
 
 use super::check::is_strong;
 use super::facts::key_kind;
-use crate::model::{Role, SpiffeId, SpiffeIdError};
+use model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};

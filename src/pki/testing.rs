@@ -1,7 +1,7 @@
 //! What the tests of this room begin with.
 
 use super::{InitPlan, init};
-use crate::model::Peers;
+use model::Peers;
 use std::path::PathBuf;
 use tempfile::TempDir;
 

@@ -8,8 +8,8 @@ use super::inspect::{Item, inspect};
 use super::keyfile::read_key;
 use super::place::folders;
 use super::{CaProblem, CertificateFacts, CrlFacts, PkiError, check, svid};
-use crate::model::{Host, NodeId, Peers, Role};
 use jiff::{SignedDuration, Timestamp};
+use model::{Host, NodeId, Peers, Role};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use serde::Serialize;
@@ -365,7 +365,7 @@ fn problem(error: &PkiError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::testing::tree;
+    use crate::testing::tree;
 
     use std::fs;
 
@@ -423,7 +423,7 @@ mod tests {
     fn a_member_is_judged_by_its_configured_address() {
         let (_dir, certs) = tree();
         let hosts = ["127.0.0.1", "10.0.0.2", "127.0.0.1"].map(|host| host.parse::<Host>().expect("an address"));
-        let peers = Peers::new(crate::model::NodeSet::first(3).iter().zip(hosts)).expect("a mesh");
+        let peers = Peers::new(model::NodeSet::first(3).iter().zip(hosts)).expect("a mesh");
         let moved = Expectations { peers: Some(peers), ..expected() };
         let found = problems(&certs, &certs, &moved);
         assert!(

@@ -6,7 +6,7 @@
 
 use super::disk::MAX_FILE_BYTES;
 use super::files::{BUNDLE, CA, CRL, NODE};
-use crate::model::NodeId;
+use model::NodeId;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};

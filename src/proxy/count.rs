@@ -1,8 +1,8 @@
 //! What counts for the trial of a canary: the requests to the two models that began after the trial did.
 
-use crate::health::{Ended, Measured, Sample, Samples, Verdict};
-use crate::model::{ModelId, Time};
-use crate::rollout::Trial;
+use judge::{Ended, Measured, Sample, Samples, Verdict};
+use model::{ModelId, Time};
+use rollout::Trial;
 
 /// One thread's part of the count.
 #[derive(Default)]

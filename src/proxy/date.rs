@@ -1,9 +1,9 @@
 //! The `date` header, written once a second and thread instead of once a request.
 
-use crate::driver::unix_millis;
-use crate::model::Time;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use member::unix_millis;
+use model::Time;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn renew(line: &mut Line, now: Time) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::boottime;
+    use member::boottime;
 
     #[test]
     fn the_line_is_a_date_and_ends_the_head() {

@@ -1,11 +1,11 @@
 //! What this node's requests looked like, recorded by many threads at once.
 
 use super::count::Count;
-use crate::driver::boottime;
-use crate::health::{Sample, Samples, Tally, Verdict, Windows, window_id};
-use crate::model::{ModelId, Time};
-use crate::rollout::Trial;
 use http::StatusCode;
+use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
+use member::boottime;
+use model::{ModelId, Time};
+use rollout::Trial;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -9,13 +9,13 @@ use super::observe::Recording;
 use super::predict::{Chosen, Proxy};
 use super::relay::{Begun, Underway};
 use super::route::Route;
-use crate::routing::Choice;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use routing::Choice;
 
 /// The head of a request as upstreams are to see it; only the URL differs from one to the other.
 #[derive(Clone)]
@@ -192,14 +192,15 @@ impl Proxy {
 
 #[cfg(test)]
 mod tests {
-    use crate::driver::{Handle, IsolationPolicy, Stage, View, boottime};
-    use crate::model::Shield;
-    use crate::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
-    use crate::proxy::plan::Plan;
-    use crate::proxy::{Proxy, Route, Upstreams};
+    use crate::plan::Plan;
+    use crate::{Proxy, Route, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};
     use http_body_util::Full;
+    use member::{Handle, IsolationPolicy, Stage, View, boottime};
+    use model::{NodeId, NodeSet, Weight};
+    use service::Shield;
+    use service::{Canary, Model, RoutingState};
     use std::sync::Arc;
     use std::time::Duration;
 

@@ -3,11 +3,12 @@
 use super::route::Route;
 use super::upstreams::{Upstream, UpstreamError, Upstreams};
 use super::way::Way;
-use crate::driver::View;
-use crate::model::{Model, ModelId, RoutingState, Shield};
-use crate::routing::Choice;
 use bytes::Bytes;
 use http::HeaderValue;
+use member::View;
+use model::ModelId;
+use routing::Choice;
+use service::{Model, RoutingState, Shield};
 use std::sync::Arc;
 
 /// A routing state, prepared.

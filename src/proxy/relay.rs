@@ -13,7 +13,7 @@ use super::predict::{Chosen, Proxy};
 use super::reply::{self, After, Dated, Heard};
 use super::rewound::Rewound;
 use super::way::Way;
-use crate::driver::boottime;
+use member::boottime;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};

@@ -2,8 +2,8 @@
 
 use super::forward::Forwarder;
 use super::upstreams::{Upstream, UpstreamError};
-use crate::model::Smoke;
 use http::Uri;
+use service::Smoke;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 

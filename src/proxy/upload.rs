@@ -2,11 +2,11 @@
 
 use super::BoxError;
 use super::body::{BODY_TIMEOUT, BodyError, discard};
-use crate::driver::boottime;
-use crate::model::Time;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
+use member::boottime;
+use model::Time;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,8 @@
 //! Where models are served: this node's own configuration over what the agreed state says.
 
-use crate::model::{Model, ModelId, ModelIdError};
 use http::Uri;
+use model::{ModelId, ModelIdError};
+use service::Model;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 

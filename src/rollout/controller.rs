@@ -5,10 +5,9 @@ use super::present::{Clock, Present, REPORT_STALE, reason};
 use super::rule::Rule;
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use crate::health::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
-use crate::model::{
-    Change, Evidence, Missing, NodeId, NodeSet, Phase, Recent, Report, Rollout, RoutingState, Then, Time,
-};
+use judge::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
+use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
+use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +79,6 @@ pub struct Controller {
     asked: Option<Change>,
     retry_at: Time,
     refused: Option<String>,
-    #[cfg(test)]
     omitted: Option<Rule>,
 }
 
@@ -88,32 +86,15 @@ impl Controller {
     /// The controller of `me`, which has seen nothing yet.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
-        Self {
-            me,
-            trial: None,
-            pool: Pool::default(),
-            asked: None,
-            retry_at: Time::ZERO,
-            refused: None,
-            #[cfg(test)]
-            omitted: None,
-        }
+        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, omitted: None }
     }
 
     /// Leaves a rule out from now on.
-    #[cfg(test)]
-    pub(crate) const fn omit(&mut self, rule: Option<Rule>) {
+    pub const fn omit(&mut self, rule: Option<Rule>) {
         self.omitted = rule;
     }
 
-    /// Whether the controller keeps this rule: always, outside of the tests that show what each rule is for.
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self, reason = "the tests' version asks the controller")]
-    const fn keeps(&self, _rule: Rule) -> bool {
-        true
-    }
-
-    #[cfg(test)]
+    /// Whether the controller keeps this rule.
     fn keeps(&self, rule: Rule) -> bool {
         self.omitted != Some(rule)
     }

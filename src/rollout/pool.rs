@@ -1,7 +1,7 @@
 //! The measurements of all nodes put together.
 
-use crate::health::{Measured, Samples};
-use crate::model::{NodeId, Recent, Report, Time};
+use judge::{Measured, Samples};
+use model::{NodeId, Recent, Report, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! The trial that is going on, as far as one node has come with it: its clock, its windows, and what was told of it.
 
 use super::trial::{Kind, Trial};
-use crate::health::{Judgement, Ruling, Samples};
-use crate::model::{Evidence, Missing, NodeSet, Recent, Report, Rollout, Time};
+use judge::{Judgement, Ruling, Samples};
+use model::{Evidence, NodeSet, Recent, Report, Time};
+use service::{Missing, Rollout};
 use std::collections::VecDeque;
 use std::time::Duration;
 

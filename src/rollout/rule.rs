@@ -5,7 +5,7 @@
 
 /// One rule. The sentence says what the controller does because of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// A step is held as long as its plan says.
     HoldEachStep,
     /// Only what has passed goes on.
@@ -22,10 +22,9 @@ pub(crate) enum Rule {
     AskAgain,
 }
 
-#[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub const ALL: [Self; 7] = [
         Self::HoldEachStep,
         Self::PassBeforeNext,
         Self::CountAnew,

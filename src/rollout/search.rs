@@ -4,13 +4,11 @@
 
 use super::tests::by;
 use super::*;
-use crate::health::{Ended, Samples};
-use crate::model::{
-    Change, Direction, Extent, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span,
-    Step, Time, TxId, UnixMillis, Weight, WhenOpen,
-};
+use judge::{Ended, Samples};
+use model::{Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use service::{Change, Direction, Extent, Model, Outcome, Phase, Plan, RoutingState, Span, Step, WhenOpen};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What people are shown of a trial: every figure, every limit, and what happens next.
 
-use crate::health::{Finding, Measured, Ruling};
-use crate::model::{Missing, NodeId, Weight};
+use judge::{Finding, Measured, Ruling};
+use model::{NodeId, Weight};
+use service::Missing;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

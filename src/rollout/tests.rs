@@ -3,11 +3,9 @@
 mod approvals;
 
 use super::*;
-use crate::health::{Ended, Measured, Samples};
-use crate::model::{
-    Change, Counts, Direction, Incarnation, Model, NodeId, NodeSet, Outcome, Phase, Plan, Report, RoutingState, Span,
-    Step, Then, Time, TxId, UnixMillis, Weight, WhenOpen,
-};
+use judge::{Ended, Measured, Samples};
+use model::{Counts, Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
+use service::{Change, Direction, Model, Outcome, Phase, Plan, RoutingState, Span, Step, Then, WhenOpen};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -310,7 +308,7 @@ fn a_manual_step_waits_for_an_operator() {
 
 #[test]
 fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
-    use crate::model::Mode;
+    use service::Mode;
     let bad = |mode: fn(&mut Plan)| {
         let mut desk = Desk::started(mode);
         desk.own = samples(50, 50);

@@ -1,6 +1,7 @@
 //! What is measured under a routing state, and by which limits.
 
-use crate::model::{Gates, ModelId, RoutingState, Weight, min_sample};
+use model::{ModelId, Weight};
+use service::{Gates, RoutingState, min_sample};
 
 /// A canary that gets traffic, and the stable model beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]

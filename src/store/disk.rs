@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::frame::SEGMENT;
 use super::inspect::Holder;
-use crate::crash::{Step, around};
+use crash::{Step, around};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -24,22 +24,29 @@ const FILE_MODE: u32 = 0o600;
 
 /// One of the two files that the segments alternate between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
+    /// The first.
     Even,
+    /// The second.
     Odd,
 }
 
 impl Side {
-    pub(super) const BOTH: [Self; 2] = [Self::Even, Self::Odd];
+    /// The two.
+    pub const BOTH: [Self; 2] = [Self::Even, Self::Odd];
 
-    pub(super) const fn other(self) -> Self {
+    /// The one that is not written while this one is.
+    #[must_use]
+    pub const fn other(self) -> Self {
         match self {
             Self::Even => Self::Odd,
             Self::Odd => Self::Even,
         }
     }
 
-    pub(super) const fn file_name(self) -> &'static str {
+    /// Its name in the directory.
+    #[must_use]
+    pub const fn file_name(self) -> &'static str {
         match self {
             Self::Even => "log.0",
             Self::Odd => "log.1",
@@ -48,7 +55,7 @@ impl Side {
 }
 
 /// A directory with two segments and an identity.
-pub(super) trait Disk: Send {
+pub trait Disk: Send {
     /// How long a segment is, in bytes: [`SEGMENT`] on every real disk.
     fn segment_size(&self) -> usize {
         SEGMENT
@@ -68,7 +75,7 @@ pub(super) trait Disk: Send {
 }
 
 /// The directory of a running node.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
     segments: [Option<File>; 2],
@@ -76,7 +83,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Opens the directory, making it if it is missing.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
         let missing: Vec<&Path> = path.ancestors().take_while(|part| is_missing(part)).collect();
         let mut make = DirBuilder::new();
@@ -148,12 +155,12 @@ impl Disk for Directory {
 }
 
 /// The file that the identity is in.
-pub(super) fn identity_path(dir: &Path) -> PathBuf {
+pub(crate) fn identity_path(dir: &Path) -> PathBuf {
     dir.join(IDENTITY)
 }
 
 /// All of a file that no more than a segment is read of; none when there is no such file.
-pub(super) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match File::open(path) {
         Ok(file) => read_up_to(&file, SEGMENT as u64).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -162,7 +169,7 @@ pub(super) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Who has the directory. It is held for this look only, and not against others who look.
-pub(super) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
+pub(crate) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
     let path = dir.join(LOCK);
     let failed = |doing| {
         let path = path.clone();
@@ -181,11 +188,11 @@ pub(super) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
 }
 
 /// Holds the directory for this process until it ends or drops this.
-pub(super) struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     /// Takes the directory, or says who has it.
-    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(LOCK);
         let failed = |doing| {
             let path = path.clone();
@@ -209,7 +216,7 @@ impl Lock {
     }
 
     /// How many bytes this process may still take on the file system.
-    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         let figures = fstatvfs(&self.0)?;
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }

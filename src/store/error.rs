@@ -1,7 +1,7 @@
 //! What can go wrong with the store, and whose matter it is.
 
 use super::frame::MAX_BODY;
-use crate::model::NodeId;
+use model::NodeId;
 use std::io;
 use std::path::{Path, PathBuf};
 

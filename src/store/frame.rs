@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// Lines begin at multiples of this, in bytes: the smallest piece that disks write as a whole, so that writing one
 /// record never rewrites a sector that holds another.
-pub(super) const SECTOR: usize = 512;
+pub const SECTOR: usize = 512;
 /// The size of a segment, in bytes. At two to three KiB a commit it is changed every few hundred, and two of them
 /// are little on any machine.
 pub(super) const SEGMENT: usize = 1024 * 1024;

@@ -4,8 +4,8 @@
 //! written that is told once and everything else goes on. It is written by a thread of its own, so that nobody waits for
 //! it, and bounded: the oldest go first. What a later version of this program wrote is left as it is.
 
-use crate::crash::{Step, around};
-use crate::model::{Keep, KeptPiece, UnixMillis};
+use crash::{Step, around};
+use model::{Keep, KeptPiece, UnixMillis};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};

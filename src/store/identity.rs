@@ -2,7 +2,7 @@
 
 use super::error::StoreError;
 use super::{FORMAT, OLDEST_FORMAT, StoreIdentity};
-use crate::model::Incarnation;
+use model::Incarnation;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

@@ -9,8 +9,8 @@ use super::frame::Found;
 use super::history::HistoryLook;
 use super::identity;
 use super::segment::{Current, Piece, Snapshot, format_of, pieces, recover};
-use crate::commit::{Durable, Record};
-use crate::model::Incarnation;
+use agreement::{Durable, Record};
+use model::Incarnation;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -240,8 +240,8 @@ fn shape(side: Side, piece: &Piece<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ballot, NodeId};
-    use crate::store::Store;
+    use crate::Store;
+    use model::{Ballot, NodeId};
 
     fn identity() -> StoreIdentity {
         StoreIdentity { node: NodeId::A, cluster: "c-1.canary".into() }

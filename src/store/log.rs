@@ -11,13 +11,13 @@ use super::identity::{self, Identified};
 use super::rule::Rule;
 use super::segment::{Current, Damage, Snapshot, format_of, recover};
 use super::{FORMAT, StoreIdentity};
-use crate::commit::{Durable, Record};
-use crate::model::Incarnation;
+use agreement::{Durable, Record};
+use model::Incarnation;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// An open log.
-pub(super) struct Log {
+pub struct Log {
     disk: Box<dyn Disk>,
     dir: PathBuf,
     identity: StoreIdentity,
@@ -30,16 +30,15 @@ pub(super) struct Log {
     forced: usize,
     /// A write failed: what is on disk is unknown until a start reads it.
     broken: bool,
-    #[cfg(test)]
-    pub(super) omitted: Option<Rule>,
+    /// The rule that is left out.
+    pub omitted: Option<Rule>,
     /// Whether the start dropped the end of the log.
-    #[cfg(test)]
-    pub(super) dropped_end: bool,
+    pub dropped_end: bool,
 }
 
 impl Log {
     /// Opens the log of a directory, or begins one with the incarnation `fresh`.
-    pub(super) fn open(
+    pub fn open(
         disk: Box<dyn Disk>,
         dir: &Path,
         identity: StoreIdentity,
@@ -51,7 +50,7 @@ impl Log {
     }
 
     /// A log that has read nothing yet.
-    pub(super) fn closed(disk: Box<dyn Disk>, dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Self {
+    pub fn closed(disk: Box<dyn Disk>, dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Self {
         Self {
             disk,
             dir: dir.to_owned(),
@@ -62,14 +61,13 @@ impl Log {
             end: 0,
             forced: 0,
             broken: false,
-            #[cfg(test)]
             omitted: None,
-            #[cfg(test)]
             dropped_end: false,
         }
     }
 
-    pub(super) fn start(&mut self) -> Result<(), StoreError> {
+    /// Reads what the disk holds and makes it the memory; a second call is an error of its caller.
+    pub fn start(&mut self) -> Result<(), StoreError> {
         let bytes = self.disk.identity().map_err(|error| self.failed("read", self.identity_path(), error))?;
         let identified = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
         let segments = [self.read(Side::Even)?, self.read(Side::Odd)?];
@@ -86,35 +84,27 @@ impl Log {
     }
 
     /// The same log on another disk that holds the same.
-    #[cfg(test)]
-    pub(super) fn moved_to(&self, disk: Box<dyn Disk>) -> Self {
+    pub fn moved_to(&self, disk: Box<dyn Disk>) -> Self {
         Self { disk, dir: self.dir.clone(), identity: self.identity.clone(), durable: self.durable.clone(), ..*self }
     }
 
-    /// Whether the log keeps this rule: always, outside of the tests that show what each rule is for.
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self, reason = "the tests' version asks the log")]
-    const fn keeps(&self, _rule: Rule) -> bool {
-        true
-    }
-
-    #[cfg(test)]
+    /// Whether the log keeps this rule.
     fn keeps(&self, rule: Rule) -> bool {
         self.omitted != Some(rule)
     }
 
     /// The directory it is in.
-    pub(super) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// All that the member remembers.
-    pub(super) const fn durable(&self) -> &Durable {
+    pub const fn durable(&self) -> &Durable {
         &self.durable
     }
 
     /// Adds records; when one of them is not lazy, all that was ever added is on disk when this returns.
-    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    pub fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         self.check_sound()?;
         if records.is_empty() {
             return Ok(());
@@ -139,7 +129,7 @@ impl Log {
     }
 
     /// Brings all that was added to disk.
-    pub(super) fn force(&mut self) -> Result<(), StoreError> {
+    pub fn force(&mut self) -> Result<(), StoreError> {
         self.check_sound()?;
         if self.forced < self.end {
             self.broken = true;

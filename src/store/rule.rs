@@ -5,7 +5,7 @@
 
 /// One rule. The sentence says what the log does because of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// What is not lazy is forced to disk before the log says that it is kept.
     ForceBeforeReturn,
     /// Every start counts, so that no transaction's name is used twice.
@@ -26,10 +26,9 @@ pub(crate) enum Rule {
     CutIsTheEnd,
 }
 
-#[cfg(test)]
 impl Rule {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::ForceBeforeReturn,
         Self::NewEpoch,
         Self::WipeBeforeBegin,

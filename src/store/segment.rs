@@ -3,8 +3,8 @@
 use super::disk::Side;
 use super::frame::{Found, Header, SECTOR, SEGMENT, is_blank, look};
 use super::identity::format_in;
-use crate::commit::{Durable, Record};
-use crate::model::NodeId;
+use agreement::{Durable, Record};
+use model::NodeId;
 use serde::{Deserialize, Serialize};
 
 /// The first record of every segment: all that the member knew when the segment was begun.

@@ -2,9 +2,9 @@
 
 use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal, Signer};
-use crate::model::{NodeId, NodeSet};
-use crate::pki::{ClientFiles, NodeFiles};
 use jiff::Timestamp;
+use model::{NodeId, NodeSet};
+use pki::{ClientFiles, NodeFiles};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -49,7 +49,9 @@ pub struct WordError {
 }
 
 impl WordError {
-    pub(crate) fn new(word: &str, allowed: &'static str) -> Self {
+    /// For the text `word` where one of `allowed` has to stand; long texts are cut.
+    #[must_use]
+    pub fn new(word: &str, allowed: &'static str) -> Self {
         Self { word: word.chars().take(64).collect(), allowed }
     }
 }

@@ -4,8 +4,8 @@
 use super::config::roots;
 use super::identity::{Claim, peer_identity};
 use super::provider;
-use crate::model::Role;
-use crate::pki::fuzz::{certificate_facts, lists_facts};
+use model::Role;
+use pki::fuzz::{certificate_facts, lists_facts};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -56,7 +56,7 @@ pub fn lists(pem: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::fuzz::request;
+    use pki::fuzz::request;
     use std::fs;
     use std::path::Path;
 
@@ -65,7 +65,7 @@ mod tests {
         for (target, understood) in
             [("certificate", certificate as fn(&[u8]) -> bool), ("list", lists), ("request", request)]
         {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/seeds").join(target);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/fuzz/seeds").join(target);
             for seed in fs::read_dir(folder).expect("seeds") {
                 let path = seed.expect("readable").path();
                 assert!(understood(&fs::read(&path).expect("readable")), "{}", path.display());

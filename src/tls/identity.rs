@@ -1,8 +1,8 @@
 //! Who is at the other end: what a checked certificate proves, and what an unchecked one claims.
 
 use super::{Reason, Refusal};
-use crate::model::SpiffeId;
-use crate::pki::svid;
+use model::SpiffeId;
+use pki::svid;
 use rustls_pki_types::CertificateDer;
 use std::cell::RefCell;
 use std::future::Future;

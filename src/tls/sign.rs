@@ -1,8 +1,8 @@
 //! Signatures with the key of a certificate, for what is proved outside a connection.
 
 use super::config::{ConfigError, provider, roots};
-use crate::pki::{CertificateFacts, NodeFiles};
 use jiff::Timestamp;
+use pki::{CertificateFacts, NodeFiles};
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;

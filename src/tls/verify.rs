@@ -1,14 +1,14 @@
 //! The checks that rustls does not make.
 //!
 //! Chain, dates, names and revocation are rustls' to check, and it does so first. What follows is whose certificate it
-//! is, by the rules of [`crate::pki::svid`], and whether that one may come in by this door. Nothing here verifies a
+//! is, by the rules of [`pki::svid`], and whether that one may come in by this door. Nothing here verifies a
 //! signature.
 
 use super::identity::note_claim;
 use super::{Reason, Refusal};
-use crate::model::{NodeId, NodeSet, Role};
-use crate::pki::NodeFiles;
-use crate::pki::svid::{self, SvidError};
+use model::{NodeId, NodeSet, Role};
+use pki::NodeFiles;
+use pki::svid::{self, SvidError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};

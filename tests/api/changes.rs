@@ -2,9 +2,10 @@
 
 use crate::world::{MEMBERS, World, ask, node, post, state, txid, view};
 use axum::body::Body;
-use canary::driver::{Answer, Reason, Refusal, View, Vote, boottime};
-use canary::model::{Change, ChangeError, NodeId, NodeSet, Weight};
 use http::{Request, StatusCode};
+use member::{Answer, Reason, Refusal, View, Vote, boottime};
+use model::{NodeId, NodeSet, Weight};
+use service::{Change, ChangeError};
 use std::sync::Arc;
 use std::time::Duration;
 

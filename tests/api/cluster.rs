@@ -1,21 +1,22 @@
 //! Nodes behind their real HTTPS server, with real certificates, over agreements that the test plays.
 
 use crate::world::{node, peers_on, view};
-use canary::api::{Api, Limits, serve};
-use canary::driver::{Answer, Handle, Publisher, View};
-use canary::model::{Change, NodeId, NodeSet, Peers, RoutingState};
-use canary::pki::{ClientFiles, InitPlan, NodeFiles, init};
-use canary::proxy::{Proxy, Upstreams};
-use canary::tls::{self, ClientAuth, CrlPolicy, Rejections};
+use api::{Api, Limits, serve};
 use http_body_util::{BodyExt, Full};
+use member::{Answer, Handle, Publisher, View};
+use model::{NodeId, NodeSet, Peers};
+use pki::{ClientFiles, InitPlan, NodeFiles, init};
+use proxy::{Proxy, Upstreams};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use service::{Change, RoutingState};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tls::{self, ClientAuth, CrlPolicy, Rejections};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -120,7 +121,7 @@ impl Cluster {
 }
 
 pub(crate) fn ca(certs: &Path) -> Vec<CertificateDer<'static>> {
-    canary::pki::load_ca(certs).unwrap()
+    pki::load_ca(certs).unwrap()
 }
 
 /// What the agreement answers to a change.

@@ -2,10 +2,11 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, agrees, following, until};
 use crate::world::{node, state, txid, view};
-use canary::api::WeightRequest;
-use canary::api::client::{ChangeFailure, Client, ClientError};
-use canary::driver::{Answer, Reason, Refusal, View, Vote, boottime};
-use canary::model::{Change, NodeId, NodeSet, Peers};
+use api::WeightRequest;
+use api::client::{ChangeFailure, Client, ClientError};
+use member::{Answer, Reason, Refusal, View, Vote, boottime};
+use model::{NodeId, NodeSet, Peers};
+use service::Change;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};

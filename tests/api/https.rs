@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, Reply, agrees, get, post, until};
 use crate::world::{state, view};
-use canary::api::Limits;
+use api::Limits;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::{Duration, Instant};
@@ -295,7 +295,7 @@ fn trusting() -> std::sync::Arc<dyn rustls::client::danger::ServerCertVerifier> 
         }
 
         fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            canary::tls::provider().signature_verification_algorithms.supported_schemes()
+            tls::provider().signature_verification_algorithms.supported_schemes()
         }
     }
 

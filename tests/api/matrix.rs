@@ -3,9 +3,8 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, Play, get, post};
 use crate::world::{state, view};
-use canary::api::Limits;
-use canary::driver::{Answer, Refusal};
-use canary::tls::ClientAuth;
+use api::Limits;
+use member::{Answer, Refusal};
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
@@ -15,6 +14,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use time::{Duration, OffsetDateTime};
+use tls::ClientAuth;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 

@@ -4,11 +4,11 @@ use crate::cluster::{Cluster, Node, Reply, agrees};
 use crate::world::{World, state, view};
 use axum::body::Body;
 use bytes::Bytes;
-use canary::model::RoutingState;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use service::RoutingState;
 use std::convert::Infallible;
 use tokio::net::TcpListener;
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::{self, Cluster, agrees};
 use crate::world::{World, post, state, view};
-use canary::model::RoutingState;
+use service::RoutingState;
 
 const ONE: &str = r#"{"model":"v2","ok":false,"latency_ms":250}"#;
 

@@ -1,11 +1,11 @@
 //! The reads, which need no certificate.
 
 use crate::world::{World, method, node, state, txid, view};
+use api::CertificateInfo;
 use axum::body::Body;
-use canary::api::CertificateInfo;
-use canary::driver::{Decision, HistoryEntry, Pending, Reason, Stage, View, Vote, boottime};
-use canary::model::{Actor, NodeId, UnixMillis};
 use http::{Request, StatusCode};
+use member::{Decision, HistoryEntry, Pending, Reason, Stage, View, Vote, boottime};
+use model::{Actor, NodeId, UnixMillis};
 use std::sync::Arc;
 use std::time::Duration;
 

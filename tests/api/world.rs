@@ -1,16 +1,17 @@
 //! One node's routes over an agreement that the test plays.
 
+use api::{Api, Caller, Identity, router};
 use axum::Router;
 use axum::body::Body;
-use canary::api::{Api, Caller, Identity, router};
-use canary::driver::{
-    Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
-};
-use canary::model::{Canary, Incarnation, Model, NodeId, NodeSet, Peers, RoutingState, TxId, UnixMillis, Weight};
-use canary::proxy::{Proxy, Upstreams};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use member::{
+    Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
+};
+use model::{Incarnation, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
+use proxy::{Proxy, Upstreams};
 use serde_json::Value;
+use service::{Canary, Model, RoutingState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

@@ -3,8 +3,7 @@
 
 use super::process::DEADLINE;
 use super::world::Cluster;
-use canary::model::NodeId;
-use canary::pki;
+use model::NodeId;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -50,7 +49,7 @@ impl Clients {
     /// Starts one of each habit, for each of `nodes` to begin with.
     pub(crate) fn start(cluster: &Cluster, nodes: &[NodeId]) -> Self {
         let ca = pki::load_ca(&cluster.path("certs")).expect("the authority");
-        let config = Arc::new(canary::tls::api_client(&ca, None).expect("a configuration"));
+        let config = Arc::new(tls::api_client(&ca, None).expect("a configuration"));
         let address = |id: &NodeId| SocketAddr::new(cluster.hosts[id].parse().expect("an address"), id.data_port());
         let addresses: Vec<SocketAddr> = nodes.iter().map(address).collect();
         let (stop, tally) = (Arc::new(AtomicBool::new(false)), Arc::new(Tally::default()));

@@ -2,7 +2,7 @@
 
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster};
-use canary::model::NodeId;
+use model::NodeId;
 use std::fs;
 use std::path::Path;
 use std::process::Command;

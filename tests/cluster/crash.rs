@@ -2,7 +2,7 @@
 
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster};
-use canary::model::NodeId;
+use model::NodeId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -8,8 +8,8 @@
 use super::deaths::{Cause, Fate, Mortals, Situation};
 use super::trace;
 use super::world::{A, B, C};
-use canary::crash::{Step, When};
-use canary::model::NodeId;
+use crash::{Step, When};
+use model::NodeId;
 
 /// The first start of a node in an empty directory.
 const MAKING: [Step; 8] = [

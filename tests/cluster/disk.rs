@@ -2,7 +2,7 @@
 
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
-use canary::model::NodeId;
+use model::NodeId;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::FileExt;

@@ -3,8 +3,8 @@
 use super::authority::{certificate, replace, revocation_list};
 use super::process::{DEADLINE, eventually};
 use super::world::{A, B, C, Cluster};
-use canary::model::NodeId;
-use canary::pki::{self, ClientFiles};
+use model::NodeId;
+use pki::{self, ClientFiles};
 use rcgen::KeyPair;
 use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned};
@@ -79,7 +79,7 @@ fn a_revoked_node_is_cut_off_and_the_others_go_on() {
 /// A connection on which one request was answered.
 fn connect(cluster: &Cluster, operator: Option<&ClientFiles>) -> StreamOwned<ClientConnection, TcpStream> {
     let ca = pki::load_ca(&cluster.path("certs")).expect("the authority");
-    let config = canary::tls::api_client(&ca, operator).expect("a configuration");
+    let config = tls::api_client(&ca, operator).expect("a configuration");
     let address = SocketAddr::new(cluster.hosts[&A].parse().expect("an address"), A.data_port());
     let stream = TcpStream::connect(address).expect("the node listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time");

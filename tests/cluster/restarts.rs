@@ -4,7 +4,7 @@ use super::clients::Clients;
 use super::models::ModelServer;
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
-use canary::model::NodeId;
+use model::NodeId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::Command;

@@ -6,7 +6,7 @@ use super::operators::enroll;
 use super::process::eventually;
 use super::shell::Said;
 use super::world::{A, ALL, B, C, Cluster};
-use canary::model::NodeId;
+use model::NodeId;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::Command;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs;
 
 /// What a node shows of the certificates that it uses: how many authorities, and its own serial number.
-fn in_use(cluster: &Cluster, id: canary::model::NodeId) -> Result<(usize, String), String> {
+fn in_use(cluster: &Cluster, id: model::NodeId) -> Result<(usize, String), String> {
     let snapshot: Value =
         serde_json::from_str(&cluster.get(id, "/health/snapshot")?.body).map_err(|e| e.to_string())?;
     let all = snapshot["certificates"].as_object().ok_or("no certificates")?;
@@ -17,7 +17,7 @@ fn in_use(cluster: &Cluster, id: canary::model::NodeId) -> Result<(usize, String
 }
 
 /// The serial number of a node's certificate where certificates are made.
-fn issued(cluster: &Cluster, id: canary::model::NodeId) -> String {
+fn issued(cluster: &Cluster, id: model::NodeId) -> String {
     let file = cluster.path(&format!("certs/{id}/node.pem")).display().to_string();
     let said = cluster.canary(&["pki", "inspect", &file, "--output", "json"]).exits(0).json();
     said.as_array().and_then(|all| all.first()).map_or(&said, |one| one).to_string()

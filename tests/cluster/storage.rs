@@ -4,7 +4,7 @@
 use super::process::eventually;
 use super::trace::{self, Trace};
 use super::world::{A, ALL, B, C, Cluster};
-use canary::model::NodeId;
+use model::NodeId;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;

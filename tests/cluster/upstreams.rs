@@ -4,7 +4,7 @@ use super::models::ModelServer;
 use super::process::eventually;
 use super::shell::Said;
 use super::world::{A, ALL, B, Cluster};
-use canary::model::NodeId;
+use model::NodeId;
 use rustix::process::Signal;
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 
 use super::process::{Running, eventually};
 use super::shell::{Answer, Said};
-use canary::model::{Host, NodeId};
+use model::{Host, NodeId};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Certificates that the authority of a world would never issue, signed with its key all the same.
 
 use super::world::World;
-use canary::model::NodeId;
-use canary::pki::NodeFiles;
+use model::NodeId;
+use pki::NodeFiles;
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType, SerialNumber,

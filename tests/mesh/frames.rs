@@ -2,11 +2,12 @@
 
 use super::intruder::{Fate, Intruder, frame, hello, message_frame, prefixed};
 use super::world::{A, B, C, Member, World, message};
-use canary::commit::{Base, Message, Proposal, Votes};
-use canary::model::{Actor, RoutingState};
-use canary::tls::{Direction, Reason};
+use agreement::{Base, Message, Proposal, Votes};
+use model::Actor;
 use serde_json::{Value, json};
+use service::RoutingState;
 use std::sync::Arc;
+use tls::{Direction, Reason};
 
 /// Says these bytes instead of a hello.
 async fn greet_with(world: &World, bytes: &[u8]) -> Fate {

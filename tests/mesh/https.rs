@@ -3,14 +3,14 @@
 use super::forge::{Credentials, forge, revoke};
 use super::intruder::{Fate, config, fate_of};
 use super::world::{A, B, World, within};
-use canary::model::Role;
-use canary::pki::{self, ClientFiles};
-use canary::tls::{self, ClientAuth, CrlPolicy, Reason, Refusal};
+use model::Role;
+use pki::{self, ClientFiles};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
+use tls::{self, ClientAuth, CrlPolicy, Reason, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};

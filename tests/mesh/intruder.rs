@@ -2,9 +2,8 @@
 
 use super::forge::Credentials;
 use super::world::{World, within};
-use canary::commit::Message;
-use canary::model::NodeId;
-use canary::tls;
+use agreement::Message;
+use model::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};

@@ -2,11 +2,11 @@
 
 use super::log;
 use super::world::{A, B, C, Member, World, message, within};
-use canary::commit::{Message, Reason, Vote};
-use canary::mesh::WireVersion;
-use canary::model::Actor;
-use canary::tls::{ControlPlane, CrlPolicy};
+use agreement::{Message, Reason, Vote};
+use mesh::WireVersion;
+use model::Actor;
 use std::sync::Arc;
+use tls::{ControlPlane, CrlPolicy};
 use tokio::sync::watch;
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::intruder::{Fate, Intruder, knock, plain};
 use super::world::{A, B, World, within};
-use canary::tls::{Direction, Reason};
+use tls::{Direction, Reason};
 use tokio::io::AsyncReadExt;
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use super::forge::{Credentials, forge};
 use super::log;
 use super::world::{A, B, C, World, node, within};
-use canary::model::NodeId;
-use canary::tls::{self, Direction, Reason};
+use model::NodeId;
 use rustls::ServerConfig;
 use std::io;
 use std::sync::Arc;
+use tls::{self, Direction, Reason};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -111,7 +111,7 @@ async fn members_that_refuse_one_another_say_so_on_both_sides() {
     let world = World::new(37);
     let mut four: Vec<_> = world.peers.iter().map(|(id, host)| (id, host.clone())).collect();
     four.push((node('d'), world.ip(node('d')).to_string().parse().expect("an address")));
-    let four = canary::model::Peers::new(four).expect("four members");
+    let four = model::Peers::new(four).expect("four members");
     let a = world.start(A);
     let b = world.start_with(B, |config| config.peers = four);
     for member in [&a, &b] {

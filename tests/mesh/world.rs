@@ -1,17 +1,17 @@
 //! Three members on loopback addresses of one test, with certificates of their own authority.
 
 use super::log;
-use canary::commit::Message;
-use canary::mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig, WireVersion};
-use canary::model::{Ballot, Incarnation, NodeId, Peers};
-use canary::pki::{self, InitPlan, NodeFiles};
-use canary::tls::{ControlPlane, CrlPolicy, Direction, Plane, Reason, Rejections};
+use agreement::Message;
+use mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig, WireVersion};
+use model::{Ballot, Incarnation, NodeId, Peers};
+use pki::{self, InitPlan, NodeFiles};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tls::{ControlPlane, CrlPolicy, Direction, Plane, Reason, Rejections};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 

@@ -2,13 +2,13 @@
 
 use super::world::*;
 use bytes::Bytes;
-use canary::proxy::{METHODS, Timeouts};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use proxy::{METHODS, Timeouts};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,8 +2,6 @@
 
 use super::world::*;
 use bytes::Bytes;
-use canary::driver::{IsolationPolicy, View, boottime};
-use canary::model::{Model, NodeId, RoutingState, Time};
 use http::header::HeaderValue;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
@@ -11,6 +9,9 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use member::{IsolationPolicy, View, boottime};
+use model::{NodeId, Time};
+use service::{Model, RoutingState};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,10 +2,10 @@
 
 use super::world::*;
 use bytes::Bytes;
-use canary::proxy::Timeouts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use proxy::Timeouts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,9 +1,9 @@
 //! `x-canary: always` and `never`: a tester chooses the model, and is not counted.
 
 use super::world::*;
-use canary::driver::boottime;
-use canary::model::{NodeId, Time};
 use http::Method;
+use member::boottime;
+use model::{NodeId, Time};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn the_canary_is_there_for_testers_only_while_it_is_served() {
     bench.publish(|view| {
         let state = Arc::make_mut(&mut view.state);
         state.canary = None;
-        state.drained = canary::model::NodeSet::EMPTY;
+        state.drained = model::NodeSet::EMPTY;
     });
     assert_eq!(always(&bench).await, "v1", "without a canary there is none");
 }

@@ -1,10 +1,7 @@
 //! One node's proxy, whose picture of the agreement the test sets, and upstreams of all kinds on loopback.
 
+use agreement::{IsolationPolicy, Stage, View};
 use bytes::Bytes;
-use canary::commit::{IsolationPolicy, Stage, View};
-use canary::driver::{Handle, Publisher, boottime};
-use canary::model::{Canary, Model, NodeId, NodeSet, RoutingState, Weight};
-use canary::proxy::{Proxy, Remote, Route, Timeouts, Upstreams};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -13,6 +10,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use member::{Handle, Publisher, boottime};
+use model::{NodeId, NodeSet, Weight};
+use proxy::{Proxy, Remote, Route, Timeouts, Upstreams};
+use service::{Canary, Model, RoutingState};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -74,7 +75,7 @@ impl Bench {
         whole(self.begin(headers, body).await).await
     }
 
-    pub(crate) async fn begin<B>(&self, headers: &[(&'static str, &str)], body: B) -> Response<canary::proxy::Body>
+    pub(crate) async fn begin<B>(&self, headers: &[(&'static str, &str)], body: B) -> Response<proxy::Body>
     where
         B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
     {
@@ -99,7 +100,7 @@ impl Bench {
         target: &str,
         headers: &[(&'static str, &str)],
         body: B,
-    ) -> Response<canary::proxy::Body>
+    ) -> Response<proxy::Body>
     where
         B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
     {
@@ -248,7 +249,7 @@ pub(crate) async fn gone() -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
-pub(crate) async fn whole(answer: Response<canary::proxy::Body>) -> Answer {
+pub(crate) async fn whole(answer: Response<proxy::Body>) -> Answer {
     let (parts, body) = answer.into_parts();
     let body = within(body.collect()).await.expect("the body is whole").to_bytes();
     Response::from_parts(parts, body)

@@ -2,11 +2,11 @@
 
 use super::ours;
 use super::programs::{Program, Question};
-use canary::model::NodeId;
-use canary::pki::{ClientFiles, NodeFiles};
-use canary::tls::{ControlPlane, CrlPolicy};
+use model::NodeId;
+use pki::{ClientFiles, NodeFiles};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tls::{ControlPlane, CrlPolicy};
 
 /// Each member and its addresses; the others dial the first.
 const MEMBERS: [(&str, &[&str]); 3] =

@@ -4,9 +4,8 @@ use super::bad::{self, Bad, Verdict};
 use super::mint::{Chain, Mint, PEER_ADDRESS};
 use super::ours;
 use super::programs::{Program, Question};
-use canary::pki;
-use canary::tls::{Reason, Refusal};
 use std::collections::BTreeSet;
+use tls::{Reason, Refusal};
 
 /// Every bad certificate that can be made here.
 fn made(mint: &Mint) -> Vec<(Bad, Chain)> {

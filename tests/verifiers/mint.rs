@@ -1,9 +1,8 @@
 //! A cluster whose authority signs whatever a test asks for.
 
 use super::der::Der;
-use canary::model::{Host, NodeId};
-use canary::pki::{self, InitPlan, NodeFiles};
-use canary::tls::{ControlPlane, CrlPolicy};
+use model::{Host, NodeId};
+use pki::{self, InitPlan, NodeFiles};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, SigningKey,
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
+use tls::{ControlPlane, CrlPolicy};
 
 /// A certificate, then what stands between it and the authority.
 pub(crate) type Chain = Vec<CertificateDer<'static>>;

@@ -1,7 +1,6 @@
 //! Our own verdicts: by the judge of a live link, and by handshakes of rustls in memory.
 
 use super::mint::{Chain, Mint, PEER, PEER_ADDRESS};
-use canary::tls::{self, CONTROL_ALPN, ControlPlane, Refusal};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
@@ -11,6 +10,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::sync::Arc;
+use tls::{self, CONTROL_ALPN, ControlPlane, Refusal};
 
 /// What this node thinks of whoever dials it with this chain.
 pub(crate) fn of_client(mint: &Mint, plane: &ControlPlane, chain: &Chain) -> Result<(), Refusal> {

@@ -3,9 +3,9 @@
 use super::der::{BASIC_CONSTRAINTS, Der, ECDSA_SHA1, KEY_USAGE, RSA_SHA256, UNKNOWN};
 use super::mint::{Chain, Mint, PEER_ADDRESS, name, openssl_key, sign_with, write_pem};
 use super::programs::{Program, Question};
-use canary::model::NodeId;
-use canary::pki::{Expectations, NodeFiles, PkiError, load_ca, verify};
 use jiff::{SignedDuration, Timestamp};
+use model::NodeId;
+use pki::{Expectations, NodeFiles, PkiError, load_ca, verify};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose as Usage,
     SerialNumber, SigningKey,

@@ -4,14 +4,14 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use canary::model::{NodeId, Peers};
-use canary::pki::{InitPlan, NodeFiles, init};
-use canary::tls::{ControlPlane, CrlPolicy};
+use model::{NodeId, Peers};
+use pki::{InitPlan, NodeFiles, init};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData};
 use rustls_pki_types::ServerName;
 use std::error::Error;
 use std::sync::Arc;
+use tls::{ControlPlane, CrlPolicy};
 
 const ROUNDS: usize = 10;
 const HANDSHAKES: u32 = 500;

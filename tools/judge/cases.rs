@@ -3,8 +3,8 @@
 use crate::rollout::{Ended, HOLD, STEPS, Setting, requests_to_fail, run};
 use crate::table::Row;
 use crate::traffic::{Behaviour, Chance, Failing, Pace, Shape, chance, log_uniform};
-use canary::health::GateName;
-use canary::model::{Gate, Gates, Mode};
+use judge::GateName;
+use service::{Gate, Gates, Mode};
 
 /// Requests a second on all nodes together.
 const RATES: (f64, f64) = (20.0, 2_000.0);

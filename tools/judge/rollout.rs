@@ -1,10 +1,10 @@
 //! One rollout on three nodes, second by second, judged by the very code that ships.
 
 use crate::traffic::{Behaviour, Chance, Moment};
-use canary::health::{Ruling, Samples, Scope, judge};
-use canary::model::{Gates, min_sample};
+use judge::{Ruling, Samples, Scope, judge};
 use rand::RngExt;
 use rand_distr::{Distribution, Poisson};
+use service::{Gates, min_sample};
 
 const NODES: usize = 3;
 /// The canary's share in each step.

@@ -1,6 +1,6 @@
 //! Made-up traffic: how a model answers, and how many requests there are.
 
-use canary::health::Ended;
+use judge::Ended;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Pareto};

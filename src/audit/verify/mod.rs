@@ -3,14 +3,15 @@
 use super::file::{Head, read_head};
 use super::line::{Event, Line, hash, newer_format};
 use super::proof::{Decision, Evidence};
-use crate::model::{Digest, NodeId, Role, RoutingState, Said, Signed, SpiffeId, UnixMillis};
-use crate::pki::{CertificateFacts, svid};
-use crate::tls::{check_issued, is_signature};
 use jiff::Timestamp;
+use model::{Digest, NodeId, Role, Said, Signed, SpiffeId, UnixMillis};
+use pki::{CertificateFacts, svid};
 use rustls_pki_types::CertificateDer;
+use service::RoutingState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
+use tls::{check_issued, is_signature};
 
 /// One file of a record.
 #[derive(Clone, Debug)]
@@ -112,13 +113,13 @@ pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Ve
 struct Learned {
     node: NodeId,
     signed: Signed,
-    by: Option<crate::model::Actor>,
+    by: Option<model::Actor>,
     state: Box<RoutingState>,
     has_votes: bool,
 }
 
 impl Learned {
-    const fn txid(&self) -> crate::model::TxId {
+    const fn txid(&self) -> model::TxId {
         match self.signed.statement.said {
             Said::Vote { txid, .. } | Said::Accepted { txid, .. } | Said::Decided { txid, .. } => txid,
         }

@@ -1,15 +1,13 @@
 //! Three nodes with real certificates, two decisions, and every way to lie about them.
 
 use super::*;
-use crate::model::{
-    Actor, Ballot, Canary, Change, Host, Incarnation, Model, NodeSet, Octets, Plan, Statement, Step, TxId, Weight,
-    WhenOpen,
-};
-use crate::pki::{InitPlan, NodeFiles};
-use crate::tls::Signer;
+use model::{Actor, Ballot, Host, Incarnation, NodeSet, Octets, Statement, TxId, Weight};
+use pki::{InitPlan, NodeFiles};
+use service::{Canary, Change, Model, Plan, Step, WhenOpen};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tls::Signer;
 
 struct World {
     directory: tempfile::TempDir,
@@ -25,7 +23,7 @@ impl World {
             |node: NodeId| -> Vec<Host> { vec![format!("127.0.0.{}", node.index() + 1).parse().expect("a host")] };
         let nodes = NodeSet::first(3).iter().map(|node| (node, host(node))).collect();
         let certs = directory.path().join("certs");
-        crate::pki::init(&InitPlan::new(certs.clone(), nodes)).expect("certificates");
+        pki::init(&InitPlan::new(certs.clone(), nodes)).expect("certificates");
         let files: Vec<NodeFiles> =
             NodeSet::first(3).iter().map(|node| NodeFiles::load(&certs, node).expect("files")).collect();
         let signers = NodeSet::first(3)
@@ -139,7 +137,7 @@ fn what_was_agreed_is_proved() {
     assert_eq!((verified.findings.as_slice(), missing(&verified)), (&[][..], vec![]));
     assert!(verified.is_sound());
     let kinds: Vec<_> = verified.decisions.iter().map(|decision| decision.direction).collect();
-    assert_eq!(kinds, [crate::model::Direction::Advance, crate::model::Direction::Retreat]);
+    assert_eq!(kinds, [service::Direction::Advance, service::Direction::Retreat]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 use super::*;
-use crate::commit::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Standing, Vote, Votes};
-use crate::model::{
-    Actor, Ballot, Canary, Counts, Evidence, Link, Model, Octets, Outcome, Phase, Plan, Recent, Report, Rollout,
-    RoutingState, Said, Signed, Span, Statement, Step, Summary, Testimony, Then, Time, TxId, Weight,
+use agreement::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Standing, Vote, Votes};
+use model::{
+    Actor, Ballot, Counts, Evidence, Octets, Recent, Report, Said, Signed, Statement, Summary, Testimony, Time, TxId,
+    Weight,
 };
 use proptest::prelude::*;
+use service::{Canary, Link, Model, Outcome, Phase, Plan, Rollout, RoutingState, Span, Step, Then};
 use std::sync::Arc;
 
 fn node(letter: char) -> NodeId {
@@ -31,7 +32,7 @@ fn heartbeat(second: u64) -> Message {
 }
 
 fn aborted(text: &str) -> Message {
-    let vote = crate::commit::Vote::Abort(crate::commit::Reason::Unhealthy(text.to_owned()));
+    let vote = agreement::Vote::Abort(agreement::Reason::Unhealthy(text.to_owned()));
     let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
     Message::Vote { txid, vote, evidence: Evidence::default() }
 }

@@ -3,8 +3,8 @@
 //! Its shapes are those of the newest version without two variants, which stand last in their enums: so a message without
 //! them has the same bytes in both, and nothing needs shapes of its own.
 
-use crate::commit::{Heartbeat, Message, Reason, Standing, Vote, Votes};
-use crate::model::NodeId;
+use agreement::{Heartbeat, Message, Reason, Standing, Vote, Votes};
+use model::NodeId;
 use std::borrow::Cow;
 
 /// `message` as version 4 can say it.

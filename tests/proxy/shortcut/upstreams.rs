@@ -2,7 +2,7 @@
 
 use super::world::{Answer, Bench, Way, next_answer, parse, post};
 use crate::world::{SHORT, gone, raw_upstream, within};
-use canary::proxy::Timeouts;
+use proxy::Timeouts;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};

@@ -2,14 +2,14 @@
 
 use crate::world::{CLIENT, view, within};
 use bytes::Bytes;
-use canary::driver::Handle;
-use canary::proxy::{Proxy, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
 use http::header::{HeaderName, HeaderValue, SERVER};
 use http::{Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use member::Handle;
+use proxy::{Proxy, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,7 +103,7 @@ async fn answer(
     proxy: Proxy,
     underway: Option<Underway>,
     request: Request<Incoming>,
-) -> Result<Response<Either<canary::proxy::Body, Full<Bytes>>>, Infallible> {
+) -> Result<Response<Either<proxy::Body, Full<Bytes>>>, Infallible> {
     let mut answer = match (Route::of(request.method(), request.uri().path()), underway) {
         (Some(route), Some(underway)) => proxy.carry_on(underway, route, Some(CLIENT), request).await.map(Either::Left),
         (Some(route), None) => proxy.answer(route, Some(CLIENT), request).await.map(Either::Left),

@@ -3,7 +3,7 @@
 use super::super::der::Der;
 use super::super::mint::{Chain, Mint};
 use super::{Bad, bad};
-use canary::tls::Reason;
+use tls::Reason;
 
 const INTEGER: u8 = 2;
 const GENERALIZED_TIME: u8 = 24;

@@ -3,8 +3,8 @@
 use super::super::der::{ALT_NAMES, Der};
 use super::super::mint::{Chain, Mint, PEER_ADDRESS, name, uri};
 use super::{Bad, LET_IN, bad, differs};
-use canary::tls::Reason;
 use rcgen::{ExtendedKeyUsagePurpose as Extended, SanType};
+use tls::Reason;
 
 const URI: u8 = 0x86;
 const IP: u8 = 0x87;

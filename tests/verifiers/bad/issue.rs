@@ -3,9 +3,9 @@
 use super::super::der::{Der, ECDSA_SHA1, ECDSA_SHA384};
 use super::super::mint::{Mint, REVOKED, name};
 use super::{Bad, bad};
-use canary::tls::Reason;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose as Usage, SerialNumber};
 use time::{Duration, OffsetDateTime};
+use tls::Reason;
 
 /// Public keys that are too weak, or of a curve that TLS 1.3 does not have. Nobody kept the private halves.
 const RSA_1024: &str = "30819f300d06092a864886f70d010101050003818d0030818902818100bdb00f35708f91d5d4e528468301a8bce232ef54d6f4f6c9139c0b77054d0dd5e78250e3fbcc9a4b6a6407b48bcd9303cda7b243c107eb44382d985b22e00f5947725db015333bf238d21ac672ed6abf6d44911dccfcf6fdce68e10f51eb624825f0e6c2eee8e0ca1d9334f32d72c293fdc431bc300c561164633ea0124b7ecf0203010001";

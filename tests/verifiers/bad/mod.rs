@@ -6,7 +6,7 @@ mod issue;
 mod usage;
 
 use super::mint::{Chain, Mint};
-use canary::tls::Reason;
+use tls::Reason;
 
 /// What ours says: nothing when it lets the holder in, else the stable word and a piece of the detail.
 pub(crate) type Verdict = Option<(Reason, &'static str)>;

@@ -2,8 +2,8 @@
 
 use super::super::der::{BASIC_CONSTRAINTS, Der, KEY_USAGE, UNKNOWN};
 use super::{Bad, LET_IN, bad, differs};
-use canary::tls::Reason;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose as Usage};
+use tls::Reason;
 
 pub(super) fn rows() -> Vec<Bad> {
     [purposes(), usages(), extensions()].into_iter().flatten().collect()

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    canary::api::fuzz::body(bytes);
+    api::fuzz::body(bytes);
 });

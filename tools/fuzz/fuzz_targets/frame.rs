@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    canary::mesh::fuzz::messages(bytes);
+    mesh::fuzz::messages(bytes);
 });

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    canary::mesh::fuzz::greeting(bytes);
+    mesh::fuzz::greeting(bytes);
 });

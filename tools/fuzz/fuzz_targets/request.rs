@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    canary::pki::fuzz::request(bytes);
+    pki::fuzz::request(bytes);
 });

@@ -1,0 +1,85 @@
+//! What a caller who asked for a change is told.
+
+use super::Votes;
+use model::{NodeId, NodeSet, Time, TxId};
+use service::{ChangeError, RoutingState};
+use std::sync::Arc;
+
+/// Names one caller's question until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// The end of one request for a change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// It is decided and will never be undone.
+    Committed {
+        /// The state that this request made.
+        state: Arc<RoutingState>,
+        /// The members known to serve it.
+        acknowledged: NodeSet,
+        /// When every other member serves it, or stable only, at the latest: none when all have acknowledged it, or when
+        /// they hold their weights while isolated.
+        others_until: Option<Time>,
+    },
+    /// It was voted down, or overtaken, before anything was sent for acceptance; it will never be decided.
+    Aborted {
+        /// The transaction.
+        txid: TxId,
+        /// Each member's vote, the reasons in it.
+        votes: Votes,
+    },
+    /// Another transaction was decided at its version; this one will never be.
+    Superseded {
+        /// The transaction.
+        txid: TxId,
+        /// What was decided instead.
+        by: TxId,
+    },
+    /// Nothing was written and nothing was sent.
+    Refused(Refusal),
+    /// It was sent for acceptance, and whether it is decided is not known yet; the state shows it as pending.
+    Unknown {
+        /// The transaction.
+        txid: TxId,
+        /// The version it was meant for.
+        version: u64,
+    },
+}
+
+/// Why a request was turned away before anything was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// Another member coordinates.
+    #[error("{0} coordinates")]
+    NotCoordinating(NodeId),
+    /// This node is not in touch with a majority, or knows of no coordinator for an advance.
+    #[error("this node is not in touch with a majority of the members")]
+    NoMajority,
+    /// The state is no longer the one that the caller based the change on.
+    #[error("the state is at version {current}, not at {wanted}")]
+    BaseVersion {
+        /// The version there is.
+        current: u64,
+        /// The version the caller named.
+        wanted: u64,
+    },
+    /// Another change is under way.
+    #[error("another change is under way")]
+    Busy,
+    /// A retreat would give the canary more than the state that it is built on.
+    #[error("version {version} was decided meanwhile and gives the canary less than this change would")]
+    WouldRaise {
+        /// The version that was found.
+        version: u64,
+    },
+    /// The change does not fit the state.
+    #[error(transparent)]
+    Invalid(#[from] ChangeError),
+    /// This node takes no part yet: its disk is empty.
+    #[error("this node has not joined the mesh yet")]
+    NotJoined,
+    /// This node is stopping, and who coordinates after it is not known yet.
+    #[error("this node is stopping")]
+    Leaving,
+}

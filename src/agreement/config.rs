@@ -1,0 +1,103 @@
+//! What an engine is told once, and the spans of time it goes by.
+
+use super::{IsolationPolicy, Proposal};
+use model::{Ballot, ModelId, NodeId, NodeSet};
+use service::RoutingState;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one member knows before anything happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The member itself.
+    pub me: NodeId,
+    /// All configured members, this one included.
+    pub members: NodeSet,
+    /// The stable model before any decision; equal on all members.
+    pub stable: ModelId,
+    /// What the member serves while it is isolated.
+    pub on_isolation: IsolationPolicy,
+    /// What to do with an empty disk.
+    pub on_empty_disk: OnEmptyDisk,
+    /// The spans of time.
+    pub timing: Timing,
+}
+
+/// What a member with an empty disk does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnEmptyDisk {
+    /// Wait until all members say that theirs are empty too; stop when one has joined without this one.
+    #[default]
+    AwaitFirstBoot,
+    /// The operator says that this is the first boot.
+    FirstBoot,
+    /// The operator says that the disk was lost: ask the others.
+    Rejoin,
+}
+
+/// The spans of time that the agreement goes by. They bound waiting; safety needs none of them but the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between heartbeats.
+    pub heartbeat: Duration,
+    /// A member not heard for this long is taken for gone.
+    pub silence: Duration,
+    /// How long an echo lets a member serve the canary.
+    pub lease: Duration,
+    /// How long votes are awaited.
+    pub vote: Duration,
+    /// How long a caller waits before it is told that its question could not be sent for acceptance, or "unknown".
+    pub answer: Duration,
+    /// How long a decision is awaited at least, from when the question was sent for acceptance: what has waited in line for
+    /// long gets its time, too.
+    pub decision: Duration,
+    /// How long a retreat waits for the acknowledgement of the connected members.
+    pub acknowledge: Duration,
+    /// How often what is unanswered is sent again.
+    pub resend: Duration,
+    /// The shortest wait of a refused proposer; it grows to 40 times this.
+    pub backoff: Duration,
+    /// How long a coordinator that stops waits for what it asked everyone to accept.
+    pub farewell: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(2),
+            silence: Duration::from_secs(5),
+            lease: Duration::from_secs(10),
+            vote: Duration::from_secs(2),
+            answer: Duration::from_secs(3),
+            decision: Duration::from_secs(1),
+            acknowledge: Duration::from_secs(1),
+            resend: Duration::from_millis(250),
+            backoff: Duration::from_millis(50),
+            farewell: Duration::from_millis(200),
+        }
+    }
+}
+
+impl Timing {
+    /// What two machines' clocks may differ over one lease: a hundredth covers every clock that is not broken.
+    #[must_use]
+    pub fn lease_margin(&self) -> Duration {
+        self.lease / 100
+    }
+}
+
+impl Config {
+    /// The state before any decision, in the form of a proposal that nobody made.
+    #[must_use]
+    pub fn initial(&self) -> Proposal {
+        let state = Arc::new(RoutingState::initial(self.stable.clone()));
+        Proposal { ballot: Ballot::ZERO, state, by: None, votes: BTreeMap::new(), evidence: BTreeMap::new() }
+    }
+
+    /// The members besides this one.
+    #[must_use]
+    pub const fn others(&self) -> NodeSet {
+        self.members.without(self.me)
+    }
+}

@@ -1,0 +1,222 @@
+//! What goes into the engine and what comes out: effects are values, listed in the order they must happen.
+
+use super::{Answer, Message, Proposal, Record, Ticket, Votes};
+use model::{Actor, Evidence, NodeId, TxId, UnixMillis};
+use service::{Change, Model, Smoke};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One thing that happened to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A caller asks for a change.
+    Propose(Question),
+    /// A message arrived from a member, whose name is its certificate's.
+    Receive {
+        /// The sender.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// There is a link to this member now.
+    PeerUp(NodeId),
+    /// The link to this member is lost.
+    PeerDown(NodeId),
+    /// The answer to a [`Probe`].
+    Probed {
+        /// The transaction that the probe was for.
+        txid: TxId,
+        /// Why the upstream is not ready, if it is not.
+        result: Result<(), String>,
+    },
+    /// What speaks against every advance on this node from now on, if anything does.
+    Veto(Option<super::Reason>),
+    /// What this node has measured in the present step, and why it holds the canary to be bad, if it does.
+    Measured {
+        /// For its votes.
+        evidence: Evidence,
+        /// Speaks against giving that canary more.
+        failing: Option<String>,
+    },
+    /// The process is about to end: others are to coordinate, and nothing more is to be begun.
+    Stop,
+    /// A deadline has passed, or nothing in particular happened.
+    Timeout,
+}
+
+/// A caller's wish.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Names the question until it is answered.
+    pub ticket: Ticket,
+    /// What is to change.
+    pub change: Change,
+    /// The version that the caller bases it on, if it names one.
+    pub base_version: Option<u64>,
+    /// Who asks.
+    pub by: Actor,
+    /// When, by the wall clock.
+    pub at: UnixMillis,
+}
+
+/// What the engine's owner must do, in this order.
+#[must_use]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// 1: hand these to the mesh at once. They rest on nothing that is in `append`, so the others' disks can work while
+    /// this one does: that is what makes a commit cost one forced write in series.
+    pub ask: Vec<Envelope>,
+    /// 2: write these in their order and force them. An error ends the process.
+    pub append: Vec<Record>,
+    /// 3: make the engine's view visible.
+    pub publish: bool,
+    /// 4: hand these to the mesh.
+    pub send: Vec<Envelope>,
+    /// 5: answer local callers.
+    pub reply: Vec<(Ticket, Answer)>,
+    /// 6: find out whether an upstream answers, and come back with [`Input::Probed`].
+    pub probe: Option<Probe>,
+    /// 7: tell the log and the history.
+    pub events: Vec<Event>,
+    /// 8: write these, after those of 2, without forcing them: nothing that is said rests on them. An error ends the
+    /// process.
+    pub note: Vec<Record>,
+    /// 9: end the process.
+    pub stop: Option<Stop>,
+}
+
+/// A message and whom it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Envelope {
+    /// The receiver.
+    pub to: NodeId,
+    /// The message.
+    pub message: Message,
+}
+
+/// A question to this node's own upstream of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The transaction that waits for the answer.
+    pub txid: TxId,
+    /// The model.
+    pub model: Model,
+    /// The test that it has to pass before the first step of a rollout; else being there is enough.
+    pub smoke: Option<Smoke>,
+}
+
+/// Something that operators want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This member coordinates from now on.
+    CoordinationTaken,
+    /// This member coordinates no more.
+    CoordinationGiven,
+    /// This member takes part from now on.
+    Joined,
+    /// A state was decided, and this member serves it.
+    Committed {
+        /// What was decided.
+        proposal: Arc<Proposal>,
+        /// From the request to the decision, where this member drove it.
+        took: Option<Duration>,
+    },
+    /// A transaction ended before anything was sent for acceptance.
+    Aborted {
+        /// The transaction.
+        txid: TxId,
+        /// The version it was meant for.
+        version: u64,
+        /// Who asked for it.
+        by: Actor,
+        /// Each member's vote.
+        votes: Votes,
+        /// From the request to the end, where this member drove it.
+        took: Option<Duration>,
+    },
+    /// The lease has run out: the member serves stable only.
+    Isolated,
+    /// The lease is there, and with it the proof that the committed state is the newest.
+    Confirmed {
+        /// The version confirmed.
+        version: u64,
+    },
+    /// Something that cannot happen unless a member misbehaves or is misconfigured.
+    Alarm(Alarm),
+}
+
+/// What should not be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Alarm {
+    /// A ballot in another member's name.
+    #[error("{from} used a ballot of {owner}")]
+    ForeignBallot {
+        /// The sender.
+        from: NodeId,
+        /// Whose ballot it is.
+        owner: NodeId,
+    },
+    /// An acceptance was asked for a transaction that this member voted down.
+    #[error("{from} asks to accept {txid}, which this member voted down")]
+    VotedDown {
+        /// The sender.
+        from: NodeId,
+        /// The transaction.
+        txid: TxId,
+    },
+    /// An acceptance was asked for what lacks approvals, or adds them in another's name.
+    #[error("{from} asks to accept {txid}, which no member may: {why}")]
+    NotApproved {
+        /// The sender.
+        from: NodeId,
+        /// The transaction.
+        txid: TxId,
+        /// Why not.
+        why: String,
+    },
+    /// One ballot with two proposals for one version.
+    #[error("{from} proposes two states for version {version} under one ballot")]
+    TwoProposals {
+        /// The sender.
+        from: NodeId,
+        /// The version.
+        version: u64,
+    },
+    /// One version with two digests.
+    #[error("{from} has another state at version {version}{}", if *version == 0 { ": is CANARY_STABLE the same on all nodes?" } else { "" })]
+    Diverged {
+        /// The other member.
+        from: NodeId,
+        /// The version.
+        version: u64,
+    },
+    /// A majority does not hold what was decided before.
+    #[error("a majority holds version {found} while version {known} was decided: a disk went back in time")]
+    Forgotten {
+        /// The version found.
+        found: u64,
+        /// The version known as decided.
+        known: u64,
+    },
+    /// A proposal without a transaction.
+    #[error("{from} sent a state at version {version} without a transaction")]
+    NoTransaction {
+        /// The sender.
+        from: NodeId,
+        /// The version.
+        version: u64,
+    },
+}
+
+/// Why a member cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// The disk is empty, but the others know this member.
+    #[error("the data directory is empty, but {peer} has already joined the mesh (version {version})")]
+    EmptyDisk {
+        /// A member that has joined.
+        peer: NodeId,
+        /// Its committed version.
+        version: u64,
+    },
+}

@@ -1,0 +1,33 @@
+//! Floor 1: the agreement of the members on one register with a version, the routing state.
+//!
+//! Two-phase commit with the decision kept by a majority (Gray and Lamport, *Consensus on Transaction Commit*, 2004),
+//! the register after CASPaxos (Rystsov, 2018). The engine does no I/O, reads no clock and draws no random numbers:
+//! it turns one input and a time into effects, which its owner carries out in the order they are listed.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod answer;
+mod asked;
+mod campaign;
+mod config;
+mod coordinator;
+mod effect;
+mod engine;
+mod joining;
+mod leaving;
+mod message;
+mod participant;
+mod presence;
+mod record;
+mod rule;
+mod spent;
+mod view;
+
+pub use answer::{Answer, Refusal, Ticket};
+pub use config::{Config, OnEmptyDisk, Timing};
+pub use effect::{Alarm, Envelope, Event, Input, Output, Probe, Question, Stop};
+pub use engine::Engine;
+pub use message::{Base, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
+pub use record::{Durable, Record};
+pub use rule::Rule;
+pub use view::{IsolationPolicy, PeerView, Pending, View};

@@ -1,0 +1,320 @@
+//! What the members say to one another.
+
+use model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, Testimony, Time, TxId};
+use serde::{Deserialize, Serialize};
+use service::RoutingState;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
+///
+/// Between members the order of variants and fields is the format, here and in all that is sent: whoever changes it, or
+/// leaves a field out of some messages, makes another version of the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// I am here, this is what I hold, and this is what I heard from you.
+    Heartbeat(Box<Heartbeat>),
+    /// May this state follow? Phase one of an advance.
+    Prepare {
+        /// What the state would follow.
+        base: Base,
+        /// The state, with its txid.
+        next: Arc<RoutingState>,
+        /// Who asked for it.
+        by: Actor,
+    },
+    /// The answer to a prepare: an opinion, held in memory.
+    Vote {
+        /// The transaction it is about.
+        txid: TxId,
+        /// The opinion.
+        vote: Vote,
+        /// What the voter measured.
+        evidence: Evidence,
+    },
+    /// The transaction is over before anything was sent for acceptance.
+    Abort {
+        /// The transaction.
+        txid: TxId,
+        /// The version it was meant for.
+        version: u64,
+        /// Who asked for it.
+        by: Actor,
+        /// Each member's vote.
+        votes: Votes,
+    },
+    /// Promise me to accept nothing below this ballot, and tell me what you accepted last.
+    Campaign {
+        /// The proposer's new ballot.
+        ballot: Ballot,
+    },
+    /// The promise asked for, on disk.
+    Promise {
+        /// The ballot promised.
+        ballot: Ballot,
+        /// What the member accepted last.
+        accepted: Option<Arc<Proposal>>,
+    },
+    /// Accept this state.
+    Accept {
+        /// The proposal.
+        proposal: Arc<Proposal>,
+    },
+    /// The state is accepted, on disk.
+    Accepted {
+        /// The ballot it was accepted under.
+        ballot: Ballot,
+        /// The version accepted.
+        version: u64,
+    },
+    /// I have promised a higher ballot.
+    Reject {
+        /// The ballot refused.
+        ballot: Ballot,
+        /// The ballot promised.
+        promised: Ballot,
+    },
+    /// A majority has accepted this: it is the routing state.
+    Decision {
+        /// What was chosen.
+        proposal: Arc<Proposal>,
+    },
+    /// I serve this version, or a later one.
+    Applied {
+        /// The version.
+        version: u64,
+    },
+    /// This is what I measured. The agreement takes no notice; it is carried with its messages.
+    Report(Box<Report>),
+    /// This is what I put my name to. The agreement takes no notice; it is carried with its messages.
+    Testimony(Box<Testimony>),
+}
+
+impl Message {
+    /// The name of the kind of message, for logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Prepare { .. } => "prepare",
+            Self::Vote { .. } => "vote",
+            Self::Abort { .. } => "abort",
+            Self::Campaign { .. } => "campaign",
+            Self::Promise { .. } => "promise",
+            Self::Accept { .. } => "accept",
+            Self::Accepted { .. } => "accepted",
+            Self::Reject { .. } => "reject",
+            Self::Decision { .. } => "decision",
+            Self::Applied { .. } => "applied",
+            Self::Report(_) => "report",
+            Self::Testimony(_) => "testimony",
+        }
+    }
+}
+
+/// A state put up for acceptance, with how it came about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The right under which it is proposed.
+    pub ballot: Ballot,
+    /// The whole next state.
+    pub state: Arc<RoutingState>,
+    /// Who asked for it; none for the state at version 0.
+    pub by: Option<Actor>,
+    /// The votes of an advance; empty for a retreat.
+    pub votes: Votes,
+    /// What the voters had measured.
+    #[serde(default)]
+    pub evidence: BTreeMap<NodeId, Evidence>,
+}
+
+impl Hash for Proposal {
+    /// A ballot and a state say it all, and searches hash proposals by the million.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.ballot.hash(hasher);
+        self.state.hash(hasher);
+    }
+}
+
+/// Each member's vote, where it gave one.
+pub type Votes = BTreeMap<NodeId, Vote>;
+
+/// A member's opinion on an advance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vote {
+    /// Nothing speaks against it.
+    Commit,
+    /// This does.
+    Abort(Reason),
+}
+
+/// Why an advance was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The sender is not a member that may coordinate.
+    MayNotCoordinate,
+    /// The member's committed state is another one.
+    BaseDiffers {
+        /// The version the member has.
+        has: u64,
+    },
+    /// The member is cut off, or has not yet confirmed its state.
+    Isolated,
+    /// The plan of the rollout says otherwise.
+    PlanForbids(String),
+    /// The model's upstream on that node does not answer its readiness probe, or fails its smoke test.
+    UpstreamNotReady(String),
+    /// The member's own measurements speak against it.
+    Unhealthy(String),
+    /// The member's disk has no room but for the protocol's own records.
+    StorageFull,
+    /// The member is known to be unreachable.
+    Unreachable,
+    /// The member did not answer in time.
+    NoAnswer,
+    /// A retreat came first.
+    OvertakenByRetreat,
+    /// The coordinator lost its place while the votes were counted.
+    CoordinatorReplaced,
+    /// The coordinator was told to stop while the votes were counted.
+    CoordinatorStops,
+}
+
+impl Reason {
+    /// Whether a member said so itself; else its vote was not awaited, or did not come.
+    #[must_use]
+    pub const fn is_opinion(&self) -> bool {
+        match self {
+            Self::MayNotCoordinate
+            | Self::BaseDiffers { .. }
+            | Self::Isolated
+            | Self::PlanForbids(_)
+            | Self::UpstreamNotReady(_)
+            | Self::Unhealthy(_)
+            | Self::StorageFull => true,
+            Self::Unreachable
+            | Self::NoAnswer
+            | Self::OvertakenByRetreat
+            | Self::CoordinatorReplaced
+            | Self::CoordinatorStops => false,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MayNotCoordinate => f.write_str("the sender may not coordinate"),
+            Self::BaseDiffers { has } => write!(f, "its committed state is version {has}"),
+            Self::Isolated => f.write_str("it is isolated from a majority"),
+            Self::PlanForbids(why) => write!(f, "the plan does not allow it: {why}"),
+            Self::UpstreamNotReady(why) => write!(f, "the upstream is not ready there: {why}"),
+            Self::Unhealthy(why) => write!(f, "its measurements speak against it: {why}"),
+            Self::StorageFull => f.write_str("its disk is full"),
+            Self::Unreachable => f.write_str("it is unreachable"),
+            Self::NoAnswer => f.write_str("it did not vote in time"),
+            Self::OvertakenByRetreat => f.write_str("a retreat came first"),
+            Self::CoordinatorReplaced => f.write_str("another member coordinates now"),
+            Self::CoordinatorStops => f.write_str("the coordinator is stopping: ask again"),
+        }
+    }
+}
+
+/// The state that a proposal follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Base {
+    /// Its version.
+    pub version: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Sent every heartbeat interval, at once on connecting, and at once to one who asks for an echo.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender's clock when it sent this; only the sender reads it again, as an echo.
+    pub sent: Time,
+    /// The newest `sent` that the sender has from the receiver.
+    pub echo: Option<Time>,
+    /// The sender wants an echo now: its lease is missing or runs out.
+    pub wants_echo: bool,
+    /// Whether the sender takes part yet.
+    pub stage: Stage,
+    /// The life of the sender's disk.
+    pub incarnation: Incarnation,
+    /// The sender's committed version and the digest of that state.
+    pub committed: (u64, Digest),
+    /// The version of what the sender accepted last, or the committed one where that is higher.
+    pub accepted: u64,
+    /// The sender's promise.
+    pub promise: Ballot,
+    /// Whether the sender coordinates, or could.
+    pub standing: Standing,
+    /// Whom the sender hears.
+    pub hears: Vec<Hearing>,
+}
+
+/// What the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hearing(pub NodeId, pub u32, pub Standing);
+
+/// A member's place among those who could coordinate. The order is that of the places, not of the bytes on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// It is not in touch with a majority, or has to catch up first.
+    #[default]
+    Follows,
+    /// It is in touch with a majority and could coordinate.
+    Ready,
+    /// It coordinates.
+    Leads,
+    /// It is about to stop, and coordinates no more.
+    Leaves,
+}
+
+impl Standing {
+    const fn place(self) -> u8 {
+        match self {
+            Self::Leaves => 0,
+            Self::Follows => 1,
+            Self::Ready => 2,
+            Self::Leads => 3,
+        }
+    }
+}
+
+impl PartialOrd for Standing {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Standing {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+/// Whether a member takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// Its disk is empty and it has seen no proof of a first boot.
+    Blank {
+        /// The blank members it has seen, with their incarnations, itself included.
+        seen: BTreeMap<NodeId, Incarnation>,
+    },
+    /// Its disk was lost; it is asking the others what they hold.
+    Rejoining,
+    /// It takes part.
+    Member,
+    /// It takes part and was there at the first boot; said to those who may still be blank.
+    Founder {
+        /// All members, with the incarnations that they were blank with.
+        founders: BTreeMap<NodeId, Incarnation>,
+    },
+}

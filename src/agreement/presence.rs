@@ -1,0 +1,215 @@
+//! Who is there: what the others last said of themselves, whom they hear, and how long this member's lease lasts.
+//!
+//! Everything here is for liveness, and may be wrong for a while without harm, except the lease: it bounds how long a
+//! member that no rollback can reach goes on serving the canary.
+
+use super::{Hearing, Heartbeat, Stage, Standing};
+use model::{Ballot, Digest, NodeId, NodeSet, Time};
+use std::time::Duration;
+
+/// What this member knows of all others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Presence {
+    /// In id order. They are few, and gone through several times in each step.
+    peers: Vec<(NodeId, Peer)>,
+    started: Time,
+}
+
+/// What this member knows of one other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Peer {
+    /// Whether there is a link to it.
+    pub(super) connected: bool,
+    /// When its last heartbeat came.
+    pub(super) heard: Option<Time>,
+    /// What that heartbeat said.
+    pub(super) says: Option<Says>,
+    /// The newest of its `sent`, to echo.
+    stamp: Option<Time>,
+    /// The latest moment at which it certainly heard this member, by this member's clock.
+    hears_me: Option<Time>,
+    /// The newest of this member's `sent` that it echoed cleanly.
+    credit: Option<Time>,
+    /// The newest version that it is known to serve, or to have served.
+    pub(super) applied: u64,
+}
+
+/// The part of a heartbeat that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Says {
+    pub(super) stage: Stage,
+    pub(super) committed: (u64, Digest),
+    pub(super) accepted: u64,
+    pub(super) promise: Ballot,
+    standing: Standing,
+    hears: Vec<(NodeId, Time, Standing)>,
+}
+
+impl Presence {
+    pub(super) fn new(others: NodeSet, started: Time) -> Self {
+        Self { peers: others.iter().map(|id| (id, Peer::default())).collect(), started }
+    }
+
+    pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.iter().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
+    }
+
+    pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.peers.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().map(|(_, peer)| peer)
+    }
+
+    /// The members that there are links to.
+    pub(super) fn connected(&self) -> NodeSet {
+        self.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id).collect()
+    }
+
+    /// The members that say that they hold nothing: their disk is empty, and they have not joined.
+    pub(super) fn blank(&self) -> NodeSet {
+        let is_blank = |peer: &Peer| peer.says.as_ref().is_some_and(|says| !says.stage.has_joined());
+        self.iter().filter(|(_, peer)| is_blank(peer)).map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn on_link(&mut self, id: NodeId, connected: Link) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.connected = connected == Link::Up;
+        }
+    }
+
+    /// Keeps what `from` says of itself.
+    pub(super) fn on_heartbeat(&mut self, now: Time, me: NodeId, from: NodeId, heartbeat: &Heartbeat) {
+        let Some(peer) = self.peer_mut(from) else { return };
+        let heard_at = |age_ms: u32| now - Duration::from_millis(u64::from(age_ms));
+        peer.heard = Some(now);
+        peer.stamp = Some(heartbeat.sent);
+        if let Some(Hearing(_, age_ms, _)) = heartbeat.hears.iter().find(|hearing| hearing.0 == me) {
+            peer.hears_me = peer.hears_me.max(Some(heard_at(*age_ms)));
+        }
+        let hears = heartbeat.hears.iter().filter(|hearing| hearing.0 != me);
+        peer.says = Some(Says {
+            stage: heartbeat.stage.clone(),
+            committed: heartbeat.committed,
+            accepted: heartbeat.accepted,
+            promise: heartbeat.promise,
+            standing: heartbeat.standing,
+            hears: hears.map(|Hearing(id, age_ms, standing)| (*id, heard_at(*age_ms), *standing)).collect(),
+        });
+    }
+
+    /// Counts an echo of the heartbeat that this member sent at `sent`.
+    pub(super) fn credit(&mut self, from: NodeId, sent: Time) {
+        if let Some(peer) = self.peer_mut(from) {
+            peer.credit = peer.credit.max(Some(sent));
+        }
+    }
+
+    /// Corrects what `from` said of itself by what it has promised or accepted since.
+    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<u64>) {
+        let Some(says) = self.peer_mut(from).and_then(|peer| peer.says.as_mut()) else { return };
+        says.promise = says.promise.max(ballot);
+        says.accepted = accepted.unwrap_or(says.accepted);
+    }
+
+    /// What those heard lately say of themselves, if they take part.
+    pub(super) fn recent_says(&self, now: Time, silence: Duration) -> impl Iterator<Item = &Says> {
+        let recent = move |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
+        self.values().filter(recent).filter_map(|peer| peer.says.as_ref()).filter(|says| says.stage.has_joined())
+    }
+
+    /// What to echo to `to`.
+    pub(super) fn stamp_of(&self, to: NodeId) -> Option<Time> {
+        self.peer(to)?.stamp
+    }
+
+    /// When the lease ends that `echoes` clean echoes give: it runs from the oldest of the newest that many.
+    pub(super) fn lease_end(&self, echoes: usize, lease: Duration) -> Option<Time> {
+        let credits = || self.values().filter_map(|peer| peer.credit);
+        // Asked several times in each step: so few are compared sooner than they are sorted.
+        let newer = |sent: Time| credits().filter(|other| *other > sent).count();
+        let as_new = |sent: Time| credits().filter(|other| *other >= sent).count();
+        let is_last = |sent: &Time| newer(*sent) < echoes && echoes <= as_new(*sent);
+        credits().find(is_last).map(|sent| sent + lease)
+    }
+
+    /// The members that have joined and that hear and are heard, this one not counted.
+    pub(super) fn in_touch(&self, now: Time, silence: Duration) -> NodeSet {
+        let recent = |at: Option<Time>| at.is_some_and(|at| now < at + silence);
+        let joined = |peer: &Peer| peer.says.as_ref().is_some_and(|says| says.stage.has_joined());
+        let both_ways = |peer: &Peer| recent(peer.heard) && recent(peer.hears_me) && joined(peer);
+        self.iter().filter(|(_, peer)| both_ways(peer)).map(|(id, _)| id).collect()
+    }
+
+    /// Whom this member hears, for its heartbeats.
+    pub(super) fn hears(&self, now: Time, silence: Duration) -> Vec<Hearing> {
+        let hearing = |(id, peer): (NodeId, &Peer)| {
+            let heard = peer.heard.filter(|heard| now < *heard + silence)?;
+            let age_ms = u32::try_from(now.since(heard).as_micros().div_ceil(1_000)).ok()?;
+            Some(Hearing(id, age_ms, peer.says.as_ref()?.standing))
+        };
+        self.iter().filter_map(hearing).collect()
+    }
+
+    /// The standing of `id` as this member hears it, if it heard it lately.
+    pub(super) fn heard_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
+        let peer = self.peer(id)?;
+        let heard = peer.heard.filter(|heard| now < *heard + silence);
+        heard.and(peer.says.as_ref()).map(|says| says.standing)
+    }
+
+    /// The standing of `id` as the others that this member hears report it: the highest, unless the newest report is that
+    /// it leaves.
+    pub(super) fn reported_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
+        let heard = |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
+        let says = self.values().filter(heard).filter_map(|peer| peer.says.as_ref());
+        let of_id = |(node, at, standing): &(NodeId, Time, Standing)| {
+            (*node == id && now < *at + silence).then_some((*at, *standing))
+        };
+        let reports = says.flat_map(|says| says.hears.iter().filter_map(of_id));
+        let (newest, highest) = reports.fold((None, None), |(newest, highest): (Option<_>, Option<_>), report| {
+            (newest.max(Some(report)), highest.max(Some(report.1)))
+        });
+        match newest {
+            Some((_, Standing::Leaves)) => Some(Standing::Leaves),
+            Some(_) | None => highest,
+        }
+    }
+
+    /// Whether so little time has passed since the start that a member not heard yet is not taken for gone.
+    pub(super) fn is_young(&self, now: Time, silence: Duration) -> bool {
+        now < self.started + silence
+    }
+
+    /// The next moment at which an answer of this module changes without anything being heard.
+    pub(super) fn next_change(&self, now: Time, silence: Duration) -> Option<Time> {
+        let heard = self.values().flat_map(|peer| [peer.heard, peer.hears_me]).flatten();
+        let says = self.values().filter_map(|peer| peer.says.as_ref());
+        let reported = says.flat_map(|says| says.hears.iter().map(|(_, at, _)| *at));
+        let moments = heard.chain(reported).chain([self.started]).map(|at| at + silence);
+        moments.filter(|moment| *moment > now).min()
+    }
+}
+
+/// Whether there is a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Up,
+    Down,
+}
+
+impl Stage {
+    /// Whether a member at this stage takes part.
+    #[must_use]
+    pub const fn has_joined(&self) -> bool {
+        match self {
+            Self::Member | Self::Founder { .. } => true,
+            Self::Blank { .. } | Self::Rejoining => false,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Floor 4: what HTTPS clients see: routes, JSON shapes, problems.
+//!
+//! Every node answers the same. Reads need no client certificate; a change needs an operator's, and who may is decided
+//! before anything else is looked at. Outcomes are taken from applications, too, and from this host. This room sees the agreement through [`Handle`](member::Handle) only: it
+//! decides nothing, stores nothing, and never waits for disk or peers to answer a read.
+
+mod body;
+mod caller;
+pub mod client;
+mod deal;
+mod door;
+mod exposition;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+mod guests;
+mod metrics;
+mod openapi;
+mod outcomes;
+mod plan;
+mod poll;
+mod problem;
+mod read;
+mod rollout;
+mod rollouts;
+mod router;
+mod serve;
+mod shapes;
+mod span;
+mod state;
+mod step;
+mod write;
+
+pub use caller::{Caller, Identity};
+pub use exposition::{Exposition, Family};
+pub use plan::{GatesShape, PlanShape, PlanShapeError};
+pub use problem::Problem;
+pub use rollout::{
+    ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
+};
+pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
+pub use router::router;
+pub use serve::{Limits, serve};
+pub use shapes::{
+    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
+    VoteShape, WeightRequest, rfc3339,
+};
+pub use span::parse_span;
+pub use state::{Api, CertificateInfo, HealthSnapshot, LinkShown, ModelHealth, PeerHealth};
+pub use step::{HoldShape, StepShape};

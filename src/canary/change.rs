@@ -1,0 +1,246 @@
+//! Asking for a change: who is asked, and what the answer means for people and scripts.
+
+use super::cluster::{IdentityArgs, block_on, parse_span};
+use super::failure::{Exit, Failure};
+use super::output::{Output, print_json, print_text};
+use super::query::shares;
+use api::client::{ChangeFailure, Client, ClientError, Told};
+use api::{Committed, NodeReason};
+use clap::Args;
+use http::StatusCode;
+use model::NodeId;
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
+const TAKEOVER: Duration = Duration::from_secs(7);
+/// How often it is looked whether one is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What every command that changes something takes.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    identity: IdentityArgs,
+    /// How to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: Output,
+    /// How long a node may take to show that it is there, before the next one is asked.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    timeout: Duration,
+}
+
+impl ChangeArgs {
+    /// A client that asks as the operator.
+    pub(super) fn client(&self, certs: &Path) -> Result<Client, Failure> {
+        self.identity.client(certs, self.timeout)
+    }
+
+    /// How to print.
+    pub(super) const fn output(&self) -> Output {
+        self.output
+    }
+}
+
+/// Asks the nodes in order, beginning with the usual coordinator, until one takes the change.
+pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Serialize) -> Result<Exit, Failure> {
+    let client = args.client(certs)?;
+    let told = block_on(ask(&client, path, body))?;
+    if args.output == Output::Json {
+        print_json(&told.document)?;
+    }
+    if told.status != StatusCode::OK {
+        return Err(refusal(&told));
+    }
+    let committed: Committed = serde_json::from_value(told.document)
+        .map_err(|error| Failure::new(Exit::Failed, error).with_hint("is the node of another version of canary?"))?;
+    if args.output == Output::Table {
+        print_text(&(summary(&committed) + "\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks until somebody takes the change, or nobody is to be expected to: while others say that a node coordinates which
+/// cannot be reached, one of them soon will.
+async fn ask(client: &Client, path: &str, body: &impl Serialize) -> Result<Told, Failure> {
+    let until = Instant::now() + TAKEOVER;
+    let mut has_said = false;
+    loop {
+        match ask_all(client, path, body).await? {
+            Asked::Told(told) => return Ok(told),
+            Asked::Nobody { gone: Some(gone), .. } if Instant::now() < until => {
+                if !std::mem::replace(&mut has_said, true) {
+                    anstream::eprintln!(
+                        "{gone} coordinates and does not answer: waiting for another node to take over"
+                    );
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Asked::Nobody { silent, .. } => return Err(nobody(&silent)),
+        }
+    }
+}
+
+/// What came of asking every node once.
+enum Asked {
+    Told(Told),
+    /// None could take the change, and it was sent to none.
+    Nobody {
+        silent: Vec<(NodeId, ClientError)>,
+        /// One of them, to which another one had sent the request on.
+        gone: Option<NodeId>,
+    },
+}
+
+/// A node that is dead, or in touch with no majority, does not have the last word while there are others.
+async fn ask_all(client: &Client, path: &str, body: &impl Serialize) -> Result<Asked, Failure> {
+    let (mut silent, mut gone, mut powerless) = (Vec::new(), None, None);
+    for (asked, _) in client.peers().iter() {
+        match client.change(asked, path, body).await {
+            Ok(told) if told.status == StatusCode::SERVICE_UNAVAILABLE => powerless = Some(told),
+            Ok(told) => return Ok(Asked::Told(told)),
+            Err(ChangeFailure::NotSent { node, error }) => {
+                gone = gone.or_else(|| (node != asked).then_some(node));
+                silent.push((node, error));
+            }
+            Err(unknown @ ChangeFailure::Unknown { .. }) => {
+                return Err(Failure::new(Exit::TimedOut, unknown)
+                    .with_hint("it may have been decided: see `canary query` and `canary rollout history`"));
+            }
+        }
+    }
+    Ok(powerless.map_or(Asked::Nobody { silent, gone }, Asked::Told))
+}
+
+/// The failure when no node answers.
+pub(super) fn nobody(silent: &[(NodeId, ClientError)]) -> Failure {
+    let reasons = silent.iter().map(|(node, error)| format!("\n  {node}: {error}")).collect::<String>();
+    Failure::message(Exit::Unreachable, format!("no node can be asked:{reasons}"))
+        .with_hint("are the nodes running, and are PEERS_NODE_A, PEERS_NODE_B and PEERS_NODE_C their addresses?")
+}
+
+/// What a problem means: its exit code, its words, and each node's reason.
+pub(super) fn refusal(told: &Told) -> Failure {
+    let text = |name: &str| told.document[name].as_str().unwrap_or_default();
+    let code = text("code");
+    let reasons: Vec<NodeReason> = serde_json::from_value(told.document["reasons"].clone()).unwrap_or_default();
+    let decision = if told.document["decision"] == "ABORT" { "ABORT: " } else { "" };
+    let message = if reasons.is_empty() {
+        format!("{decision}{} ({code}): {}", text("title"), text("detail"))
+    } else {
+        let lines = reasons.iter().map(|reason| format!("\n  {}: {}", reason.node, reason.reason)).collect::<String>();
+        format!("{decision}{} ({code}){lines}", text("title"))
+    };
+    let exit = match told.status {
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
+        StatusCode::GATEWAY_TIMEOUT => Exit::TimedOut,
+        status if status.is_client_error() => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::message(exit, message);
+    match hint(code) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(code: &str) -> Option<&'static str> {
+    match code {
+        "no_majority" => {
+            Some("nothing was changed; more than half of the nodes must be up and connected: canary query")
+        }
+        "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
+        "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
+        "busy" | "stopping" => Some("try again in a moment"),
+        "not_approved" => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
+        "rollout_open" => Some("canary rollout status shows it"),
+        "no_rollout" => Some("canary rollout start MODEL"),
+        "role_not_allowed" | "unauthenticated" => {
+            Some("use an operator's certificate: --operator NAME or --identity DIR")
+        }
+        _ => None,
+    }
+}
+
+fn summary(committed: &Committed) -> String {
+    let listed = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let state = &committed.state;
+    let mut text = format!("{} version {}: {}", committed.decision, state.version, shares(&state.weights));
+    if let Some(note) = &committed.note {
+        text += &format!("\n{note}");
+    }
+    if !state.drained.is_empty() {
+        text += &format!("\ndrained: {}", state.drained);
+    }
+    text += &format!("\nserved by {}", listed(&committed.acknowledged));
+    if !committed.others.is_empty() {
+        let others = listed(&committed.others);
+        text += &match &committed.others_until {
+            Some(until) => {
+                format!("\nnot acknowledged yet by {others}: from {until} on at the latest, this state or stable only")
+            }
+            None => {
+                format!("\nnot acknowledged yet by {others}: without a bound, an earlier state may be served there")
+            }
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn refused(status: u16, document: Value) -> Failure {
+        let status = StatusCode::from_u16(status).expect("a status");
+        refusal(&Told { node: NodeId::A, status, document, took: Duration::ZERO })
+    }
+
+    fn committed(others: &[&str], until: Option<&str>) -> Committed {
+        let state = json!({
+            "version": 4, "stable_model_id": "v1", "canary_model_id": "v2", "weights": {"v1": 0.8, "v2": 0.2},
+            "status": "COMMITTED", "txid": null, "timestamp": "", "digest": "0".repeat(64),
+            "coordinator": "node-a", "salt": null, "drained": [],
+        });
+        let document = json!({
+            "decision": "COMMIT", "state": state, "acknowledged": ["node-a", "node-b"], "others": others,
+            "others_until": until,
+        });
+        serde_json::from_value(document).expect("an answer")
+    }
+
+    #[test]
+    fn who_serves_it_and_until_when_the_others_may_not() {
+        assert_eq!(summary(&committed(&[], None)), "COMMIT version 4: v1 80 %, v2 20 %\nserved by node-a, node-b");
+        let bounded = summary(&committed(&["node-c"], Some("2026-11-23T02:00:10Z")));
+        let told =
+            "not acknowledged yet by node-c: from 2026-11-23T02:00:10Z on at the latest, this state or stable only";
+        assert!(bounded.ends_with(told), "{bounded}");
+        assert!(summary(&committed(&["node-c"], None)).contains("node-c: without a bound"));
+    }
+
+    #[test]
+    fn each_refusal_has_its_exit_code() {
+        let document = |code: &str| json!({"code": code, "title": "t", "detail": "d"});
+        let codes = [
+            (409, "busy", 4),
+            (401, "unauthenticated", 4),
+            (400, "bad_request", 4),
+            (503, "no_majority", 3),
+            (504, "outcome_unknown", 124),
+            (500, "", 1),
+        ];
+        for (status, code, exit) in codes {
+            assert_eq!(refused(status, document(code)).exit() as u8, exit, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_abort_names_each_nodes_reason() {
+        let reasons = json!([{"node": "node-b", "reason": "its disk is full"}]);
+        let told = json!({"code": "aborted", "title": "Voted down", "decision": "ABORT", "reasons": reasons});
+        assert_eq!(refused(409, told).to_string(), "ABORT: Voted down (aborted)\n  node-b: its disk is full");
+    }
+}

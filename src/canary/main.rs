@@ -1,0 +1,7 @@
+//! The `canary` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    canary::main()
+}

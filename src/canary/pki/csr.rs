@@ -1,0 +1,56 @@
+//! `canary pki csr`.
+
+use super::super::failure::{Exit, Failure};
+use super::super::output::{Output, print_json, print_text};
+use super::init::KeyKind;
+use clap::Args;
+use model::{Host, NodeId};
+use pki::{self, CsrPlan, CsrReport};
+use std::path::Path;
+
+const EXAMPLES: &str = "\
+Examples, on the new machine, then where the authority is:
+  canary pki csr node-d --addr 192.168.1.40
+  canary pki sign node.csr --id node-d --addr 192.168.1.40";
+
+/// Make a key that never leaves this machine, and a request for its certificate.
+///
+/// A key that is there is kept and asked for again. The request carries nothing that is trusted but the public key.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CsrArgs {
+    /// Which node this machine is: node-d.
+    id: NodeId,
+    /// Its addresses, for whoever reads the request.
+    #[arg(long, value_name = "ADDRESS[,ADDRESS…]", required = true, value_delimiter = ',')]
+    addr: Vec<Host>,
+    /// The kind of a new key.
+    #[arg(long, value_name = "KIND", default_value = "p256")]
+    key_alg: KeyKind,
+    /// How to print the result.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Output,
+}
+
+pub(super) fn run(args: CsrArgs, certs: &Path) -> Result<Exit, Failure> {
+    let hosts = super::each_once(args.addr, Vec::new());
+    let plan = CsrPlan { dir: certs.to_owned(), node: args.id, hosts, key_algorithm: args.key_alg.algorithm() };
+    let report = pki::request(&plan)?;
+    match args.output {
+        Output::Table => print_text(&told(&report))?,
+        Output::Json => print_json(&report)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn told(report: &CsrReport) -> String {
+    let made = |new: bool| if new { "made" } else { "was there" };
+    let hosts: Vec<String> = report.hosts.iter().map(ToString::to_string).collect();
+    let request = pki::shell_word(&report.request);
+    let mut text = format!("key        {} ({}; it stays here)\n", report.key.display(), made(report.made_key));
+    text += &format!("request    {} ({})\n", report.request.display(), made(report.written));
+    text += &format!("public key SHA-256 {}\n", pki::fingerprint(&report.public_key_sha256));
+    text += &format!("Take {request} to where the authority is, and there:\n");
+    text += &format!("  canary pki sign {request} --id {} --addr {}\n", report.id, hosts.join(","));
+    text
+}

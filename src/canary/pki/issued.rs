@@ -1,0 +1,61 @@
+//! How the commands that issue a certificate tell what they did.
+
+use super::super::failure::{Exit, Failure};
+use super::super::output::{Output, print_json, print_text};
+use pki::IssueReport;
+
+pub(super) fn print(report: &IssueReport, output: Output) -> Result<Exit, Failure> {
+    match output {
+        Output::Table => print_text(&told(report))?,
+        Output::Json => print_json(report)?,
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) fn told(report: &IssueReport) -> String {
+    let (name, serial, until) = (&report.name, &report.serial, report.not_after);
+    let mut text = if report.issued {
+        format!("{name}: certificate {serial} until {until} in {}\n", report.folder.display())
+    } else {
+        format!("{name} has this certificate already: {serial} until {until} in {}\n", report.folder.display())
+    };
+    if !report.hosts.is_empty() {
+        let hosts: Vec<String> = report.hosts.iter().map(ToString::to_string).collect();
+        text += &format!("addresses  {}\n", hosts.join(", "));
+    }
+    if let Some(backup) = &report.backup {
+        text += &format!("kept       {}\n", backup.display());
+    }
+    for serial in &report.superseded {
+        text += &format!("earlier    {serial} is accepted until it expires; to end it: canary pki revoke {serial}\n");
+    }
+    for bundle in &report.bundles {
+        text += &format!("told       {}\n", bundle.display());
+    }
+    text += &next(report);
+    text
+}
+
+/// What is still to be done on the machines.
+fn next(report: &IssueReport) -> String {
+    let mut text = String::new();
+    if report.issued {
+        text += &format!(
+            "Copy {} and ca.pem to its machine: `canary pki export {}`\n",
+            report.folder.display(),
+            report.name
+        );
+    }
+    if let Some(peers) = report.peers.as_ref().filter(|_| !report.bundles.is_empty()) {
+        let variables: Vec<String> = peers.iter().map(|(id, host)| format!("{}={host}", id.variable())).collect();
+        text += "Every machine needs its new bundle.json, or these variables, and a restart:\n";
+        text += &format!("  {}\n", variables.join(" "));
+        if report.joins {
+            let name = &report.name;
+            text += &format!(
+                "With {name} this is another mesh: a running one does not grow, so start all anew together.\n"
+            );
+        }
+    }
+    text
+}

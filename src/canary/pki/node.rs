@@ -1,0 +1,47 @@
+//! `canary pki node`.
+
+use super::super::failure::{Exit, Failure};
+use super::super::output::Output;
+use super::Replace;
+use clap::Args;
+use model::{Host, NodeId};
+use pki::{self, MAX_DAYS, NodePlan};
+use std::path::Path;
+
+const EXAMPLES: &str = "\
+Examples:
+  canary pki node node-d --addr 192.168.1.40
+  canary pki node node-d --addr 192.168.1.40,d.example --san d.internal
+  canary pki node node-b --addr 192.168.1.21 --force          # node-b has moved";
+
+/// Make a certificate for another machine, or for one that has moved.
+///
+/// The bundle.json of every node that is here is told of it. To do it again changes nothing while the certificate is
+/// good.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct NodeArgs {
+    /// Which node: node-d, node-e and so on, without gaps.
+    id: NodeId,
+    /// Its addresses, the first of which the others dial.
+    #[arg(long, value_name = "ADDRESS[,ADDRESS…]", required = true, value_delimiter = ',')]
+    addr: Vec<Host>,
+    /// A further name or address in the certificate; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    san: Vec<Host>,
+    /// How long the certificate is valid.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    days: u32,
+    #[command(flatten)]
+    replace: Replace,
+    /// How to print the result.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Output,
+}
+
+pub(super) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
+    let existing = args.replace.existing();
+    let hosts = super::each_once(args.addr, args.san);
+    let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days: args.days, existing };
+    super::issued::print(&pki::add_node(&plan)?, args.output)
+}

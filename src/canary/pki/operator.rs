@@ -1,0 +1,86 @@
+//! `canary pki operator` and `canary pki monitor`.
+
+use super::super::failure::{Exit, Failure};
+use super::super::output::Output;
+use super::Replace;
+use clap::{Args, ValueEnum};
+use model::Role;
+use pki::{self, ClientPlan, MAX_DAYS};
+use std::path::Path;
+
+const EXAMPLES: &str = "\
+Examples:
+  canary pki operator alice                   # certs/operator-alice: may change routes
+  canary pki operator shop --role app         # certs/app-shop: may report outcomes
+  canary rollout abort --operator alice";
+
+/// Make a certificate for a person or program.
+///
+/// An operator changes routes, an app reports outcomes, a monitor only reads. To do it again changes nothing while the
+/// certificate is good.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct OperatorArgs {
+    /// A name of A-Z, a-z, 0-9, '.', '-' and '_'.
+    name: String,
+    /// What the holder may do.
+    #[arg(long, value_name = "ROLE", default_value = "operator")]
+    role: ClientRole,
+    #[command(flatten)]
+    common: ClientCommon,
+}
+
+/// Make a certificate for a monitoring system, which only reads.
+#[derive(Debug, Args)]
+pub(super) struct MonitorArgs {
+    /// A name of A-Z, a-z, 0-9, '.', '-' and '_'.
+    name: String,
+    #[command(flatten)]
+    common: ClientCommon,
+}
+
+#[derive(Debug, Args)]
+struct ClientCommon {
+    /// How long the certificate is valid.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    days: u32,
+    #[command(flatten)]
+    replace: Replace,
+    /// How to print the result.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ClientRole {
+    /// Changes routes.
+    Operator,
+    /// Reports outcomes.
+    App,
+    /// Reads.
+    Monitor,
+}
+
+impl ClientRole {
+    pub(super) const fn called(self, name: String) -> Role {
+        match self {
+            Self::Operator => Role::Operator(name),
+            Self::App => Role::App(name),
+            Self::Monitor => Role::Monitor(name),
+        }
+    }
+}
+
+pub(super) fn run(args: OperatorArgs, certs: &Path) -> Result<Exit, Failure> {
+    make(args.role.called(args.name), &args.common, certs)
+}
+
+pub(super) fn run_monitor(args: MonitorArgs, certs: &Path) -> Result<Exit, Failure> {
+    make(Role::Monitor(args.name), &args.common, certs)
+}
+
+fn make(role: Role, common: &ClientCommon, certs: &Path) -> Result<Exit, Failure> {
+    let existing = common.replace.existing();
+    let plan = ClientPlan { dir: certs.to_owned(), role, days: common.days, existing };
+    super::issued::print(&pki::add_client(&plan)?, common.output)
+}

@@ -1,0 +1,105 @@
+//! `canary pki verify`.
+
+use super::super::failure::{Exit, Failure};
+use super::super::output::{Output, columns, length, print_json, print_text};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use model::{Host, NodeId};
+use pki::{self, Cause, Expectations, Finding};
+use serde_json::json;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  canary pki verify                                  # everything in ./certs
+  canary pki verify --as node-a                      # what this machine needs to be node-a
+  canary pki verify --as node-a --peer-addr 10.0.0.1 # whether the others accept node-a from there
+  canary pki verify --fail-within 30d certs/node-b/node.pem
+
+Exit codes: 0 all is well, 6 something is expired or about to, 1 something else is wrong.";
+
+/// Check certificates, keys and their files as the nodes will.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct VerifyArgs {
+    /// Directories or PEM files [default: the certificate directory].
+    #[arg(value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+    /// Only what this node needs; a certificate must be its.
+    #[arg(long = "as", value_name = "NODE")]
+    node: Option<NodeId>,
+    /// Whether the others expect the node at this address.
+    #[arg(long, value_name = "ADDRESS", requires = "node")]
+    peer_addr: Option<IpAddr>,
+    /// Count as expired what is valid for less than this: 14d, 36h, 0d.
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = super::time)]
+    fail_within: SignedDuration,
+    /// How to print the result.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Output,
+}
+
+pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
+    let now = Timestamp::now();
+    let expected =
+        Expectations { now, fail_within: args.fail_within, node: args.node, peers: super::peers_of_environment()? };
+    let paths = if args.paths.is_empty() { vec![certs.to_owned()] } else { args.paths };
+    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| pki::verify(path, certs, &expected)).collect();
+    if let Some(address) = args.peer_addr {
+        findings.iter_mut().for_each(|finding| check_address(finding, address));
+    }
+    let exit = exit(&findings);
+    match args.output {
+        Output::Table => print_text(&told(&findings, now))?,
+        Output::Json => print_json(&json!({ "ok": exit == Exit::Done, "findings": findings }))?,
+    }
+    Ok(exit)
+}
+
+/// One problem that is not of age outweighs all that are.
+fn exit(findings: &[Finding]) -> Exit {
+    let mut causes = findings.iter().filter_map(|finding| Some(finding.problem.as_ref()?.cause)).peekable();
+    if causes.peek().is_none() {
+        return Exit::Done;
+    }
+    if causes.all(|cause| cause == Cause::Expiry) { Exit::CertificateExpiry } else { Exit::Failed }
+}
+
+/// As a peer does after the handshake: the remote address must be one that is configured for the node.
+fn check_address(finding: &mut Finding, address: IpAddr) {
+    if finding.problem.is_some() || finding.hosts.is_empty() {
+        return;
+    }
+    let address = address.to_canonical();
+    if finding.hosts.iter().flat_map(resolved).any(|expected| expected == address) {
+        return;
+    }
+    let hosts: Vec<String> = finding.hosts.iter().map(ToString::to_string).collect();
+    let text = format!("address_mismatch: the others expect it at {}, not at {address}", hosts.join(" or "));
+    finding.problem = Finding::invalid(&finding.path, text).problem;
+}
+
+/// The addresses of a host now; a name that is not found has none.
+fn resolved(host: &Host) -> Vec<IpAddr> {
+    match host {
+        Host::Ip(address) => vec![address.to_canonical()],
+        Host::Name(name) => {
+            let found = (name.as_str(), 0).to_socket_addrs();
+            found.map(|found| found.map(|address| address.ip().to_canonical()).collect()).unwrap_or_default()
+        }
+    }
+}
+
+fn told(findings: &[Finding], now: Timestamp) -> String {
+    let mut rows = vec![["FILE", "WHAT", "LEFT", "RESULT"].map(str::to_owned)];
+    for finding in findings {
+        let left = finding.not_after.map(|until| until.duration_since(now));
+        let left =
+            left.map_or_else(|| "-".to_owned(), |left| if left.is_negative() { "over".into() } else { length(left) });
+        let what = if finding.what.is_empty() { "-".to_owned() } else { finding.what.clone() };
+        let result = finding.problem.as_ref().map_or_else(|| "ok".to_owned(), |problem| problem.text.clone());
+        rows.push([finding.path.display().to_string(), what, left, result]);
+    }
+    columns(&rows)
+}

@@ -1,0 +1,171 @@
+//! The rows as a table, as one JSON document, or as one line each.
+
+use super::verdict::{Row, Seen, Verdict};
+use crate::output::columns;
+use api::{HealthSnapshot, Shares};
+use mesh::WireVersion;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const HEADER: [&str; 11] =
+    ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS", "NOTE"];
+/// Of a digest, enough to see that two differ.
+const SHOWN_DIGEST: usize = 12;
+
+pub(super) fn table(rows: &[Row]) -> String {
+    let rows: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().map(cells)).collect();
+    columns(&rows)
+}
+
+fn cells(row: &Row) -> [String; 11] {
+    let node = row.node.to_string();
+    let seen = match &row.answer {
+        Ok(seen) => seen,
+        Err(reason) => {
+            let dash = || "-".to_owned();
+            let [status, note] = ["unreachable".to_owned(), reason.clone()];
+            return [node, row.node.role_word(), dash(), dash(), dash(), status, dash(), dash(), dash(), dash(), note];
+        }
+    };
+    let agreed = &seen.state.agreed;
+    let digest = agreed.digest.to_string();
+    [
+        node,
+        role(row, seen),
+        agreed.version.to_string(),
+        shares(&agreed.weights),
+        shares(&seen.state.serving),
+        status(seen),
+        digest.chars().take(SHOWN_DIGEST).collect(),
+        measured(seen.health.as_ref(), |health| health.p95.map(|millis| format!("{millis:.1} ms"))),
+        measured(seen.health.as_ref(), |health| health.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
+        measured(seen.health.as_ref(), |health| Some(links(health))),
+        seen.health.as_ref().map(note).unwrap_or_default(),
+    ]
+}
+
+fn measured(health: Option<&HealthSnapshot>, value: impl Fn(&HealthSnapshot) -> Option<String>) -> String {
+    health.and_then(value).unwrap_or_else(|| "-".into())
+}
+
+fn links(health: &HealthSnapshot) -> String {
+    let up = health.peers.values().filter(|peer| peer.connected).count();
+    format!("{up}/{}", health.peers.len())
+}
+
+/// What is not as it always is: that the node stops, and links on which an older version of the protocol is spoken.
+fn note(health: &HealthSnapshot) -> String {
+    let stopping = health.stopping.then(|| "stopping".to_owned());
+    let spoken: BTreeSet<u16> = health.peers.values().filter_map(|peer| peer.wire_version).collect();
+    let newest = WireVersion::NEWEST.number();
+    let older = spoken.into_iter().filter(|version| *version != newest).map(|version| {
+        let with = health.peers.iter().filter(|(_, peer)| peer.wire_version == Some(version));
+        let with: Vec<String> = with.map(|(id, _)| id.to_string()).collect();
+        format!("wire {version} with {}", with.join(", "))
+    });
+    stopping.into_iter().chain(older).collect::<Vec<_>>().join("; ")
+}
+
+/// The node's word, and a mark where another than usual coordinates.
+fn role(row: &Row, seen: &Seen) -> String {
+    let acts = seen.state.acting_coordinator == Some(row.node);
+    let mark = if acts && row.node != model::NodeId::A { " (acting)" } else { "" };
+    format!("{}{mark}", row.node.role_word())
+}
+
+fn status(seen: &Seen) -> String {
+    let drained = seen.state.agreed.drained.contains(seen.state.node_id).then(|| "drained".to_owned());
+    let isolated = seen.state.isolated.then(|| "isolated".to_owned());
+    let pending = seen.state.pending.as_ref().map(|pending| format!("pending {}", pending.version));
+    let parts = [Some(seen.state.agreed.status.clone()), isolated, drained, pending];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// `v1 80 %, v2 20 %`.
+pub(crate) fn shares(shares: &Shares) -> String {
+    let share = |(model, share): (&model::ModelId, &f64)| format!("{model} {} %", per_cent(*share));
+    shares.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// Two decimals at most, and none that are zero.
+fn per_cent(fraction: f64) -> String {
+    let text = format!("{:.2}", fraction * 100.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+pub(super) fn json(rows: &[Row]) -> Value {
+    let verdict = Verdict::of(rows);
+    let nodes: Vec<Value> = rows.iter().map(row_json).collect();
+    json!({"verdict": verdict.word(), "detail": verdict.detail(), "nodes": nodes})
+}
+
+pub(super) fn row_json(row: &Row) -> Value {
+    let seen = match &row.answer {
+        Ok(seen) => seen,
+        Err(reason) => {
+            return json!({
+                "node_id": row.node, "role": row.node.role_word(), "reachable": false, "reason": reason,
+            });
+        }
+    };
+    let mut shown = serde_json::to_value(&seen.state).unwrap_or_default();
+    let health = seen.health.as_ref();
+    if let Value::Object(members) = &mut shown {
+        members.insert("reachable".into(), true.into());
+        members.insert("role".into(), row.node.role_word().into());
+        members.insert("p95".into(), health.and_then(|health| health.p95).into());
+        members.insert("error_rate".into(), health.and_then(|health| health.error_rate).into());
+        members.insert("peers".into(), health.map(|health| json!(health.peers)).unwrap_or_default());
+    }
+    shown
+}
+
+/// What a change looks like in a log.
+pub(super) fn line(row: &Row) -> String {
+    match &row.answer {
+        Err(reason) => format!("{} unreachable: {reason}", row.node),
+        Ok(seen) => {
+            let agreed = &seen.state.agreed;
+            let digest: String = agreed.digest.to_string().chars().take(SHOWN_DIGEST).collect();
+            format!(
+                "{} version {} weights {} serving {} {} digest {digest}",
+                row.node,
+                agreed.version,
+                shares(&agreed.weights),
+                shares(&seen.state.serving),
+                status(seen),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::verdict::tests::{seen, silent};
+    use super::*;
+
+    #[test]
+    fn a_dead_node_is_a_row_with_its_reason() {
+        let text = table(&[seen('a', 4, 1), silent('b')]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].contains("NODE") && lines[0].contains("DIGEST"));
+        assert!(lines[1].contains("coordinator") && lines[1].contains("v1 100 %") && lines[1].contains("COMMITTED"));
+        assert!(lines[1].contains("010101010101"), "{text}");
+        assert!(lines[2].contains("participant_b") && lines[2].contains("connection refused"));
+    }
+
+    #[test]
+    fn json_has_a_row_for_each_node_and_the_verdict() {
+        let shown = json(&[seen('a', 4, 1), silent('b')]);
+        assert_eq!(shown["verdict"], "UNREACHABLE");
+        assert_eq!((&shown["nodes"][0]["version"], &shown["nodes"][0]["reachable"]), (&json!(4), &json!(true)));
+        assert_eq!(shown["nodes"][1]["reachable"], false);
+        assert!(shown["nodes"][1]["reason"].as_str().is_some_and(|reason| reason.contains("refused")));
+    }
+
+    #[test]
+    fn per_cent_is_short() {
+        assert_eq!([0.2, 0.0007, 1.0, 0.3333, 0.0].map(per_cent), ["20", "0.07", "100", "33.33", "0"]);
+    }
+}

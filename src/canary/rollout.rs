@@ -1,0 +1,76 @@
+//! `canary rollout`.
+
+mod follow;
+mod history;
+mod say;
+mod screen;
+mod set_weight;
+mod start;
+mod status;
+
+use super::change;
+use super::failure::{Exit, Failure};
+use api::client::{Client, ClientError};
+use clap::{Args, Subcommand};
+use model::NodeId;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// Bring a new version into the traffic step by step, and see how it does.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutArgs {
+    #[command(subcommand)]
+    command: RolloutCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RolloutCommand {
+    Start(start::StartArgs),
+    Status(status::StatusArgs),
+    Promote(say::PromoteArgs),
+    Approve(say::ApproveArgs),
+    Pause(say::PauseArgs),
+    Resume(say::ResumeArgs),
+    Abort(say::AbortArgs),
+    Retry(say::RetryArgs),
+    Undo(say::UndoArgs),
+    SetWeight(set_weight::SetWeightArgs),
+    History(history::HistoryArgs),
+}
+
+pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
+    match args.command {
+        RolloutCommand::Start(args) => start::run(args, certs),
+        RolloutCommand::Status(args) => status::run(&args, certs),
+        RolloutCommand::Promote(args) => say::promote(&args, certs),
+        RolloutCommand::Approve(args) => say::approve(&args, certs),
+        RolloutCommand::Pause(args) => say::pause(&args, certs),
+        RolloutCommand::Resume(args) => say::resume(&args, certs),
+        RolloutCommand::Abort(args) => say::abort(&args, certs),
+        RolloutCommand::Retry(args) => say::retry(&args, certs),
+        RolloutCommand::Undo(args) => say::undo(&args, certs),
+        RolloutCommand::SetWeight(args) => set_weight::run(&args, certs),
+        RolloutCommand::History(args) => history::run(&args, certs),
+    }
+}
+
+/// The document of the first node, in id order, that answers.
+async fn first<T: DeserializeOwned>(client: &Client, path: &str) -> Result<(NodeId, T), Failure> {
+    first_of(client, client.peers().iter().map(|(node, _)| node), path).await
+}
+
+/// The document of the first of `nodes` that answers.
+async fn first_of<T: DeserializeOwned>(
+    client: &Client,
+    nodes: impl Iterator<Item = NodeId>,
+    path: &str,
+) -> Result<(NodeId, T), Failure> {
+    let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
+    for node in nodes {
+        match client.read(node, path).await {
+            Ok(document) => return Ok((node, document)),
+            Err(error) => silent.push((node, error)),
+        }
+    }
+    Err(change::nobody(&silent))
+}

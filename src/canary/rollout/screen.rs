@@ -1,0 +1,204 @@
+//! A rollout in text: one screen, or one line.
+
+use crate::output::columns;
+use crate::query::shares;
+use api::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
+use service::operators;
+use std::fmt::Write as _;
+
+/// Everything about it.
+pub(super) fn rollout(current: &CurrentRollout) -> String {
+    let mut text = match &current.rollout {
+        Some(rollout) => title(rollout),
+        None => "weight set by hand, no rollout\n".to_owned(),
+    };
+    let _ = writeln!(text, "agreed {} (version {})", shares(&current.weights), current.version);
+    text += &current.rollout.as_ref().map(approvals).unwrap_or_default();
+    if let Some(trial) = &current.trial {
+        text += &progress(current.rollout.as_ref(), trial);
+        text += &format!("\n{}\n{}", models(current, trial), gates(trial));
+    }
+    text += &format!("\n{}", nodes(current));
+    if let Some(rollout) = &current.rollout {
+        let _ = writeln!(text, "\nyou can: {}", commands(rollout));
+    }
+    text
+}
+
+/// What does not change from one look to the next while nothing happens.
+pub(super) fn state(current: &CurrentRollout) -> String {
+    let rollout = current.rollout.as_ref().map(title).unwrap_or_default();
+    let next = current.trial.as_ref().map(|trial| trial.next.what.clone()).unwrap_or_default();
+    format!("{} {rollout} {next}", current.version)
+}
+
+/// The same in a line.
+pub(super) fn line(current: &CurrentRollout) -> String {
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default();
+    let rollout = current.rollout.as_ref().map(title).unwrap_or_default();
+    let trial = current.trial.as_ref().map(|trial| {
+        let figures = |figures: &FiguresShape| {
+            let (errors, p95) = (percent(figures.error_rate), millis(figures.p95));
+            format!("{} requests, errors {errors}, p95 {p95}", figures.requests)
+        };
+        format!("; canary {}; stable {}; {}", figures(&trial.canary), figures(&trial.stable), next(&trial.next))
+    });
+    format!("{now} {}{}", rollout.trim_end(), trial.unwrap_or_default())
+}
+
+fn title(rollout: &RolloutShape) -> String {
+    let (canary, stable) = (&rollout.canary_model_id, &rollout.stable_model_id);
+    let stands = rollout.outcome.as_deref().map_or(String::new(), |outcome| format!(" ({outcome})"));
+    let why = rollout.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
+    format!(
+        "{} {canary} over {stable}, step {} of {}, {}{stands}{why}\n",
+        rollout.id, rollout.step, rollout.steps, rollout.phase
+    )
+}
+
+/// Who approved each step that asks for it.
+fn approvals(rollout: &RolloutShape) -> String {
+    let line = |ApprovalsShape { step, weight, needed, by }: &ApprovalsShape| {
+        let (weight, by, count) = (percent(Some(*weight)), operators(by), by.len());
+        format!("approvals of step {step} ({weight}): {count} of {needed}, {by}\n")
+    };
+    rollout.approvals.iter().map(line).collect()
+}
+
+fn progress(rollout: Option<&RolloutShape>, trial: &TrialShape) -> String {
+    let all = trial.canary.requests + trial.stable.requests;
+    let mut text = format!("observed {} of {all} requests", percent(trial.observed_share));
+    if let (Some(held), Some(rollout)) = (trial.held_s, rollout) {
+        let _ = write!(text, ", held {held:.0} s of {:.0} s", rollout.hold_s);
+    }
+    let _ = write!(text, "\nnext: {}", next(&trial.next));
+    if trial.missing > 0 {
+        let _ = write!(text, "; {} requests missing", trial.missing);
+        match trial.missing_for_s {
+            Some(seconds) => {
+                let _ = write!(text, ", there in {seconds:.0} s at this rate");
+            }
+            None => text += ", and none come",
+        }
+    }
+    if let Some(why) = &trial.refused {
+        let _ = write!(text, "\nnot made yet: {why}");
+    }
+    text + "\n"
+}
+
+fn next(next: &NextShape) -> String {
+    let left = next.in_s.map_or(String::new(), |seconds| format!(" in {seconds:.0} s"));
+    let then = next.then.map_or("the canary becomes stable".to_owned(), |weight| percent(Some(weight)));
+    match next.what.as_str() {
+        "begins" => "the members are taking the step".into(),
+        "holds" => format!("{then}{left}, if nothing speaks against it"),
+        "undecided" => format!("the hold is over, the verdict is open; aborted{left}"),
+        "awaits_approval" => format!("waits for {}", next.waits_for.as_deref().unwrap_or("approvals")),
+        "advances" => "the next step is being taken".into(),
+        "rolls_back" => "the canary has failed and is being pulled back".into(),
+        "waits" => "waits for you".into(),
+        "manual" => "nothing: the weight was set by hand".into(),
+        other => other.to_owned(),
+    }
+}
+
+fn models(current: &CurrentRollout, trial: &TrialShape) -> String {
+    let header = ["MODEL", "REQUESTS", "PER SECOND", "ERRORS", "4XX", "P50", "P95", "P99"].map(str::to_owned);
+    let name = |of: fn(&RolloutShape) -> String, otherwise: &str| {
+        current.rollout.as_ref().filter(|rollout| rollout.outcome.is_none()).map_or(otherwise.to_owned(), of)
+    };
+    let row = |name: String, figures: &FiguresShape| {
+        let FiguresShape { requests, errors, client_errors, rate, error_rate, p50, p95, p99 } = *figures;
+        [
+            name,
+            requests.to_string(),
+            format!("{rate:.1}"),
+            format!("{errors} ({})", percent(error_rate)),
+            client_errors.to_string(),
+            millis(p50),
+            millis(p95),
+            millis(p99),
+        ]
+    };
+    columns(&[
+        header,
+        row(name(|rollout| rollout.stable_model_id.to_string(), "stable"), &trial.stable),
+        row(name(|rollout| rollout.canary_model_id.to_string(), "canary"), &trial.canary),
+    ])
+}
+
+fn gates(trial: &TrialShape) -> String {
+    let header = ["LIMIT OF", "MEASURED", "LIMIT", "SAMPLE", "VERDICT", "MODE"].map(str::to_owned);
+    let row = |finding: &GateFinding| {
+        let shown = |value: f64| match finding.gate.as_str() {
+            "max_p95_ms" => millis(Some(value)),
+            "p95_ratio" => format!("{value:.2} x"),
+            _ => percent(Some(value)),
+        };
+        [
+            finding.gate.clone(),
+            finding.value.map_or_else(|| "-".to_owned(), shown),
+            shown(finding.limit),
+            finding.sample.to_string(),
+            finding.verdict.clone(),
+            finding.mode.clone(),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(header).chain(trial.gates.iter().map(row)).collect();
+    columns(&rows)
+}
+
+fn nodes(current: &CurrentRollout) -> String {
+    let header = ["NODE", "VERSION", "LINK", "CANARY REQUESTS", "FAILED", "REPORTED", "NOTE"].map(str::to_owned);
+    let row = |(id, node): (&model::NodeId, &api::NodeShape)| {
+        let link = if node.connected { "up" } else { "down" };
+        let age = node.report_age_ms.map_or_else(|| "-".to_owned(), |age| format!("{} s ago", age / 1_000));
+        let drained = node.drained.then(|| "drained".to_owned());
+        let ejected = node.ejected.as_ref().map(|why| format!("serves stable only: {why}"));
+        [
+            id.to_string(),
+            node.version.to_string(),
+            link.to_owned(),
+            node.canary_requests.to_string(),
+            node.canary_errors.to_string(),
+            age,
+            drained.into_iter().chain(ejected).collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(header).chain(current.nodes.iter().map(row)).collect();
+    columns(&rows)
+}
+
+/// What makes sense now.
+fn commands(rollout: &RolloutShape) -> String {
+    let verbs: &[&str] = match (rollout.phase.as_str(), rollout.outcome.as_deref()) {
+        ("Progressing", _) => &["promote", "promote --full", "pause", "abort"],
+        ("Paused", _) => &["promote", "promote --full", "resume", "abort"],
+        (_, Some("Aborted" | "RolledBack")) => &["retry", "start MODEL", "history"],
+        _ => &["undo", "start MODEL", "history"],
+    };
+    let awaited = |of: &ApprovalsShape| of.step > rollout.step && of.by.len() < of.needed;
+    let approve = (rollout.outcome.is_none() && rollout.approvals.iter().any(awaited)).then_some("approve");
+    let verbs = approve.iter().chain(verbs).map(|verb| format!("canary rollout {verb}"));
+    verbs.collect::<Vec<_>>().join("  |  ")
+}
+
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(
+        || "-".to_owned(),
+        |fraction| {
+            let text = format!("{:.2}", fraction * 100.0);
+            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        },
+    )
+}
+
+fn millis(millis: Option<f64>) -> String {
+    millis.map_or_else(
+        || "-".to_owned(),
+        |millis| {
+            if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
+        },
+    )
+}

@@ -1,0 +1,28 @@
+//! Floor 1: what a model's requests looked like over the last while, and what that says of a canary; pure.
+//!
+//! Counts and latencies are kept in fixed memory, whatever the traffic: a ring of short slots that forget one by one for
+//! those who look ([`Windows`]), and what was counted since a step began for those who judge ([`Measured`]). Nothing here
+//! reads a clock (`now` is an argument) or takes a lock; a recorder that many threads write to is made of several
+//! [`Windows`], whose tallies merge.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod bench;
+mod finding;
+mod judge;
+mod measured;
+mod recent;
+mod sequential;
+mod tally;
+mod window;
+
+pub use finding::{Finding, GateName, Standing};
+pub use judge::{Judgement, Ruling, Samples, Scope, judge};
+pub use measured::{Ended, Measured};
+pub use recent::judge_recent;
+pub use sequential::{
+    log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
+    rate_upper_bound,
+};
+pub use tally::Tally;
+pub use window::{SPAN, Sample, Verdict, Windows, window_id};

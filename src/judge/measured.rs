@@ -1,0 +1,335 @@
+//! What was counted of one model since a window began, small enough for every report: it merges over nodes, and what is
+//! merged on the wire is what is merged in memory. It judges nothing.
+
+use hdrhistogram::Histogram;
+use model::{Counts, Summary};
+use std::time::Duration;
+
+/// Latencies are told apart from one microsecond on; what is faster counts as that.
+const LOWEST_MICROS: u64 = 1;
+/// The longest latency that is told apart. An upstream that takes longer has run into its timeout before.
+const HIGHEST_MICROS: u64 = 60_000_000;
+/// One digit: a latency is known within 1/16, far less than the fifth by which a canary may be slower, and a report has
+/// a few dozen numbers instead of hundreds.
+const SIGNIFICANT_DIGITS: u8 = 1;
+/// A histogram with these bounds has fewer buckets than this, so an honest report has fewer pairs; what follows in
+/// another one is not read.
+const MAX_PAIRS: usize = 512;
+
+/// How one request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The model answered.
+    Good,
+    /// The model refused the request with a status 4xx: an answer, and no failure of the model.
+    ClientError,
+    /// The model failed: no answer, a broken one, none in time, or one with status 5xx.
+    Failed,
+}
+
+/// How many requests of one model ended in which way, and how long its answers took. The answers are the requests that
+/// did not fail: how fast a model fails says nothing about how fast it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    requests: u64,
+    errors: u64,
+    client_errors: u64,
+    open: u64,
+    latencies: Histogram<u64>,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        let latencies = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
+            .expect("the bounds are constants that hdrhistogram accepts");
+        Self { requests: 0, errors: 0, client_errors: 0, open: 0, latencies }
+    }
+}
+
+impl Measured {
+    /// Notes that a request has begun. Until it ends it is open.
+    pub const fn begin(&mut self) {
+        self.open = self.open.saturating_add(1);
+    }
+
+    /// Notes that a request that had begun has ended, in whatever way; [`record`](Self::record) counts how.
+    pub const fn end(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// Counts one request whose first byte came after `latency`.
+    pub fn record(&mut self, latency: Duration, ended: Ended) {
+        self.requests = self.requests.saturating_add(1);
+        match ended {
+            Ended::Good => {}
+            Ended::ClientError => self.client_errors = self.client_errors.saturating_add(1),
+            Ended::Failed => {
+                self.errors = self.errors.saturating_add(1);
+                return;
+            }
+        }
+        self.answered(u64::try_from(latency.as_micros()).unwrap_or(HIGHEST_MICROS), 1);
+    }
+
+    /// Adds what `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.client_errors = self.client_errors.saturating_add(other.client_errors);
+        self.open = self.open.saturating_add(other.open);
+        self.latencies.add(&other.latencies).expect("all have the same bounds");
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.requests = 0;
+        self.errors = 0;
+        self.client_errors = 0;
+        self.open = 0;
+        self.latencies.reset();
+    }
+
+    /// The same in the form in which nodes tell it each other. More than four billion answers of one latency are told
+    /// as four billion.
+    #[must_use]
+    pub fn to_counts(&self) -> Counts {
+        let mut before = 0;
+        let pair = |bucket: (u64, u64)| {
+            let value = bucket.0.min(HIGHEST_MICROS);
+            let difference = u32::try_from(value - before).unwrap_or(u32::MAX);
+            before = value;
+            (difference, u32::try_from(bucket.1).unwrap_or(u32::MAX))
+        };
+        let latencies = self.buckets().map(pair).collect();
+        let Self { requests, errors, client_errors, open, .. } = *self;
+        Counts { requests, errors, client_errors, open, latencies }
+    }
+
+    /// What a node told. Any counts are read: those that contradict each other are cut down until they do not, latencies
+    /// out of bounds count as the bound.
+    #[must_use]
+    pub fn from_counts(counts: &Counts) -> Self {
+        let mut measured = Self { requests: counts.requests, open: counts.open, ..Self::default() };
+        measured.errors = counts.errors.min(measured.requests);
+        let mut unseen = measured.requests - measured.errors;
+        measured.client_errors = counts.client_errors.min(unseen);
+        let mut value = 0_u64;
+        for (difference, count) in counts.latencies.iter().take(MAX_PAIRS) {
+            value = value.saturating_add(u64::from(*difference)).min(HIGHEST_MICROS);
+            let count = u64::from(*count).min(unseen);
+            measured.answered(value, count);
+            unseen -= count;
+        }
+        measured
+    }
+
+    /// Requests that ended, failed ones included.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Requests that have begun, those that have not ended included. A failure is often the fastest answer there is, so
+    /// that of those that ended too many failed, for as long as the others take.
+    #[must_use]
+    pub const fn begun(&self) -> u64 {
+        self.requests.saturating_add(self.open)
+    }
+
+    /// Requests that failed.
+    #[must_use]
+    pub const fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Requests that the model refused.
+    #[must_use]
+    pub const fn client_errors(&self) -> u64 {
+        self.client_errors
+    }
+
+    /// Requests with an answer, whose latencies are known.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
+    pub fn error_rate(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+    }
+
+    /// The latency that the share `quantile` (0 to 1) of the answers did not exceed, at most 1/16 too long; none without
+    /// an answer.
+    #[must_use]
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        (self.answers() > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
+    }
+
+    /// Answers that surely took longer than this many microseconds: one in the bucket of the limit may have kept it, and
+    /// is not counted.
+    #[must_use]
+    pub fn exceeding(&self, limit_micros: u64) -> u64 {
+        if limit_micros >= HIGHEST_MICROS {
+            return 0;
+        }
+        self.latencies.count_between(self.latencies.next_non_equivalent(limit_micros), HIGHEST_MICROS)
+    }
+
+    /// Whether a histogram cannot tell these two latencies apart, in microseconds.
+    pub(super) fn is_same(&self, one: u64, other: u64) -> bool {
+        self.latencies.equivalent(one.min(HIGHEST_MICROS), other.min(HIGHEST_MICROS))
+    }
+
+    /// The longest latency, a bound of a bucket in microseconds, that at least `count` answers exceeded.
+    pub(super) fn exceeded_by(&self, count: u64) -> Option<u64> {
+        let slowest = self.nth(self.answers().checked_sub(count)?.saturating_add(1))?;
+        self.latencies.lowest_equivalent(slowest).checked_sub(1)
+    }
+
+    /// The shortest latency, a bound of a bucket in microseconds, that at most `count` answers exceeded.
+    pub(super) fn exceeded_by_at_most(&self, count: u64) -> Option<u64> {
+        self.nth(self.answers().saturating_sub(count).max(1))
+    }
+
+    /// The model in three numbers.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let p95 = self.quantile(0.95).unwrap_or_default();
+        let p95_us = u64::try_from(p95.as_micros()).unwrap_or(HIGHEST_MICROS);
+        Summary { requests: self.requests, errors: self.errors, p95_us }
+    }
+
+    fn answered(&mut self, micros: u64, count: u64) {
+        self.latencies.saturating_record_n(micros.clamp(LOWEST_MICROS, HIGHEST_MICROS), count);
+    }
+
+    /// The highest latency of each bucket with answers, and how many; the fastest first.
+    fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.latencies.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    /// The highest latency of the bucket of the `rank`th fastest answer, from 1.
+    fn nth(&self, rank: u64) -> Option<u64> {
+        let mut seen = 0;
+        self.buckets().find_map(|(value, count)| {
+            seen += count;
+            (seen >= rank).then_some(value)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn of(latencies: &[u64]) -> Measured {
+        let mut measured = Measured::default();
+        for (index, micros) in latencies.iter().enumerate() {
+            let ended = [Ended::Good, Ended::Good, Ended::ClientError, Ended::Failed][index % 4];
+            measured.record(Duration::from_micros(*micros), ended);
+        }
+        measured
+    }
+
+    #[test]
+    fn a_failure_has_no_latency_and_a_refusal_has() {
+        let mut measured = Measured::default();
+        measured.record(millis(10), Ended::ClientError);
+        measured.record(millis(9_000), Ended::Failed);
+        measured.record(millis(10), Ended::Good);
+        assert_eq!((measured.requests(), measured.errors(), measured.client_errors()), (3, 1, 1));
+        assert_eq!((measured.answers(), measured.exceeding(11_000)), (2, 0));
+        let p95 = measured.quantile(0.95).expect("there are answers");
+        assert!(p95 >= millis(10) && p95.as_secs_f64() < 0.010 * 17.0 / 16.0, "{p95:?}");
+        assert_eq!(measured.summary().requests, 3);
+        measured.clear();
+        assert_eq!(measured, Measured::default());
+        assert_eq!((measured.error_rate(), measured.quantile(0.95)), (None, None));
+        assert_eq!(measured.summary(), Summary::default());
+    }
+
+    #[test]
+    fn an_answer_in_the_bucket_of_the_limit_does_not_exceed_it() {
+        let mut measured = Measured::default();
+        measured.record(millis(200), Ended::Good);
+        let bound = measured.exceeded_by_at_most(0).expect("an answer");
+        assert!(bound > 200_000);
+        measured.record(Duration::from_micros(bound + 1), Ended::Good);
+        assert_eq!(measured.exceeding(200_000), 1);
+        assert_eq!(measured.exceeding(bound), 1);
+        assert_eq!(measured.exceeding(bound + 1), 0);
+        assert_eq!(measured.exceeding(u64::MAX), 0);
+    }
+
+    #[test]
+    fn hostile_counts_are_cut_down() {
+        let hostile = Counts {
+            requests: 10,
+            errors: u64::MAX,
+            client_errors: u64::MAX,
+            open: u64::MAX,
+            latencies: vec![(u32::MAX, u32::MAX); 100_000],
+        };
+        let measured = Measured::from_counts(&hostile);
+        assert_eq!((measured.requests(), measured.errors(), measured.client_errors()), (10, 10, 0));
+        assert_eq!(measured.answers(), 0);
+        let endless = Counts { requests: u64::MAX, errors: 0, ..hostile };
+        let mut measured = Measured::from_counts(&endless);
+        assert_eq!(measured.answers(), MAX_PAIRS as u64 * u64::from(u32::MAX));
+        let room = measured.latencies.distinct_values();
+        measured.merge(&measured.clone());
+        assert_eq!((measured.requests(), measured.latencies.distinct_values()), (u64::MAX, room));
+        assert!(measured.to_counts().latencies.len() < MAX_PAIRS && room < MAX_PAIRS);
+    }
+
+    proptest! {
+        #[test]
+        fn the_wire_form_says_all(latencies in proptest::collection::vec(0_u64..100_000_000, 0..200)) {
+            let measured = of(&latencies);
+            prop_assert_eq!(&Measured::from_counts(&measured.to_counts()), &measured);
+        }
+
+        #[test]
+        fn merging_before_or_after_the_wire_is_the_same(
+            one in proptest::collection::vec(0_u64..1_000_000, 0..100),
+            other in proptest::collection::vec(0_u64..1_000_000, 0..100),
+        ) {
+            let (one, other) = (of(&one), of(&other));
+            let mut told = Measured::from_counts(&one.to_counts());
+            told.merge(&Measured::from_counts(&other.to_counts()));
+            let mut merged = one;
+            merged.merge(&other);
+            prop_assert_eq!(told, merged);
+        }
+
+        #[test]
+        fn any_counts_can_be_read(
+            requests: u64, errors: u64, client_errors: u64, open: u64,
+            latencies in proptest::collection::vec(any::<(u32, u32)>(), 0..50),
+        ) {
+            let measured = Measured::from_counts(&Counts { requests, errors, client_errors, open, latencies });
+            prop_assert!(measured.errors() + measured.client_errors() <= measured.requests());
+            prop_assert!(measured.answers() <= measured.requests() - measured.errors());
+        }
+
+        #[test]
+        fn bounds_and_exceedances_agree(latencies in proptest::collection::vec(1_u64..10_000_000, 1..100), count in 1_u64..100) {
+            let measured = of(&latencies);
+            if let Some(bound) = measured.exceeded_by(count) {
+                prop_assert!(measured.exceeding(bound) >= count);
+                prop_assert!(measured.exceeding(bound + 1) < count);
+            }
+            if let Some(bound) = measured.exceeded_by_at_most(count) {
+                prop_assert!(measured.exceeding(bound) <= count);
+            }
+        }
+    }
+}

@@ -1,7 +1,0 @@
-//! The `canary` program.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    canary::cli::main()
-}

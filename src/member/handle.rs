@@ -1,0 +1,135 @@
+//! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
+
+use super::chronicle::HistoryEntry;
+use agreement::{Answer, View};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use model::Actor;
+use rollout::Status;
+use service::Change;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many decided transactions a node keeps in memory for `GET /history`.
+const HISTORY_LENGTH: usize = 1_000;
+/// Requests that may wait for the driver; more are refused by waiting, which slows the caller only.
+const QUEUE_LENGTH: usize = 64;
+
+/// A caller's request for a change.
+#[derive(Debug)]
+pub struct Request {
+    /// What to change.
+    pub change: Change,
+    /// The version that the caller bases it on, if it names one.
+    pub base_version: Option<u64>,
+    /// Who asks.
+    pub by: Actor,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// The node is stopping and gives no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The question was not taken: nothing comes of it.
+    #[error("the node is stopping")]
+    Before,
+    /// It was: what comes of it, the others may know.
+    #[error("the node stopped before the change was settled")]
+    Meanwhile,
+}
+
+/// A cheap, cloneable way to the driver.
+#[derive(Clone)]
+pub struct Handle {
+    view: Arc<ArcSwap<View>>,
+    changes: watch::Receiver<Arc<View>>,
+    requests: mpsc::Sender<Request>,
+    status: Arc<ArcSwapOption<Status>>,
+    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
+}
+
+/// The driver's end of all handles.
+pub struct Publisher {
+    view: Arc<ArcSwap<View>>,
+    changes: watch::Sender<Arc<View>>,
+    status: Arc<ArcSwapOption<Status>>,
+    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
+}
+
+impl Handle {
+    /// A handle that shows `view`, the driver's end of it, and the requests made through it.
+    #[must_use]
+    pub fn new(view: View) -> (Self, Publisher, mpsc::Receiver<Request>) {
+        let view = Arc::new(view);
+        let (changed, changes) = watch::channel(Arc::clone(&view));
+        let view = Arc::new(ArcSwap::new(view));
+        let history = Arc::new(Mutex::new(VecDeque::new()));
+        let (requests, inbox) = mpsc::channel(QUEUE_LENGTH);
+        let status = Arc::new(ArcSwapOption::empty());
+        let publisher = Publisher {
+            view: Arc::clone(&view),
+            changes: changed,
+            status: Arc::clone(&status),
+            history: Arc::clone(&history),
+        };
+        (Self { view, changes, requests, status, history }, publisher, inbox)
+    }
+
+    /// The newest picture, without a lock: for every `/predict`.
+    #[must_use]
+    pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// The newest picture, and a way to wait for the next.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<View>> {
+        self.changes.clone()
+    }
+
+    /// Asks for a change and waits for its end, which comes within seconds, decided or not.
+    ///
+    /// # Errors
+    /// When the node has stopped; the error says whether anything can have come of the request.
+    pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
+        answer.await.map_err(|_| Stopped::Meanwhile)
+    }
+
+    /// What this node makes of the canary that gets traffic; none when none does.
+    #[must_use]
+    pub fn status(&self) -> Option<Arc<Status>> {
+        self.status.load_full()
+    }
+
+    /// The newest `limit` decided transactions, newest first.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(limit).cloned().collect()
+    }
+}
+
+impl Publisher {
+    /// Makes `view` what everyone sees.
+    pub fn publish(&self, view: View) {
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
+        self.changes.send_replace(view);
+    }
+
+    /// Makes `status` what everyone sees of the canary.
+    pub fn show(&self, status: Option<Arc<Status>>) {
+        self.status.store(status);
+    }
+
+    /// Adds a decided transaction to the history.
+    pub fn record(&self, entry: HistoryEntry) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.len() == HISTORY_LENGTH {
+            history.pop_front();
+        }
+        history.push_back(entry);
+    }
+}

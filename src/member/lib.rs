@@ -1,0 +1,23 @@
+//! Floor 3: the one task that owns the engine and the controller of rollouts, and the handle that all others hold.
+
+mod chronicle;
+mod clock;
+mod handle;
+mod journal;
+mod member;
+mod rule;
+mod run;
+mod witness;
+
+pub use chronicle::{Decision, HistoryEntry, Split};
+pub use clock::{boottime, unix_millis};
+pub use handle::{Handle, Publisher, Request, Stopped};
+pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress};
+pub use rule::Rule;
+pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
+
+// What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
+pub use agreement::{
+    Answer, Config, IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Refusal, Stage, Stop, Timing, View, Vote,
+    Votes,
+};

@@ -1,0 +1,488 @@
+//! One member without its surroundings: the engine, the controller of rollouts and the store, and what becomes of
+//! everything that happens to them.
+//!
+//! It waits for nothing, reads no clock and opens no socket. What happens is handed to it with the time of that moment, and
+//! what has to be done because of it is done in the one order that is right: on its store, and on what the [`Outside`] is
+//! made of. So a simulation runs what a node runs, to the last line.
+
+use super::rule::Rule;
+use agreement::{Answer, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Reason, Ticket, View};
+use agreement::{Record, Stop, Vote};
+use judge::Samples;
+use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
+use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
+use service::Change;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Room, Store, StoreError};
+
+/// How often the measurements of a canary are looked at whose weight was set by hand.
+const LOOK_EVERY_BY_HAND: Duration = Duration::from_secs(1);
+
+/// Why the driver ended, other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The member cannot go on.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+}
+
+/// What must not be forgotten is kept here.
+pub trait Memory {
+    /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+    /// Brings all that was ever added to disk.
+    fn force(&mut self) -> Result<(), StoreError>;
+    /// Whether there is room for more than the protocol's own records.
+    fn has_room(&self) -> Room;
+}
+
+impl Memory for Store {
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        Self::append(self, records)
+    }
+
+    fn force(&mut self) -> Result<(), StoreError> {
+        Self::force(self)
+    }
+
+    fn has_room(&self) -> Room {
+        Self::has_room(self)
+    }
+}
+
+/// What a member acts on. Nothing here answers, waits or fails: what comes back comes back as something that happened.
+pub trait Outside {
+    /// Where the answer to a caller goes.
+    type Caller;
+
+    /// Hands a message to the mesh.
+    fn send(&mut self, to: NodeId, message: &Message);
+    /// Makes this picture of the member the one that everyone sees.
+    fn publish(&mut self, view: View);
+    /// Makes this what everyone sees of the canary.
+    fn show(&mut self, status: Option<Arc<Status>>);
+    /// Answers a caller.
+    fn answer(&mut self, asked: Asked<Self::Caller>, answer: Answer);
+    /// Finds out whether an upstream is ready, and comes back with [`Input::Probed`].
+    fn probe(&mut self, probe: Probe);
+    /// Counts for this trial from now on, from nothing; or for none.
+    fn count(&mut self, trial: Option<&Trial>);
+    /// What was counted since.
+    fn counted(&mut self) -> Samples;
+    /// Notes what the engine is about to be told.
+    fn received(&mut self, input: &Input);
+    /// Notes what a peer puts its name to.
+    fn heard(&mut self, from: NodeId, testimony: Box<Testimony>);
+    /// Notes what is on its way.
+    fn sent(&mut self, envelopes: &[Envelope]);
+    /// Notes what is on disk.
+    fn wrote(&mut self, records: &[Record]);
+    /// Notes what came of it.
+    fn happened(&mut self, event: Event);
+    /// Notes that the member has stopped serving the canary by itself and why, or that it serves it again.
+    fn ejected(&mut self, why: Option<&str>);
+    /// Notes that the disk is full, or no longer.
+    fn room(&mut self, room: Room);
+}
+
+/// A caller's request for a change.
+pub struct Asked<Caller> {
+    /// What to change.
+    pub change: Change,
+    /// Who asks.
+    pub by: Actor,
+    /// Where the answer goes.
+    pub caller: Caller,
+}
+
+/// What can happen to a member.
+pub enum Happened<Caller> {
+    /// There is a link to this member now.
+    Up(NodeId),
+    /// The link to this member is lost.
+    Down(NodeId),
+    /// A member says something.
+    Message(NodeId, Message),
+    /// A probe has come back, or a deadline has come.
+    Input(Input),
+    /// A caller asks for a change, at this time of the wall clock, on this version if any is named.
+    Asked(Asked<Caller>, Option<u64>, UnixMillis),
+    /// It is time to look how much room there is on the disk.
+    LookAtRoom,
+    /// Nothing that concerns the agreement.
+    Nothing,
+}
+
+/// Whether all is done that follows from what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// It is.
+    Done,
+    /// Whoever else has to do with what was sent should have a turn before [`Member::go_on`]: what is left takes its
+    /// time, and what was sent need not wait for it.
+    Pause,
+}
+
+/// Who waits for an answer.
+enum Waiter<Caller> {
+    Caller(Asked<Caller>),
+    Controller(Change),
+}
+
+/// What is left to do.
+enum Act {
+    /// Tell the engine.
+    Step(Input),
+    /// Carry out what it said, from the forced write on. It was asked at this time.
+    Settle(Time, Box<Output>),
+    /// Log it, and write what nothing rests on.
+    Note(Box<Output>),
+    /// Make known that the member serves the canary, or no longer does.
+    Ejection,
+    /// Tell these members what was measured.
+    Report(NodeSet, Report),
+    /// Show what was made of it.
+    Show(Option<Arc<Status>>),
+    /// Ask for a change in the name of the rollout.
+    Ask(Change, UnixMillis),
+}
+
+/// The member.
+pub struct Member<M, Caller> {
+    engine: Engine,
+    store: M,
+    controller: Controller,
+    waiting: BTreeMap<Ticket, Waiter<Caller>>,
+    tickets: u64,
+    room: Room,
+    /// The version that the controller has seen.
+    seen_version: Option<u64>,
+    next_look: Option<Time>,
+    to_do: VecDeque<Act>,
+    omitted: Option<Rule>,
+}
+
+impl<M: Memory, Caller> Member<M, Caller> {
+    /// The member of `engine`, which was made of what `store` remembers.
+    pub fn new(engine: Engine, store: M) -> Self {
+        Self {
+            controller: Controller::new(engine.me()),
+            engine,
+            store,
+            waiting: BTreeMap::new(),
+            tickets: 0,
+            room: Room::Plenty,
+            seen_version: None,
+            next_look: None,
+            to_do: VecDeque::new(),
+            omitted: None,
+        }
+    }
+
+    /// Leaves a rule of the controller or of this module out from now on.
+    pub fn omit(&mut self, of_the_controller: Option<rollout::Rule>, own: Option<Rule>) {
+        self.controller.omit(of_the_controller);
+        self.omitted = own;
+    }
+
+    /// Whether the member keeps this rule.
+    fn keeps(&self, rule: Rule) -> bool {
+        self.omitted != Some(rule)
+    }
+
+    /// Whether the member has stopped serving the canary by itself.
+    pub fn has_ejected(&self) -> bool {
+        self.controller.ejected().is_some()
+    }
+
+    /// The agreement as this member lives it.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a member that was told to stop has nothing left to do: others may coordinate, and no caller waits.
+    pub fn has_left(&self) -> bool {
+        self.engine.has_left() || !self.keeps(Rule::AwaitFarewell)
+    }
+
+    /// Ends the member. What was written without haste is on disk then, so that the next start asks nobody for it.
+    pub fn end(&mut self) -> Result<(), DriverError> {
+        if self.keeps(Rule::ForceAtTheEnd) {
+            self.store.force()?;
+        }
+        Ok(())
+    }
+
+    /// What must not be forgotten is kept there.
+    pub const fn store_mut(&mut self) -> &mut M {
+        &mut self.store
+    }
+
+    /// When the member wants to be told [`Input::Timeout`] though nothing happens.
+    pub fn poll_timeout(&self, now: Time) -> Time {
+        self.next_look.into_iter().fold(self.engine.poll_timeout(now), Time::min)
+    }
+
+    /// Takes in what happened. After this, and all that [`go_on`](Self::go_on) does, comes [`look`](Self::look).
+    pub fn take(
+        &mut self,
+        now: Time,
+        happened: Happened<Caller>,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
+        let input = match happened {
+            Happened::Up(id) => Some(Input::PeerUp(id)),
+            Happened::Down(id) => Some(Input::PeerDown(id)),
+            Happened::Message(from, Message::Report(report)) => {
+                self.on_report(now, from, *report);
+                None
+            }
+            Happened::Message(from, Message::Testimony(testimony)) => {
+                outside.heard(from, testimony);
+                None
+            }
+            Happened::Message(from, message) => Some(Input::Receive { from, message }),
+            Happened::Input(input) => Some(input),
+            Happened::Asked(asked, base_version, at) => {
+                let (change, by) = (asked.change.clone(), asked.by.clone());
+                Some(self.ask(change, base_version, by, at, Waiter::Caller(asked)))
+            }
+            Happened::LookAtRoom => self.look_at_room(outside),
+            Happened::Nothing => None,
+        };
+        self.to_do.extend(input.map(Act::Step));
+        self.go_on(now, outside)
+    }
+
+    /// Lets the controller look at everything when that is due, and carries out what it says.
+    pub fn look(
+        &mut self,
+        now: Time,
+        wall: impl FnOnce() -> UnixMillis,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
+        let version = self.engine.committed().state.version;
+        if self.seen_version != Some(version) {
+            self.seen_version = Some(version);
+            let soon = self.engine.committed().state.open_rollout().is_some() || self.controller.is_judging();
+            // A weight set by hand is looked at when there is time: nothing follows from it by itself.
+            let look = if soon { now } else { now + LOOK_EVERY_BY_HAND };
+            self.next_look = Some(self.next_look.map_or(look, |before| before.min(look)));
+        }
+        if self.next_look.is_none_or(|look| now < look) {
+            return Ok(Progress::Done);
+        }
+        let view = self.engine.view(now);
+        let own = if self.controller.is_watching() { outside.counted() } else { Samples::default() };
+        let facts = facts(&view, &own);
+        let moves = self.controller.look(now, &facts);
+        let pace = if self.controller.is_judging() { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
+        self.next_look = self.controller.is_watching().then(|| now + pace);
+        let Moves { count, report, propose, measured, ejection_changed, status } = moves;
+        if let Some(trial) = count {
+            outside.count(trial.as_ref());
+        }
+        let measured = measured.map(|(evidence, failing)| Act::Step(Input::Measured { evidence, failing }));
+        self.to_do.extend(measured);
+        self.to_do.extend(ejection_changed.then_some(Act::Ejection));
+        self.to_do.extend(report.map(|report| Act::Report(facts.connected, report)));
+        self.to_do.push_back(Act::Show(status));
+        self.to_do.extend(propose.map(|change| Act::Ask(change, wall())));
+        self.go_on(now, outside)
+    }
+
+    /// Does what is left to do, up to the next pause or to the end.
+    pub fn go_on(&mut self, now: Time, outside: &mut impl Outside<Caller = Caller>) -> Result<Progress, DriverError> {
+        while let Some(act) = self.to_do.pop_front() {
+            let progress = match act {
+                Act::Step(input) => self.step(now, input, outside)?,
+                Act::Settle(asked_at, output) => self.settle(asked_at, output, outside)?,
+                Act::Note(output) => self.note(output, outside)?,
+                Act::Ejection => {
+                    outside.ejected(self.controller.ejected());
+                    self.publish(now, outside);
+                    Progress::Done
+                }
+                Act::Report(connected, report) => {
+                    let message = Message::Report(Box::new(report));
+                    connected.iter().for_each(|to| outside.send(to, &message));
+                    Progress::Done
+                }
+                Act::Show(status) => {
+                    outside.show(status);
+                    Progress::Done
+                }
+                Act::Ask(change, at) => {
+                    let me = self.engine.me();
+                    let by = Actor { id: format!("rollout/{me}"), serial: String::new(), remote: String::new() };
+                    let question = self.ask(change.clone(), None, by, at, Waiter::Controller(change));
+                    self.step(now, question, outside)?
+                }
+            };
+            if progress == Progress::Pause {
+                return Ok(progress);
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    fn ask(
+        &mut self,
+        change: Change,
+        base_version: Option<u64>,
+        by: Actor,
+        at: UnixMillis,
+        waiter: Waiter<Caller>,
+    ) -> Input {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.insert(ticket, waiter);
+        Input::Propose(Question { ticket, change, base_version, by, at })
+    }
+
+    fn on_report(&mut self, now: Time, from: NodeId, report: Report) {
+        if report.ejected.is_some() {
+            self.next_look = Some(Time::ZERO);
+        }
+        if self.keeps(Rule::HearReports) {
+            self.controller.on_report(now, from, report);
+        }
+    }
+
+    fn look_at_room(&mut self, outside: &mut impl Outside<Caller = Caller>) -> Option<Input> {
+        let room = self.store.has_room();
+        let before = std::mem::replace(&mut self.room, room);
+        if room == before {
+            return None;
+        }
+        outside.room(room);
+        let speaks_against = room == Room::Full && self.keeps(Rule::VetoWhenFull);
+        Some(Input::Veto(speaks_against.then_some(Reason::StorageFull)))
+    }
+
+    fn publish(&self, now: Time, outside: &mut impl Outside<Caller = Caller>) {
+        let mut view = self.engine.view(now);
+        view.ejected = self.controller.ejected().filter(|_| self.keeps(Rule::ShowEjection)).map(Arc::from);
+        outside.publish(view);
+    }
+
+    /// Tells the engine, and asks the others what rests on no record.
+    fn step(
+        &mut self,
+        now: Time,
+        input: Input,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
+        outside.received(&input);
+        // It goes through several hands: moving it costs more than the room for it.
+        let output = Box::new(self.engine.step(now, input));
+        for envelope in &output.ask {
+            outside.send(envelope.to, &envelope.message);
+        }
+        if !output.ask.is_empty() && !output.append.is_empty() {
+            // The links' tasks share this thread: without a pause the question would leave after the forced write.
+            self.to_do.push_front(Act::Settle(now, output));
+            return Ok(Progress::Pause);
+        }
+        self.settle(now, output, outside)
+    }
+
+    /// Carries out the effects from the forced write on, in the order in which they are listed.
+    fn settle(
+        &mut self,
+        now: Time,
+        mut output: Box<Output>,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
+        if !output.append.is_empty() && !self.keeps(Rule::WriteThenSpeak) {
+            output.send.iter().for_each(|envelope| outside.send(envelope.to, &envelope.message));
+        }
+        if !output.append.is_empty() {
+            self.store.append(&output.append)?;
+        }
+        if output.publish {
+            self.publish(now, outside);
+        }
+        for envelope in &output.send {
+            outside.send(envelope.to, &envelope.message);
+        }
+        for (ticket, answer) in output.reply.drain(..) {
+            self.answer(now, ticket, answer, outside);
+        }
+        if let Some(probe) = output.probe.take() {
+            outside.probe(probe);
+        }
+        outside.sent(&output.ask);
+        outside.wrote(&output.append);
+        outside.sent(&output.send);
+        if !output.send.is_empty() && (!output.events.is_empty() || !output.note.is_empty()) {
+            // What is sent should not wait for what is logged, or written without haste.
+            self.to_do.push_front(Act::Note(output));
+            return Ok(Progress::Pause);
+        }
+        self.note(output, outside)
+    }
+
+    fn note(
+        &mut self,
+        output: Box<Output>,
+        outside: &mut impl Outside<Caller = Caller>,
+    ) -> Result<Progress, DriverError> {
+        for event in output.events {
+            outside.happened(event);
+        }
+        if !output.note.is_empty() {
+            self.store.append(&output.note)?;
+        }
+        output.stop.map_or(Ok(Progress::Done), |stop| Err(stop.into()))
+    }
+
+    fn answer(&mut self, now: Time, ticket: Ticket, answer: Answer, outside: &mut impl Outside<Caller = Caller>) {
+        match self.waiting.remove(&ticket) {
+            Some(Waiter::Caller(asked)) => outside.answer(asked, answer),
+            Some(Waiter::Controller(change)) => {
+                if self.keeps(Rule::TellTheController) {
+                    self.controller.on_answer(now, &change, refused(&answer));
+                }
+                self.next_look = Some(now);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What the controller sees of `view`.
+fn facts<'a>(view: &'a View, own: &'a Samples) -> Facts<'a> {
+    let epoch = view.state.open_rollout().map_or(view.state.version, |rollout| rollout.epoch);
+    let connected: NodeSet = view.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| *id).collect();
+    let serving = view.peers.iter().filter(|(_, peer)| peer.applied >= epoch).map(|(id, _)| *id).collect();
+    let may_propose = match view.coordinator {
+        Some(coordinator) if coordinator == view.me => MayPropose::All,
+        Some(_) => MayPropose::Nothing,
+        None => MayPropose::Retreats,
+    };
+    Facts { state: &view.state, may_propose, connected, serving, members: view.members, own }
+}
+
+/// Why a change was not made, in words; none when it was.
+fn refused(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Committed { .. } => None,
+        Answer::Aborted { votes, .. } => {
+            let against = votes.iter().filter_map(|(voter, vote)| match vote {
+                Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
+                Vote::Commit => None,
+            });
+            Some(against.collect::<Vec<_>>().join("; "))
+        }
+        Answer::Superseded { by, .. } => Some(format!("{by} was decided first")),
+        Answer::Refused(refusal) => Some(refusal.to_string()),
+        Answer::Unknown { txid, .. } => Some(format!("{txid} is not settled yet")),
+    }
+}

@@ -1,0 +1,21 @@
+//! Values that the members agree on: models, plans, rollouts and approvals, and which change may follow which state.
+//!
+//! This room knows no time, no files, no sockets and no randomness.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod approval;
+mod change;
+mod next;
+mod plan;
+mod rollout;
+mod state;
+
+pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
+pub use change::{Change, ChangeError, Direction, Extent, WhenOpen};
+pub use plan::{
+    Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
+    min_sample,
+};
+pub use rollout::{MAX_WHY, Outcome, Phase, Rollout};
+pub use state::{CHAIN_LENGTH, Canary, Link, MAX_EARLIER, Model, RoutingState};

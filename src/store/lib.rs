@@ -1,0 +1,121 @@
+//! Floor 2: what a member must not forget, on disk.
+//!
+//! An append-only log in two files that are written full of zeros once and used in turn ever after. So a record costs
+//! one write and one `fdatasync` that touches no metadata, and a full disk stops no record of the protocol. A record
+//! that was cut short was never answered and is dropped; one that has changed is named by file and offset, and the
+//! store refuses to open. It does not repair, guess, compress or cache, and knows nothing of what its records mean
+//! beyond [`Durable::apply`].
+//!
+//! On file systems that never overwrite in place (btrfs, ZFS) the room is not kept; the rest holds there too.
+
+mod disk;
+mod error;
+mod frame;
+mod history;
+mod identity;
+mod inspect;
+mod log;
+#[cfg(test)]
+mod power_cuts;
+mod rule;
+mod segment;
+
+pub use disk::{Disk, Side};
+pub use error::{StoreError, StoreFault};
+pub use frame::SECTOR;
+pub use history::{History, HistoryLook};
+pub use inspect::{Holder, Look, SegmentLook};
+pub use log::Log;
+pub use rule::Rule;
+
+use agreement::{Durable, Record};
+use disk::{Directory, Lock};
+use model::{Incarnation, NodeId};
+use std::path::{Path, PathBuf};
+
+/// The longest record that can be kept, in bytes of JSON. Proposals must stay below it.
+pub const MAX_RECORD: usize = frame::MAX_BODY;
+
+/// The version of the format on disk that this program writes.
+const FORMAT: u64 = 2;
+/// The oldest that it reads. What format 1 has is in format 2, which only has one more kind of record: the first start
+/// makes one of the other.
+const OLDEST_FORMAT: u64 = 1;
+/// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
+/// directory, its history, is a few hundred bytes a change, so this leaves hours to make room in.
+const LOW_WATER: u64 = 16 * 1024 * 1024;
+
+/// Whose memory a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreIdentity {
+    /// The member.
+    pub node: NodeId,
+    /// The trust domain of its cluster.
+    pub cluster: String,
+}
+
+/// Whether there is room for more than the protocol's own records, whose room is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is.
+    Plenty,
+    /// There is not: advances must wait, retreats need not.
+    Full,
+}
+
+/// The memory of one member, for as long as its process runs.
+pub struct Store {
+    log: Log,
+    lock: Lock,
+}
+
+impl Store {
+    /// Opens the directory `dir`, making it if it is missing, and gives what the member remembers.
+    ///
+    /// In an empty directory that is [`Durable::blank`] with the incarnation `fresh`; in any other one `fresh` is not
+    /// used, and the epoch is one more than at the start before. Both are on disk when this returns.
+    ///
+    /// # Errors
+    /// When another process has the directory, it holds the data of another member, another cluster or a newer
+    /// version, its data is corrupt, or the file system fails. [`StoreError::fault`] says which kind it is.
+    pub fn open(dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Result<(Self, Durable), StoreError> {
+        let directory = Directory::open(dir)?;
+        let lock = Lock::take(dir)?;
+        let log = Log::open(Box::new(directory), dir, identity, fresh)?;
+        let durable = log.durable().clone();
+        Ok((Self { log, lock }, durable))
+    }
+
+    /// Adds `records`: one write and, unless all are lazy, one `fdatasync`, after which all records ever added are on
+    /// disk. Every few hundred commits a new segment is begun, at the cost of a second, nearly idle, `fdatasync`.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] before anything is written. After any other error nobody knows what is on disk: every
+    /// further call fails, and the process should end.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.log.append(records)
+    }
+
+    /// Brings lazy records to disk; worth doing when the node stops.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append).
+    pub fn force(&mut self) -> Result<(), StoreError> {
+        self.log.force()
+    }
+
+    /// Whether the file system has room for more than the protocol's own records. One that cannot say counts as full.
+    #[must_use]
+    pub fn has_room(&self) -> Room {
+        match self.lock.free_bytes() {
+            Ok(free) if free >= LOW_WATER => Room::Plenty,
+            Ok(_) | Err(_) => Room::Full,
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.log.dir().to_owned()
+    }
+}
