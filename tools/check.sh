@@ -27,6 +27,7 @@ cargo test
 step 'faults on real nodes'
 if command -v python3 >/dev/null; then
     tools/chaos/run self-test
+    tools/upgrade/run self-test
     tools/chaos/run faults --for 60s --canary "${CARGO_TARGET_DIR:-target}/debug/canary"
 else
     echo 'skipped: python3 is not installed' >&2

@@ -80,6 +80,10 @@ class Line:
         """At once, without a farewell that a dead peer would not answer."""
         self._writer.transport.abort()
 
+    def is_closed(self) -> bool:
+        """Whether this side or the node has closed it, as far as is known here."""
+        return self._writer.transport.is_closing() or self._reader.at_eof()
+
     async def call(self, method: str, path: str, body: bytes = b"", headers: str = "", seconds: float = 5.0) -> Answer:
         """Sends a request and waits for its answer."""
         length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n" if method == "POST" else ""

@@ -41,6 +41,8 @@ class Cluster:
     """The machines' folders and the processes on them."""
 
     ids = NODES
+    models = MODELS
+    upstream_timeout = UPSTREAM_TIMEOUT
 
     def __init__(self, root: pathlib.Path, program: str, network, small_disks: bool):
         self.root, self.program, self.network = root, program, network
@@ -83,18 +85,20 @@ class Cluster:
         """`canary pki …` where the authority's key is."""
         self.command("pki", *words, check=True)
 
-    def command(self, *words: str, check: bool = False) -> subprocess.CompletedProcess:
+    def command(self, *words: str, check: bool = False, program: "str | None" = None) -> subprocess.CompletedProcess:
         """What an operator types where the certificates were made."""
         environment = {**clean(), **self.environment, "CANARY_CERTS": str(self.authority)}
-        done = subprocess.run([self.program, *words], env=environment, cwd=self.root, capture_output=True, text=True, check=False)
+        command = [program or self.program, *words]
+        done = subprocess.run(command, env=environment, cwd=self.root, capture_output=True, text=True, check=False)
         if check and done.returncode != 0:
             sys.exit(f"error: canary {' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
         return done
 
-    def start(self, node: str, *arguments: str):
+    def start(self, node: str, *arguments: str, program: "str | None" = None):
         """Starts a node with the data it has."""
-        upstreams = ",".join(f"{model}={url(model, self.network.model_hosts[node])}" for model in MODELS)
-        command = [self.program, "node", ROLES[node], "--upstream", upstreams, "--upstream-timeout", UPSTREAM_TIMEOUT, *arguments]
+        upstreams = ",".join(f"{model}={url(model, self.network.model_hosts[node])}" for model in self.models)
+        options = ("--upstream", upstreams, "--upstream-timeout", self.upstream_timeout)
+        command = [program or self.program, "node", ROLES[node], *options, *arguments]
         environment = {**clean(), **self.environment, "CANARY_LOG": "info", "RUST_BACKTRACE": "1"}
         if self.faketime:
             # Only what people read is faked: deadlines and leases are no business of the wall clock.
