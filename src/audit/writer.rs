@@ -180,7 +180,7 @@ impl Writer {
     fn hear(&mut self, at: UnixMillis, from: NodeId, testimony: Testimony, events: &mut Vec<(UnixMillis, Event)>) {
         let Testimony { certificate, signed } = testimony;
         if let Some(der) = certificate.filter(|der| der.0.len() <= MAX_CERTIFICATE) {
-            let facts = pki::CertificateFacts::of(&der.0.as_slice().into());
+            let facts = trust::CertificateFacts::of(&der.0.as_slice().into());
             let serial = facts.map_or_else(|| "-".to_owned(), |facts| facts.serial);
             if self.filed.len() < MAX_REMEMBERED && self.filed.insert(serial.clone()) {
                 events.push((at, Event::Certificate { of: from, serial, der }));

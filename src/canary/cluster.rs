@@ -5,11 +5,11 @@ use super::output::Output;
 use api::client::Client;
 use clap::Args;
 use model::Peers;
-use pki::{Bundle, ClientFiles, PkiError, load_ca};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trust::{Bundle, ClientFiles, PkiError, load_ca};
 
 /// Longest `bundle.json` that is read: 26 members with the longest host names are a tenth of it.
 const MAX_BUNDLE: u64 = 64 * 1024;

@@ -4,7 +4,6 @@ use super::cluster;
 use super::failure::{Exit, Failure};
 use clap::Args;
 use model::{Host, NodeId, Peers};
-use pki::Cidr;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -13,6 +12,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+use trust::Cidr;
 
 /// How long to wait for the address of a host name: as long as a resolver needs to try a second server.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);

@@ -4,7 +4,6 @@
 //! answer that is a little old is better than none, because the certificate remains the first factor.
 
 use model::{Host, NodeId, Peers};
-use pki::Cidr;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tls::{Reason, Refusal, WordError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
+use trust::Cidr;
 
 /// How long an answer is used before the name is looked up again.
 const TIME_TO_LIVE: Duration = Duration::from_secs(30);
@@ -74,7 +74,7 @@ impl FromStr for ExtraSources {
             let id = id.parse().map_err(|error: model::NodeIdError| wrong(error.to_string()))?;
             let network = match network.parse() {
                 Ok(address) => Cidr::of(address),
-                Err(_) => network.parse().map_err(|error: pki::CidrError| wrong(error.to_string()))?,
+                Err(_) => network.parse().map_err(|error: trust::CidrError| wrong(error.to_string()))?,
             };
             sources.entry(id).or_default().push(network);
         }

@@ -10,12 +10,12 @@ use arc_swap::ArcSwap;
 use audit::{Event, Log};
 use jiff::Timestamp;
 use model::{Peers, UnixMillis};
-use pki::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
 use tokio::sync::watch;
+use trust::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
 
 /// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, and live
 /// connections that the new one no longer admits end.
@@ -298,10 +298,10 @@ fn word(error: &LoadError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use issue::{Existing, InitPlan, init};
     use member::{IsolationPolicy, OnEmptyDisk};
     use mesh::{AddressCheck, ExtraSources};
     use model::{Keep, NodeId};
-    use pki::{Existing, InitPlan, init};
     use proxy::Upstreams;
     use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, SerialNumber};
     use std::fs;

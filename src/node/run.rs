@@ -12,7 +12,6 @@ use judge::Samples;
 use member::{Config, Driver, DriverError, Handle, Inbox, Probing, Stopping, Timing, Traffic, boottime, unix_millis};
 use mesh::{LinkInfo, Mesh, MeshConfig};
 use model::{Incarnation, NodeId, Peers};
-use pki::{FileWatch, NodeFiles, PkiError};
 use proxy::{Proxy, Timeouts};
 use rollout::Trial;
 use service::{Model, Smoke};
@@ -30,6 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use trust::{FileWatch, NodeFiles, PkiError};
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
 const MESH_QUEUE: usize = 256;

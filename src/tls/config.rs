@@ -4,7 +4,6 @@ use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
 use super::{CONTROL_ALPN, Reason, Refusal, Signer};
 use jiff::Timestamp;
 use model::{NodeId, NodeSet};
-use pki::{ClientFiles, NodeFiles};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -15,6 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
+use trust::{ClientFiles, NodeFiles};
 
 /// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

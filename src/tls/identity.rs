@@ -2,11 +2,11 @@
 
 use super::{Reason, Refusal};
 use model::SpiffeId;
-use pki::svid;
 use rustls_pki_types::CertificateDer;
 use std::cell::RefCell;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use trust::svid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;

@@ -2,7 +2,6 @@
 
 use super::config::{ConfigError, provider, roots};
 use jiff::Timestamp;
-use pki::{CertificateFacts, NodeFiles};
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
@@ -11,6 +10,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use trust::{CertificateFacts, NodeFiles};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 

@@ -1,19 +1,19 @@
 //! The checks that rustls does not make.
 //!
 //! Chain, dates, names and revocation are rustls' to check, and it does so first. What follows is whose certificate it
-//! is, by the rules of [`pki::svid`], and whether that one may come in by this door. Nothing here verifies a
+//! is, by the rules of [`trust::svid`], and whether that one may come in by this door. Nothing here verifies a
 //! signature.
 
 use super::identity::note_claim;
 use super::{Reason, Refusal};
 use model::{NodeId, NodeSet, Role};
-use pki::NodeFiles;
-use pki::svid::{self, SvidError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
+use trust::NodeFiles;
+use trust::svid::{self, SvidError};
 
 /// Who may come in by a door.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 use crate::world::{node, peers_on, view};
 use api::{Api, Limits, serve};
 use http_body_util::{BodyExt, Full};
+use issue::{InitPlan, init};
 use member::{Answer, Handle, Publisher, View};
 use model::{NodeId, NodeSet, Peers};
-use pki::{ClientFiles, InitPlan, NodeFiles, init};
 use proxy::{Proxy, Upstreams};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use trust::{ClientFiles, NodeFiles};
 
 /// Nothing here takes a tenth of it; it ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,7 +122,7 @@ impl Cluster {
 }
 
 pub(crate) fn ca(certs: &Path) -> Vec<CertificateDer<'static>> {
-    pki::load_ca(certs).unwrap()
+    trust::load_ca(certs).unwrap()
 }
 
 /// What the agreement answers to a change.

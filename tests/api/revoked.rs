@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pki::{ClientFiles, NodeFiles};
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateRevocationListDer;
@@ -19,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
+use trust::{ClientFiles, NodeFiles};
 
 const KEEP_ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 const PREDICT: &str = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 13\r\n\r\n{\"key\": \"a\"} ";

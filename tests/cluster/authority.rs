@@ -44,7 +44,7 @@ pub(crate) fn revocation_list(cluster: &Cluster, certificates: &[&str]) -> Strin
     let now = OffsetDateTime::now_utc();
     let revoked = |name: &&str| {
         let der = CertificateDer::from_pem_file(cluster.path(name)).expect("a certificate");
-        let facts = pki::CertificateFacts::of(&der).expect("a certificate");
+        let facts = trust::CertificateFacts::of(&der).expect("a certificate");
         let octets = (0..facts.serial.len()).step_by(2).map(|at| u8::from_str_radix(&facts.serial[at..at + 2], 16));
         let serial: Vec<u8> = octets.collect::<Result<_, _>>().expect("hexadecimal");
         let serial_number = SerialNumber::from(serial);

@@ -48,7 +48,7 @@ pub(crate) struct Clients {
 impl Clients {
     /// Starts one of each habit, for each of `nodes` to begin with.
     pub(crate) fn start(cluster: &Cluster, nodes: &[NodeId]) -> Self {
-        let ca = pki::load_ca(&cluster.path("certs")).expect("the authority");
+        let ca = trust::load_ca(&cluster.path("certs")).expect("the authority");
         let config = Arc::new(tls::api_client(&ca, None).expect("a configuration"));
         let address = |id: &NodeId| SocketAddr::new(cluster.hosts[id].parse().expect("an address"), id.data_port());
         let addresses: Vec<SocketAddr> = nodes.iter().map(address).collect();

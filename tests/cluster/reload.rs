@@ -4,13 +4,13 @@ use super::authority::{certificate, replace, revocation_list};
 use super::process::{DEADLINE, eventually};
 use super::world::{A, B, C, Cluster};
 use model::NodeId;
-use pki::{self, ClientFiles};
 use rcgen::KeyPair;
 use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use trust::ClientFiles;
 
 /// Gives a node a list with these certificates on it.
 fn revoke(cluster: &Cluster, id: NodeId, certificates: &[&str]) {
@@ -78,7 +78,7 @@ fn a_revoked_node_is_cut_off_and_the_others_go_on() {
 
 /// A connection on which one request was answered.
 fn connect(cluster: &Cluster, operator: Option<&ClientFiles>) -> StreamOwned<ClientConnection, TcpStream> {
-    let ca = pki::load_ca(&cluster.path("certs")).expect("the authority");
+    let ca = trust::load_ca(&cluster.path("certs")).expect("the authority");
     let config = tls::api_client(&ca, operator).expect("a configuration");
     let address = SocketAddr::new(cluster.hosts[&A].parse().expect("an address"), A.data_port());
     let stream = TcpStream::connect(address).expect("the node listens");

@@ -3,7 +3,6 @@
 use super::forge::{Credentials, forge, forge_by_namesake, revoke};
 use super::intruder::{Fate, Intruder, config, fate_of, frame, hello, knock, plain};
 use super::world::{A, B, C, Member, World, message, within};
-use pki::ClientFiles;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Extended, IsCa, KeyUsagePurpose, SanType};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -11,6 +10,7 @@ use tls::{ControlPlane, CrlPolicy, Direction, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use trust::ClientFiles;
 
 fn alert(name: &str) -> Fate {
     Fate::Alert(name.to_owned())

@@ -2,7 +2,6 @@
 
 use super::world::World;
 use model::NodeId;
-use pki::NodeFiles;
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType, SerialNumber,
@@ -10,6 +9,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
+use trust::NodeFiles;
 
 /// A certificate and its key.
 pub(crate) struct Credentials {

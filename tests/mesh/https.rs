@@ -4,7 +4,6 @@ use super::forge::{Credentials, forge, revoke};
 use super::intruder::{Fate, config, fate_of};
 use super::world::{A, B, World, within};
 use model::Role;
-use pki::{self, ClientFiles};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
@@ -14,6 +13,7 @@ use tls::{self, ClientAuth, CrlPolicy, Reason, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use trust::ClientFiles;
 
 /// Who the server thinks the client is, or why it refuses; and what the client hears, one byte when it is let in.
 async fn visit(
@@ -60,7 +60,7 @@ fn operator(world: &World) -> ClientFiles {
 #[tokio::test]
 async fn the_command_line_gets_in_with_and_without_a_certificate() {
     let world = World::new(60);
-    let ca = pki::load_ca(world.certs()).expect("the authority");
+    let ca = trust::load_ca(world.certs()).expect("the authority");
     let anonymous = tls::api_client(&ca, None).expect("a configuration");
     let (role, heard) = visit(&world, ClientAuth::Optional, anonymous).await;
     assert_eq!((role, heard.expect("let in")), (Ok(None), 7));
@@ -77,7 +77,7 @@ async fn the_command_line_gets_in_with_and_without_a_certificate() {
 #[tokio::test]
 async fn a_client_of_one_cluster_does_not_trust_another() {
     let (world, other) = (World::new(61), World::new(62));
-    let ca = pki::load_ca(other.certs()).expect("the authority");
+    let ca = trust::load_ca(other.certs()).expect("the authority");
     let (role, heard) = visit(&world, ClientAuth::Optional, tls::api_client(&ca, None).expect("a configuration")).await;
     assert!(role.is_err());
     let error = heard.expect_err("not trusted");

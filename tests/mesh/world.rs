@@ -2,9 +2,9 @@
 
 use super::log;
 use agreement::Message;
+use issue::InitPlan;
 use mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig, WireVersion};
 use model::{Ballot, Incarnation, NodeId, Peers};
-use pki::{self, InitPlan, NodeFiles};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tls::{ControlPlane, CrlPolicy, Direction, Plane, Reason, Rejections};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use trust::NodeFiles;
 
 /// Nothing here takes a tenth of it on an idle machine; tests share theirs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ impl World {
         let peers = peers(net);
         let mut plan = InitPlan::for_peers(dir.path(), &peers);
         change(&mut plan);
-        pki::init(&plan).expect("certificates");
+        issue::init(&plan).expect("certificates");
         Self { dir, peers, net }
     }
 

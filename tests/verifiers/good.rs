@@ -3,10 +3,10 @@
 use super::ours;
 use super::programs::{Program, Question};
 use model::NodeId;
-use pki::{ClientFiles, NodeFiles};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tls::{ControlPlane, CrlPolicy};
+use trust::{ClientFiles, NodeFiles};
 
 /// Each member and its addresses; the others dial the first.
 const MEMBERS: [(&str, &[&str]); 3] =

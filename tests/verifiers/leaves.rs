@@ -100,7 +100,7 @@ fn python_says_what_the_table_says() {
 }
 
 fn question(mint: &Mint, folder: &str, chain: &Chain) -> Question {
-    let authority = pki::load_ca(&mint.certs()).expect("a good authority");
+    let authority = trust::load_ca(&mint.certs()).expect("a good authority");
     Question::new(mint.dir.path().join(folder), chain, &authority[0], Some(&mint.list), Some(PEER_ADDRESS))
 }
 

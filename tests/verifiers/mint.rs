@@ -1,8 +1,8 @@
 //! A cluster whose authority signs whatever a test asks for.
 
 use super::der::Der;
+use issue::InitPlan;
 use model::{Host, NodeId};
-use pki::{self, InitPlan, NodeFiles};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, SigningKey,
@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 use tls::{ControlPlane, CrlPolicy};
+use trust::NodeFiles;
 
 /// A certificate, then what stands between it and the authority.
 pub(crate) type Chain = Vec<CertificateDer<'static>>;
@@ -50,7 +51,7 @@ impl Mint {
             (node("node-b"), hosts(&[PEER_ADDRESS, "b.example", "2001:db8::2"])),
             (node("node-c"), hosts(&["10.0.0.3"])),
         ];
-        pki::init(&InitPlan::new(dir.path().join("certs"), nodes.into())).expect("certificates");
+        issue::init(&InitPlan::new(dir.path().join("certs"), nodes.into())).expect("certificates");
         let key = fs::read_to_string(dir.path().join("certs/ca/ca.key")).expect("the authority's key");
         let authority_key = KeyPair::from_pem(&key).expect("the authority's key");
         let domain = NodeFiles::load(&dir.path().join("certs"), NodeId::A).expect("good files").bundle.trust_domain;

@@ -2,7 +2,7 @@
 
 use super::der::Der;
 use super::mint::Mint;
-use pki::peer_identity;
+use trust::peer_identity;
 
 #[test]
 fn no_bit_of_a_certificate_can_be_changed() {

@@ -3,9 +3,9 @@
 use super::der::{BASIC_CONSTRAINTS, Der, ECDSA_SHA1, KEY_USAGE, RSA_SHA256, UNKNOWN};
 use super::mint::{Chain, Mint, PEER_ADDRESS, name, openssl_key, sign_with, write_pem};
 use super::programs::{Program, Question};
+use issue::{Expectations, verify};
 use jiff::{SignedDuration, Timestamp};
 use model::NodeId;
-use pki::{Expectations, NodeFiles, PkiError, load_ca, verify};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose as Usage,
     SerialNumber, SigningKey,
@@ -13,6 +13,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use std::fs;
 use time::{Duration, OffsetDateTime};
+use trust::{NodeFiles, PkiError, load_ca};
 
 /// An authority, and a good certificate of the peer below it.
 struct Rooted {

@@ -4,14 +4,15 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+use issue::{InitPlan, init};
 use model::{NodeId, Peers};
-use pki::{InitPlan, NodeFiles, init};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData};
 use rustls_pki_types::ServerName;
 use std::error::Error;
 use std::sync::Arc;
 use tls::{ControlPlane, CrlPolicy};
+use trust::NodeFiles;
 
 const ROUNDS: usize = 10;
 const HANDSHAKES: u32 = 500;

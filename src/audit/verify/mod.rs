@@ -5,13 +5,13 @@ use super::line::{Event, Line, hash, newer_format};
 use super::proof::{Decision, Evidence};
 use jiff::Timestamp;
 use model::{Digest, NodeId, Role, Said, Signed, SpiffeId, UnixMillis};
-use pki::{CertificateFacts, svid};
 use rustls_pki_types::CertificateDer;
 use service::RoutingState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 use tls::{check_issued, is_signature};
+use trust::{CertificateFacts, svid};
 
 /// One file of a record.
 #[derive(Clone, Debug)]

@@ -1,13 +1,14 @@
 //! Three nodes with real certificates, two decisions, and every way to lie about them.
 
 use super::*;
+use issue::InitPlan;
 use model::{Actor, Ballot, Host, Incarnation, NodeSet, Octets, Statement, TxId, Weight};
-use pki::{InitPlan, NodeFiles};
 use service::{Canary, Change, Model, Plan, Step, WhenOpen};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tls::Signer;
+use trust::NodeFiles;
 
 struct World {
     directory: tempfile::TempDir,
@@ -23,7 +24,7 @@ impl World {
             |node: NodeId| -> Vec<Host> { vec![format!("127.0.0.{}", node.index() + 1).parse().expect("a host")] };
         let nodes = NodeSet::first(3).iter().map(|node| (node, host(node))).collect();
         let certs = directory.path().join("certs");
-        pki::init(&InitPlan::new(certs.clone(), nodes)).expect("certificates");
+        issue::init(&InitPlan::new(certs.clone(), nodes)).expect("certificates");
         let files: Vec<NodeFiles> =
             NodeSet::first(3).iter().map(|node| NodeFiles::load(&certs, node).expect("files")).collect();
         let signers = NodeSet::first(3)

@@ -11,8 +11,8 @@ use api::client::{ChangeFailure, Client};
 use api::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
 use http::StatusCode;
 use model::NodeId;
-use pki::ClientFiles;
 use std::time::{Duration, Instant};
+use trust::ClientFiles;
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);

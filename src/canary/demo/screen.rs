@@ -8,10 +8,10 @@ use crate::query::{Row, Verdict, shares};
 use anstyle::{AnsiColor, Style};
 use api::CurrentRollout;
 use model::{NodeId, Weight};
-use pki::shell_word;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
+use trust::shell_word;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -1,9 +1,9 @@
 //! What the demo needs before a node can start: free addresses, a directory, certificates.
 
 use crate::failure::{Exit, Failure};
+use issue::InitPlan;
 use model::{Host, NodeId, NodeSet, Peers};
 use node::holder_of;
-use pki::{self, InitPlan};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Stage {
         for folder in [stage.logs(), stage.data()] {
             std::fs::create_dir(&folder).map_err(|error| Failure::new(Exit::Failed, error))?;
         }
-        pki::init(&InitPlan::for_peers(stage.certs(), &stage.peers))
+        issue::init(&InitPlan::for_peers(stage.certs(), &stage.peers))
             .map_err(|error| Failure::new(Exit::Failed, error))?;
         // Nothing more is issued; as on real machines, the authority's key is not where nodes run.
         let authority = stage.certs().join("ca");

@@ -54,7 +54,7 @@ enum Gate {
 impl Traffic {
     /// Starts to ask all nodes.
     pub(super) fn start(stage: &Stage) -> Result<Self, Failure> {
-        let ca = pki::load_ca(&stage.certs()).map_err(|error| unusable(error, Exit::Failed))?;
+        let ca = trust::load_ca(&stage.certs()).map_err(|error| unusable(error, Exit::Failed))?;
         let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);

@@ -3,8 +3,8 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use clap::Args;
+use issue::ListReport;
 use jiff::SignedDuration;
-use pki::{self, ListReport};
 use std::path::Path;
 
 /// Sign the revocation lists anew, before they are out of date.
@@ -22,7 +22,7 @@ pub(super) struct CrlArgs {
 }
 
 pub(super) fn run(args: &CrlArgs, certs: &Path) -> Result<Exit, Failure> {
-    let report = pki::sign_lists(certs, args.next_update)?;
+    let report = issue::sign_lists(certs, args.next_update)?;
     warn(&report);
     match args.output {
         Output::Table => print_text(&told(&report))?,

@@ -3,7 +3,7 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use clap::Args;
-use pki::{self, Existing, ExportReport, KeyInside};
+use issue::{Existing, ExportReport, KeyInside};
 use std::path::{Path, PathBuf};
 
 /// Pack what a machine or person needs into one file: the folder and ca.pem, never the authority's key.
@@ -29,7 +29,7 @@ pub(super) fn run(args: ExportArgs, certs: &Path) -> Result<Exit, Failure> {
     let file = args.name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{file}.tar")));
     let existing = if args.force { Existing::KeepAsBackup } else { Existing::Refuse };
-    let report = pki::export(certs, &args.name, &out, existing)?;
+    let report = issue::export(certs, &args.name, &out, existing)?;
     match args.output {
         Output::Table => print_text(&told(&report))?,
         Output::Json => print_json(&report)?,
@@ -38,7 +38,7 @@ pub(super) fn run(args: ExportArgs, certs: &Path) -> Result<Exit, Failure> {
 }
 
 fn told(report: &ExportReport) -> String {
-    let path = pki::shell_word(&report.path);
+    let path = trust::shell_word(&report.path);
     let verb = if report.written { "wrote" } else { "there already," };
     let mut text = format!("{verb} {path}: {}\n", report.entries.join(" "));
     text += match report.key {

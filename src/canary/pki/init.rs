@@ -3,15 +3,16 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, columns, print_json, print_text};
 use clap::{Args, ValueEnum};
-use model::{Host, NodeId, Peers};
-use pki::{
-    self, Cidr, Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
+use issue::{
+    Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
     OwnAuthority,
 };
+use model::{Host, NodeId, Peers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use trust::Cidr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +112,7 @@ impl FromStr for NodeSpec {
 
 pub(super) fn run(args: InitArgs, certs: &Path) -> Result<Exit, Failure> {
     let output = args.output;
-    let report = pki::init(&plan(args, certs)?)?;
+    let report = issue::init(&plan(args, certs)?)?;
     for warning in &report.warnings {
         anstream::eprintln!("warning: {warning}");
     }
@@ -197,7 +198,7 @@ impl Steps {
         let copy = report.nodes.iter().filter_map(|node| copy_step(&report.dir, node, &target));
         let curl = report.nodes.first().and_then(|node| Some((node.id, node.hosts.first()?)));
         let curl = curl.map(|(id, host)| {
-            let ca = pki::shell_word(&report.dir.join("ca.pem"));
+            let ca = trust::shell_word(&report.dir.join("ca.pem"));
             format!("curl --cacert {ca} https://{}:{}/routing/state", host.in_url(), id.data_port())
         });
         Self { copy: copy.collect(), curl: curl.unwrap_or_default() }
@@ -207,9 +208,9 @@ impl Steps {
 /// Copies `ca.pem` and the node's folder, and nothing of the authority; none for a node on this machine.
 fn copy_step(dir: &Path, node: &NodeReport, target: &str) -> Option<CopyStep> {
     let host = node.hosts.first().filter(|host| !host.is_loopback())?;
-    let (ca, folder) = (pki::shell_word(&dir.join("ca.pem")), pki::shell_word(&node.folder));
+    let (ca, folder) = (trust::shell_word(&dir.join("ca.pem")), trust::shell_word(&node.folder));
     // ssh hands its words to a second shell, scp does not.
-    let twice = pki::shell_word(Path::new(target));
+    let twice = trust::shell_word(Path::new(target));
     let command = format!("ssh {host} mkdir -p {twice} && scp -pr {ca} {folder} {}:{target}/", scp_host(host));
     Some(CopyStep { node: node.id, command })
 }
@@ -227,11 +228,11 @@ fn remote_directory(dir: &Path) -> String {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let below =
         home.as_ref().and_then(|home| clean.strip_prefix(home).ok()).filter(|path| !path.as_os_str().is_empty());
-    pki::shell_word(below.unwrap_or(&clean))
+    trust::shell_word(below.unwrap_or(&clean))
 }
 
 fn fingerprint(report: &InitReport) -> String {
-    pki::fingerprint(&report.ca_sha256)
+    trust::fingerprint(&report.ca_sha256)
 }
 
 fn told(report: &InitReport, steps: &Steps) -> String {

@@ -3,10 +3,11 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, columns, length, print_json, print_text};
 use clap::Args;
+use issue::Item;
 use jiff::{SignedDuration, Timestamp};
-use pki::{self, CertificateFacts, CrlFacts, Item};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use trust::{CertificateFacts, CrlFacts};
 
 /// Show what certificates and revocation lists say. Nothing is judged; see `verify`.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(super) fn run(args: InspectArgs) -> Result<Exit, Failure> {
     let now = Timestamp::now();
     let mut all = Vec::new();
     for path in args.files {
-        for item in pki::inspect(&path)? {
+        for item in issue::inspect(&path)? {
             all.push((path.clone(), item));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
-use pki::IssueReport;
+use issue::IssueReport;
 
 pub(super) fn print(report: &IssueReport, output: Output) -> Result<Exit, Failure> {
     match output {

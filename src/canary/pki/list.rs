@@ -3,8 +3,8 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, columns, length, print_json, print_text};
 use clap::Args;
+use issue::{IndexEntry, Status};
 use jiff::{SignedDuration, Timestamp};
-use pki::{self, IndexEntry, Status};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn run(args: &ListArgs, certs: &Path) -> Result<Exit, Failure> {
     let now = Timestamp::now();
-    let mut entries = pki::list(certs)?;
+    let mut entries = issue::list(certs)?;
     if let Some(time) = args.expiring_within {
         entries.retain(|entry| entry.expires_within(time, now));
     }

@@ -17,10 +17,11 @@ mod verify;
 
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
+use issue::Existing;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use model::{Host, Peers};
-use pki::{Existing, PkiError};
 use std::path::Path;
+use trust::PkiError;
 
 /// Make, renew, revoke and look at the certificates of a mesh.
 #[derive(Debug, Args)]

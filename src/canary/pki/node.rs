@@ -4,8 +4,8 @@ use super::super::failure::{Exit, Failure};
 use super::super::output::Output;
 use super::Replace;
 use clap::Args;
+use issue::{MAX_DAYS, NodePlan};
 use model::{Host, NodeId};
-use pki::{self, MAX_DAYS, NodePlan};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -43,5 +43,5 @@ pub(super) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     let existing = args.replace.existing();
     let hosts = super::each_once(args.addr, args.san);
     let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days: args.days, existing };
-    super::issued::print(&pki::add_node(&plan)?, args.output)
+    super::issued::print(&issue::add_node(&plan)?, args.output)
 }

@@ -4,8 +4,8 @@ use super::super::failure::{Exit, Failure};
 use super::super::output::Output;
 use super::Replace;
 use clap::{Args, ValueEnum};
+use issue::{ClientPlan, MAX_DAYS};
 use model::Role;
-use pki::{self, ClientPlan, MAX_DAYS};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -82,5 +82,5 @@ pub(super) fn run_monitor(args: MonitorArgs, certs: &Path) -> Result<Exit, Failu
 fn make(role: Role, common: &ClientCommon, certs: &Path) -> Result<Exit, Failure> {
     let existing = common.replace.existing();
     let plan = ClientPlan { dir: certs.to_owned(), role, days: common.days, existing };
-    super::issued::print(&pki::add_client(&plan)?, common.output)
+    super::issued::print(&issue::add_client(&plan)?, common.output)
 }

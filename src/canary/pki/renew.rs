@@ -3,7 +3,7 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::Output;
 use clap::Args;
-use pki::{self, MAX_DAYS, RenewKey, RenewPlan};
+use issue::{MAX_DAYS, RenewKey, RenewPlan};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -36,5 +36,5 @@ pub(super) struct RenewArgs {
 pub(super) fn run(args: RenewArgs, certs: &Path) -> Result<Exit, Failure> {
     let key = if args.same_key { RenewKey::Same } else { RenewKey::New };
     let plan = RenewPlan { dir: certs.to_owned(), name: args.name, key, days: args.days };
-    super::issued::print(&pki::renew(&plan)?, args.output)
+    super::issued::print(&issue::renew(&plan)?, args.output)
 }

@@ -3,7 +3,7 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use clap::Args;
-use pki::{self, IndexEntry, Reason, RevokeReport};
+use issue::{IndexEntry, Reason, RevokeReport};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ pub(super) struct RevokeArgs {
 }
 
 pub(super) fn run(args: &RevokeArgs, certs: &Path) -> Result<Exit, Failure> {
-    let report = pki::revoke(certs, &args.what, args.reason)?;
+    let report = issue::revoke(certs, &args.what, args.reason)?;
     super::crl::warn(&report.lists);
     match args.output {
         Output::Table => print_text(&told(&report))?,

@@ -3,8 +3,9 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, columns, print_json, print_text};
 use clap::{Args, ValueEnum};
-use pki::{self, Cidr, MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
+use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
 use std::path::Path;
+use trust::Cidr;
 
 const EXAMPLES: &str = "\
 Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
@@ -54,7 +55,7 @@ pub(super) fn run(args: RotateArgs, certs: &Path) -> Result<Exit, Failure> {
         StageWord::Retire => Stage::Retire,
     };
     let (dns, cidrs) = (args.permit_dns, args.permit_cidr);
-    let report = pki::rotate(&RotatePlan { dir: certs.to_owned(), stage, ca_days: args.ca_days, dns, cidrs })?;
+    let report = issue::rotate(&RotatePlan { dir: certs.to_owned(), stage, ca_days: args.ca_days, dns, cidrs })?;
     for name in &report.left_out {
         anstream::eprintln!("warning: {name} is revoked and got no certificate of the new authority");
     }
@@ -69,7 +70,7 @@ fn told(report: &RotateReport) -> String {
     let mut rows = vec![["AUTHORITY", "ISSUES", "VALID UNTIL", "SHA-256"].map(str::to_owned)];
     for one in &report.authorities {
         let issues = if one.issues { "yes" } else { "no" };
-        let fingerprint = pki::fingerprint(&one.sha256);
+        let fingerprint = trust::fingerprint(&one.sha256);
         rows.push([one.subject.clone(), issues.to_owned(), one.not_after.to_string(), fingerprint]);
     }
     let mut text = columns(&rows);

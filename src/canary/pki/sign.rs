@@ -3,8 +3,8 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::Output;
 use clap::{Args, ValueEnum};
+use issue::{MAX_DAYS, SignPlan};
 use model::{Host, NodeId, Role};
-use pki::{self, MAX_DAYS, SignPlan};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -67,5 +67,5 @@ pub(super) fn run(args: SignArgs, certs: &Path) -> Result<Exit, Failure> {
     };
     let hosts = super::each_once(args.addr, args.san);
     let plan = SignPlan { dir: certs.to_owned(), request: args.request, role, hosts, days: args.days };
-    super::issued::print(&pki::sign(&plan)?, args.output)
+    super::issued::print(&issue::sign(&plan)?, args.output)
 }

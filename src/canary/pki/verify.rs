@@ -3,9 +3,9 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, columns, length, print_json, print_text};
 use clap::Args;
+use issue::{Cause, Expectations, Finding};
 use jiff::{SignedDuration, Timestamp};
 use model::{Host, NodeId};
-use pki::{self, Cause, Expectations, Finding};
 use serde_json::json;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
     let expected =
         Expectations { now, fail_within: args.fail_within, node: args.node, peers: super::peers_of_environment()? };
     let paths = if args.paths.is_empty() { vec![certs.to_owned()] } else { args.paths };
-    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| pki::verify(path, certs, &expected)).collect();
+    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| issue::verify(path, certs, &expected)).collect();
     if let Some(address) = args.peer_addr {
         findings.iter_mut().for_each(|finding| check_address(finding, address));
     }

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    pki::fuzz::request(bytes);
+    issue::fuzz::request(bytes);
 });

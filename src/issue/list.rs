@@ -1,0 +1,22 @@
+//! What was issued, and what became of it; the authority's key is not needed for that.
+
+use super::index::{Index, IndexEntry, Status};
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+use trust::{PkiError, layout};
+
+/// Every certificate that was ever issued, in the order in which that was, each with what holds for it now.
+///
+/// # Errors
+/// When the index is missing or cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, PkiError> {
+    Ok(Index::read(&dir.join(layout::AUTHORITY))?.current().to_vec())
+}
+
+impl IndexEntry {
+    /// Whether it is in use and has less than this time left, or none.
+    #[must_use]
+    pub fn expires_within(&self, time: SignedDuration, now: Timestamp) -> bool {
+        self.status == Status::Valid && self.not_after.duration_since(now) < time
+    }
+}

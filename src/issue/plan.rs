@@ -1,0 +1,195 @@
+//! What an authority is to be made for: the plan of `pki init`, checked before anything is written.
+
+use super::profile::Permitted;
+use super::{KeyAlgorithm, place};
+use model::{Host, NodeId, Peers, is_name, is_trust_domain};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use trust::{Cidr, PkiError};
+
+/// The longest that a certificate may live, in days: ten years, as long as the authority by default.
+pub const MAX_DAYS: u32 = 3650;
+/// The longest that an authority may live, in days: a hundred years.
+pub const MAX_CA_DAYS: u32 = 36_500;
+/// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
+const MAX_HOSTS: usize = 32;
+
+/// What to make. [`InitPlan::new`] fills in the defaults.
+#[derive(Clone, Debug)]
+pub struct InitPlan {
+    /// The certificate directory; made if it is not there.
+    pub dir: PathBuf,
+    /// All members. The first address of each is the one that the others dial.
+    pub nodes: BTreeMap<NodeId, Vec<Host>>,
+    /// The cluster's name; drawn at random when absent.
+    pub trust_domain: Option<String>,
+    /// How long certificates are valid, 1 to 3650 days.
+    pub days: u32,
+    /// How long the authority is valid, 1 to 36 500 days.
+    pub ca_days: u32,
+    /// The kind of all keys.
+    pub key_algorithm: KeyAlgorithm,
+    /// What the authority may issue for.
+    pub constraints: Constraints,
+    /// The name of the operator.
+    pub operator: String,
+    /// Whether every member also answers to the names of its own machine.
+    pub dev: DevNames,
+    /// What to do with certificates that are there already.
+    pub existing: Existing,
+    /// An authority of one's own, instead of a new one.
+    pub authority: Option<OwnAuthority>,
+}
+
+/// The files of an authority that was made elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAuthority {
+    /// Its certificate, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
+}
+
+/// What the new authority may issue for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraints {
+    /// The configured addresses and these.
+    Named {
+        /// Domains, with all names below them.
+        dns: Vec<String>,
+        /// Address blocks.
+        cidrs: Vec<Cidr>,
+    },
+    /// Everything.
+    Unlimited,
+}
+
+/// Whether `localhost`, 127.0.0.1 and `::1` stand in every member's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DevNames {
+    /// They do not.
+    LeftOut,
+    /// They do.
+    Included,
+}
+
+/// What to do with certificates that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Fail and touch nothing.
+    Refuse,
+    /// Rename them to `*.bak-<time>`.
+    KeepAsBackup,
+}
+
+impl InitPlan {
+    /// A plan with the defaults: 90 days, ten years for the authority, P-256, an operator called `admin`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, nodes: BTreeMap<NodeId, Vec<Host>>) -> Self {
+        Self {
+            dir: dir.into(),
+            nodes,
+            trust_domain: None,
+            days: 90,
+            ca_days: 3650,
+            key_algorithm: KeyAlgorithm::P256,
+            constraints: Constraints::Named { dns: Vec::new(), cidrs: Vec::new() },
+            operator: "admin".to_owned(),
+            dev: DevNames::LeftOut,
+            existing: Existing::Refuse,
+            authority: None,
+        }
+    }
+
+    /// A plan for members with one address each.
+    #[must_use]
+    pub fn for_peers(dir: impl Into<PathBuf>, peers: &Peers) -> Self {
+        Self::new(dir, peers.iter().map(|(id, host)| (id, vec![host.clone()])).collect())
+    }
+
+    /// The first address of each member, which is where the others dial it.
+    pub(super) fn peers(&self) -> Result<Peers, PkiError> {
+        let mut first = Vec::new();
+        for (id, hosts) in &self.nodes {
+            let Some(host) = hosts.first() else { return Err(PkiError::Plan(format!("{id} has no address"))) };
+            if hosts.len() > MAX_HOSTS {
+                return Err(PkiError::Plan(format!("{id} has {} addresses, more than {MAX_HOSTS}", hosts.len())));
+            }
+            first.push((*id, host.clone()));
+        }
+        Ok(Peers::new(first)?)
+    }
+
+    pub(super) fn check(&self) -> Result<(), PkiError> {
+        let wrong = |text: String| Err(PkiError::Plan(text));
+        if let Some(domain) = self.trust_domain.as_ref().filter(|domain| !is_trust_domain(domain)) {
+            return wrong(format!("{domain:?} is not a trust domain: use 1 to 255 of a-z, 0-9, '.', '-' and '_'"));
+        }
+        if !(1..=MAX_DAYS).contains(&self.days) {
+            return wrong(format!("certificates cannot be valid for {} days: use 1 to {MAX_DAYS}", self.days));
+        }
+        if !(1..=MAX_CA_DAYS).contains(&self.ca_days) {
+            return wrong(format!("an authority cannot be valid for {} days: use 1 to {MAX_CA_DAYS}", self.ca_days));
+        }
+        if !is_name(&self.operator) || self.operator.contains(place::BACKUP) {
+            let rule = "use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'";
+            return wrong(format!("{:?} cannot be an operator's name: {rule}", self.operator));
+        }
+        if let Constraints::Named { dns, .. } = &self.constraints {
+            for name in dns {
+                if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
+                    return wrong(format!("{name:?} is not a domain: use one such as example.org"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All addresses of a member's certificate, each once, in the order they were given.
+    pub(super) fn hosts(&self, node: NodeId) -> Vec<Host> {
+        let loopback = match self.dev {
+            DevNames::LeftOut => Vec::new(),
+            DevNames::Included => vec![
+                Host::Name("localhost".to_owned()),
+                Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            ],
+        };
+        let mut hosts: Vec<Host> = Vec::new();
+        for host in self.nodes.get(&node).into_iter().flatten().chain(&loopback) {
+            if !hosts.contains(host) {
+                hosts.push(host.clone());
+            }
+        }
+        hosts
+    }
+
+    /// The name of the operator's folder.
+    pub(super) fn operator_folder(&self) -> String {
+        format!("operator-{}", self.operator)
+    }
+
+    /// The configured addresses, the members' names, and what is permitted beyond them. Where a certificate has addresses
+    /// only, GnuTLS holds its common name, `node-a`, against the permitted host names.
+    pub(super) fn permitted(&self) -> Option<Permitted> {
+        let Constraints::Named { dns, cidrs } = &self.constraints else { return None };
+        let mut names: BTreeSet<String> = self.nodes.keys().map(NodeId::to_string).collect();
+        let mut blocks = BTreeSet::new();
+        for host in self.nodes.keys().flat_map(|node| self.hosts(*node)) {
+            match host {
+                Host::Ip(address) => blocks.insert(Cidr::of(address)),
+                Host::Name(name) => names.insert(name),
+            };
+        }
+        names.extend(dns.iter().map(|name| domain(name).to_ascii_lowercase()));
+        blocks.extend(cidrs.iter().copied());
+        Some(Permitted { names: names.into_iter().collect(), blocks: blocks.into_iter().collect() })
+    }
+}
+
+/// A domain as it stands in a constraint; people also write it with a leading dot.
+fn domain(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('.').unwrap_or(text)
+}

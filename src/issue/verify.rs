@@ -1,0 +1,447 @@
+//! Whether the certificates of a directory, folder or file would be accepted, and for how long.
+//!
+//! Everything is looked at: one problem does not hide the next. Names are not looked up here; what addresses a member
+//! should have is told by the caller or stands in its `bundle.json`.
+
+use super::inspect::{Item, inspect};
+use super::place::folders;
+use jiff::{SignedDuration, Timestamp};
+use model::{Host, NodeId, Peers, Role};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use serde::Serialize;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use trust::file::read_first;
+use trust::files::{ClientFiles, NodeFiles, judge_chain};
+use trust::keyfile::read_key;
+use trust::{CaProblem, CertificateFacts, CrlFacts, PkiError, check, file, layout, svid};
+
+/// What is expected of the certificates.
+#[derive(Clone, Debug)]
+pub struct Expectations {
+    /// The time at which they are judged.
+    pub now: Timestamp,
+    /// What is valid for less than this counts as expired.
+    pub fail_within: SignedDuration,
+    /// Whose certificates; everyone's when absent.
+    pub node: Option<NodeId>,
+    /// The configured addresses, if they are not those of the folders.
+    pub peers: Option<Peers>,
+}
+
+/// What was found out about one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is: an identity, or the name of an authority or list.
+    pub what: String,
+    /// Until when it is valid.
+    pub not_after: Option<Timestamp>,
+    /// The address that the others expect its holder at; those in the certificate when nothing else is known.
+    pub hosts: Vec<Host>,
+    /// What is wrong, if anything.
+    pub problem: Option<Problem>,
+}
+
+/// Why something would not be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of reason it is.
+    pub cause: Cause,
+    /// The reason, as a sentence.
+    pub text: String,
+}
+
+/// Kinds of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It is expired, or will be too soon.
+    Expiry,
+    /// Anything else.
+    Invalid,
+}
+
+/// Judges a certificate directory, the folder of one member or client, or one file. `certs_dir` is where `ca.pem` is
+/// sought when it does not lie beside.
+#[must_use]
+pub fn verify(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
+    let has = |name: &str| path.join(name).exists();
+    let parent = path.parent().unwrap_or(path);
+    if path.is_file() {
+        return verify_file(path, certs_dir, expected);
+    }
+    if has(layout::NODE.0) || has(layout::BUNDLE) {
+        return verify_node(path, parent, expected);
+    }
+    if has(layout::CLIENT.0) {
+        return vec![verify_client(path, expected)];
+    }
+    verify_tree(path, expected)
+}
+
+fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
+    let mut findings = verify_shared(dir, expected);
+    let folders = match folders(dir) {
+        Ok(folders) => folders,
+        Err(error) => return vec![failed(dir, &error)],
+    };
+    if let Some(node) = expected.node {
+        findings.extend(verify_node(&dir.join(node.to_string()), dir, expected));
+        return findings;
+    }
+    for folder in folders {
+        let name = folder.file_name().map(|name| name.display().to_string()).unwrap_or_default();
+        if name.starts_with("node-") {
+            findings.extend(verify_node(&folder, dir, expected));
+        } else {
+            findings.push(verify_client(&folder, expected));
+        }
+    }
+    if findings.is_empty() {
+        let advice = "run `canary pki init`, or copy ca.pem and a node's folder here".to_owned();
+        findings.push(failed(dir, &PkiError::Missing { path: dir.join(layout::CA), advice }));
+    }
+    findings
+}
+
+/// What lies beside the folders: the authorities, their lists and, where it belongs, the authority's key.
+fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
+    let ca_path = dir.join(layout::CA);
+    if !ca_path.exists() {
+        return Vec::new();
+    }
+    let (ca, mut findings) = verify_authorities(&ca_path, expected);
+    let list = dir.join(layout::CRL);
+    if list.exists() {
+        findings.extend(verify_lists(&list, &ca, expected));
+    }
+    let key = dir.join(layout::AUTHORITY).join(layout::CA_KEY);
+    if key.exists() {
+        let problem = check_authority_key(&key, &ca).err().map(|error| problem(&error));
+        let what = "the authority's key".to_owned();
+        findings.push(Finding { path: key, what, not_after: None, hosts: Vec::new(), problem });
+    }
+    findings
+}
+
+fn verify_authorities(path: &Path, expected: &Expectations) -> (Vec<CertificateDer<'static>>, Vec<Finding>) {
+    let read = read_first::<CertificateDer<'static>>(&[path.parent().unwrap_or(path)], layout::CA, "certificates", "");
+    let (_, ca) = match read {
+        Ok(read) => read,
+        Err(error) => return (Vec::new(), vec![failed(path, &error)]),
+    };
+    let findings = judge_authorities(path, &ca, expected);
+    (ca, findings)
+}
+
+fn judge_authorities(path: &Path, ca: &[CertificateDer<'static>], expected: &Expectations) -> Vec<Finding> {
+    match check::authorities(path, ca, expected.now) {
+        Ok(all) => all.iter().map(|facts| valid(path, facts, facts.subject.clone(), expected)).collect(),
+        Err(error) => vec![failed(path, &error)],
+    }
+}
+
+fn verify_lists(path: &Path, ca: &[CertificateDer<'_>], expected: &Expectations) -> Vec<Finding> {
+    let lists: Result<Vec<CertificateRevocationListDer<'static>>, PkiError> =
+        read_first(&[path.parent().unwrap_or(path)], layout::CRL, "revocation lists", "").map(|(_, lists)| lists);
+    match lists.and_then(|lists| check::revocation_lists(path, &lists, ca)) {
+        Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
+        Err(error) => vec![failed(path, &error)],
+    }
+}
+
+fn list_finding(path: &Path, facts: &CrlFacts, expected: &Expectations) -> Finding {
+    Finding {
+        path: path.to_owned(),
+        what: format!("revocation list {} of {}", facts.number.as_deref().unwrap_or("-"), facts.issuer),
+        not_after: facts.next_update,
+        hosts: Vec::new(),
+        problem: facts.next_update.and_then(|until| expiry(until, "is to be replaced", expected)),
+    }
+}
+
+fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<(), PkiError> {
+    let Some(pem) = read_key(path)? else { return Ok(()) };
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| file::malformed(path, "a private key", &error.to_string()))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    // While the authority is being changed, it may be that of the older one.
+    let fits = |one: &CertificateDer<'static>| {
+        rustls::sign::CertifiedKey::from_der(vec![one.clone()], key.clone_key(), &provider).is_ok()
+    };
+    let certificate = || path.parent().and_then(Path::parent).unwrap_or(path).join(layout::CA);
+    if ca.iter().any(fits) {
+        Ok(())
+    } else {
+        Err(PkiError::KeyMismatch { key: path.to_owned(), certificate: certificate() })
+    }
+}
+
+fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
+    let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let Some(node) = expected.node.or(named) else {
+        let text = "it is not named after a member: use --as node-a to say whose folder it is";
+        return vec![Finding::invalid(folder, text)];
+    };
+    let own = match NodeFiles::load_folder(folder, certs_dir, node, expected.now) {
+        Ok(own) => own,
+        Err(error) => return vec![failed(folder, &error)],
+    };
+    let peers = expected.peers.as_ref().unwrap_or(&own.bundle.peers);
+    let host = peers.host(node).cloned();
+    let mut finding = valid(&own.path, &own.leaf, identity(&own.leaf), expected);
+    finding.hosts = host.iter().cloned().collect();
+    let accepted = match host {
+        Some(host) => own.check_address(&host).and_then(|()| own.check_server()),
+        None => Err(PkiError::Plan(format!("{} is not set, so {node} is no member", node.variable()))),
+    };
+    finding.problem = accepted.err().map(|error| problem(&error)).or(finding.problem);
+    let lists = folder.join(layout::CRL);
+    let lists = lists.exists().then(|| own.crl_facts.iter().map(|facts| list_finding(&lists, facts, expected)));
+    std::iter::once(finding).chain(lists.into_iter().flatten().filter(|finding| finding.problem.is_some())).collect()
+}
+
+/// Beside what its owner needs of it, whether the nodes let it in: it may be revoked.
+fn verify_client(folder: &Path, expected: &Expectations) -> Finding {
+    let path = folder.join(layout::CLIENT.0);
+    let parent = folder.parent().unwrap_or(folder);
+    let judged = ClientFiles::load_at(folder, expected.now).and_then(|own| {
+        let lists = lists_in(&[folder, parent])?;
+        judge_chain(&path, &own.chain, (&parent.join(layout::CA), &own.ca), &lists, expected.now)
+    });
+    match judged {
+        Ok(facts) => valid(&path, &facts, identity(&facts), expected),
+        Err(error) => failed(folder, &error),
+    }
+}
+
+/// The revocation lists in the first of some places that has any; none when none has.
+fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
+    match read_first(places, layout::CRL, "revocation lists", "") {
+        Ok((_, lists)) => Ok(lists),
+        Err(PkiError::Missing { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn verify_file(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
+    let items = match inspect(path) {
+        Ok(items) => items,
+        Err(error) => return vec![failed(path, &error)],
+    };
+    let folder = path.parent().unwrap_or(path);
+    let places = [folder, folder.parent().unwrap_or(folder), certs_dir];
+    let advice = "name the directory that holds it with --certs";
+    let ca = match read_first::<CertificateDer<'static>>(&places, layout::CA, "certificates", advice) {
+        Ok(ca) => ca,
+        Err(error) => return vec![failed(path, &error)],
+    };
+    match items.first() {
+        Some(Item::Certificate(facts, _)) if facts.is_ca => match read_all(path) {
+            Ok(own) => judge_authorities(path, &own, expected),
+            Err(error) => vec![failed(path, &error)],
+        },
+        Some(Item::Certificate(..)) => vec![verify_certificate(path, &ca, &places, expected)],
+        Some(Item::RevocationList(_)) => {
+            let lists = read_all(path).and_then(|lists| check::revocation_lists(path, &lists, &ca.1));
+            match lists {
+                Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
+                Err(error) => vec![failed(path, &error)],
+            }
+        }
+        Some(Item::PrivateKey) => vec![Finding::invalid(path, "it is a private key: name its folder instead")],
+        Some(Item::Other(_)) | None => vec![Finding::invalid(path, "there is no certificate in it")],
+    }
+}
+
+fn verify_certificate(
+    path: &Path,
+    ca: &(PathBuf, Vec<CertificateDer<'static>>),
+    places: &[&Path],
+    expected: &Expectations,
+) -> Finding {
+    let judged = || -> Result<CertificateFacts, PkiError> {
+        let chain: Vec<CertificateDer<'static>> = read_all(path)?;
+        check::authorities(&ca.0, &ca.1, expected.now)?;
+        let lists = lists_in(places)?;
+        let facts = judge_chain(path, &chain, (&ca.0, &ca.1), &lists, expected.now)?;
+        let id = chain.first().map(svid::identity).unwrap_or(Err(trust::SvidError::Malformed));
+        let id = id.map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;
+        match expected.node {
+            Some(node) if id.role != Role::Node(node) => Err(PkiError::Identity {
+                path: path.to_owned(),
+                found: id.role.to_string(),
+                wanted: Role::Node(node).to_string(),
+            }),
+            Some(_) | None => Ok(facts),
+        }
+    };
+    match judged() {
+        Ok(facts) => {
+            let mut finding = valid(path, &facts, identity(&facts), expected);
+            let configured = expected.node.zip(expected.peers.as_ref()).and_then(|(node, peers)| peers.host(node));
+            finding.hosts = configured.map_or(facts.hosts, |host| vec![host.clone()]);
+            finding
+        }
+        Err(error) => failed(path, &error),
+    }
+}
+
+fn read_all<T: PemObject>(path: &Path) -> Result<Vec<T>, PkiError> {
+    let pem = trust::file::read(path)?.unwrap_or_default();
+    T::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| file::malformed(path, "PEM", &error.to_string()))
+}
+
+impl Finding {
+    /// Something that would not be accepted, for this reason.
+    #[must_use]
+    pub fn invalid(path: &Path, text: impl Into<String>) -> Self {
+        let problem = Some(Problem { cause: Cause::Invalid, text: text.into() });
+        Self { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }
+    }
+}
+
+fn identity(facts: &CertificateFacts) -> String {
+    facts.spiffe_id.clone().unwrap_or_else(|| facts.subject.clone())
+}
+
+fn valid(path: &Path, facts: &CertificateFacts, what: String, expected: &Expectations) -> Finding {
+    Finding {
+        path: path.to_owned(),
+        what,
+        not_after: Some(facts.not_after),
+        hosts: Vec::new(),
+        problem: expiry(facts.not_after, "expires", expected),
+    }
+}
+
+fn expiry(until: Timestamp, verb: &str, expected: &Expectations) -> Option<Problem> {
+    if until.duration_since(expected.now) >= expected.fail_within {
+        return None;
+    }
+    Some(Problem { cause: Cause::Expiry, text: format!("it {verb} at {until}") })
+}
+
+fn failed(path: &Path, error: &PkiError) -> Finding {
+    Finding { problem: Some(problem(error)), ..Finding::invalid(path, "") }
+}
+
+fn problem(error: &PkiError) -> Problem {
+    let expired = matches!(error, PkiError::Expired { .. } | PkiError::Ca { problem: CaProblem::Expired(..), .. });
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    Problem { cause: if expired { Cause::Expiry } else { Cause::Invalid }, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tree;
+
+    use std::fs;
+
+    fn expected() -> Expectations {
+        Expectations { now: Timestamp::now(), fail_within: SignedDuration::ZERO, node: None, peers: None }
+    }
+
+    fn problems(path: &Path, certs: &Path, expected: &Expectations) -> Vec<(PathBuf, Problem)> {
+        let findings = verify(path, certs, expected).into_iter();
+        findings.filter_map(|finding| Some((finding.path, finding.problem?))).collect()
+    }
+
+    #[test]
+    fn a_new_tree_has_no_problems_in_whole_or_in_part() {
+        let (_dir, certs) = tree();
+        for part in
+            ["", "node-a", "operator-admin", "ca.pem", "crl.pem", "node-b/node.pem", "operator-admin/client.pem"]
+        {
+            assert_eq!(problems(&certs.join(part), &certs, &expected()), [], "{part:?}");
+        }
+        let whole = verify(&certs, &certs, &expected());
+        assert_eq!(whole.len(), 7, "authority, list, authority's key, three members and an operator: {whole:#?}");
+    }
+
+    #[test]
+    fn one_problem_does_not_hide_the_next() {
+        let (_dir, certs) = tree();
+        fs::remove_file(certs.join("node-a/node.key")).expect("there");
+        fs::write(certs.join("operator-admin/client.pem"), "").expect("writable");
+        fs::write(certs.join("crl.pem"), "").expect("writable");
+        let found = problems(&certs, &certs, &expected());
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found.iter().all(|(_, problem)| problem.cause == Cause::Invalid));
+    }
+
+    #[test]
+    fn expiry_is_told_from_other_problems() {
+        let (_dir, certs) = tree();
+        let soon = Expectations { fail_within: SignedDuration::from_hours(91 * 24), ..expected() };
+        let found = problems(&certs, &certs, &soon);
+        // The authority lives for ten years; its list, three members, their lists and an operator do not.
+        assert_eq!(found.len(), 8, "{found:#?}");
+        assert!(found.iter().all(|(_, problem)| problem.cause == Cause::Expiry));
+        let late = Expectations { now: Timestamp::now() + SignedDuration::from_hours(91 * 24), ..expected() };
+        assert!(problems(&certs, &certs, &late).iter().all(|(_, problem)| problem.cause == Cause::Expiry));
+        let end = Expectations { now: Timestamp::now() + SignedDuration::from_hours(3651 * 24), ..expected() };
+        assert!(
+            problems(&certs, &certs, &end)
+                .iter()
+                .any(|(path, problem)| { path.ends_with("certs/ca.pem") && problem.cause == Cause::Expiry })
+        );
+    }
+
+    #[test]
+    fn a_member_is_judged_by_its_configured_address() {
+        let (_dir, certs) = tree();
+        let hosts = ["127.0.0.1", "10.0.0.2", "127.0.0.1"].map(|host| host.parse::<Host>().expect("an address"));
+        let peers = Peers::new(model::NodeSet::first(3).iter().zip(hosts)).expect("a mesh");
+        let moved = Expectations { peers: Some(peers), ..expected() };
+        let found = problems(&certs, &certs, &moved);
+        assert!(
+            matches!(found.as_slice(), [(_, problem)] if problem.text.contains("PEERS_NODE_B=10.0.0.2 contradicts")),
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn as_asks_for_one_member_alone() {
+        let (_dir, certs) = tree();
+        let b = Expectations { node: "node-b".parse().ok(), ..expected() };
+        fs::remove_dir_all(certs.join("node-a")).expect("there");
+        assert_eq!(problems(&certs, &certs, &b), []);
+        assert_eq!(problems(&certs.join("node-b/node.pem"), &certs, &b), []);
+        for other in ["node-c", "node-c/node.pem", "operator-admin/client.pem"] {
+            let found = problems(&certs.join(other), &certs, &b);
+            assert!(matches!(found.as_slice(), [(_, problem)] if problem.text.contains("not to node")), "{found:#?}");
+        }
+        fs::remove_dir_all(certs.join("node-b")).expect("there");
+        assert!(problems(&certs, &certs, &b)[0].1.text.contains("is missing"));
+    }
+
+    #[test]
+    fn a_certificate_of_another_cluster_is_refused() {
+        let ((_one, certs), (_two, other)) = (tree(), tree());
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        let alone = elsewhere.path().join("alone.pem");
+        fs::copy(other.join("node-a/node.pem"), &alone).expect("both are there");
+        let found = problems(&alone, &certs, &expected());
+        assert!(matches!(found.as_slice(), [(_, problem)] if problem.text.contains("UnknownIssuer")), "{found:#?}");
+    }
+
+    #[test]
+    fn what_holds_no_certificate_is_a_problem() {
+        let (dir, certs) = tree();
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).expect("made");
+        for path in [&empty, &dir.path().join("none"), &certs.join("node-a/node.key"), &certs.join("ca/crlnumber")] {
+            assert_eq!(problems(path, &certs, &expected()).len(), 1, "{path:?}");
+        }
+    }
+}

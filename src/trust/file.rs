@@ -1,0 +1,135 @@
+//! Bounded reads of files, and the PEM items in them.
+
+use super::PkiError;
+use rustix::fs::{Mode, OFlags};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each
+/// entry, so this holds 25 000 revocations; what is longer is some other file.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A wrapper for errors of the system, which says what was tried and where.
+pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+    let path = path.to_owned();
+    move |source| PkiError::Io { action, path, source }
+}
+
+/// Reads a file that may be readable by everyone; nothing when it is not there.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+/// [`read`] for a file that may have this many bytes.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+    // NONBLOCK so that a named pipe is an error and not a hang.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error.into())),
+    };
+    read_opened(File::from(opened), path, limit).map(Some)
+}
+
+/// Reads an open file into a buffer that is wiped when dropped.
+///
+/// # Errors
+/// When it is no regular file, too long, or the system refuses.
+pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    let facts = file.metadata().map_err(failed("read", path))?;
+    if !facts.is_file() {
+        return Err(failed("read", path)(io::Error::other("it is not a regular file")));
+    }
+    let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    let too_large = || PkiError::TooLarge { path: path.to_owned(), limit };
+    if length > limit {
+        return Err(too_large());
+    }
+    // With room for one more byte the buffer is never moved, so no copy of a key is left behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(length + 1));
+    let most = u64::try_from(length + 1).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut contents).map_err(failed("read", path))?;
+    if contents.len() > length {
+        Err(failed("read", path)(io::Error::other("it grew while it was read")))
+    } else {
+        Ok(contents)
+    }
+}
+
+/// Reads all items of a file from the first of these directories that has it, and gives its path with them.
+///
+/// # Errors
+/// When none has it, or the file does not hold such items; `advice` says what to do if none has it.
+pub fn read_first<T: PemObject>(
+    directories: &[&Path],
+    name: &str,
+    what: &'static str,
+    advice: &str,
+) -> Result<(PathBuf, Vec<T>), PkiError> {
+    for directory in directories {
+        let path = directory.join(name);
+        let Some(pem) = read(&path)? else { continue };
+        let items = parse(&path, what, &pem)?;
+        return Ok((path, items));
+    }
+    let path = directories.first().map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
+    Err(PkiError::Missing { path, advice: advice.to_owned() })
+}
+
+/// Reads all certificates of a file.
+///
+/// # Errors
+/// When it is not there, or holds no certificate; `advice` says what to do if it is not there.
+pub fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let Some(pem) = read(path)? else {
+        return Err(PkiError::Missing { path: path.to_owned(), advice: advice.to_owned() });
+    };
+    parse(path, "certificates", &pem)
+}
+
+/// Parses all items of a PEM text; the path is where it comes from.
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, PkiError> {
+    match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {
+        Ok(items) if items.is_empty() => Err(malformed(path, what, "there is no such PEM block in it")),
+        Ok(items) => Ok(items),
+        Err(error) => Err(malformed(path, what, &error.to_string())),
+    }
+}
+
+/// The error of a file that does not hold `what` its name says, with what is wrong as `detail`.
+#[must_use]
+pub fn malformed(path: &Path, what: &'static str, detail: &str) -> PkiError {
+    PkiError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn only_short_regular_files_are_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        assert!(matches!(read(&file), Ok(None)));
+        fs::write(&file, vec![b'x'; MAX_FILE_BYTES]).expect("written");
+        assert!(matches!(read(&file), Ok(Some(contents)) if contents.len() == MAX_FILE_BYTES));
+        fs::write(&file, vec![b'x'; MAX_FILE_BYTES + 1]).expect("written");
+        assert!(matches!(read(&file), Err(PkiError::TooLarge { .. })));
+        assert!(matches!(read(dir.path()), Err(PkiError::Io { .. })));
+    }
+}
