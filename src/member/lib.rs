@@ -5,7 +5,7 @@ mod clock;
 mod handle;
 mod journal;
 mod member;
-mod rule;
+mod rules;
 mod run;
 mod witness;
 
@@ -13,7 +13,7 @@ pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
 pub use handle::{Handle, Publisher, Request, Stopped};
 pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress};
-pub use rule::Rule;
+pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.

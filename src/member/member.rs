@@ -5,8 +5,8 @@
 //! what has to be done because of it is done in the one order that is right: on its store, and on what the [`Outside`] is
 //! made of. So a simulation runs what a node runs, to the last line.
 
-use super::rule::Rule;
-use agreement::{Answer, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Reason, Ticket, View};
+use super::rules::{All, Effect, Rules};
+use agreement::{Answer, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Ticket, View};
 use agreement::{Record, Stop, Vote};
 use judge::Samples;
 use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
@@ -154,10 +154,10 @@ enum Act {
 }
 
 /// The member.
-pub struct Member<M, Caller> {
+pub struct Member<M, Caller, R: Rules = All> {
     engine: Engine,
     store: M,
-    controller: Controller,
+    controller: Controller<R::Controller>,
     waiting: BTreeMap<Ticket, Waiter<Caller>>,
     tickets: u64,
     room: Room,
@@ -165,40 +165,32 @@ pub struct Member<M, Caller> {
     seen_version: Option<u64>,
     next_look: Option<Time>,
     to_do: VecDeque<Act>,
-    omitted: Option<Rule>,
+    rules: R,
 }
 
 impl<M: Memory, Caller> Member<M, Caller> {
     /// The member of `engine`, which was made of what `store` remembers.
     pub fn new(engine: Engine, store: M) -> Self {
+        let controller = Controller::new(engine.me());
+        Self::with(All, engine, store, controller)
+    }
+}
+
+impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
+    /// The same by other rules, with a controller that has seen nothing yet.
+    pub fn with(rules: R, engine: Engine, store: M, controller: Controller<R::Controller>) -> Self {
         Self {
-            controller: Controller::new(engine.me()),
             engine,
             store,
+            controller,
             waiting: BTreeMap::new(),
             tickets: 0,
             room: Room::Plenty,
             seen_version: None,
             next_look: None,
             to_do: VecDeque::new(),
-            omitted: None,
+            rules,
         }
-    }
-
-    /// Leaves a rule of the controller or of this module out from now on.
-    pub fn omit(&mut self, of_the_controller: Option<rollout::Rule>, own: Option<Rule>) {
-        self.controller.omit(of_the_controller);
-        self.omitted = own;
-    }
-
-    /// Whether the member keeps this rule.
-    fn keeps(&self, rule: Rule) -> bool {
-        self.omitted != Some(rule)
-    }
-
-    /// Whether the member has stopped serving the canary by itself.
-    pub fn has_ejected(&self) -> bool {
-        self.controller.ejected().is_some()
     }
 
     /// The agreement as this member lives it.
@@ -206,22 +198,24 @@ impl<M: Memory, Caller> Member<M, Caller> {
         &self.engine
     }
 
+    /// The controller of rollouts as this member runs it.
+    pub const fn controller(&self) -> &Controller<R::Controller> {
+        &self.controller
+    }
+
+    /// What must not be forgotten is kept there.
+    pub const fn store(&self) -> &M {
+        &self.store
+    }
+
     /// Whether a member that was told to stop has nothing left to do: others may coordinate, and no caller waits.
     pub fn has_left(&self) -> bool {
-        self.engine.has_left() || !self.keeps(Rule::AwaitFarewell)
+        self.rules.may_end(self.engine.has_left())
     }
 
     /// Ends the member. What was written without haste is on disk then, so that the next start asks nobody for it.
     pub fn end(&mut self) -> Result<(), DriverError> {
-        if self.keeps(Rule::ForceAtTheEnd) {
-            self.store.force()?;
-        }
-        Ok(())
-    }
-
-    /// What must not be forgotten is kept there.
-    pub const fn store_mut(&mut self) -> &mut M {
-        &mut self.store
+        Ok(self.rules.end(&mut self.store)?)
     }
 
     /// When the member wants to be told [`Input::Timeout`] though nothing happens.
@@ -350,9 +344,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
         if report.ejected.is_some() {
             self.next_look = Some(Time::ZERO);
         }
-        if self.keeps(Rule::HearReports) {
-            self.controller.on_report(now, from, report);
-        }
+        self.rules.hear(&mut self.controller, now, from, report);
     }
 
     fn look_at_room(&mut self, outside: &mut impl Outside<Caller = Caller>) -> Option<Input> {
@@ -362,13 +354,12 @@ impl<M: Memory, Caller> Member<M, Caller> {
             return None;
         }
         outside.room(room);
-        let speaks_against = room == Room::Full && self.keeps(Rule::VetoWhenFull);
-        Some(Input::Veto(speaks_against.then_some(Reason::StorageFull)))
+        Some(Input::Veto(self.rules.veto(room)))
     }
 
     fn publish(&self, now: Time, outside: &mut impl Outside<Caller = Caller>) {
         let mut view = self.engine.view(now);
-        view.ejected = self.controller.ejected().filter(|_| self.keeps(Rule::ShowEjection)).map(Arc::from);
+        view.ejected = self.rules.shown(self.controller.ejected()).map(Arc::from);
         outside.publish(view);
     }
 
@@ -400,17 +391,14 @@ impl<M: Memory, Caller> Member<M, Caller> {
         mut output: Box<Output>,
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
-        if !output.append.is_empty() && !self.keeps(Rule::WriteThenSpeak) {
-            output.send.iter().for_each(|envelope| outside.send(envelope.to, &envelope.message));
-        }
-        if !output.append.is_empty() {
-            self.store.append(&output.append)?;
-        }
-        if output.publish {
-            self.publish(now, outside);
-        }
-        for envelope in &output.send {
-            outside.send(envelope.to, &envelope.message);
+        for effect in self.rules.order() {
+            match effect {
+                Effect::Write if output.append.is_empty() => {}
+                Effect::Write => self.store.append(&output.append)?,
+                Effect::Publish if output.publish => self.publish(now, outside),
+                Effect::Publish => {}
+                Effect::Send => output.send.iter().for_each(|envelope| outside.send(envelope.to, &envelope.message)),
+            }
         }
         for (ticket, answer) in output.reply.drain(..) {
             self.answer(now, ticket, answer, outside);
@@ -447,9 +435,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
         match self.waiting.remove(&ticket) {
             Some(Waiter::Caller(asked)) => outside.answer(asked, answer),
             Some(Waiter::Controller(change)) => {
-                if self.keeps(Rule::TellTheController) {
-                    self.controller.on_answer(now, &change, refused(&answer));
-                }
+                self.rules.tell(&mut self.controller, now, &change, refused(&answer));
                 self.next_look = Some(now);
             }
             None => {}

@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 use super::present::{Clock, Present, REPORT_STALE, reason};
-use super::rule::Rule;
+use super::rules::{All, Rules};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
 use judge::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
@@ -71,7 +71,7 @@ pub struct Moves {
 
 /// The controller of one node.
 #[derive(Clone, Debug)]
-pub struct Controller {
+pub struct Controller<R = All> {
     me: NodeId,
     trial: Option<Present>,
     pool: Pool,
@@ -79,24 +79,22 @@ pub struct Controller {
     asked: Option<Change>,
     retry_at: Time,
     refused: Option<String>,
-    omitted: Option<Rule>,
+    rules: R,
 }
 
 impl Controller {
     /// The controller of `me`, which has seen nothing yet.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
-        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, omitted: None }
+        Self::with(All, me)
     }
+}
 
-    /// Leaves a rule out from now on.
-    pub const fn omit(&mut self, rule: Option<Rule>) {
-        self.omitted = rule;
-    }
-
-    /// Whether the controller keeps this rule.
-    fn keeps(&self, rule: Rule) -> bool {
-        self.omitted != Some(rule)
+impl<R: Rules> Controller<R> {
+    /// The same by other rules.
+    #[must_use]
+    pub fn with(rules: R, me: NodeId) -> Self {
+        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, rules }
     }
 
     /// Why this node has stopped serving the canary by itself, if it has.
@@ -124,7 +122,7 @@ impl Controller {
 
     /// Takes the answer to a change that was asked for: none when it was made, else why it was not.
     pub fn on_answer(&mut self, now: Time, change: &Change, refused: Option<String>) {
-        if !self.keeps(Rule::AskAgain) || self.asked.take_if(|asked| asked == change).is_none() {
+        if self.asked.take_if(|asked| self.rules.settles(asked, change)).is_none() {
             // A rollback has taken the place of a step: what became of that is of no interest any more.
             return;
         }
@@ -153,8 +151,7 @@ impl Controller {
         let was_ejected = present.ejected.is_some();
         let own_recent = present.recent(now, &own);
         let recent = self.failure_of_late(&present, &own_recent);
-        let failing = present.condemn(&verdict, &own_verdict, recent);
-        present.ejected.take_if(|_| !self.keeps(Rule::EjectWhatFails));
+        let failing = present.condemn(&self.rules, &verdict, &own_verdict, recent);
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = self.silent(now, facts, &present);
         present.watch(now, silent);
@@ -187,7 +184,7 @@ impl Controller {
             return;
         }
         moves.ejection_changed = self.ejected().is_some();
-        moves.count = Some(None).filter(|_| self.trial.is_none() || self.keeps(Rule::CountAnew));
+        moves.count = self.rules.counts(self.trial.as_ref().map(|present| &present.trial), None);
         moves.measured = Some((Evidence::default(), None));
         (self.retry_at, self.refused) = (Time::ZERO, None);
         self.trial = trial.map(|trial| Present::new(trial, now));
@@ -201,8 +198,7 @@ impl Controller {
         let awaited = facts.connected.minus(facts.state.drained).minus(facts.serving);
         if awaited.is_empty() || now >= present.seen + ACKNOWLEDGE_TIME {
             present.begin(now);
-            let anew = present.trial.step == 0 || self.keeps(Rule::CountAnew);
-            moves.count = Some(Some(present.trial.clone())).filter(|_| anew);
+            moves.count = self.rules.counts(None, Some(&present.trial));
         }
     }
 
@@ -223,12 +219,12 @@ impl Controller {
         own: &Judgement,
     ) -> Option<Change> {
         let rollout = facts.state.open_rollout()?;
-        let (epoch, started) = (rollout.epoch, rollout.started);
+        let epoch = rollout.epoch;
         if facts.may_propose == MayPropose::Nothing {
             return None;
         }
-        if let Some(why) = self.failure(present).filter(|_| self.keeps(Rule::RollBackWhatFails)) {
-            return Some(Change::RollBack { why, started });
+        if let Some(remedy) = self.failure(present).and_then(|why| self.rules.remedy(why, rollout)) {
+            return Some(remedy);
         }
         if rollout.phase != Phase::Progressing {
             return None;
@@ -244,26 +240,21 @@ impl Controller {
             return pause(format!("it cannot be measured: no report of {silent} for {} s", REPORT_STALE.as_secs()));
         }
         let clock = present.clock(now, rollout)?;
-        if clock.holds.is_some() && self.keeps(Rule::HoldEachStep) {
+        if self.rules.is_held(clock.holds) {
             return None;
         }
-        let passed = verdict.ruling == Ruling::Pass || !self.keeps(Rule::PassBeforeNext);
-        if passed && self.has_settled(now, present) && !clock.deadline.is_zero() {
+        if self.rules.passes(verdict.ruling) && self.has_settled(now, present) && !clock.deadline.is_zero() {
             let step = rollout.plan.steps.get(rollout.step)?;
-            return match step.then {
-                Then::AwaitPromotion if self.keeps(Rule::AwaitPromotion) => {
-                    pause(format!("held at {} and passed: promote it", step.weight))
-                }
-                Then::Continue if awaited(rollout).is_some() => None,
-                Then::AwaitPromotion | Then::Continue => {
-                    (facts.may_propose == MayPropose::All).then_some(Change::Next { epoch })
-                }
-            };
+            if self.rules.awaits_promotion(step) {
+                return pause(format!("held at {} and passed: promote it", step.weight));
+            }
+            let may_go_on = facts.may_propose == MayPropose::All && awaited(rollout).is_none();
+            return may_go_on.then_some(Change::Next { epoch });
         }
         let limit = rollout.plan.progress_deadline.duration();
         clock.deadline.is_zero().then(|| Change::Abort {
             why: format!("not passed within {} s after the hold: {}", limit.as_secs(), self.obstacle(verdict)),
-            started: Some(started),
+            started: Some(rollout.started),
         })
     }
 

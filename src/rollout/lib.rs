@@ -11,7 +11,7 @@
 mod controller;
 mod pool;
 mod present;
-mod rule;
+mod rules;
 mod status;
 mod trial;
 
@@ -21,6 +21,6 @@ mod search;
 mod tests;
 
 pub use controller::{Controller, Facts, LOOK_EVERY, MayPropose, Moves};
-pub use rule::Rule;
+pub use rules::{All, Rules};
 pub use status::{ModelFigures, Next, NodeFigures, Status};
-pub use trial::Trial;
+pub use trial::{Kind, Trial};

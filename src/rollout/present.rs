@@ -1,6 +1,7 @@
 //! The trial that is going on, as far as one node has come with it: its clock, its windows, and what was told of it.
 
-use super::trial::{Kind, Trial};
+use super::rules::Rules;
+use super::trial::Trial;
 use judge::{Judgement, Ruling, Samples};
 use model::{Evidence, NodeSet, Recent, Report, Time};
 use service::{Missing, Rollout};
@@ -138,13 +139,19 @@ impl Present {
 
     /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops serving it
     /// then. That is for good: only another step, or a word of an operator, begins anew.
-    pub(super) fn condemn(&mut self, verdict: &Judgement, own: &Judgement, recent: Option<String>) -> Option<String> {
+    pub(super) fn condemn(
+        &mut self,
+        rules: &impl Rules,
+        verdict: &Judgement,
+        own: &Judgement,
+        recent: Option<String>,
+    ) -> Option<String> {
         let failed = |judgement: &Judgement, whose: &str| match judgement.ruling {
             Ruling::Fail(_) => Some(format!("{} {whose}", reason(judgement))),
             Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => None,
         };
         let why = failed(verdict, "on all nodes").or_else(|| failed(own, "on this node")).or(recent);
-        if self.ejected.is_none() && self.trial.kind != Kind::Manual {
+        if self.ejected.is_none() && rules.ejects(&self.trial) {
             self.ejected.clone_from(&why);
         }
         self.ejected.clone().or(why)

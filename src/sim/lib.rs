@@ -12,5 +12,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod dice;
 mod disk;
+mod rollout;
 mod search;
 mod system;

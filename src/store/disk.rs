@@ -66,6 +66,10 @@ pub trait Disk: Send {
     fn create(&mut self, side: Side) -> io::Result<()>;
     /// Writes into a segment; not yet on disk.
     fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()>;
+    /// Writes zeros into the first bytes of a segment; not yet on disk.
+    fn wipe(&mut self, side: Side, length: usize) -> io::Result<()> {
+        self.write(side, 0, &vec![0; length])
+    }
     /// Forces all that was written into the segment to disk.
     fn force(&mut self, side: Side) -> io::Result<()>;
     /// The identity; none when there is no such file.

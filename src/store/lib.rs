@@ -17,7 +17,7 @@ mod inspect;
 mod log;
 #[cfg(test)]
 mod power_cuts;
-mod rule;
+mod rules;
 mod segment;
 
 pub use disk::{Disk, Side};
@@ -26,7 +26,7 @@ pub use frame::SECTOR;
 pub use history::{History, HistoryLook};
 pub use inspect::{Holder, Look, SegmentLook};
 pub use log::Log;
-pub use rule::Rule;
+pub use rules::{All, Rules, StartStep};
 
 use agreement::{Durable, Record};
 use disk::{Directory, Lock};

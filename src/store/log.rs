@@ -8,7 +8,7 @@ use super::disk::{Disk, Side};
 use super::error::StoreError;
 use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SECTOR, encode, is_blank, space_for};
 use super::identity::{self, Identified};
-use super::rule::Rule;
+use super::rules::{All, Rules, StartStep};
 use super::segment::{Current, Damage, Snapshot, format_of, recover};
 use super::{FORMAT, StoreIdentity};
 use agreement::{Durable, Record};
@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// An open log.
-pub struct Log {
+pub struct Log<R = All> {
     disk: Box<dyn Disk>,
     dir: PathBuf,
     identity: StoreIdentity,
@@ -30,28 +30,37 @@ pub struct Log {
     forced: usize,
     /// A write failed: what is on disk is unknown until a start reads it.
     broken: bool,
-    /// The rule that is left out.
-    pub omitted: Option<Rule>,
-    /// Whether the start dropped the end of the log.
-    pub dropped_end: bool,
+    rules: R,
 }
 
 impl Log {
     /// Opens the log of a directory, or begins one with the incarnation `fresh`.
+    ///
+    /// # Errors
+    /// When what the disk holds is of another member, another cluster or a newer version, or is corrupt, or the disk fails.
     pub fn open(
         disk: Box<dyn Disk>,
         dir: &Path,
         identity: StoreIdentity,
         fresh: Incarnation,
     ) -> Result<Self, StoreError> {
-        let mut log = Self::closed(disk, dir, identity, fresh);
-        log.start()?;
-        Ok(log)
+        Self::open_with(All, disk, dir, identity, fresh)
     }
+}
 
-    /// A log that has read nothing yet.
-    pub fn closed(disk: Box<dyn Disk>, dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Self {
-        Self {
+impl<R: Rules> Log<R> {
+    /// The same by other rules.
+    ///
+    /// # Errors
+    /// As for [`open`](Log::open).
+    pub fn open_with(
+        rules: R,
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        identity: StoreIdentity,
+        fresh: Incarnation,
+    ) -> Result<Self, StoreError> {
+        let mut log = Self {
             disk,
             dir: dir.to_owned(),
             identity,
@@ -61,13 +70,21 @@ impl Log {
             end: 0,
             forced: 0,
             broken: false,
-            omitted: None,
-            dropped_end: false,
-        }
+            rules,
+        };
+        log.start()?;
+        Ok(log)
     }
 
-    /// Reads what the disk holds and makes it the memory; a second call is an error of its caller.
-    pub fn start(&mut self) -> Result<(), StoreError> {
+    /// A log that goes on where this one stands, by rules of its own, on another disk that holds the same.
+    pub fn fork<Q: Rules>(&self, rules: Q, disk: Box<dyn Disk>) -> Log<Q> {
+        let Self { current, generation, end, forced, broken, .. } = *self;
+        let (dir, identity, durable) = (self.dir.clone(), self.identity.clone(), self.durable.clone());
+        Log { disk, dir, identity, durable, current, generation, end, forced, broken, rules }
+    }
+
+    /// Reads what the disk holds and makes it the memory.
+    fn start(&mut self) -> Result<(), StoreError> {
         let bytes = self.disk.identity().map_err(|error| self.failed("read", self.identity_path(), error))?;
         let identified = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
         let segments = [self.read(Side::Even)?, self.read(Side::Odd)?];
@@ -81,16 +98,6 @@ impl Log {
             Some(identified) => self.resume(found, &identified, &segments),
             None => self.begin(found),
         }
-    }
-
-    /// The same log on another disk that holds the same.
-    pub fn moved_to(&self, disk: Box<dyn Disk>) -> Self {
-        Self { disk, dir: self.dir.clone(), identity: self.identity.clone(), durable: self.durable.clone(), ..*self }
-    }
-
-    /// Whether the log keeps this rule.
-    fn keeps(&self, rule: Rule) -> bool {
-        self.omitted != Some(rule)
     }
 
     /// The directory it is in.
@@ -110,16 +117,13 @@ impl Log {
             return Ok(());
         }
         let bodies = records.iter().map(encode_body).collect::<Result<Vec<_>, _>>()?;
-        let must_force = records.iter().any(|record| !record.is_lazy());
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
         if self.end + space > self.disk.segment_size() {
-            let mut durable = self.durable.clone();
-            records.iter().for_each(|record| durable.apply(record));
-            self.rotate(&durable)?;
+            self.rotate(records)?;
         } else {
             self.write_records(&bodies)?;
-            if must_force && self.keeps(Rule::ForceBeforeReturn) {
+            if self.rules.must_force(records) {
                 self.force_current()?;
             }
         }
@@ -174,13 +178,7 @@ impl Log {
         let Current { side, generation, snapshot, cut_at, .. } = found;
         self.check_snapshot(side, &snapshot, identified.incarnation)?;
         if let Some(offset) = cut_at {
-            if !self.keeps(Rule::CutIsTheEnd) {
-                return Err(self.corrupt(Damage { side, offset, what: "a record is cut short".into() }));
-            }
-            #[cfg(test)]
-            {
-                self.dropped_end = true;
-            }
+            let offset = self.rules.cut(offset).map_err(|what| self.corrupt(Damage { side, offset, what }))?;
             let file = self.path(side).display().to_string();
             tracing::warn!(file, offset, "dropped the end of the log: a write was cut short before it was answered");
         }
@@ -189,43 +187,38 @@ impl Log {
             // Before anything is written that an earlier version could not read.
             self.write_identity()?;
         }
-        self.durable.epoch += u64::from(self.keeps(Rule::NewEpoch));
+        self.durable.epoch = self.rules.next_epoch(self.durable.epoch);
         self.current = side;
         self.generation = generation;
-        let [old, spare] = [side, side.other()].map(|side| segments[side as usize].as_deref().unwrap_or_default());
-        // What was read may be in memory only, if just the process was killed. It must be on disk before the other
-        // segment is touched. It is written again, because a force that failed may have made the system forget that it
-        // is not on disk, so that forcing alone would do nothing.
-        if self.keeps(Rule::WriteAgainBeforeTouching) {
-            self.disk
-                .write(side, 0, &old[..used(old)])
-                .map_err(|error| self.failed("write", self.path(side), error))?;
+        let [found, spare] = [side, side.other()].map(|side| segments[side as usize].as_deref().unwrap_or_default());
+        for step in self.rules.start() {
+            match step {
+                StartStep::WriteFound => self
+                    .disk
+                    .write(side, 0, &found[..used(found)])
+                    .map_err(|error| self.failed("write", self.path(side), error))?,
+                StartStep::ForceFound => {
+                    self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+                }
+                StartStep::WipeSpare => self.blank(side.other(), spare)?,
+                StartStep::BeginSpare => self.begin_segment(&self.durable.clone())?,
+                StartStep::WipeFound => self.blank(side, found)?,
+            }
         }
-        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
-        if !self.keeps(Rule::BeginBeforeWipe) {
-            self.blank(side, old)?;
-            self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
-        }
-        self.blank(side.other(), spare)?;
-        self.begin_segment(&self.durable.clone())?;
-        if self.keeps(Rule::BeginBeforeWipe) { self.blank(side, old) } else { Ok(()) }
+        Ok(())
     }
 
     /// Goes on in the other segment, which was wiped when it was left.
-    fn rotate(&mut self, durable: &Durable) -> Result<(), StoreError> {
-        let (old, used) = (self.current, self.end);
-        let newest = if self.keeps(Rule::RotateWithNewest) { durable } else { &self.durable.clone() };
-        self.begin_segment(newest)?;
-        // Forced only when this segment is begun again; by then the zeros have long been written.
-        if self.keeps(Rule::WipeWhatIsLeft) { self.wipe(old, used) } else { Ok(()) }
+    fn rotate(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let (left, used) = (self.current, self.end);
+        self.begin_segment(&self.rules.rotated(&self.durable, records))?;
+        self.rules.leave(&mut *self.disk, left, used).map_err(|error| self.failed("wipe", self.path(left), error))
     }
 
     /// Begins the other segment, whose content must be zeros.
     fn begin_segment(&mut self, durable: &Durable) -> Result<(), StoreError> {
         let side = self.current.other();
-        if self.keeps(Rule::WipeBeforeBegin) {
-            self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
-        }
+        self.rules.prepare(&mut *self.disk, side).map_err(|error| self.failed("force", self.path(side), error))?;
         self.write_snapshot(side, durable)
     }
 
@@ -263,20 +256,14 @@ impl Log {
         Ok(())
     }
 
-    /// Makes a segment, of which a start has read `content`, as good as new. All of it is written, also what was read as
-    /// zeros: when an earlier force failed, they may be in the system's memory only, and no force brings them to disk any
-    /// more.
+    /// Makes a segment, of which a start has read `content`, as good as new.
     fn blank(&mut self, side: Side, content: &[u8]) -> Result<(), StoreError> {
         let size = self.disk.segment_size();
         if content.len() < size {
             return self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error));
         }
-        self.wipe(side, if self.keeps(Rule::WipeAll) { size } else { used(content) })
-    }
-
-    fn wipe(&mut self, side: Side, used: usize) -> Result<(), StoreError> {
-        let zeros = vec![0; used];
-        self.disk.write(side, 0, &zeros).map_err(|error| self.failed("wipe", self.path(side), error))
+        let wiped = self.rules.wiped(size, content);
+        self.disk.wipe(side, wiped).map_err(|error| self.failed("wipe", self.path(side), error))
     }
 
     fn read(&mut self, side: Side) -> Result<Option<Vec<u8>>, StoreError> {

@@ -5,15 +5,22 @@
 //! the process may die before, in or after each operation. Segments are short, so that changing them is common, and little
 //! has to be copied.
 
+mod rules;
+
+pub(crate) use rules::Rule;
+
 use crate::dice::Dice;
-use agreement::{Durable, Proposal, Record};
+use agreement::{Durable, Record};
 use model::{Incarnation, NodeId};
+use rules::Without;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Disk, Log, Room, Rule, SECTOR, Side, StoreError, StoreIdentity};
+use store::{Disk, Log, Room, SECTOR, Side, StoreError, StoreIdentity};
 
 /// A snapshot in a rollout, and some records after it.
 const SEGMENT: usize = 24 * SECTOR;
@@ -74,14 +81,21 @@ pub(crate) struct Platter {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Mutex<Platter>>);
 
+/// What becomes of the failures of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// The member is told.
+    Told,
+    /// The store goes on as if nothing had failed.
+    Hidden,
+}
+
 /// The store of a member that runs on such a disk.
 pub(crate) struct SimulatedStore {
-    log: Log,
+    log: Log<Without>,
     disk: Shared,
-    /// What was accepted, is on disk, and was not yet looked at.
-    accepted: Vec<Arc<Proposal>>,
-    /// Failures of the disk are not noticed.
-    heedless: bool,
+    failures: Failures,
+    dropped_end: Rc<Cell<bool>>,
 }
 
 impl File {
@@ -332,46 +346,38 @@ impl Disk for Shared {
 }
 
 impl SimulatedStore {
-    /// Starts on `disk`, as [`Store::open`](super::Store::open) does.
+    /// Starts on `disk`, as [`Store::open`](store::Store::open) does, without this rule.
     pub(crate) fn open(
         disk: &Shared,
         node: NodeId,
         fresh: Incarnation,
-        omitted: Option<Rule>,
+        (omitted, failures): (Option<Rule>, Failures),
     ) -> Result<(Self, Durable), StoreError> {
         let identity = StoreIdentity { node, cluster: "c-1.canary".into() };
-        let mut log = Log::closed(Box::new(disk.clone()), Path::new("/simulated"), identity, fresh);
-        log.omitted = omitted;
-        log.start()?;
+        let rules = Without::rule(omitted);
+        let dropped_end = rules.dropped_end();
+        let log = Log::open_with(rules, Box::new(disk.clone()), Path::new("/simulated"), identity, fresh)?;
         let durable = log.durable().clone();
-        Ok((Self { log, disk: disk.clone(), accepted: Vec::new(), heedless: false }, durable))
+        Ok((Self { log, disk: disk.clone(), failures, dropped_end }, durable))
     }
 
-    /// The same store on a copy of its disk.
-    pub(crate) fn moved_to(&self, disk: &Shared, omitted: Option<Rule>) -> Self {
-        let mut log = self.log.moved_to(Box::new(disk.clone()));
-        log.omitted = omitted;
-        Self { log, disk: disk.clone(), accepted: Vec::new(), heedless: false }
-    }
-
-    /// Goes on though the disk has failed.
-    pub(crate) const fn take_no_heed(&mut self) {
-        self.heedless = true;
+    /// The same store on a copy of its disk, without this rule.
+    pub(crate) fn fork(&self, disk: &Shared, (omitted, failures): (Option<Rule>, Failures)) -> Self {
+        let rules = Without::rule(omitted);
+        let dropped_end = rules.dropped_end();
+        let log = self.log.fork(rules, Box::new(disk.clone()));
+        Self { log, disk: disk.clone(), failures, dropped_end }
     }
 
     pub(crate) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         match self.log.append(records) {
-            Err(error) if self.heedless && self.disk.lock().spoilt == Some(Fate::Fails) => {
+            Err(error) if self.failures == Failures::Hidden && self.disk.lock().spoilt == Some(Fate::Fails) => {
                 tracing::debug!(%error, "ignored");
                 self.disk.lock().spoilt = None;
+                Ok(())
             }
-            done => done?,
+            done => done,
         }
-        self.accepted.extend(records.iter().filter_map(|record| match record {
-            Record::Accepted(proposal) => Some(Arc::clone(proposal)),
-            Record::Joined(_) | Record::Promised(_) | Record::Committed(_) | Record::AcceptedIsCommitted => None,
-        }));
-        Ok(())
     }
 
     pub(crate) fn force(&mut self) -> Result<(), StoreError> {
@@ -382,20 +388,16 @@ impl SimulatedStore {
         self.disk.lock().room
     }
 
-    /// What was accepted and is on disk since the last question.
-    pub(crate) fn accepted(&mut self) -> Vec<Arc<Proposal>> {
-        std::mem::take(&mut self.accepted)
-    }
-
     /// Whether the start dropped the end of the log.
-    pub(crate) const fn dropped_end(&self) -> bool {
-        self.log.dropped_end
+    pub(crate) fn dropped_end(&self) -> bool {
+        self.dropped_end.get()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agreement::Proposal;
     use model::Ballot;
     use service::RoutingState;
 
@@ -415,7 +417,7 @@ mod tests {
             let fate = [Fate::DiesBefore, Fate::DiesWithin, Fate::DiesAfter, Fate::Fails][dice.below(4)];
             let last = [24, 60][dice.below(2)];
             disk.lock().arm(dice.below(last), fate);
-            let opened = SimulatedStore::open(&disk, NodeId::A, Incarnation(7), omitted);
+            let opened = SimulatedStore::open(&disk, NodeId::A, Incarnation(7), (omitted, Failures::Told));
             if let (Err(error), None) = (&opened, disk.lock().spoilt) {
                 return Err(format!("life {life} cannot start: {error}"));
             }

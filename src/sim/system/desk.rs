@@ -1,7 +1,7 @@
 //! What a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
 //! traffic that its node gets, made up.
 
-use agreement::{Answer, Envelope, Event, Input, Message, Probe, Record, View};
+use agreement::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View};
 use bytes::Bytes;
 use judge::{Measured, Samples};
 use member::{Asked, Outside};
@@ -56,6 +56,8 @@ pub(super) struct Traffic {
 /// The member's surroundings.
 pub(super) struct Desk {
     pub(super) effects: Vec<Effect>,
+    /// What it accepted, is on disk, and was not yet looked at.
+    pub(super) accepted: Vec<Arc<Proposal>>,
     pub(super) traffic: Traffic,
     /// The node's clock.
     pub(super) now: Time,
@@ -157,7 +159,12 @@ impl Outside for Desk {
 
     fn sent(&mut self, _: &[Envelope]) {}
 
-    fn wrote(&mut self, _: &[Record]) {}
+    fn wrote(&mut self, records: &[Record]) {
+        self.accepted.extend(records.iter().filter_map(|record| match record {
+            Record::Accepted(proposal) => Some(Arc::clone(proposal)),
+            Record::Joined(_) | Record::Promised(_) | Record::Committed(_) | Record::AcceptedIsCommitted => None,
+        }));
+    }
 
     fn happened(&mut self, event: Event) {
         self.effects.push(Effect::Event(event));

@@ -107,9 +107,9 @@ impl World {
         let now = self.now;
         let node = self.node(id);
         let (run, mut effects) = (node.run, std::mem::take(&mut node.desk.effects));
-        let Some(process) = &mut node.process else { return Ok(false) };
+        let Some(process) = &node.process else { return Ok(false) };
         let committed = process.engine().committed().state.version;
-        let accepted = process.store_mut().accepted();
+        let accepted = std::mem::take(&mut node.desk.accepted);
         if let Some(error) = node.desk.unsendable.take() {
             return broken(Promise::NoAlarm, format!("{id} cannot send: {error}"));
         }
@@ -305,6 +305,7 @@ impl World {
         (node.dies_after_effects, node.dies_in_pause, node.leaving) = (None, None, None);
         node.mail.clear();
         node.desk.effects.clear();
+        node.desk.accepted.clear();
         node.desk.traffic = Traffic::new(node.desk.traffic.quality);
         node.disk.lock().release();
         self.mark(3, id, &[]);
@@ -351,9 +352,7 @@ impl World {
         node.desk.now = node.clock.reading(now);
         let mut engine = Engine::new(Arc::new(config), durable.clone(), node.desk.now);
         engine.omit(omitted.engine());
-        let mut process = Member::new(engine, omitted.prepare(store));
-        process.omit(omitted.controller(), omitted.member());
-        node.process = Some(process);
+        node.process = Some(Member::with(omitted, engine, store, omitted.controller(id)));
         (node.look_at_room, node.awake_since) = (now, now);
         node.saw_full = false;
         self.tell(|| format!("{id} starts {how:?}: {durable:?}"));

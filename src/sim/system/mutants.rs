@@ -2,9 +2,9 @@
 //! it. What the other rules are for shows elsewhere: in the searches of the agreement alone, or where the store is on its own.
 
 use super::mode;
-use super::omitted::Omitted;
+use super::omitted::{Glue, Omitted};
 use super::schedule::{Start, Story};
-use member::Rule as Glue;
+use crate::{disk, rollout};
 
 /// The most schedules to try for one mutant.
 const SEEDS: u64 = 30_000;
@@ -47,13 +47,13 @@ const CAUGHT: [(Omitted, usize, u64); 51] = [
     (Omitted::Controller(rollout::Rule::RollBackWhatFails), 3, 63),
     (Omitted::Controller(rollout::Rule::AwaitPromotion), 3, 255),
     (Omitted::Controller(rollout::Rule::AskAgain), 3, 255),
-    (Omitted::Store(store::Rule::ForceBeforeReturn), 3, 18),
-    (Omitted::Store(store::Rule::NewEpoch), 3, 0),
-    (Omitted::Store(store::Rule::RotateWithNewest), 3, 190),
-    (Omitted::Store(store::Rule::WipeWhatIsLeft), 3, 18673),
-    (Omitted::Store(store::Rule::BeginBeforeWipe), 3, 13),
-    (Omitted::Store(store::Rule::WipeAll), 3, 351),
-    (Omitted::Store(store::Rule::CutIsTheEnd), 3, 31),
+    (Omitted::Store(disk::Rule::ForceBeforeReturn), 3, 18),
+    (Omitted::Store(disk::Rule::NewEpoch), 3, 0),
+    (Omitted::Store(disk::Rule::RotateWithNewest), 3, 190),
+    (Omitted::Store(disk::Rule::WipeWhatIsLeft), 3, 18673),
+    (Omitted::Store(disk::Rule::BeginBeforeWipe), 3, 13),
+    (Omitted::Store(disk::Rule::WipeAll), 3, 351),
+    (Omitted::Store(disk::Rule::CutIsTheEnd), 3, 31),
     (Omitted::Member(Glue::WriteThenSpeak), 3, 62),
     (Omitted::Member(Glue::EndWhenTheDiskFails), 3, 125),
     (Omitted::Member(Glue::VetoWhenFull), 3, 303),
@@ -68,7 +68,7 @@ const CAUGHT: [(Omitted, usize, u64); 51] = [
 pub(super) fn all() -> Vec<Omitted> {
     let engine = agreement::Rule::ALL.into_iter().map(Omitted::Engine);
     let controller = rollout::Rule::ALL.into_iter().map(Omitted::Controller);
-    let store = store::Rule::ALL.into_iter().map(Omitted::Store);
+    let store = disk::Rule::ALL.into_iter().map(Omitted::Store);
     let member = Glue::ALL.into_iter().map(Omitted::Member);
     engine.chain(controller).chain(store).chain(member).collect()
 }

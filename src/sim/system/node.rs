@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::desk::{Desk, Quality, Question, Traffic};
+use super::omitted::Omitted;
 use crate::disk::{Shared, SimulatedStore};
 use agreement::{OnEmptyDisk, View};
 use member::{Happened, Member, Memory};
@@ -24,7 +25,7 @@ impl Memory for SimulatedStore {
 }
 
 /// A process.
-pub(super) type Process = Member<SimulatedStore, Question>;
+pub(super) type Process = Member<SimulatedStore, Question, Omitted>;
 
 /// Why a machine does nothing for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,12 @@ impl Node {
 
 impl Desk {
     pub(super) const fn new(quality: Quality) -> Self {
-        Self { effects: Vec::new(), traffic: Traffic::new(quality), now: Time::ZERO, unsendable: None }
+        Self {
+            effects: Vec::new(),
+            accepted: Vec::new(),
+            traffic: Traffic::new(quality),
+            now: Time::ZERO,
+            unsendable: None,
+        }
     }
 }

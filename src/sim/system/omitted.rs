@@ -1,7 +1,41 @@
-//! What a simulated member does without: nothing, or one rule of one of its parts.
+//! What a simulated member does without: nothing, or one rule of one of its parts; and what it does instead of one by which
+//! it puts them together.
 
-use crate::disk::SimulatedStore;
-use member::Rule as Glue;
+use crate::{disk, rollout};
+use ::rollout::Controller;
+use agreement::Reason;
+use member::{All, Effect, Memory, Rules};
+use model::{NodeId, Report, Time};
+use service::Change;
+use store::{Room, StoreError};
+
+/// A rule by which a member puts its parts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Glue {
+    WriteThenSpeak,
+    /// A disk that fails ends the process. It is the store that is made to hide it.
+    EndWhenTheDiskFails,
+    VetoWhenFull,
+    ShowEjection,
+    TellTheController,
+    HearReports,
+    AwaitFarewell,
+    ForceAtTheEnd,
+}
+
+impl Glue {
+    /// All of them.
+    pub(super) const ALL: [Self; 8] = [
+        Self::WriteThenSpeak,
+        Self::EndWhenTheDiskFails,
+        Self::VetoWhenFull,
+        Self::ShowEjection,
+        Self::TellTheController,
+        Self::HearReports,
+        Self::AwaitFarewell,
+        Self::ForceAtTheEnd,
+    ];
+}
 
 /// The rule that is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,7 +48,7 @@ pub(crate) enum Omitted {
     /// One of the controller of rollouts.
     Controller(rollout::Rule),
     /// One of the log.
-    Store(store::Rule),
+    Store(disk::Rule),
     /// One of what puts these together.
     Member(Glue),
 }
@@ -27,32 +61,61 @@ impl Omitted {
         }
     }
 
-    pub(super) const fn store(self) -> Option<store::Rule> {
+    /// The store's rules, and whether it hides that its disk fails.
+    pub(super) fn store(self) -> (Option<disk::Rule>, disk::Failures) {
         match self {
-            Self::Store(rule) => Some(rule),
-            Self::Nothing | Self::Controller(_) | Self::Engine(_) | Self::Member(_) => None,
+            Self::Store(rule) => (Some(rule), disk::Failures::Told),
+            Self::Member(Glue::EndWhenTheDiskFails) => (None, disk::Failures::Hidden),
+            Self::Nothing | Self::Controller(_) | Self::Engine(_) | Self::Member(_) => (None, disk::Failures::Told),
         }
     }
 
-    pub(crate) const fn controller(self) -> Option<rollout::Rule> {
-        match self {
+    /// The controller of `me`, which has seen nothing yet.
+    pub(super) fn controller(self, me: NodeId) -> Controller<rollout::Without> {
+        let rule = match self {
             Self::Controller(rule) => Some(rule),
             Self::Nothing | Self::Store(_) | Self::Engine(_) | Self::Member(_) => None,
+        };
+        Controller::with(rollout::Without(rule), me)
+    }
+
+    fn omits(self, rule: Glue) -> bool {
+        self == Self::Member(rule)
+    }
+}
+
+impl Rules for Omitted {
+    type Controller = rollout::Without;
+
+    fn order(&self) -> [Effect; 3] {
+        if self.omits(Glue::WriteThenSpeak) { [Effect::Send, Effect::Write, Effect::Publish] } else { All.order() }
+    }
+
+    fn veto(&self, room: Room) -> Option<Reason> {
+        if self.omits(Glue::VetoWhenFull) { None } else { All.veto(room) }
+    }
+
+    fn shown<'a>(&self, ejected: Option<&'a str>) -> Option<&'a str> {
+        if self.omits(Glue::ShowEjection) { None } else { All.shown(ejected) }
+    }
+
+    fn tell(&self, controller: &mut Controller<rollout::Without>, now: Time, change: &Change, refused: Option<String>) {
+        if !self.omits(Glue::TellTheController) {
+            controller.on_answer(now, change, refused);
         }
     }
 
-    pub(crate) const fn member(self) -> Option<Glue> {
-        match self {
-            Self::Member(rule) => Some(rule),
-            Self::Nothing | Self::Store(_) | Self::Engine(_) | Self::Controller(_) => None,
+    fn hear(&self, controller: &mut Controller<rollout::Without>, now: Time, from: NodeId, report: Report) {
+        if !self.omits(Glue::HearReports) {
+            controller.on_report(now, from, report);
         }
     }
 
-    /// The store of such a member.
-    pub(super) fn prepare(self, mut store: SimulatedStore) -> SimulatedStore {
-        if self == Self::Member(Glue::EndWhenTheDiskFails) {
-            store.take_no_heed();
-        }
-        store
+    fn may_end(&self, engine_has_left: bool) -> bool {
+        self.omits(Glue::AwaitFarewell) || All.may_end(engine_has_left)
+    }
+
+    fn end(&self, store: &mut impl Memory) -> Result<(), StoreError> {
+        if self.omits(Glue::ForceAtTheEnd) { Ok(()) } else { All.end(store) }
     }
 }

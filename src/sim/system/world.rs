@@ -169,21 +169,19 @@ impl World {
     }
 
     /// The same world on a way of its own, drawn from another seed. Nothing may be under way in it.
-    pub(super) fn branch(&mut self, seed: u64, omitted: Omitted, quality: Quality) -> Self {
+    pub(super) fn branch(&self, seed: u64, omitted: Omitted, quality: Quality) -> Self {
         let mut world = Self::new(self.nodes.len(), seed, omitted, quality);
         world.now = self.now;
         world.network = self.network.clone();
         world.watch = self.watch.clone();
-        for (index, from) in self.nodes.iter_mut().enumerate() {
+        for (index, from) in self.nodes.iter().enumerate() {
             let node = &mut world.nodes[index];
             let disk = from.disk.copied(seed ^ (index as u64) << 40);
-            if let Some(process) = &mut from.process {
+            if let Some(process) = &from.process {
                 let mut engine = process.engine().clone();
                 engine.omit(omitted.engine());
-                let store = omitted.prepare(process.store_mut().moved_to(&disk, omitted.store()));
-                let mut process = Member::new(engine, store);
-                process.omit(omitted.controller(), omitted.member());
-                node.process = Some(process);
+                let store = process.store().fork(&disk, omitted.store());
+                node.process = Some(Member::with(omitted, engine, store, omitted.controller(node.id)));
             }
             (node.disk, node.clock, node.run, node.joined) = (disk, from.clock.clone(), from.run, from.joined);
             (node.view, node.look_at_room) = (from.view.clone(), self.now + ROOM_EVERY);
@@ -352,7 +350,7 @@ impl World {
         let at = node.clock.reading(now);
         let isolated = view.is_isolated(at);
         if let Some(process) = &node.process
-            && process.has_ejected()
+            && process.controller().ejected().is_some()
             && view.serving_weight(at) > Weight::ZERO
         {
             return broken(Promise::Ejection, format!("{id} serves a canary that it has found to be bad"));
