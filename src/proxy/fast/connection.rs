@@ -6,12 +6,12 @@
 //! of it and what is under way, and never comes back. So limits, timeouts, errors, other routes and a graceful stop are
 //! the server's; this only must not answer anything that the server would answer otherwise.
 
-use super::date::write_date;
-use super::headers::Remote;
-use super::plain::{Seen, look, space};
-use super::predict::{Chosen, Decided, Proxy};
-use super::relay::{Desk, Relayed, Side, Underway, write};
-use super::rewound::Rewound;
+use crate::fast::date::write_date;
+use crate::fast::relay::{Desk, Relayed, Side, Underway, write};
+use crate::fast::request::{Seen, look, space};
+use crate::headers::Remote;
+use crate::predict::{Chosen, Decided, Proxy};
+use crate::rewound::Rewound;
 use http::{HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
