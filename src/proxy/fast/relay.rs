@@ -11,8 +11,8 @@ use crate::fast::template::Way;
 use crate::headers::Remote;
 use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
-use crate::rewound::Rewound;
 use crate::table::Target;
+use edge::Prefixed;
 use member::boottime;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -109,7 +109,7 @@ pub(crate) enum Begun {
     /// The upstream has failed.
     Failed(Problem),
     /// The upstream answers, in a way that takes more than is understood here.
-    Answering { recording: Recording, upstream: Rewound<TcpStream>, until: Instant },
+    Answering { recording: Recording, upstream: Prefixed<TcpStream>, until: Instant },
 }
 
 /// Why there is no answer that is understood.
@@ -150,7 +150,7 @@ impl Proxy {
         match asked.await {
             Ok((upstream, Some(head))) => self.body(upstream, head, way, recording, desk, client).await,
             Ok((upstream, None)) => {
-                let upstream = Rewound::new(upstream, std::mem::take(&mut desk.answer));
+                let upstream = Prefixed::new(upstream, std::mem::take(&mut desk.answer));
                 Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
             }
             Err(Failure::Upstream(problem)) => {

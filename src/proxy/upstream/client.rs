@@ -4,12 +4,12 @@ use crate::answer::Problem;
 use crate::body::BodyError;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
-use crate::rewound::Rewound;
 use crate::upload::Progress;
 use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Sent;
 use bytes::Bytes;
+use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full};
@@ -103,7 +103,7 @@ impl Forwarder {
     pub(crate) async fn resume(
         &self,
         model: &ModelId,
-        upstream: Rewound<TcpStream>,
+        upstream: Prefixed<TcpStream>,
         until: Instant,
     ) -> Result<Response<Incoming>, Problem> {
         let answered = async {
