@@ -3,15 +3,16 @@
 //! A connection that says nothing costs a file descriptor and nothing else; it takes a place among the handshakes only
 //! when its first byte is there. Whoever is turned away leaves one line in the log and one count.
 
-use super::caller::{Caller, Identity};
-use super::deal::{Dealt, Seat};
-use super::guests::{Guarded, Guests};
 use super::metrics::{Counters, Counting};
 use super::serve::Limits;
 use super::state::Api;
 use axum_server::accept::Accept;
+use edge::Prefixed;
+use edge::dispatch::{Dealt, Seat};
+use edge::sessions::{Guarded, Guests};
+use edge::{Caller, Identity};
 use model::UnixMillis;
-use proxy::{Remote, Rewound, Shortcut, Underway};
+use proxy::{Remote, Shortcut, Underway};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -79,7 +80,7 @@ pub(super) trait OfConnection {
 }
 
 impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
-    type Stream = Rewound<Secured>;
+    type Stream = Prefixed<Secured>;
     type Service = S;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
 
@@ -149,9 +150,9 @@ impl Shared {
     /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
     /// are served by a task of their own, because the server's task looks for a stop at every waking. It has the
     /// connection's place, which shows that there is something to do, also when the server no longer waits for it.
-    async fn pass(&self, stream: Secured, connection: Connection) -> io::Result<(Rewound<Secured>, Connection)> {
+    async fn pass(&self, stream: Secured, connection: Connection) -> io::Result<(Prefixed<Secured>, Connection)> {
         if stream.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) {
-            return Ok((Rewound::new(stream, Vec::new()), connection));
+            return Ok((Prefixed::new(stream, Vec::new()), connection));
         }
         let shortcut = self.shortcut.clone();
         let serving = async move {

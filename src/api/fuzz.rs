@@ -1,10 +1,10 @@
 //! What fuzzers do with the bodies of requests, and with plans in files: everything up to the question to the agreement.
 
-use super::body::parse_object;
 use super::outcomes::{Outcomes, samples};
 use super::plan::PlanShape;
 use super::rollouts::{self, ModelRequest, StartRequest, UndoRequest, VerbRequest};
 use super::shapes::WeightRequest;
+use edge::body::parse_object;
 use model::Weight;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,22 +4,17 @@
 //! before anything else is looked at. Outcomes are taken from applications, too, and from this host. This room sees the agreement through [`Handle`](member::Handle) only: it
 //! decides nothing, stores nothing, and never waits for disk or peers to answer a read.
 
-mod body;
-mod caller;
 pub mod client;
-mod deal;
 mod door;
 mod exposition;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod guests;
 mod metrics;
 mod openapi;
 mod outcomes;
 mod plan;
 mod poll;
-mod problem;
 mod read;
 mod rollout;
 mod rollouts;
@@ -31,10 +26,9 @@ mod state;
 mod step;
 mod write;
 
-pub use caller::{Caller, Identity};
 pub use exposition::{Exposition, Family};
 pub use plan::{GatesShape, PlanShape, PlanShapeError};
-pub use problem::Problem;
+
 pub use rollout::{
     ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
 };

@@ -2,14 +2,14 @@
 //!
 //! All or nothing: one outcome that cannot be taken refuses the request, and nothing of it is counted.
 
-use super::body;
-use super::caller::admit;
-use super::problem::Problem;
 use super::state::Api;
 use super::write::refuse_other_sites;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use edge::Problem;
+use edge::admit;
+use edge::body;
 use http::StatusCode;
 use judge::{Sample, Verdict};
 use member::unix_millis;

@@ -1,11 +1,11 @@
 //! `GET /routing/state`: the state, its entity tag, and waiting for the next.
 
-use super::problem::Problem;
 use super::shapes::ServedState;
 use super::span::parse_span;
 use super::state::Api;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use edge::Problem;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use member::{View, boottime};

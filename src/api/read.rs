@@ -1,11 +1,11 @@
 //! The other reads: health, history, and whether the node lives and serves.
 
-use super::problem::Problem;
 use super::shapes::HistoryLine;
 use super::state::{Api, HealthSnapshot};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use edge::Problem;
 use member::Stage;
 use serde::Deserialize;
 use std::sync::Arc;

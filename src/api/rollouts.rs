@@ -1,14 +1,14 @@
 //! The routes of rollouts: start one, look at it, say how it goes on.
 
-use super::body;
 use super::plan::PlanShape;
-use super::problem::Problem;
 use super::rollout::CurrentRollout;
 use super::state::Api;
 use super::write::{Asked, propose};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use edge::Problem;
+use edge::body;
 use http::StatusCode;
 use model::ModelId;
 use proxy::Upstream;

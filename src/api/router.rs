@@ -1,7 +1,5 @@
 //! Every route in one list, and what holds for all answers.
 
-use super::caller::Caller;
-use super::problem::Problem;
 use super::state::Api;
 use super::{metrics, openapi, outcomes, poll, read, rollouts, write};
 use axum::Router;
@@ -10,6 +8,8 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
+use edge::Caller;
+use edge::Problem;
 use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use proxy::{self, METHODS};

@@ -1,12 +1,12 @@
 //! The HTTPS server of a node: connections in, requests to the routes, a clean stop.
 
-use super::deal::{Hand, Origin, deal};
 use super::door::{Connection, Door, OfConnection};
-use super::guests::Guests;
 use super::router::{COMMON_HEADERS, router};
 use super::state::Api;
 use axum::Router;
 use axum_server::Handle;
+use edge::dispatch::{Hand, Origin, deal};
+use edge::sessions::Guests;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::CONNECTION;

@@ -2,14 +2,14 @@
 //!
 //! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
 
-use super::body;
-use super::caller::admit;
-use super::problem::Problem;
 use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
 use super::state::Api;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use edge::Problem;
+use edge::admit;
+use edge::body;
 use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Uri};
 use member::{Answer, Refusal, Stopped, Vote, unix_millis};

@@ -1,7 +1,7 @@
 //! Answers that are made here: the decision without an upstream, and problems.
 
-use super::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
-use super::plan::{Plan, Target};
+use crate::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
+use crate::table::{Plan, Target};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};

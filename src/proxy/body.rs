@@ -1,8 +1,8 @@
 //! Request bodies, read as far as they are looked into; and the bodies of answers.
 
-use super::BoxError;
-use super::observe::Recording;
-use super::upload::Rest;
+use crate::BoxError;
+use crate::observe::Recording;
+use crate::upload::Rest;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;

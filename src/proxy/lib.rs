@@ -8,38 +8,27 @@
 mod answer;
 mod body;
 mod count;
-mod date;
-mod forward;
+mod fast;
 mod headers;
-mod kept;
 mod key;
 mod observe;
 mod pass;
-mod plain;
-mod plan;
 mod predict;
-mod relay;
-mod reply;
-mod rewound;
 mod route;
-mod sent;
-mod shortcut;
-mod smoke;
+mod table;
 mod tester;
 mod upload;
-mod upstreams;
-mod way;
+mod upstream;
 
 pub use body::Body;
-pub use forward::Timeouts;
+pub use fast::connection::Shortcut;
+pub use fast::relay::Underway;
 pub use headers::Remote;
 pub use observe::{ModelObservations, Observations};
 pub use predict::Proxy;
-pub use relay::Underway;
-pub use rewound::Rewound;
 pub use route::{METHODS, Route};
-pub use shortcut::Shortcut;
-pub use upstreams::{Upstream, UpstreamError, Upstreams, UpstreamsError};
+pub use upstream::address::{Upstream, UpstreamError, Upstreams, UpstreamsError};
+pub use upstream::client::Timeouts;
 
 /// Any error of a body that is not this room's own.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,6 @@
 //! What this node's requests looked like, recorded by many threads at once.
 
-use super::count::Count;
+use crate::count::Count;
 use http::StatusCode;
 use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use member::boottime;

@@ -1,14 +1,14 @@
 //! A request on its way to its model; and to the stable model, when the canary cannot be asked.
 
-use super::BoxError;
-use super::answer::{self, Blame, Problem};
-use super::body::{self, Body, Client, Taken};
-use super::forward::{outgoing_stream, outgoing_whole};
-use super::headers::{Remote, to_upstream};
-use super::observe::Recording;
-use super::predict::{Chosen, Proxy};
-use super::relay::{Begun, Underway};
-use super::route::Route;
+use crate::BoxError;
+use crate::answer::{self, Blame, Problem};
+use crate::body::{self, Body, Client, Taken};
+use crate::fast::relay::{Begun, Underway};
+use crate::headers::{Remote, to_upstream};
+use crate::observe::Recording;
+use crate::predict::{Chosen, Proxy};
+use crate::route::Route;
+use crate::upstream::client::{outgoing_stream, outgoing_whole};
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::request::Parts;
@@ -192,7 +192,7 @@ impl Proxy {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::Plan;
+    use crate::table::Plan;
     use crate::{Proxy, Route, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};

@@ -1,19 +1,19 @@
 //! A request to the models: key, choice, answer.
 
-use super::BoxError;
-use super::answer::{self, Problem};
-use super::body::{self, Body, Client, Taken};
-use super::forward::{Forwarder, Timeouts};
-use super::headers::Remote;
-use super::kept::Kept;
-use super::key::key_of;
-use super::observe::{Observations, Observer, Recording};
-use super::pass::Outbound;
-use super::plan::{Plan, Prepared, Stickiness, Target};
-use super::route::Route;
-use super::smoke;
-use super::tester::Tester;
-use super::upstreams::Upstreams;
+use crate::BoxError;
+use crate::answer::{self, Problem};
+use crate::body::{self, Body, Client, Taken};
+use crate::headers::Remote;
+use crate::key::key_of;
+use crate::observe::{Observations, Observer, Recording};
+use crate::pass::Outbound;
+use crate::route::Route;
+use crate::table::{Plan, Prepared, Stickiness, Target};
+use crate::tester::Tester;
+use crate::upstream::address::Upstreams;
+use crate::upstream::client::{Forwarder, Timeouts};
+use crate::upstream::health as smoke;
+use crate::upstream::pool::Kept;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};

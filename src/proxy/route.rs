@@ -1,8 +1,8 @@
 //! Which requests belong to the models, and where each goes at an upstream.
 
-use super::answer::Problem;
-use super::body::{Ahead, BODY_LIMIT, NO_LIMIT, Reading};
-use super::upstreams::Upstream;
+use crate::answer::Problem;
+use crate::body::{Ahead, BODY_LIMIT, NO_LIMIT, Reading};
+use crate::upstream::address::Upstream;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};

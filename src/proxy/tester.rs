@@ -1,6 +1,6 @@
 //! A tester's wish for one of the two models.
 
-use super::answer::Problem;
+use crate::answer::Problem;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 

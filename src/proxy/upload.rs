@@ -1,7 +1,7 @@
 //! What of a request's body is still to come, on its way to an upstream, and how far it has got.
 
-use super::BoxError;
-use super::body::{BODY_TIMEOUT, BodyError, discard};
+use crate::BoxError;
+use crate::body::{BODY_TIMEOUT, BodyError, discard};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;

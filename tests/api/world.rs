@@ -1,8 +1,9 @@
 //! One node's routes over an agreement that the test plays.
 
-use api::{Api, Caller, Identity, router};
+use api::{Api, router};
 use axum::Router;
 use axum::body::Body;
+use edge::{Caller, Identity};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use member::{

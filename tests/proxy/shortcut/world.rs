@@ -2,6 +2,7 @@
 
 use crate::world::{CLIENT, view, within};
 use bytes::Bytes;
+use edge::Prefixed;
 use http::header::{HeaderName, HeaderValue, SERVER};
 use http::{Request, Response};
 use http_body_util::{Either, Full};
@@ -9,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::Handle;
-use proxy::{Proxy, Rewound, Route, Shortcut, Timeouts, Underway, Upstreams};
+use proxy::{Proxy, Route, Shortcut, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,7 +62,7 @@ impl Bench {
         tokio::spawn(async move {
             let (stream, underway) = match way {
                 Way::Short => shortcut.serve(server, Some(CLIENT)).await,
-                Way::Real => (Rewound::new(server, Vec::new()), None),
+                Way::Real => (Prefixed::new(server, Vec::new()), None),
             };
             let underway = Mutex::new(underway);
             let service = service_fn(move |request| {

@@ -1,6 +1,6 @@
 //! Connections to upstreams that are kept from one plain request to the next.
 
-use super::observe::{SHARDS, own_shard};
+use crate::observe::{SHARDS, own_shard};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::collections::VecDeque;
@@ -10,15 +10,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 /// Idle connections kept for each upstream: as many as there may be requests at once on a busy small machine.
-pub(super) const IDLE_CONNECTIONS: usize = 128;
+pub(crate) const IDLE_CONNECTIONS: usize = 128;
 /// How long they are kept. Common model servers close theirs after 5 s; a request must not meet that moment.
-pub(super) const IDLE_FOR: Duration = Duration::from_secs(4);
+pub(crate) const IDLE_FOR: Duration = Duration::from_secs(4);
 /// How often it is looked for those that were kept long enough.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// Kept connections, apart for each thread: a connection is woken by the thread that opened it.
 #[derive(Default)]
-pub(super) struct Kept([Shard; SHARDS]);
+pub(crate) struct Kept([Shard; SHARDS]);
 
 #[derive(Clone, Default)]
 struct Shard(Arc<Mutex<Shelf>>);
@@ -39,7 +39,7 @@ struct Place {
 impl Kept {
     /// A connection to `place` of which nothing was heard since it was kept: one by which the upstream said something
     /// meanwhile, or that it closed, is not used. The system is asked, which knows sooner than the runtime.
-    pub(super) fn take(&self, place: &str) -> Option<TcpStream> {
+    pub(crate) fn take(&self, place: &str) -> Option<TcpStream> {
         let mut shelf = self.0[own_shard()].lock();
         let kept = shelf.places.iter_mut().find(|kept| *kept.name == *place)?;
         let youngest = Instant::now() - IDLE_FOR;
@@ -53,7 +53,7 @@ impl Kept {
     }
 
     /// Keeps a connection to `place` on which nothing is under way.
-    pub(super) fn put(&self, place: &Arc<str>, stream: TcpStream) {
+    pub(crate) fn put(&self, place: &Arc<str>, stream: TcpStream) {
         let shard = &self.0[own_shard()];
         let mut shelf = shard.lock();
         let at = shelf.places.iter().position(|kept| kept.name == *place).unwrap_or_else(|| {

@@ -6,12 +6,12 @@
 //! of it and what is under way, and never comes back. So limits, timeouts, errors, other routes and a graceful stop are
 //! the server's; this only must not answer anything that the server would answer otherwise.
 
-use super::date::write_date;
-use super::headers::Remote;
-use super::plain::{Seen, look, space};
-use super::predict::{Chosen, Decided, Proxy};
-use super::relay::{Desk, Relayed, Side, Underway, write};
-use super::rewound::Rewound;
+use crate::fast::date::write_date;
+use crate::fast::relay::{Desk, Relayed, Side, Underway, write};
+use crate::fast::request::{Seen, look, space};
+use crate::headers::Remote;
+use crate::predict::{Chosen, Decided, Proxy};
+use edge::Prefixed;
 use http::{HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -74,15 +74,15 @@ impl Shortcut {
     /// Answers the plain requests of a connection from `remote` that speaks HTTP/1.1, and gives back the connection as the
     /// server is to see it, when something else comes; with what is under way of the first request that the server will
     /// see, if that has begun. Spawn it as a task of its own, so that a request wakes nothing else.
-    pub async fn serve<S>(&self, mut stream: S, remote: Option<Remote>) -> (Rewound<S>, Option<Underway>)
+    pub async fn serve<S>(&self, mut stream: S, remote: Option<Remote>) -> (Prefixed<S>, Option<Underway>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut input = Vec::with_capacity(FIRST_READ);
         match self.run(&mut stream, remote, &mut input).await {
-            Leave::HandOver => (Rewound::new(stream, input), None),
-            Leave::Underway(underway) => (Rewound::new(stream, input), Some(underway)),
-            Leave::Broken => (Rewound::broken(stream), None),
+            Leave::HandOver => (Prefixed::new(stream, input), None),
+            Leave::Underway(underway) => (Prefixed::new(stream, input), Some(underway)),
+            Leave::Broken => (Prefixed::broken(stream), None),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The smoke test of a canary's upstream before its first step: warm-ups that do not count, then measured requests.
 
-use super::forward::Forwarder;
-use super::upstreams::{Upstream, UpstreamError};
+use crate::upstream::address::{Upstream, UpstreamError};
+use crate::upstream::client::Forwarder;
 use http::Uri;
 use service::Smoke;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const MEASURED: usize = 10;
 const LONGEST: Duration = Duration::from_millis(1_700);
 
 /// Puts the upstream to the test.
-pub(super) async fn test(forwarder: &Forwarder, upstream: &Upstream, smoke: &Smoke) -> Result<(), String> {
+pub(crate) async fn test(forwarder: &Forwarder, upstream: &Upstream, smoke: &Smoke) -> Result<(), String> {
     let uri = place(upstream, smoke.path.as_deref()).map_err(|error| error.to_string())?;
     let tested = timeout(LONGEST, async {
         for _ in 0..WARM_UPS {

@@ -21,14 +21,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const ON_THE_WAY: usize = 64;
 
 /// A connection, and that its thread has it.
-pub(super) struct Dealt {
-    pub(super) stream: TcpStream,
-    pub(super) remote: SocketAddr,
-    pub(super) seat: Seat,
+pub struct Dealt {
+    pub stream: TcpStream,
+    pub remote: SocketAddr,
+    pub seat: Seat,
 }
 
 /// Counts a connection of a thread for as long as it lives.
-pub(super) struct Seat(Arc<AtomicUsize>);
+pub struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
     fn take(taken: &Arc<AtomicUsize>) -> Self {
@@ -58,7 +58,7 @@ struct Table {
 }
 
 /// One thread's share of a socket's connections, before the thread runs.
-pub(super) struct Hand {
+pub struct Hand {
     listener: TcpListener,
     own: usize,
     tables: Vec<Table>,
@@ -75,7 +75,7 @@ struct Closing {
 }
 
 /// Shares the connections of `listener` out to as many threads as `threads` says, until `closing` is cancelled.
-pub(super) fn deal(listener: &TcpListener, threads: usize, closing: &CancellationToken) -> io::Result<Vec<Hand>> {
+pub fn deal(listener: &TcpListener, threads: usize, closing: &CancellationToken) -> io::Result<Vec<Hand>> {
     listener.set_nonblocking(true)?;
     let closing = Closing { asked: closing.clone(), dealing: Arc::new(AtomicUsize::new(threads)) };
     let table = |_| {
@@ -92,7 +92,7 @@ pub(super) fn deal(listener: &TcpListener, threads: usize, closing: &Cancellatio
 
 impl Hand {
     /// The share as the server takes it; to be called on the thread's runtime.
-    pub(super) fn take_up(self) -> io::Result<Dealer> {
+    pub fn take_up(self) -> io::Result<Dealer> {
         let incoming = Incoming {
             listener: Some(AsyncListener::from_std(self.listener)?),
             waiting: VecDeque::new(),
@@ -102,20 +102,20 @@ impl Hand {
     }
 
     /// What tells when this thread has nothing to do any more.
-    pub(super) fn rest(&self) -> Rest {
+    pub fn rest(&self) -> Rest {
         Rest { closing: self.closing.clone(), taken: Arc::clone(&self.tables[self.own].taken) }
     }
 }
 
 /// Whether a thread has something to do, once connections are taken no more.
-pub(super) struct Rest {
+pub struct Rest {
     closing: Closing,
     taken: Arc<AtomicUsize>,
 }
 
 impl Rest {
     /// Waits until nothing is left to do, but not past `end`.
-    pub(super) async fn reach(&self, end: Instant) {
+    pub async fn reach(&self, end: Instant) {
         while !self.is_reached() && Instant::now() < end {
             sleep(LOOK_EVERY).await;
         }
@@ -129,7 +129,7 @@ impl Rest {
 }
 
 /// Accepts connections for all threads, and gives its own thread those that are dealt to it.
-pub(super) struct Dealer {
+pub struct Dealer {
     own: usize,
     tables: Vec<Table>,
     closing: Closing,
@@ -198,7 +198,7 @@ impl Dealer {
 
 /// The kind of address whose connections are dealt out, as the server wants to know it. Each [`Dealt`] knows its own.
 #[derive(Clone, Debug)]
-pub(super) struct Origin;
+pub struct Origin;
 
 impl Address for Origin {
     type Stream = Dealt;

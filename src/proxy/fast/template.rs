@@ -1,18 +1,18 @@
-//! A plain request as its upstream is to see it, in bytes; the other side of what [`super::headers`] does for the server.
+//! A plain request as its upstream is to see it, in bytes; the other side of what [`crate::headers`] does for the server.
 
-use super::headers::Remote;
-use super::plain::Plain;
-use super::reply::write_header;
-use super::upstreams::Upstream;
+use crate::fast::reply::write_header;
+use crate::fast::request::Plain;
+use crate::headers::Remote;
+use crate::upstream::address::Upstream;
 use http::Uri;
 use httparse::Header;
 use std::io::Write;
 use std::sync::Arc;
 
 /// What all plain requests to an upstream have in common.
-pub(super) struct Way {
+pub(crate) struct Way {
     /// Host and port, which tell connections apart.
-    pub(super) name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Where to connect to.
     place: Uri,
     /// Method and target.
@@ -25,7 +25,7 @@ pub(super) struct Way {
 
 impl Way {
     /// The way to `upstream`.
-    pub(super) fn to(upstream: &Upstream) -> Self {
+    pub(crate) fn to(upstream: &Upstream) -> Self {
         let uri = upstream.uri();
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
         let target = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
@@ -40,12 +40,12 @@ impl Way {
     }
 
     /// Where to connect to.
-    pub(super) const fn place(&self) -> &Uri {
+    pub(crate) const fn place(&self) -> &Uri {
         &self.place
     }
 
     /// Appends the request to `output`, which is empty.
-    pub(super) fn write(&self, plain: &Plain<'_, '_>, remote: Option<Remote>, output: &mut Vec<u8>) {
+    pub(crate) fn write(&self, plain: &Plain<'_, '_>, remote: Option<Remote>, output: &mut Vec<u8>) {
         output.extend_from_slice(&self.start);
         if !plain.query.is_empty() {
             output.push(self.joint);

@@ -2,7 +2,7 @@
 //!
 //! As with requests, it judges nothing: what is not plain beyond doubt is left, byte for byte, to the real HTTP client.
 
-use super::plain::{Space, decimal, set_once};
+use crate::fast::request::{Space, decimal, set_once};
 use http::StatusCode;
 use httparse::{Header, Response, Status};
 
@@ -12,7 +12,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 
 /// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard<'h, 'a> {
+pub(crate) enum Heard<'h, 'a> {
     /// The whole head of a plain answer.
     Plain(Reply<'h, 'a>),
     /// Perhaps the beginning of one.
@@ -23,33 +23,33 @@ pub(super) enum Heard<'h, 'a> {
 
 /// The head of a plain answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply<'h, 'a> {
-    pub(super) status: StatusCode,
+pub(crate) struct Reply<'h, 'a> {
+    pub(crate) status: StatusCode,
     reason: &'a str,
     headers: &'h [Header<'a>],
     /// Bytes of the head.
-    pub(super) head: usize,
+    pub(crate) head: usize,
     /// Bytes of the body.
-    pub(super) body: usize,
-    pub(super) after: After,
+    pub(crate) body: usize,
+    pub(crate) after: After,
 }
 
 /// What becomes of the connection after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(crate) enum After {
     Keep,
     Close,
 }
 
 /// Whether an answer has a `date` of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dated {
+pub(crate) enum Dated {
     Yes,
     No,
 }
 
 /// What `bytes` begin with.
-pub(super) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Heard<'h, 'a> {
+pub(crate) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Heard<'h, 'a> {
     let mut response = Response::new(space);
     let head = match response.parse(bytes) {
         Ok(Status::Complete(head)) => head,
@@ -94,7 +94,7 @@ fn framing(headers: &[Header<'_>]) -> Option<(usize, After)> {
 impl Reply<'_, '_> {
     /// Appends the status line and the headers that are for the client, the length among them. What belongs to the
     /// connection only, or is this node's to say, is left out.
-    pub(super) fn write(&self, output: &mut Vec<u8>) -> Dated {
+    pub(crate) fn write(&self, output: &mut Vec<u8>) -> Dated {
         let mut dated = Dated::No;
         output.extend_from_slice(b"HTTP/1.1 ");
         output.extend_from_slice(self.status.as_str().as_bytes());
@@ -122,7 +122,7 @@ impl Reply<'_, '_> {
 }
 
 /// Appends one header, its name in small letters, as the server and HTTP/2 write it.
-pub(super) fn write_header(name: &str, value: &[u8], output: &mut Vec<u8>) {
+pub(crate) fn write_header(name: &str, value: &[u8], output: &mut Vec<u8>) {
     output.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
     output.extend_from_slice(b": ");
     output.extend_from_slice(value);
@@ -131,8 +131,8 @@ pub(super) fn write_header(name: &str, value: &[u8], output: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plain::space;
     use super::*;
+    use crate::fast::request::space;
     use proptest::prelude::*;
 
     const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\n{}";

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that first gives what was read of it before.
 #[derive(Debug)]
-pub struct Rewound<S> {
+pub struct Prefixed<S> {
     stream: S,
     read: Vec<u8>,
     given: usize,
@@ -20,7 +20,7 @@ enum State {
     Broken,
 }
 
-impl<S> Rewound<S> {
+impl<S> Prefixed<S> {
     /// `stream`, of which `read` was read already.
     #[must_use]
     pub const fn new(stream: S, read: Vec<u8>) -> Self {
@@ -28,7 +28,7 @@ impl<S> Rewound<S> {
     }
 
     /// A stream on which an answer was begun that cannot be ended. It reads as ended and cannot be written to.
-    pub(super) const fn broken(stream: S) -> Self {
+    pub const fn broken(stream: S) -> Self {
         Self { stream, read: Vec::new(), given: 0, state: State::Broken }
     }
 
@@ -40,7 +40,7 @@ impl<S> Rewound<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
@@ -101,19 +101,19 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(b"llo").await.expect("the pipe is open");
         client.shutdown().await.expect("the pipe is open");
-        let mut rewound = Rewound::new(server, b"he".to_vec());
+        let mut prefixed = Prefixed::new(server, b"he".to_vec());
         let mut one = [0];
-        rewound.read_exact(&mut one).await.expect("there is a byte");
+        prefixed.read_exact(&mut one).await.expect("there is a byte");
         let mut rest = String::new();
-        rewound.read_to_string(&mut rest).await.expect("the rest is text");
+        prefixed.read_to_string(&mut rest).await.expect("the rest is text");
         assert_eq!((&one, rest.as_str()), (b"h", "ello"));
-        rewound.write_all(b"back").await.expect("the pipe is open");
+        prefixed.write_all(b"back").await.expect("the pipe is open");
     }
 
     #[tokio::test]
     async fn a_broken_one_takes_and_gives_nothing() {
         let (_client, server) = tokio::io::duplex(64);
-        let mut broken = Rewound::broken(server);
+        let mut broken = Prefixed::broken(server);
         assert!(broken.write_all(b"x").await.is_err());
         assert!(broken.read_u8().await.is_err());
     }

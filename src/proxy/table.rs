@@ -1,8 +1,8 @@
 //! What a routing state means for this node's requests, worked out once for each state instead of once for each request.
 
-use super::route::Route;
-use super::upstreams::{Upstream, UpstreamError, Upstreams};
-use super::way::Way;
+use crate::fast::template::Way;
+use crate::route::Route;
+use crate::upstream::address::{Upstream, UpstreamError, Upstreams};
 use bytes::Bytes;
 use http::HeaderValue;
 use member::View;

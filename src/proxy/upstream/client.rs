@@ -1,15 +1,15 @@
 //! The way to an upstream and back, and what becomes of failures.
 
-use super::answer::Problem;
-use super::body::BodyError;
-use super::headers::strip_hop_by_hop;
-use super::kept::{IDLE_CONNECTIONS, IDLE_FOR};
-use super::observe::{SHARDS, own_shard};
-use super::rewound::Rewound;
-use super::sent::Sent;
-use super::upload::Progress;
-use super::upstreams::Upstream;
+use crate::answer::Problem;
+use crate::body::BodyError;
+use crate::headers::strip_hop_by_hop;
+use crate::observe::{SHARDS, own_shard};
+use crate::upload::Progress;
+use crate::upstream::address::Upstream;
+use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
+use crate::upstream::replay::Sent;
 use bytes::Bytes;
+use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full};
@@ -48,10 +48,10 @@ impl Default for Timeouts {
 }
 
 /// A request's body on its way to an upstream.
-pub(super) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
+pub(crate) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 
 /// A pooled client for plain HTTP.
-pub(super) struct Forwarder {
+pub(crate) struct Forwarder {
     /// A client for each thread. A connection is driven by the thread that opened it, so that a shared pool would send most
     /// requests to another thread and back.
     clients: [Client<HttpConnector, Outgoing>; SHARDS],
@@ -62,7 +62,7 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(crate) fn new(timeouts: Timeouts) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeouts.connect));
@@ -78,13 +78,13 @@ impl Forwarder {
         Self { clients, prober, connector, timeouts }
     }
 
-    pub(super) const fn timeouts(&self) -> Timeouts {
+    pub(crate) const fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
     /// Sends `request` to an upstream of `model` and gives the answer as soon as its head is there. A body that is still
     /// coming has its `progress`.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         model: &ModelId,
         request: Request<Outgoing>,
@@ -94,16 +94,16 @@ impl Forwarder {
     }
 
     /// A new connection to an upstream of `model`.
-    pub(super) async fn connect(&self, model: &ModelId, place: &Uri) -> Result<TcpStream, Problem> {
+    pub(crate) async fn connect(&self, model: &ModelId, place: &Uri) -> Result<TcpStream, Problem> {
         let connected = self.connector.clone().oneshot(place.clone()).await;
         connected.map(TokioIo::into_inner).map_err(|error| self.unconnected(model.to_string(), reason(&error)))
     }
 
     /// Reads the answer to a POST request that was sent to an upstream of `model` already, until `until`.
-    pub(super) async fn resume(
+    pub(crate) async fn resume(
         &self,
         model: &ModelId,
-        upstream: Rewound<TcpStream>,
+        upstream: Prefixed<TcpStream>,
         until: Instant,
     ) -> Result<Response<Incoming>, Problem> {
         let answered = async {
@@ -144,12 +144,12 @@ impl Forwarder {
     }
 
     /// Whether the upstream answers a GET with a status below 500 in time; else why not.
-    pub(super) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
+    pub(crate) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
         self.ask(upstream.uri(), PROBE_TIMEOUT).await
     }
 
     /// The same for any place, and any time.
-    pub(super) async fn ask(&self, place: &Uri, limit: Duration) -> Result<(), String> {
+    pub(crate) async fn ask(&self, place: &Uri, limit: Duration) -> Result<(), String> {
         let mut request = Request::new(Either::Left(Full::default()));
         *request.uri_mut() = place.clone();
         match timeout(limit, self.prober.request(request)).await {
@@ -196,12 +196,12 @@ fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Respo
 }
 
 /// A body that is all there, on its way.
-pub(super) fn outgoing_whole(bytes: Bytes) -> Outgoing {
+pub(crate) fn outgoing_whole(bytes: Bytes) -> Outgoing {
     Either::Left(Full::new(bytes))
 }
 
 /// A body that is streamed, on its way.
-pub(super) fn outgoing_stream<B>(body: B) -> Outgoing
+pub(crate) fn outgoing_stream<B>(body: B) -> Outgoing
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
 {

@@ -18,7 +18,7 @@ thread_local! {
 }
 
 /// Appends the line and the empty line that ends a head. `now` is a reading of the boot-time clock.
-pub(super) fn write_date(now: Time, output: &mut Vec<u8>) {
+pub(crate) fn write_date(now: Time, output: &mut Vec<u8>) {
     LINE.with_borrow_mut(|line| {
         if now >= line.until {
             renew(line, now);

@@ -1,6 +1,6 @@
 //! Reading a request's body without being at the mercy of who sends it.
 
-use super::problem::Problem;
+use crate::Problem;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Longest body of a request that changes something: a thousand times what any of them needs.
-pub(super) const MAX_BODY: usize = 1024 * 1024;
+pub const MAX_BODY: usize = 1024 * 1024;
 /// Time to send it; a slow link carries the few bytes of a real request in a fraction of that.
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Of a body that is too long, this much is read and thrown away before the answer, because a connection closed with
@@ -23,14 +23,14 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Reads what is left of a request that is refused unread, for as long as that is cheap: the answer then reaches a client
 /// that sends everything before it reads.
-pub(super) async fn discard(request: Request) {
+pub async fn discard(request: Request) {
     if !request.headers().contains_key(EXPECT) {
         drain(&mut request.into_body()).await;
     }
 }
 
 /// The whole body, at most [`MAX_BODY`] bytes within [`READ_TIME`].
-pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
+pub async fn read(request: Request) -> Result<Bytes, Problem> {
     // Who waits for "100 Continue" has sent nothing yet: there is nothing to drain.
     let awaits_leave = request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
@@ -56,7 +56,7 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
 }
 
 /// What a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
-pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let wrong = |what: String| Problem::bad_request(format!("the body is not what is expected: {what}"));
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(wrong("it must be a JSON object, { … }".into()));

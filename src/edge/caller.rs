@@ -4,7 +4,7 @@
 //! changes anything here, so that a stolen node key cannot move traffic over HTTPS. Reporting outcomes, which count for or
 //! against a model, needs an operator's or an application's certificate, or to be on the node's own host.
 
-use super::problem::Problem;
+use crate::Problem;
 use axum::extract::Request;
 use model::{Actor, Role, SpiffeId, UnixMillis};
 use std::net::SocketAddr;
@@ -73,7 +73,7 @@ impl Caller {
     }
 
     /// Whom a certificate proves it to be, whatever it may do.
-    pub(super) fn proved(&self) -> Option<Actor> {
+    pub fn proved(&self) -> Option<Actor> {
         self.identity.as_ref().map(|identity| self.actor(identity))
     }
 
@@ -93,7 +93,7 @@ impl Caller {
 }
 
 /// What `allow` says of who sent `request`. A refusal goes to the log, as `refused`.
-pub(super) fn admit<T>(
+pub fn admit<T>(
     request: &Request,
     refused: &'static str,
     allow: impl FnOnce(&Caller) -> Result<T, Problem>,

@@ -3,16 +3,16 @@
 //! One task reads the client, writes to the upstream, and the other way round. Whatever goes otherwise than a plain
 //! answer does, is carried on by the server and the client for all of HTTP, from where it stands: see [`Underway`].
 
-use super::answer::Problem;
-use super::date::write_date;
-use super::headers::Remote;
-use super::observe::Recording;
-use super::plain::{LONGEST, Plain, space};
-use super::plan::Target;
-use super::predict::{Chosen, Proxy};
-use super::reply::{self, After, Dated, Heard};
-use super::rewound::Rewound;
-use super::way::Way;
+use crate::answer::Problem;
+use crate::fast::date::write_date;
+use crate::fast::reply::{self, After, Dated, Heard};
+use crate::fast::request::{LONGEST, Plain, space};
+use crate::fast::template::Way;
+use crate::headers::Remote;
+use crate::observe::Recording;
+use crate::predict::{Chosen, Proxy};
+use crate::table::Target;
+use edge::Prefixed;
 use member::boottime;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -33,7 +33,7 @@ const FIRST_READ: usize = 4 * 1024;
 const PIECE: usize = 16 * 1024;
 
 /// What a connection needs to pass on requests; it is used from one to the next.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     /// The request as the upstream is to see it.
     request: Vec<u8>,
     /// What was read of its answer.
@@ -54,7 +54,7 @@ enum Awaited {
 }
 
 impl Desk {
-    pub(super) fn new(stopping: CancellationToken) -> Self {
+    pub(crate) fn new(stopping: CancellationToken) -> Self {
         Self {
             request: Vec::new(),
             answer: Vec::new(),
@@ -64,30 +64,30 @@ impl Desk {
     }
 
     /// Lays a request on the desk that is to go `way`.
-    pub(super) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) {
+    pub(crate) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) {
         self.request.clear();
         way.write(plain, remote, &mut self.request);
     }
 
     /// Ready when the node stops.
-    pub(super) fn poll_stopping(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_stopping(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.stopping.as_mut().poll(context)
     }
 }
 
 /// The client's side of a connection.
-pub(super) struct Side<'a, S> {
-    pub(super) stream: &'a mut S,
+pub(crate) struct Side<'a, S> {
+    pub(crate) stream: &'a mut S,
     /// What was read of it: the request that is passed on, and what came after it.
-    pub(super) input: &'a mut Vec<u8>,
+    pub(crate) input: &'a mut Vec<u8>,
     /// What is to be written to it; empty.
-    pub(super) output: &'a mut Vec<u8>,
+    pub(crate) output: &'a mut Vec<u8>,
     /// Headers for every answer, as lines.
-    pub(super) common: &'a [u8],
+    pub(crate) common: &'a [u8],
 }
 
 /// What became of a request.
-pub(super) enum Relayed {
+pub(crate) enum Relayed {
     /// It is answered.
     Answered,
     /// Nothing of it was sent yet, and the node stops.
@@ -100,16 +100,16 @@ pub(super) enum Relayed {
 
 /// A request that was sent to its upstream, or failed to be, and whose client is still to be answered.
 pub struct Underway {
-    pub(super) chosen: Chosen,
-    pub(super) begun: Begun,
+    pub(crate) chosen: Chosen,
+    pub(crate) begun: Begun,
 }
 
 /// How far it has got.
-pub(super) enum Begun {
+pub(crate) enum Begun {
     /// The upstream has failed.
     Failed(Problem),
     /// The upstream answers, in a way that takes more than is understood here.
-    Answering { recording: Recording, upstream: Rewound<TcpStream>, until: Instant },
+    Answering { recording: Recording, upstream: Prefixed<TcpStream>, until: Instant },
 }
 
 /// Why there is no answer that is understood.
@@ -128,7 +128,7 @@ struct Head {
 
 impl Proxy {
     /// Passes on the request that lies on `desk`, and its answer to the client.
-    pub(super) async fn relay<S>(&self, chosen: Chosen, desk: &mut Desk, mut client: Side<'_, S>) -> Relayed
+    pub(crate) async fn relay<S>(&self, chosen: Chosen, desk: &mut Desk, mut client: Side<'_, S>) -> Relayed
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -150,7 +150,7 @@ impl Proxy {
         match asked.await {
             Ok((upstream, Some(head))) => self.body(upstream, head, way, recording, desk, client).await,
             Ok((upstream, None)) => {
-                let upstream = Rewound::new(upstream, std::mem::take(&mut desk.answer));
+                let upstream = Prefixed::new(upstream, std::mem::take(&mut desk.answer));
                 Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
             }
             Err(Failure::Upstream(problem)) => {
@@ -308,7 +308,7 @@ async fn send(upstream: &mut TcpStream, desk: &Desk, until: Instant) -> Result<(
 }
 
 /// Writes to a client.
-pub(super) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
+pub(crate) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
     let mut writing = pin!(async {
         stream.write_all(output).await?;
         stream.flush().await

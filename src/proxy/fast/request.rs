@@ -5,21 +5,21 @@
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
 /// Longest request that is looked at, head and body; the real server takes longer ones.
-pub(super) const LONGEST: usize = 16 * 1024;
+pub(crate) const LONGEST: usize = 16 * 1024;
 /// Most headers; clients send about ten.
 const MOST_HEADERS: usize = 32;
 
 /// Where [`look`] puts the headers that it finds.
-pub(super) type Space<'a> = [Header<'a>; MOST_HEADERS];
+pub(crate) type Space<'a> = [Header<'a>; MOST_HEADERS];
 
 /// Empty space for the headers of one request or answer.
-pub(super) const fn space<'a>() -> Space<'a> {
+pub(crate) const fn space<'a>() -> Space<'a> {
     [EMPTY_HEADER; MOST_HEADERS]
 }
 
 /// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen<'h, 'a> {
+pub(crate) enum Seen<'h, 'a> {
     /// A whole plain request.
     Plain(Plain<'h, 'a>),
     /// Perhaps the beginning of one.
@@ -30,21 +30,21 @@ pub(super) enum Seen<'h, 'a> {
 
 /// A plain request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plain<'h, 'a> {
+pub(crate) struct Plain<'h, 'a> {
     /// What follows the question mark; empty without one.
-    pub(super) query: &'a str,
+    pub(crate) query: &'a str,
     /// All headers, in their order.
-    pub(super) headers: &'h [Header<'a>],
+    pub(crate) headers: &'h [Header<'a>],
     /// The value of `x-canary-key`.
-    pub(super) key: Option<&'a [u8]>,
+    pub(crate) key: Option<&'a [u8]>,
     /// The body.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// Bytes of the request, head and body.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 /// What `bytes` begin with.
-pub(super) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h, 'a> {
+pub(crate) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h, 'a> {
     let mut request = Request::new(space);
     let head = match request.parse(bytes) {
         Ok(Status::Complete(head)) => head,
@@ -120,12 +120,12 @@ fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
 }
 
 /// Fills an empty slot; none when it is not.
-pub(super) fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+pub(crate) fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
 
 /// A decimal number of at most six digits: more than [`LONGEST`] has.
-pub(super) fn decimal(digits: &[u8]) -> Option<usize> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 6 {
         return None;
     }

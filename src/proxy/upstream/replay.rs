@@ -1,6 +1,6 @@
 //! A connection on which a request was sent already, for an HTTP client that is still to send it.
 
-use super::rewound::Rewound;
+use edge::Prefixed;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 
 /// Takes a request and forgets it; gives the answer, but not before it was asked for: clients end a connection that
 /// answers unasked.
-pub(super) struct Sent {
-    stream: Rewound<TcpStream>,
+pub(crate) struct Sent {
+    stream: Prefixed<TcpStream>,
     asked: Asked,
 }
 
@@ -22,7 +22,7 @@ enum Asked {
 
 impl Sent {
     /// A connection that is to answer what was sent on `stream`.
-    pub(super) const fn new(stream: Rewound<TcpStream>) -> Self {
+    pub(crate) const fn new(stream: Prefixed<TcpStream>) -> Self {
         Self { stream, asked: Asked::NotYet(None) }
     }
 }

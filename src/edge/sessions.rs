@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Everybody who is in with a certificate.
 #[derive(Default)]
-pub(super) struct Guests(Mutex<Live>);
+pub struct Guests(Mutex<Live>);
 
 #[derive(Default)]
 struct Live {
@@ -38,7 +38,7 @@ struct Guest {
 }
 
 /// One connection's place among the guests, until it is dropped.
-pub(super) struct Stay {
+pub struct Stay {
     guests: Arc<Guests>,
     number: u64,
     remote: SocketAddr,
@@ -47,7 +47,7 @@ pub(super) struct Stay {
 }
 
 impl Guests {
-    pub(super) fn enter(
+    pub fn enter(
         self: &Arc<Self>,
         remote: SocketAddr,
         chain: &[CertificateDer<'static>],
@@ -63,11 +63,7 @@ impl Guests {
     }
 
     /// Ends the connections that what comes from `tls` no longer admits.
-    pub(super) async fn keep_judging(
-        &self,
-        mut tls: watch::Receiver<Arc<HttpsPlane>>,
-        rejections: &Rejections,
-    ) -> Infallible {
+    pub async fn keep_judging(&self, mut tls: watch::Receiver<Arc<HttpsPlane>>, rejections: &Rejections) -> Infallible {
         tls.mark_unchanged();
         loop {
             if tls.changed().await.is_err() {
@@ -117,7 +113,7 @@ impl Drop for Stay {
 }
 
 /// A stream that breaks when its guest has to leave. Whoever waits for it is woken then.
-pub(super) struct Guarded<S> {
+pub struct Guarded<S> {
     stream: S,
     guard: Guard,
 }
@@ -132,15 +128,15 @@ enum Guard {
 
 impl<S> Guarded<S> {
     /// The stream of somebody who showed no certificate.
-    pub(super) const fn free(stream: S) -> Self {
+    pub const fn free(stream: S) -> Self {
         Self { stream, guard: Guard::Free }
     }
 
-    pub(super) fn by(stay: Stay, stream: S) -> Self {
+    pub fn by(stay: Stay, stream: S) -> Self {
         Self { stream, guard: Guard::Waiting(Box::pin(stay.over())) }
     }
 
-    pub(super) const fn inner(&self) -> &S {
+    pub const fn inner(&self) -> &S {
         &self.stream
     }
 
