@@ -2,10 +2,9 @@
 
 use super::body::parse_object;
 use super::outcomes::{Outcomes, samples};
-use super::plan::PlanShape;
-use super::rollouts::{self, ModelRequest, StartRequest, UndoRequest, VerbRequest};
-use super::shapes::WeightRequest;
+use super::rollouts;
 use model::Weight;
+use schema::{ModelRequest, PlanShape, StartRequest, UndoRequest, VerbRequest, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Plan, RoutingState};

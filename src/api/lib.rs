@@ -6,7 +6,6 @@
 
 mod body;
 mod caller;
-pub mod client;
 mod deal;
 mod door;
 mod exposition;
@@ -17,34 +16,19 @@ mod guests;
 mod metrics;
 mod openapi;
 mod outcomes;
-mod plan;
 mod poll;
 mod problem;
 mod read;
-mod rollout;
 mod rollouts;
 mod router;
 mod serve;
-mod shapes;
-mod span;
+mod shown;
 mod state;
-mod step;
 mod write;
 
 pub use caller::{Caller, Identity};
 pub use exposition::{Exposition, Family};
-pub use plan::{GatesShape, PlanShape, PlanShapeError};
 pub use problem::Problem;
-pub use rollout::{
-    ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
-};
-pub use rollouts::{ModelRequest, StartRequest, UndoRequest, VerbRequest};
 pub use router::router;
 pub use serve::{Limits, serve};
-pub use shapes::{
-    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
-    VoteShape, WeightRequest, rfc3339,
-};
-pub use span::parse_span;
-pub use state::{Api, CertificateInfo, HealthSnapshot, LinkShown, ModelHealth, PeerHealth};
-pub use step::{HoldShape, StepShape};
+pub use state::{Api, CertificateInfo, LinkShown};

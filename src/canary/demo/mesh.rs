@@ -7,11 +7,11 @@ use crate::change::refusal;
 use crate::cluster::unusable;
 use crate::failure::{Exit, Failure};
 use crate::query::{Row, Verdict, gather};
-use api::client::{ChangeFailure, Client};
-use api::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
+use client::{ChangeFailure, Client};
 use http::StatusCode;
 use model::NodeId;
 use pki::ClientFiles;
+use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
 use std::time::{Duration, Instant};
 
 /// How long a node may take to answer.
