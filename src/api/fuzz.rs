@@ -1,11 +1,10 @@
 //! What fuzzers do with the bodies of requests, and with plans in files: everything up to the question to the agreement.
 
 use super::outcomes::{Outcomes, samples};
-use super::plan::PlanShape;
-use super::rollouts::{self, ModelRequest, StartRequest, UndoRequest, VerbRequest};
-use super::shapes::WeightRequest;
+use super::rollouts;
 use edge::body::parse_object;
 use model::Weight;
+use schema::{ModelRequest, PlanShape, StartRequest, UndoRequest, VerbRequest, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Plan, RoutingState};

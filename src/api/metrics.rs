@@ -4,13 +4,14 @@
 //! reasons are fixed words. So nobody can make a node remember more by asking.
 
 use super::exposition::Exposition;
-use super::state::{Api, CertificateInfo, FOREVER, HealthSnapshot};
+use super::state::{Api, CertificateInfo, FOREVER};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use member::{View, boottime, unix_millis};
 use model::{Time, Weight};
+use schema::HealthSnapshot;
 use service::Phase;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! `GET /routing/state`: the state, its entity tag, and waiting for the next.
 
-use super::shapes::ServedState;
-use super::span::parse_span;
+use super::shown;
 use super::state::Api;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use member::{View, boottime};
 use model::Time;
+use schema::{ServedState, parse_span};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ struct Shown {
 
 impl Shown {
     fn of(view: &View, now: Time, api: &Api) -> Self {
-        let document = ServedState::of(view, now, |time| api.date(time), |model| api.proxy.own_upstream(model));
+        let document = shown::served(view, now, |time| api.date(time), |model| api.proxy.own_upstream(model));
         let body = serde_json::to_string(&document).expect("strings, numbers and maps with string keys are JSON");
         // A proposal that is open for a moment is no news: everyone who waits would wake twice for each change.
         let is_news = view.pending.is_some_and(|pending| now.since(pending.since) >= OPEN_FOR_LONG);

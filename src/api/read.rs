@@ -1,12 +1,13 @@
 //! The other reads: health, history, and whether the node lives and serves.
 
-use super::shapes::HistoryLine;
-use super::state::{Api, HealthSnapshot};
+use super::shown;
+use super::state::Api;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use edge::Problem;
 use member::Stage;
+use schema::{HealthSnapshot, HistoryLine};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) async fn history(
     if !(1..=MAX_HISTORY).contains(&limit) {
         return Err(Problem::bad_request(format!("limit must be 1 to {MAX_HISTORY}")));
     }
-    Ok(Json(api.handle.history(limit).iter().map(HistoryLine::of).collect()))
+    Ok(Json(api.handle.history(limit).iter().map(shown::history_line).collect()))
 }
 
 pub(super) async fn livez() -> &'static str {

@@ -1,7 +1,6 @@
 //! The routes of rollouts: start one, look at it, say how it goes on.
 
-use super::plan::PlanShape;
-use super::rollout::CurrentRollout;
+use super::shown;
 use super::state::Api;
 use super::write::{Asked, propose};
 use axum::Json;
@@ -12,61 +11,10 @@ use edge::body;
 use http::StatusCode;
 use model::ModelId;
 use proxy::Upstream;
+use schema::{CurrentRollout, ModelRequest, PlanShape, RolloutShape, StartRequest, UndoRequest, VerbRequest};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use service::{Change, Extent, Model, Plan, WhenOpen};
 use std::sync::Arc;
-
-/// The body of `POST /rollouts`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StartRequest {
-    /// The model on trial.
-    pub canary_model_id: ModelId,
-    /// Where it is served, on every node; a node's own configuration goes over it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<String>,
-    /// The plan; 5, 20, 50 and 100 %, each held for 30 s, where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanShape>,
-    /// End the rollout that is open, if there is one.
-    #[serde(default)]
-    pub supersede: bool,
-    /// The version that the change is based on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base_version: Option<u64>,
-}
-
-/// The body of what an operator says of the open rollout; an empty one says nothing more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerbRequest {
-    /// For `promote`: to the end, not to the next step.
-    #[serde(default)]
-    pub full: bool,
-    /// For `pause` and `abort`: why, for the others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-/// The body of `POST /rollouts/undo`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UndoRequest {
-    /// The model to go back to; the one before the present one where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<ModelId>,
-}
-
-/// The body of `POST /models`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelRequest {
-    /// The stable model or the canary.
-    pub id: ModelId,
-    /// Where it is served; null where every node says so for itself.
-    pub upstream: Option<String>,
-}
 
 pub(super) async fn start(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
@@ -77,13 +25,13 @@ pub(super) async fn start(State(api): State<Arc<Api>>, request: Request) -> Resu
     propose(&api, asked, Change::Start { canary, plan: Arc::new(plan), when_open }, wanted.base_version).await
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<super::rollout::RolloutShape>> {
-    Json(super::rollout::known(&api.handle.view(), &api.handle.history(usize::MAX)))
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<RolloutShape>> {
+    Json(shown::known(&api.handle.view(), &api.handle.history(usize::MAX)))
 }
 
 pub(super) async fn current(State(api): State<Arc<Api>>) -> Result<Json<CurrentRollout>, Problem> {
     let status = api.handle.status();
-    let current = CurrentRollout::of(&api.handle.view(), status.as_deref());
+    let current = shown::current(&api.handle.view(), status.as_deref());
     current.map(Json).ok_or_else(|| {
         let detail = "there has been no rollout, and the canary gets nothing: start one with POST /rollouts";
         Problem::new(StatusCode::NOT_FOUND, "no_rollout", "There is no rollout", detail)

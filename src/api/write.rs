@@ -2,7 +2,7 @@
 //!
 //! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
 
-use super::shapes::{AgreedState, Committed, WeightRequest, reasons, rfc3339};
+use super::shown::reasons;
 use super::state::Api;
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -14,6 +14,7 @@ use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Uri};
 use member::{Answer, Refusal, Stopped, Vote, unix_millis};
 use model::{Actor, MAX_REASON, NodeId, NodeSet, TxId, Weight};
+use schema::{AgreedState, Committed, WeightRequest, rfc3339};
 use serde_json::json;
 use service::{Change, ChangeError, Model, RoutingState};
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use api::client::Client;
 use clap::Args;
+use client::Client;
 use model::Peers;
 use std::fs::File;
 use std::io::Read;
@@ -148,7 +148,7 @@ pub(crate) fn block_on<T>(conversation: impl Future<Output = Result<T, Failure>>
 
 /// Reads `2s` or `500ms`: at least a millisecond, at most an hour.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let span = api::parse_span(text).ok_or_else(|| format!("{text:?} is not a duration such as 2s or 500ms"))?;
+    let span = schema::parse_span(text).ok_or_else(|| format!("{text:?} is not a duration such as 2s or 500ms"))?;
     let range = Duration::from_millis(1)..=Duration::from_secs(3_600);
     if range.contains(&span) { Ok(span) } else { Err("use a duration from 1ms to 1h".into()) }
 }

@@ -2,9 +2,9 @@
 
 use super::change::{self, ChangeArgs};
 use super::failure::{Exit, Failure};
-use api::ModelRequest;
 use clap::{Args, Subcommand};
 use model::ModelId;
+use schema::ModelRequest;
 use std::path::Path;
 
 /// Say where models are served.

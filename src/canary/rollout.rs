@@ -10,8 +10,8 @@ mod status;
 
 use super::change;
 use super::failure::{Exit, Failure};
-use api::client::{Client, ClientError};
 use clap::{Args, Subcommand};
+use client::{Client, ClientError};
 use model::NodeId;
 use serde::de::DeserializeOwned;
 use std::path::Path;

@@ -2,10 +2,10 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, agrees, following, until};
 use crate::world::{node, state, txid, view};
-use api::WeightRequest;
-use api::client::{ChangeFailure, Client, ClientError};
+use client::{ChangeFailure, Client, ClientError};
 use member::{Answer, Reason, Refusal, View, Vote, boottime};
 use model::{NodeId, NodeSet, Peers};
+use schema::WeightRequest;
 use service::Change;
 use std::process::Stdio;
 use std::time::Duration;

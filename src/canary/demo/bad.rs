@@ -6,8 +6,8 @@ use super::screen::{self, Damage};
 use super::serving::Lookout;
 use super::story::{Story, command, plan, wrong};
 use crate::failure::Failure;
-use api::RolloutShape;
 use model::NodeId;
+use schema::RolloutShape;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@ use super::models::Model;
 use super::screen::{self, Seen, Step};
 use super::story::{Story, command, plan, wrong};
 use crate::failure::{Exit, Failure};
-use api::CurrentRollout;
 use model::{NodeId, Weight};
+use schema::CurrentRollout;
 use std::time::{Duration, Instant};
 
 /// A machine that stops for a second at a time makes a good model slow.

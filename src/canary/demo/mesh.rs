@@ -7,10 +7,10 @@ use crate::change::refusal;
 use crate::cluster::unusable;
 use crate::failure::{Exit, Failure};
 use crate::query::{Row, Verdict, gather};
-use api::client::{ChangeFailure, Client};
-use api::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
+use client::{ChangeFailure, Client};
 use http::StatusCode;
 use model::NodeId;
+use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
 use std::time::{Duration, Instant};
 use trust::ClientFiles;
 

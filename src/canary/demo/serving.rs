@@ -2,7 +2,7 @@
 
 use super::models::Model;
 use crate::failure::{Exit, Failure};
-use api::client::Client;
+use client::Client;
 use model::NodeId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -7,8 +7,8 @@ use super::screen;
 use super::stage::Stage;
 use super::traffic::Traffic;
 use crate::failure::{Exit, Failure};
-use api::PlanShape;
 use model::{NodeId, Weight};
+use schema::PlanShape;
 use std::time::{Duration, Instant};
 
 /// The canary's way up, in per cent.

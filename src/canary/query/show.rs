@@ -2,8 +2,8 @@
 
 use super::verdict::{Row, Seen, Verdict};
 use crate::output::columns;
-use api::{HealthSnapshot, Shares};
 use mesh::WireVersion;
+use schema::{HealthSnapshot, Shares};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

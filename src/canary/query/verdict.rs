@@ -2,8 +2,8 @@
 
 use crate::failure::Exit;
 use anstyle::{AnsiColor, Style};
-use api::{HealthSnapshot, ServedState};
 use model::{Digest, NodeId};
+use schema::{HealthSnapshot, ServedState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -128,8 +128,8 @@ fn listed(nodes: &[NodeId]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use api::AgreedState;
     use model::NodeSet;
+    use schema::AgreedState;
     use service::RoutingState;
 
     pub(crate) fn seen(letter: char, version: u64, digest: u8) -> Row {

@@ -5,7 +5,7 @@ use super::show;
 use super::verdict::{Row, Seen, Verdict};
 use crate::failure::{Exit, Failure};
 use crate::output::{CLEAR, Output};
-use api::client::{Client, Polled};
+use client::{Client, Polled};
 use model::NodeId;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -63,7 +63,7 @@ async fn show_changes(
 
 /// Sends a row whenever a poll of `node` ends.
 async fn follow(client: Client, node: NodeId, news: mpsc::Sender<Row>) {
-    let mut known: Option<(Box<api::ServedState>, String)> = None;
+    let mut known: Option<(Box<schema::ServedState>, String)> = None;
     loop {
         let tag = known.as_ref().map(|(_, tag)| tag.as_str());
         let answer = match client.poll(node, tag, WAIT).await {

@@ -4,9 +4,9 @@ use super::{first_of, screen};
 use crate::cluster::block_on;
 use crate::failure::{Exit, Failure};
 use crate::output::{CLEAR, Output};
-use api::CurrentRollout;
-use api::client::Client;
+use client::Client;
 use model::NodeId;
+use schema::CurrentRollout;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 

@@ -5,9 +5,9 @@ use crate::cluster::{ReadArgs, block_on};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, columns, print_json, print_text};
 use crate::query::shares;
-use api::{ApprovalsShape, EvidenceShape, HistoryLine, RolloutShape};
 use clap::Args;
 use model::NodeId;
+use schema::{ApprovalsShape, EvidenceShape, HistoryLine, RolloutShape};
 use service::operators;
 use std::path::Path;
 

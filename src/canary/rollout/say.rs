@@ -2,9 +2,9 @@
 
 use crate::change::{self, ChangeArgs};
 use crate::failure::{Exit, Failure};
-use api::{UndoRequest, VerbRequest};
 use clap::Args;
 use model::ModelId;
+use schema::{UndoRequest, VerbRequest};
 use std::path::Path;
 
 /// Go on to the next step now, without waiting for the hold or the verdict.

@@ -2,7 +2,7 @@
 
 use crate::output::columns;
 use crate::query::shares;
-use api::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
+use schema::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
 use service::operators;
 use std::fmt::Write as _;
 
@@ -151,7 +151,7 @@ fn gates(trial: &TrialShape) -> String {
 
 fn nodes(current: &CurrentRollout) -> String {
     let header = ["NODE", "VERSION", "LINK", "CANARY REQUESTS", "FAILED", "REPORTED", "NOTE"].map(str::to_owned);
-    let row = |(id, node): (&model::NodeId, &api::NodeShape)| {
+    let row = |(id, node): (&model::NodeId, &schema::NodeShape)| {
         let link = if node.connected { "up" } else { "down" };
         let age = node.report_age_ms.map_or_else(|| "-".to_owned(), |age| format!("{} s ago", age / 1_000));
         let drained = node.drained.then(|| "drained".to_owned());

@@ -2,9 +2,9 @@
 
 use crate::change;
 use crate::failure::{Exit, Failure};
-use api::WeightRequest;
 use clap::Args;
 use model::{ModelId, Weight};
+use schema::WeightRequest;
 use std::path::Path;
 
 const EXAMPLES: &str = "\

@@ -4,9 +4,9 @@ use super::follow::{self, Until};
 use crate::change::{self, ChangeArgs};
 use crate::cluster::parse_span;
 use crate::failure::{Exit, Failure};
-use api::{self, HoldShape, PlanShape, StartRequest};
 use clap::Args;
 use model::{ModelId, Weight};
+use schema::{HoldShape, PlanShape, StartRequest};
 use service::MAX_APPROVALS;
 use std::fs::File;
 use std::io::Read as _;
@@ -125,6 +125,6 @@ fn wrong(path: Option<&Path>, error: &str) -> Failure {
 /// Reads `30s` or `1h30m`, or a number of seconds.
 fn parse_hold(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let hold = if is_number { text.parse().ok().map(Duration::from_secs) } else { api::parse_span(text) };
+    let hold = if is_number { text.parse().ok().map(Duration::from_secs) } else { schema::parse_span(text) };
     hold.ok_or_else(|| format!("{text:?} is no duration such as 30s"))
 }

@@ -6,10 +6,10 @@ use crate::cluster::{ViewerArgs, block_on, parse_span};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, columns, print_json, print_text};
 use crate::query::shares;
-use api::client::Client;
-use api::{CurrentRollout, ServedState};
 use clap::Args;
+use client::Client;
 use model::NodeId;
+use schema::{CurrentRollout, ServedState};
 use std::path::Path;
 use std::time::Duration;
 

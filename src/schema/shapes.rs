@@ -1,10 +1,9 @@
 //! The JSON that nodes answer with; servers write it, the command line reads it.
 
 use super::rollout::RolloutShape;
-use member::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
-use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, Time, TxId, UnixMillis, Weight};
+use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
-use service::{Model, RoutingState};
+use service::RoutingState;
 use std::collections::BTreeMap;
 
 /// Each model's share of the traffic as a fraction, 0 to 1.
@@ -176,20 +175,6 @@ pub struct VoteShape {
     pub reason: Option<String>,
 }
 
-/// Only these fields are read from `POST /routing/weights`; others are refused by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WeightRequest {
-    /// The canary's share as a fraction, 0 to 1.
-    pub canary_weight: f64,
-    /// The canary from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary_model_id: Option<ModelId>,
-    /// The version that the change is based on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base_version: Option<u64>,
-}
-
 impl AgreedState {
     /// The agreed part of `state`, whose digest is `digest`.
     #[must_use]
@@ -198,7 +183,7 @@ impl AgreedState {
             version: state.version,
             stable_model_id: state.stable.id.clone(),
             canary_model_id: state.canary.as_ref().map(|canary| canary.model.id.clone()),
-            weights: shares(state, state.canary_weight()),
+            weights: Self::shares(state, state.canary_weight()),
             status: "COMMITTED".into(),
             txid: state.txid,
             timestamp: rfc3339(state.timestamp),
@@ -208,71 +193,19 @@ impl AgreedState {
             drained: state.drained,
         }
     }
-}
 
-impl ServedState {
-    /// What `view` shows at `now`; `since` turns the node's clock into a date, and `own` says where this node's own
-    /// configuration serves a model.
+    /// Each model's share of the traffic where `state` holds and the canary gets `weight`.
     #[must_use]
-    pub fn of(
-        view: &View,
-        now: Time,
-        since: impl Fn(Time) -> UnixMillis,
-        own: impl Fn(&ModelId) -> Option<String>,
-    ) -> Self {
-        let models = std::iter::once(&view.state.stable).chain(view.state.canary.as_ref().map(|canary| &canary.model));
-        let upstream = |model: &Model| {
-            let shape = |url, said_by: &str| UpstreamShape { url, said_by: said_by.into() };
-            let own = own(&model.id).map(|url| shape(url, "node"));
-            let shape = own.or_else(|| Some(shape(model.upstream.clone()?, "agreed")))?;
-            Some((model.id.clone(), shape))
-        };
-        Self {
-            agreed: AgreedState::of(&view.state, view.digest),
-            node_id: view.me,
-            serving: shares(&view.state, view.serving_weight(now)),
-            isolated: view.is_isolated(now),
-            pending: view.pending.map(|pending| PendingShape {
-                txid: pending.txid,
-                version: pending.version,
-                since: rfc3339(since(pending.since)),
-            }),
-            acting_coordinator: view.coordinator,
-            upstreams: models.filter_map(upstream).collect(),
-            rollout: view.state.rollout.as_deref().map(RolloutShape::of),
-            ejected: view.ejected.as_deref().map(str::to_owned),
-        }
-    }
-}
-
-impl HistoryLine {
-    /// The line of `entry`.
-    #[must_use]
-    pub fn of(entry: &HistoryEntry) -> Self {
-        Self {
-            txid: entry.txid,
-            version: entry.version,
-            decision: match entry.decision {
-                Decision::Commit => "COMMIT".into(),
-                Decision::Abort => "ABORT".into(),
-            },
-            by: entry.by.as_ref().map(|actor| actor.id.clone()),
-            by_serial: entry.by.as_ref().map(|actor| actor.serial.clone()).filter(|serial| !serial.is_empty()),
-            votes: entry.votes.iter().map(|(node, vote)| (*node, VoteShape::of(vote))).collect(),
-            proposed_at: rfc3339(entry.proposed_at),
-            learned_at: rfc3339(entry.learned_at),
-            took_ms: entry.took.map(|took| took.as_secs_f64() * 1e3),
-            evidence: entry.evidence.iter().map(|(node, evidence)| (*node, EvidenceShape::of(evidence))).collect(),
-            from: entry.from.as_ref().map(split),
-            state: entry.decided.as_ref().map(|state| AgreedState::of(state, state.digest())),
-            rollout: entry.decided.as_ref().and_then(|state| state.rollout.as_deref()).map(RolloutShape::of),
-        }
+    pub fn shares(state: &RoutingState, weight: Weight) -> Shares {
+        shares_of(&state.stable.id, state.canary.as_ref().map(|canary| &canary.model.id), weight)
     }
 }
 
 impl EvidenceShape {
+    /// The figures of `evidence`.
+    #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "latencies of at most a minute")]
-    fn of(evidence: &Evidence) -> Self {
+    pub fn of(evidence: &Evidence) -> Self {
         let millis = |summary: &Summary| (summary.p95_us > 0).then(|| summary.p95_us as f64 / 1e3);
         let Evidence { stable, canary } = evidence;
         Self {
@@ -286,50 +219,11 @@ impl EvidenceShape {
     }
 }
 
-impl VoteShape {
-    fn of(vote: &Vote) -> Self {
-        match vote {
-            Vote::Commit => Self { vote: "COMMIT".into(), reason: None },
-            Vote::Abort(reason) => Self { vote: "ABORT".into(), reason: Some(reason.to_string()) },
-        }
-    }
-}
-
-/// Each member that spoke against a change, with its reason.
+/// The shares of two models of which the canary gets `weight`.
 #[must_use]
-pub(super) fn reasons(votes: &Votes) -> Vec<NodeReason> {
-    let reason = |(node, vote): (&NodeId, &Vote)| match vote {
-        Vote::Commit => None,
-        Vote::Abort(reason) => Some(NodeReason { node: *node, code: word(reason).into(), reason: reason.to_string() }),
-    };
-    votes.iter().filter_map(reason).collect()
-}
-
-const fn word(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::MayNotCoordinate => "may_not_coordinate",
-        Reason::BaseDiffers { .. } => "base_differs",
-        Reason::Isolated => "isolated",
-        Reason::PlanForbids(_) => "plan_forbids",
-        Reason::UpstreamNotReady(_) => "upstream_not_ready",
-        Reason::Unhealthy(_) => "unhealthy",
-        Reason::StorageFull => "storage_full",
-        Reason::Unreachable => "unreachable",
-        Reason::NoAnswer => "no_answer",
-        Reason::OvertakenByRetreat => "overtaken_by_retreat",
-        Reason::CoordinatorReplaced => "coordinator_replaced",
-        Reason::CoordinatorStops => "coordinator_stops",
-    }
-}
-
-fn shares(state: &RoutingState, canary_weight: Weight) -> Shares {
-    let canary = state.canary.as_ref().map(|canary| (canary.model.id.clone(), canary_weight.fraction()));
-    std::iter::once((state.stable.id.clone(), canary_weight.rest().fraction())).chain(canary).collect()
-}
-
-fn split(split: &Split) -> Shares {
-    let canary = split.canary.clone().map(|canary| (canary, split.weight.fraction()));
-    std::iter::once((split.stable.clone(), split.weight.rest().fraction())).chain(canary).collect()
+pub fn shares_of(stable: &ModelId, canary: Option<&ModelId>, weight: Weight) -> Shares {
+    let canary = canary.map(|canary| (canary.clone(), weight.fraction()));
+    std::iter::once((stable.clone(), weight.rest().fraction())).chain(canary).collect()
 }
 
 /// A date that people and programs read, in UTC with milliseconds.
@@ -342,7 +236,7 @@ pub fn rfc3339(at: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service::Canary;
+    use service::{Canary, Model};
 
     fn state(points: u16) -> RoutingState {
         let model = |id: &str| Model { id: id.parse().expect("a model id"), upstream: None };

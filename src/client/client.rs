@@ -1,10 +1,8 @@
-//! The other end: how the command line reads nodes and asks for changes.
+//! Requests to nodes: reads, long polls and changes, over HTTPS.
 //!
 //! It trusts the cluster's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and
 //! says of every failure whether a change may have been made.
 
-use super::shapes::ServedState;
-use super::state::HealthSnapshot;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{Request, Response, StatusCode, Uri};
@@ -16,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::{NodeId, Peers};
 use rustls::ClientConfig;
+use schema::{HealthSnapshot, ServedState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -1,0 +1,26 @@
+//! The JSON of the HTTP surface: one definition for the nodes that write it and the clients that read it.
+//!
+//! Only shapes, and their conversion from and to the values that are agreed. What a node holds beside those, its view, its
+//! measurements, is made into shapes where both are known. No I/O, and no HTTP but the words of its problems.
+
+mod health;
+pub mod openapi;
+mod plan;
+mod requests;
+mod rollout;
+mod shapes;
+mod span;
+mod step;
+
+pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
+pub use plan::{GatesShape, PlanShape, PlanShapeError};
+pub use requests::{ModelRequest, StartRequest, UndoRequest, VerbRequest, WeightRequest};
+pub use rollout::{
+    ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
+};
+pub use shapes::{
+    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
+    VoteShape, rfc3339, shares_of,
+};
+pub use span::parse_span;
+pub use step::{HoldShape, PauseShape, StepShape};
