@@ -1,10 +1,10 @@
-//! Floor 4: what HTTPS clients see: routes, JSON shapes, problems.
+//! Control routes: what HTTPS clients ask of a node, and what operators change.
 //!
 //! Every node answers the same. Reads need no client certificate; a change needs an operator's, and who may is decided
-//! before anything else is looked at. Outcomes are taken from applications, too, and from this host. This room sees the agreement through [`Handle`](member::Handle) only: it
-//! decides nothing, stores nothing, and never waits for disk or peers to answer a read.
+//! before anything else is looked at. Outcomes are taken from applications, too, and from this host. This room sees the
+//! agreement through [`Handle`](member::Handle) only: it decides nothing, stores nothing, and never waits for disk or
+//! peers to answer a read.
 
-mod door;
 mod exposition;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -16,12 +16,11 @@ mod poll;
 mod read;
 mod rollouts;
 mod router;
-mod serve;
 mod shown;
 mod state;
 mod write;
 
 pub use exposition::{Exposition, Family};
+pub use metrics::Counters;
 pub use router::router;
-pub use serve::{Limits, serve};
-pub use state::{Api, CertificateInfo, LinkShown};
+pub use state::{Api, CertificateInfo, LinkShown, WallClock};

@@ -7,6 +7,7 @@ use super::exposition::Exposition;
 use super::state::{Api, CertificateInfo, FOREVER};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use edge::Gauges;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use member::{View, boottime, unix_millis};
@@ -19,16 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tls::{HANDSHAKE_CLASSES_MS, Handshakes, Plane, Rejections};
 
-/// What the routes and their server count.
+/// What the routes count.
 #[derive(Debug, Default)]
 pub struct Counters {
     allowed: AtomicU64,
     unauthenticated: AtomicU64,
     forbidden: AtomicU64,
-    /// Connections that are open, handshakes included.
-    pub(super) connections: AtomicU64,
-    /// Handshakes under way.
-    pub(super) handshakes: AtomicU64,
 }
 
 impl Counters {
@@ -43,30 +40,11 @@ impl Counters {
     }
 }
 
-/// Counts one thing as there until it is dropped.
-pub(super) struct Counting {
-    counters: Arc<Counters>,
-    gauge: fn(&Counters) -> &AtomicU64,
-}
-
-impl Counting {
-    pub(super) fn start(counters: &Arc<Counters>, gauge: fn(&Counters) -> &AtomicU64) -> Self {
-        gauge(counters).fetch_add(1, Ordering::Relaxed);
-        Self { counters: Arc::clone(counters), gauge }
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        (self.gauge)(&self.counters).fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let mut text = Exposition::default();
     agreement(&mut text, &api.handle.view(), boottime());
     health(&mut text, &api.snapshot());
-    https(&mut text, &api.counters);
+    https(&mut text, &api.counters, &api.gauges);
     rejections(&mut text, &api.rejections);
     handshakes(&mut text, &api.handshakes);
     certificates(&mut text, &api);
@@ -153,15 +131,15 @@ fn health(text: &mut Exposition, health: &HealthSnapshot) {
     }
 }
 
-fn https(text: &mut Exposition, counters: &Counters) {
+fn https(text: &mut Exposition, counters: &Counters, open: &Gauges) {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut family = text.counter("canary_http_auth_total", "Requests for a change, by what the certificate allowed.");
     family.sample(&[("result", "allowed")], of(&counters.allowed));
     family.sample(&[("result", "unauthenticated")], of(&counters.unauthenticated));
     family.sample(&[("result", "forbidden")], of(&counters.forbidden));
-    text.gauge("canary_https_connections", "HTTPS connections that are open.").sample(&[], of(&counters.connections));
+    text.gauge("canary_https_connections", "HTTPS connections that are open.").sample(&[], open.connections());
     text.gauge("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.")
-        .sample(&[], of(&counters.handshakes));
+        .sample(&[], open.handshakes());
     text.gauge("canary_build_info", "1, with the version of the program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
 }

@@ -1,18 +1,14 @@
-//! Every route in one list, and what holds for all answers.
+//! Every control route in one list, and what holds for their answers. The models' routes are the proxy's.
 
 use super::state::Api;
 use super::{metrics, openapi, outcomes, poll, read, rollouts, write};
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, get, on, post};
-use edge::Caller;
-use edge::Problem;
-use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode, Uri};
-use proxy::{self, METHODS};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use edge::{COMMON_HEADERS, Problem};
+use http::{Method, StatusCode, Uri};
 use std::sync::Arc;
 
 /// One route: its method, its path, and what answers it.
@@ -29,18 +25,6 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn routes() -> Vec<Route> {
-    let mut routes = own_routes();
-    for path in ["/predict", "/v2", "/v2/{*path}"] {
-        routes.extend(METHODS.map(|method| {
-            let filter =
-                MethodFilter::try_from(method.clone()).expect("the methods that are passed on are common ones");
-            (method, path, on(filter, models))
-        }));
-    }
-    routes
-}
-
-fn own_routes() -> Vec<Route> {
     vec![
         (Method::GET, "/routing/state", get(poll::routing_state)),
         (Method::GET, "/health/snapshot", get(read::health_snapshot)),
@@ -62,23 +46,13 @@ fn own_routes() -> Vec<Route> {
     ]
 }
 
-/// [`serve`](super::serve) answers these without coming here; this is for other servers.
-async fn models(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let Some(route) = proxy::Route::of(request.method(), request.uri().path()) else {
-        return no_such_route(request.uri().clone()).await.into_response();
-    };
-    let remote = request.extensions().get::<Arc<Caller>>().map(|caller| proxy::Remote(caller.remote));
-    api.proxy.answer(route, remote, request).await.map(Body::new)
-}
-
 async fn no_such_route(uri: Uri) -> Problem {
     let detail = format!("there is no {:?} here: /openapi.json lists what there is", uri.path());
     Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail)
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not a method of {:?}: the Allow header lists what is", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has no such method", detail)
+    Problem::no_such_method(&method, &uri)
 }
 
 async fn with_common_headers(request: Request, next: Next) -> Response {
@@ -89,13 +63,10 @@ async fn with_common_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// On every answer: no browser may take it for anything else than it says it is.
-pub(super) const COMMON_HEADERS: [(HeaderName, HeaderValue); 1] =
-    [(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proxy::METHODS;
 
     #[test]
     fn the_document_describes_exactly_the_routes_there_are() {
@@ -107,8 +78,9 @@ mod tests {
             methods.keys().map(move |method| format!("{} {path}", method.to_uppercase()))
         });
         let mut described: Vec<String> = described.collect();
+        let models = proxy::Route::PATHS.iter().flat_map(|path| METHODS.map(|method| format!("{method} {path}")));
         let mut there: Vec<String> =
-            routes().iter().map(|(method, path, _)| format!("{method} {}", path.replace('*', ""))).collect();
+            routes().iter().map(|(method, path, _)| format!("{method} {path}")).chain(models).collect();
         described.sort();
         there.sort();
         assert_eq!(described, there);

@@ -5,6 +5,7 @@ use super::metrics::Counters;
 use super::shown;
 use arc_swap::ArcSwap;
 use audit::Log;
+use edge::Gauges;
 use member::{Handle, boottime, unix_millis};
 use model::{NodeId, Peers, Time, UnixMillis};
 use proxy::Proxy;
@@ -24,7 +25,7 @@ pub struct Api {
     pub handle: Handle,
     /// Where the members are; a change is sent on to no other address.
     pub peers: Peers,
-    /// What answers `/predict`, and knows how the models did.
+    /// What answers requests to the models, and knows how they did.
     pub proxy: Proxy,
     /// Connections that were refused, on both ports.
     pub rejections: Arc<Rejections>,
@@ -43,31 +44,14 @@ pub struct Api {
     /// What is shown of the links to the peers.
     pub links: Arc<dyn Fn() -> BTreeMap<NodeId, LinkShown> + Send + Sync>,
     /// What the routes themselves count.
-    pub counters: Arc<Counters>,
-    wall: WallClock,
+    pub counters: Counters,
+    /// What is open at the port.
+    pub gauges: Arc<Gauges>,
+    /// What turns readings of the node's clock into dates.
+    pub wall: WallClock,
 }
 
 impl Api {
-    /// The routes of a node at one of `peers`. The other public fields may be set before it is shared.
-    #[must_use]
-    pub fn new(handle: Handle, peers: Peers, proxy: Proxy, rejections: Arc<Rejections>) -> Self {
-        Self {
-            handle,
-            peers,
-            proxy,
-            rejections,
-            certificates: Arc::default(),
-            handshakes: Arc::default(),
-            more_metrics: Arc::new(|_| ()),
-            audit: Log::none(),
-            leaving: CancellationToken::new(),
-            stopping: CancellationToken::new(),
-            links: Arc::new(BTreeMap::new),
-            counters: Arc::default(),
-            wall: WallClock::default(),
-        }
-    }
-
     /// The date of a reading of the node's clock.
     pub(super) fn date(&self, time: Time) -> UnixMillis {
         self.wall.date(time, boottime(), unix_millis())
@@ -90,7 +74,7 @@ impl Api {
 /// Turns readings of the node's clock into dates. The difference of the two clocks is remembered, so that the same
 /// reading always gives the same date and a state that did not change looks the same.
 #[derive(Debug, Default)]
-struct WallClock {
+pub struct WallClock {
     offset_ms: AtomicU64,
 }
 

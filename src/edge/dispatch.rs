@@ -1,4 +1,4 @@
-//! Deals connections out to the threads of the HTTPS server, the next to the one that has the fewest.
+//! Dispatch of connections to the threads of the HTTPS server: the next goes to the one that has the fewest.
 //!
 //! All threads listen on one socket, and whoever is awake first takes everything that waits there: a client that opens
 //! its connections at once would have them all on one thread, with the others idle.
@@ -21,23 +21,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const ON_THE_WAY: usize = 64;
 
 /// A connection, and that its thread has it.
-pub struct Dealt {
-    pub stream: TcpStream,
-    pub remote: SocketAddr,
-    pub seat: Seat,
+pub(crate) struct Dispatched {
+    pub(crate) stream: TcpStream,
+    pub(crate) remote: SocketAddr,
+    pub(crate) counted: Counted,
 }
 
 /// Counts a connection of a thread for as long as it lives.
-pub struct Seat(Arc<AtomicUsize>);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
-impl Seat {
-    fn take(taken: &Arc<AtomicUsize>) -> Self {
-        taken.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(taken))
+impl Counted {
+    fn among(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connections))
     }
 }
 
-impl Drop for Seat {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -47,75 +47,75 @@ impl Drop for Seat {
 struct Passed {
     stream: std::net::TcpStream,
     remote: SocketAddr,
-    seat: Seat,
+    counted: Counted,
 }
 
-/// A thread, as seen by those that deal.
+/// A thread, as seen by those that dispatch.
 #[derive(Clone)]
-struct Table {
-    taken: Arc<AtomicUsize>,
+struct Worker {
+    connections: Arc<AtomicUsize>,
     passed: mpsc::Sender<Passed>,
 }
 
 /// One thread's share of a socket's connections, before the thread runs.
-pub struct Hand {
+pub(crate) struct Share {
     listener: TcpListener,
     own: usize,
-    tables: Vec<Table>,
+    workers: Vec<Worker>,
     passed: mpsc::Receiver<Passed>,
     closing: Closing,
 }
 
-/// The end of dealing.
+/// The end of the dispatch.
 #[derive(Clone)]
 struct Closing {
     asked: CancellationToken,
-    /// Threads that may still deal.
-    dealing: Arc<AtomicUsize>,
+    /// Threads that may still dispatch.
+    dispatching: Arc<AtomicUsize>,
 }
 
 /// Shares the connections of `listener` out to as many threads as `threads` says, until `closing` is cancelled.
-pub fn deal(listener: &TcpListener, threads: usize, closing: &CancellationToken) -> io::Result<Vec<Hand>> {
+pub(crate) fn dispatch(listener: &TcpListener, threads: usize, closing: &CancellationToken) -> io::Result<Vec<Share>> {
     listener.set_nonblocking(true)?;
-    let closing = Closing { asked: closing.clone(), dealing: Arc::new(AtomicUsize::new(threads)) };
-    let table = |_| {
+    let closing = Closing { asked: closing.clone(), dispatching: Arc::new(AtomicUsize::new(threads)) };
+    let worker = |_| {
         let (passed, inbox) = mpsc::channel(ON_THE_WAY);
-        (Table { taken: Arc::default(), passed }, inbox)
+        (Worker { connections: Arc::default(), passed }, inbox)
     };
-    let (tables, inboxes): (Vec<Table>, Vec<_>) = (0..threads).map(table).unzip();
-    let hand = |(own, passed)| {
-        let (listener, tables, closing) = (listener.try_clone()?, tables.clone(), closing.clone());
-        Ok(Hand { listener, own, tables, passed, closing })
+    let (workers, inboxes): (Vec<Worker>, Vec<_>) = (0..threads).map(worker).unzip();
+    let share = |(own, passed)| {
+        let (listener, workers, closing) = (listener.try_clone()?, workers.clone(), closing.clone());
+        Ok(Share { listener, own, workers, passed, closing })
     };
-    inboxes.into_iter().enumerate().map(hand).collect()
+    inboxes.into_iter().enumerate().map(share).collect()
 }
 
-impl Hand {
+impl Share {
     /// The share as the server takes it; to be called on the thread's runtime.
-    pub fn take_up(self) -> io::Result<Dealer> {
+    pub(crate) fn take_up(self) -> io::Result<Dispatcher> {
         let incoming = Incoming {
             listener: Some(AsyncListener::from_std(self.listener)?),
             waiting: VecDeque::new(),
             passed: self.passed,
         };
-        Ok(Dealer { own: self.own, tables: self.tables, closing: self.closing, incoming: Mutex::new(incoming) })
+        Ok(Dispatcher { own: self.own, workers: self.workers, closing: self.closing, incoming: Mutex::new(incoming) })
     }
 
     /// What tells when this thread has nothing to do any more.
-    pub fn rest(&self) -> Rest {
-        Rest { closing: self.closing.clone(), taken: Arc::clone(&self.tables[self.own].taken) }
+    pub(crate) fn rest(&self) -> Rest {
+        Rest { closing: self.closing.clone(), connections: Arc::clone(&self.workers[self.own].connections) }
     }
 }
 
 /// Whether a thread has something to do, once connections are taken no more.
-pub struct Rest {
+pub(crate) struct Rest {
     closing: Closing,
-    taken: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Rest {
     /// Waits until nothing is left to do, but not past `end`.
-    pub async fn reach(&self, end: Instant) {
+    pub(crate) async fn reach(&self, end: Instant) {
         while !self.is_reached() && Instant::now() < end {
             sleep(LOOK_EVERY).await;
         }
@@ -123,15 +123,15 @@ impl Rest {
 
     /// Whether no connection is here, and none will come.
     fn is_reached(&self) -> bool {
-        // In this order: who deals no more has counted before what it dealt.
-        self.closing.dealing.load(Ordering::Acquire) == 0 && self.taken.load(Ordering::Acquire) == 0
+        // In this order: who dispatches no more has counted before what it dispatched.
+        self.closing.dispatching.load(Ordering::Acquire) == 0 && self.connections.load(Ordering::Acquire) == 0
     }
 }
 
-/// Accepts connections for all threads, and gives its own thread those that are dealt to it.
-pub struct Dealer {
+/// Accepts connections for all threads, and gives its own thread those that are dispatched to it.
+pub(crate) struct Dispatcher {
     own: usize,
-    tables: Vec<Table>,
+    workers: Vec<Worker>,
     closing: Closing,
     incoming: Mutex<Incoming>,
 }
@@ -171,46 +171,50 @@ async fn accept(listener: Option<&AsyncListener>) -> io::Result<(TcpStream, Sock
     }
 }
 
-impl Dealer {
+impl Dispatcher {
     /// The thread with the fewest connections; this one, when no other has fewer.
     fn next(&self) -> usize {
-        let taken = |index: usize| self.tables[index].taken.load(Ordering::Relaxed);
-        (0..self.tables.len()).min_by_key(|&index| (taken(index), index != self.own)).unwrap_or(self.own)
+        let load = |index: usize| self.workers[index].connections.load(Ordering::Relaxed);
+        (0..self.workers.len()).min_by_key(|&index| (load(index), index != self.own)).unwrap_or(self.own)
     }
 
     /// Gives a connection to the thread whose turn it is, or back when that is this one, or has no room.
-    fn pass_on(&self, (stream, remote): (TcpStream, SocketAddr)) -> io::Result<Option<Dealt>> {
+    fn pass_on(&self, (stream, remote): (TcpStream, SocketAddr)) -> io::Result<Option<Dispatched>> {
         let next = self.next();
         if next != self.own
             && !self.closing.asked.is_cancelled()
-            && let Ok(room) = self.tables[next].passed.try_reserve()
+            && let Ok(room) = self.workers[next].passed.try_reserve()
         {
-            room.send(Passed { stream: stream.into_std()?, remote, seat: Seat::take(&self.tables[next].taken) });
+            room.send(Passed {
+                stream: stream.into_std()?,
+                remote,
+                counted: Counted::among(&self.workers[next].connections),
+            });
             return Ok(None);
         }
         Ok(Some(self.keep(stream, remote)))
     }
 
-    fn keep(&self, stream: TcpStream, remote: SocketAddr) -> Dealt {
-        Dealt { stream, remote, seat: Seat::take(&self.tables[self.own].taken) }
+    fn keep(&self, stream: TcpStream, remote: SocketAddr) -> Dispatched {
+        Dispatched { stream, remote, counted: Counted::among(&self.workers[self.own].connections) }
     }
 }
 
-/// The kind of address whose connections are dealt out, as the server wants to know it. Each [`Dealt`] knows its own.
+/// The kind of address whose connections are dispatched out, as the server wants to know it. Each [`Dispatched`] knows its own.
 #[derive(Clone, Debug)]
-pub struct Origin;
+pub(crate) struct Origin;
 
 impl Address for Origin {
-    type Stream = Dealt;
-    type Listener = Dealer;
+    type Stream = Dispatched;
+    type Listener = Dispatcher;
 }
 
-impl AddrListener<Dealt, Origin> for Dealer {
+impl AddrListener<Dispatched, Origin> for Dispatcher {
     async fn bind_to(_: Origin) -> io::Result<Self> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 
-    async fn accept_stream(&self) -> io::Result<(Dealt, Origin)> {
+    async fn accept_stream(&self) -> io::Result<(Dispatched, Origin)> {
         let mut incoming = self.incoming.lock().await;
         loop {
             if let Some((stream, remote)) = incoming.waiting.pop_front() {
@@ -220,18 +224,18 @@ impl AddrListener<Dealt, Origin> for Dealer {
             let Incoming { listener, passed, .. } = &mut *incoming;
             let is_open = listener.is_some();
             tokio::select! {
-                // This thread's own sender is among the tables, so the channel does not end.
-                Some(Passed { stream, remote, seat }) = passed.recv() => {
-                    return Ok((Dealt { stream: TcpStream::from_std(stream)?, remote, seat }, Origin));
+                // This thread's own sender is among the workers, so the channel does not end.
+                Some(Passed { stream, remote, counted }) = passed.recv() => {
+                    return Ok((Dispatched { stream: TcpStream::from_std(stream)?, remote, counted }, Origin));
                 }
                 accepted = accept(listener.as_ref()) => {
-                    if let Some(dealt) = self.pass_on(accepted?)? {
-                        return Ok((dealt, Origin));
+                    if let Some(dispatched) = self.pass_on(accepted?)? {
+                        return Ok((dispatched, Origin));
                     }
                 }
                 () = self.closing.asked.cancelled(), if is_open => {
                     let closed = incoming.close();
-                    self.closing.dealing.fetch_sub(1, Ordering::Release);
+                    self.closing.dispatching.fetch_sub(1, Ordering::Release);
                     closed?;
                 }
             }
@@ -248,14 +252,14 @@ mod tests {
     use super::*;
     use tokio::net::TcpStream as Client;
 
-    /// Two threads' dealers, in one thread.
-    fn two() -> (SocketAddr, Dealer, Dealer) {
+    /// Two threads' dispatchers, in one thread.
+    fn two() -> (SocketAddr, Dispatcher, Dispatcher) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let mut hands = deal(&listener, 2, &CancellationToken::new())
+        let mut shares = dispatch(&listener, 2, &CancellationToken::new())
             .expect("a listener")
             .into_iter()
-            .map(|hand| hand.take_up().expect("a runtime"));
-        let mut next = || hands.next().expect("two threads");
+            .map(|share| share.take_up().expect("a runtime"));
+        let mut next = || shares.next().expect("two threads");
         (listener.local_addr().expect("bound"), next(), next())
     }
 
@@ -303,6 +307,6 @@ mod tests {
             kept
         };
         let (_clients, _kept) = tokio::join!(connect, accept);
-        assert_eq!(first.tables[1].taken.load(Ordering::Relaxed), ON_THE_WAY);
+        assert_eq!(first.workers[1].connections.load(Ordering::Relaxed), ON_THE_WAY);
     }
 }

@@ -3,13 +3,23 @@
 //! It knows no route and no model. It turns connections away, or hands each to a handler with what the certificate
 //! proves, and says what a request may cost and how a refusal looks.
 
+mod acceptor;
 pub mod body;
 mod caller;
-pub mod dispatch;
+mod dispatch;
+mod gauges;
+mod handler;
+mod limits;
 mod prefixed;
 mod problem;
-pub mod sessions;
+mod requests;
+mod serve;
+mod sessions;
 
 pub use caller::{Caller, Identity, admit};
+pub use gauges::Gauges;
+pub use handler::{Answering, BoxError, COMMON_HEADERS, Handler, Until};
+pub use limits::Limits;
 pub use prefixed::Prefixed;
-pub use problem::Problem;
+pub use problem::{PROBLEM_JSON, Problem, problem_document};
+pub use serve::Entrance;

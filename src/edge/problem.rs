@@ -1,12 +1,30 @@
 //! Errors as `application/problem+json` (RFC 9457), each with a stable `code` that scripts may compare.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value, json};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use serde_json::{Map, Value};
 
 /// Enough to name what is wrong; a message that quotes its input must not become as long as the input.
 const MAX_DETAIL: usize = 400;
+
+/// The media type of a problem document.
+pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The members that every problem document has.
+#[must_use]
+pub fn problem_document(status: StatusCode, code: &str, title: &str, detail: &str) -> Map<String, Value> {
+    let members = [
+        ("type", Value::from(format!("urn:canary:problem:{code}"))),
+        ("title", title.into()),
+        ("status", status.as_u16().into()),
+        ("detail", detail.into()),
+        ("code", code.into()),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
 
 /// An error as a client sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +74,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail).with("limit", limit)
     }
 
+    /// There is such a route, but not with this method; the `Allow` header is for whoever knows the methods to add.
+    pub fn no_such_method(method: &Method, uri: &Uri) -> Self {
+        let detail = format!("{method} is not a method of {:?}: the Allow header lists what is", uri.path());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has no such method", detail)
+    }
+
     /// Nothing can be decided here now.
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Nothing can be decided here now", detail)
@@ -98,24 +122,18 @@ impl Problem {
     }
 
     fn document(&self) -> Value {
-        let mut document = json!({
-            "type": format!("urn:canary:problem:{}", self.0.code),
-            "title": self.0.title,
-            "status": self.0.status.as_u16(),
-            "detail": self.0.detail,
-            "code": self.0.code,
-        });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.0.more.clone());
-        }
-        document
+        let Parts { status, code, title, detail, more, header: _ } = &*self.0;
+        let mut document = problem_document(*status, code, title, detail);
+        document.extend(more.clone());
+        Value::Object(document)
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let kind = (CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let mut response = (self.0.status, [kind], self.document().to_string()).into_response();
+    /// The answer that says it.
+    #[must_use]
+    pub fn into_answer(self) -> http::Response<Bytes> {
+        let mut response = http::Response::new(Bytes::from(self.document().to_string()));
+        *response.status_mut() = self.0.status;
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         if let Some((name, value)) = self.0.header {
             response.headers_mut().insert(name, value);
         }
@@ -123,9 +141,16 @@ impl IntoResponse for Problem {
     }
 }
 
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.into_answer().map(Body::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_problem_names_its_code_and_keeps_its_members() {

@@ -1,4 +1,4 @@
-//! Connections that rest on a client certificate, and their end when it no longer counts.
+//! Sessions: connections that rest on a client certificate, and their end when it no longer counts.
 //!
 //! What is loaded anew is held against every one of them, each chain once, by the task that waits for it and not by the
 //! threads that serve requests. A connection without a certificate is not here and carries nothing extra.
@@ -19,51 +19,56 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Everybody who is in with a certificate.
+/// The sessions that are open.
 #[derive(Default)]
-pub struct Guests(Mutex<Live>);
+pub(crate) struct Sessions(Mutex<Live>);
 
 #[derive(Default)]
 struct Live {
-    entered: u64,
-    guests: HashMap<u64, Guest>,
+    opened: u64,
+    sessions: HashMap<u64, Session>,
 }
 
 #[derive(Clone)]
-struct Guest {
+struct Session {
     remote: SocketAddr,
     claim: Claim,
     chain: Arc<[CertificateDer<'static>]>,
     over: CancellationToken,
 }
 
-/// One connection's place among the guests, until it is dropped.
-pub struct Stay {
-    guests: Arc<Guests>,
+/// A session that is open, until this is dropped.
+pub(crate) struct OpenSession {
+    sessions: Arc<Sessions>,
     number: u64,
     remote: SocketAddr,
     over: CancellationToken,
     left: Duration,
 }
 
-impl Guests {
-    pub fn enter(
+impl Sessions {
+    /// Opens a session for a client that has shown this certificate.
+    pub(crate) fn open(
         self: &Arc<Self>,
         remote: SocketAddr,
         chain: &[CertificateDer<'static>],
         identity: &PeerIdentity,
-    ) -> Stay {
+    ) -> OpenSession {
         let over = CancellationToken::new();
-        let guest = Guest { remote, claim: Claim::from(identity), chain: chain.into(), over: over.clone() };
+        let session = Session { remote, claim: Claim::from(identity), chain: chain.into(), over: over.clone() };
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        live.entered += 1;
-        let number = live.entered;
-        live.guests.insert(number, guest);
-        Stay { guests: Arc::clone(self), number, remote, over, left: time_left(identity.not_after) }
+        live.opened += 1;
+        let number = live.opened;
+        live.sessions.insert(number, session);
+        OpenSession { sessions: Arc::clone(self), number, remote, over, left: time_left(identity.not_after) }
     }
 
     /// Ends the connections that what comes from `tls` no longer admits.
-    pub async fn keep_judging(&self, mut tls: watch::Receiver<Arc<HttpsPlane>>, rejections: &Rejections) -> Infallible {
+    pub(crate) async fn keep_judging(
+        &self,
+        mut tls: watch::Receiver<Arc<HttpsPlane>>,
+        rejections: &Rejections,
+    ) -> Infallible {
         tls.mark_unchanged();
         loop {
             if tls.changed().await.is_err() {
@@ -77,25 +82,25 @@ impl Guests {
 
     fn judge(&self, admits: impl Fn(&[CertificateDer<'_>]) -> Result<(), Refusal>, rejections: &Rejections) {
         let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let guests: Vec<Guest> = live.guests.values().cloned().collect();
+        let sessions: Vec<Session> = live.sessions.values().cloned().collect();
         drop(live);
         let mut judged: HashMap<&[CertificateDer<'static>], Result<(), Refusal>> = HashMap::new();
-        for guest in &guests {
-            let Err(refusal) = judged.entry(&guest.chain).or_insert_with(|| admits(&guest.chain)) else { continue };
+        for session in &sessions {
+            let Err(refusal) = judged.entry(&session.chain).or_insert_with(|| admits(&session.chain)) else { continue };
             rejections.report(&Rejection {
                 plane: Plane::Https,
                 direction: Direction::In,
-                remote: guest.remote,
-                claim: &guest.claim,
+                remote: session.remote,
+                claim: &session.claim,
                 reason: refusal.reason,
                 detail: &refusal.detail,
             });
-            guest.over.cancel();
+            session.over.cancel();
         }
     }
 }
 
-impl Stay {
+impl OpenSession {
     /// Until the certificate no longer counts: what was loaded does not admit it, or its time is over.
     async fn over(self) {
         tokio::select! {
@@ -105,59 +110,60 @@ impl Stay {
     }
 }
 
-impl Drop for Stay {
+impl Drop for OpenSession {
     fn drop(&mut self) {
-        let mut live = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        live.guests.remove(&self.number);
+        let mut live = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.sessions.remove(&self.number);
     }
 }
 
-/// A stream that breaks when its guest has to leave. Whoever waits for it is woken then.
-pub struct Guarded<S> {
+/// A stream that breaks when its session ends. Whoever waits for it is woken then.
+pub(crate) struct SessionStream<S> {
     stream: S,
-    guard: Guard,
+    validity: Validity,
 }
 
-enum Guard {
+enum Validity {
     /// There is no certificate that could end.
-    Free,
+    Unlimited,
     /// Ready when it is over.
     Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
     Over,
 }
 
-impl<S> Guarded<S> {
+impl<S> SessionStream<S> {
     /// The stream of somebody who showed no certificate.
-    pub const fn free(stream: S) -> Self {
-        Self { stream, guard: Guard::Free }
+    pub(crate) const fn anonymous(stream: S) -> Self {
+        Self { stream, validity: Validity::Unlimited }
     }
 
-    pub fn by(stay: Stay, stream: S) -> Self {
-        Self { stream, guard: Guard::Waiting(Box::pin(stay.over())) }
+    /// The stream of a session.
+    pub(crate) fn of(session: OpenSession, stream: S) -> Self {
+        Self { stream, validity: Validity::Waiting(Box::pin(session.over())) }
     }
 
-    pub const fn inner(&self) -> &S {
+    pub(crate) const fn inner(&self) -> &S {
         &self.stream
     }
 
     /// Fails when it is over, and has the caller woken when it will be. Writing and flushing ask, too: a server that
     /// waits for an answer, with the next request in hand, does not read.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match &mut self.guard {
-            Guard::Free => return Ok(()),
-            Guard::Waiting(over) => {
+        match &mut self.validity {
+            Validity::Unlimited => return Ok(()),
+            Validity::Waiting(over) => {
                 if over.as_mut().poll(context).is_pending() {
                     return Ok(());
                 }
-                self.guard = Guard::Over;
+                self.validity = Validity::Over;
             }
-            Guard::Over => {}
+            Validity::Over => {}
         }
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client's certificate no longer counts"))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SessionStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -168,7 +174,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SessionStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
@@ -216,23 +222,23 @@ mod tests {
         [CertificateDer::from(vec![byte])]
     }
 
-    fn enter(guests: &Arc<Guests>, byte: u8, not_after: SystemTime) -> Stay {
+    fn open(sessions: &Arc<Sessions>, byte: u8, not_after: SystemTime) -> OpenSession {
         let spiffe = "spiffe://c-1.canary/operator/admin".parse().expect("a SPIFFE id");
         let identity = PeerIdentity { spiffe, serial: "0a".into(), not_after };
-        guests.enter("127.0.0.1:1".parse().expect("an address"), &chain(byte), &identity)
+        sessions.open("127.0.0.1:1".parse().expect("an address"), &chain(byte), &identity)
     }
 
     #[tokio::test]
-    async fn a_sleeping_reader_is_woken_when_its_guest_has_to_leave_and_others_sleep_on() {
-        let (guests, rejections) = (Arc::new(Guests::default()), Rejections::default());
+    async fn a_sleeping_reader_is_woken_when_its_session_ends_and_others_sleep_on() {
+        let (sessions, rejections) = (Arc::new(Sessions::default()), Rejections::default());
         let (_client, server) = tokio::io::duplex(64);
         let (mut other_client, other_server) = tokio::io::duplex(64);
-        let mut revoked = Guarded::by(enter(&guests, 1, tomorrow()), server);
-        let mut good = Guarded::by(enter(&guests, 2, tomorrow()), other_server);
-        let _second_of_one_chain = enter(&guests, 2, tomorrow());
+        let mut revoked = SessionStream::of(open(&sessions, 1, tomorrow()), server);
+        let mut good = SessionStream::of(open(&sessions, 2, tomorrow()), other_server);
+        let _second_of_one_chain = open(&sessions, 2, tomorrow());
         let asked = Cell::new(0);
         let judge = async {
-            guests.judge(
+            sessions.judge(
                 |shown| {
                     asked.set(asked.get() + 1);
                     if shown == chain(1) { Err(Refusal::new(Reason::Revoked, "gone")) } else { Ok(()) }
@@ -248,16 +254,16 @@ mod tests {
         tokio::io::AsyncWriteExt::write_u8(&mut other_client, 7).await.expect("the pipe is open");
         assert_eq!(good.read_u8().await.expect("it goes on"), 7);
         drop((revoked, good, _second_of_one_chain));
-        assert!(guests.0.lock().expect("no panic").guests.is_empty(), "who is gone is forgotten");
+        assert!(sessions.0.lock().expect("no panic").sessions.is_empty(), "who is gone is forgotten");
     }
 
     #[tokio::test]
     async fn a_connection_ends_a_minute_after_its_certificate() {
-        let guests = Arc::new(Guests::default());
+        let sessions = Arc::new(Sessions::default());
         let ((_client, server), (_other_client, other_server)) = (tokio::io::duplex(64), tokio::io::duplex(64));
         let soon = SystemTime::now() - Duration::from_millis(59_900);
-        let mut ending = Guarded::by(enter(&guests, 1, soon), server);
-        let mut lasting = Guarded::by(enter(&guests, 2, tomorrow()), other_server);
+        let mut ending = SessionStream::of(open(&sessions, 1, soon), server);
+        let mut lasting = SessionStream::of(open(&sessions, 2, tomorrow()), other_server);
         tokio::select! {
             biased;
             _ = lasting.read_u8() => panic!("its certificate is good until tomorrow"),

@@ -5,14 +5,15 @@ use super::certificates::{Certificates, open_files};
 use super::clock::{ClockWatch, say_jump};
 use super::config::NodeConfig;
 use super::{descriptors, metrics};
-use api::{self, Api, Limits};
+use api::{self, Api, Counters, WallClock};
 use audit::{AUDIT_FILE, Opened};
+use edge::{Entrance, Limits};
 use jiff::Timestamp;
 use judge::Samples;
 use member::{Config, Driver, DriverError, Handle, Inbox, Probing, Stopping, Timing, Traffic, boottime, unix_millis};
 use mesh::{LinkInfo, Mesh, MeshConfig};
 use model::{Incarnation, NodeId, Peers};
-use proxy::{Proxy, Timeouts};
+use proxy::{Entry, Proxy, Timeouts};
 use rollout::Trial;
 use service::{Model, Smoke};
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use trust::{FileWatch, NodeFiles, PkiError};
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
@@ -144,10 +146,26 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         rejections: Arc::clone(&rejections),
         handshakes: Arc::default(),
     };
-    let mut api = Api::new(handle, peers.clone(), proxy.clone(), Arc::clone(&rejections));
-    api.handshakes = Arc::clone(&mesh_config.handshakes);
-    let started = show(&mut api, &certificates, &stop);
-    api.audit = log.clone();
+    let started: Arc<OnceLock<Mesh>> = Arc::default();
+    let api = {
+        let (seen, shown, reloads) = (Arc::clone(&started), Arc::clone(&started), Arc::clone(&certificates.reloads));
+        Api {
+            handle,
+            peers: peers.clone(),
+            proxy: proxy.clone(),
+            rejections: Arc::clone(&rejections),
+            certificates: Arc::clone(&certificates.shown),
+            handshakes: Arc::clone(&mesh_config.handshakes),
+            more_metrics: Arc::new(move |text| metrics::write(text, seen.get(), &reloads)),
+            audit: log.clone(),
+            leaving: stop.asked.clone(),
+            stopping: stop.closing.clone(),
+            links: Arc::new(move || links(shown.get())),
+            counters: Counters::default(),
+            gauges: Arc::default(),
+            wall: WallClock::default(),
+        }
+    };
     certificates.audit = log.clone();
 
     let history = History::open(&store.dir(), config.history_keep);
@@ -207,8 +225,17 @@ fn serve(
         .map_err(NodeError::system("cannot start the runtime of the HTTPS port"))?;
     runtime.block_on(async {
         let https = certificates.https.subscribe();
-        let limits = Limits { drain: config.drain, ..Limits::default() };
-        let serving = tokio::spawn(api::serve(listener, https, rejections, Arc::new(api), limits));
+        let entrance = Entrance {
+            tls: https,
+            rejections,
+            handshakes: Arc::clone(&api.handshakes),
+            gauges: Arc::clone(&api.gauges),
+            limits: Limits { drain: config.drain, ..Limits::default() },
+            stopping: api.stopping.clone(),
+            tasks: TaskTracker::new(),
+        };
+        let entry = Entry::new(api.proxy.clone(), api::router(Arc::new(api)));
+        let serving = tokio::spawn(entrance.serve(listener, entry));
         let mut signals = Signals::listen()?;
         let kind = obey_signals(config, peers, certificates, &mut signals, stop).await;
         let ending = tokio::spawn(signals.end_at_the_next(kind, config.me));
@@ -300,18 +327,6 @@ async fn linger(config: &NodeConfig, stop: &Stop) {
         () = stop.closing.cancelled() => {}
     }
     stop.closing.cancel();
-}
-
-/// Has the routes show what other rooms know; the mesh as soon as there is one where this says.
-fn show(api: &mut Api, certificates: &Certificates, stop: &Stop) -> Arc<OnceLock<Mesh>> {
-    let started: Arc<OnceLock<Mesh>> = Arc::default();
-    api.certificates = Arc::clone(&certificates.shown);
-    (api.leaving, api.stopping) = (stop.asked.clone(), stop.closing.clone());
-    let (seen, reloads) = (Arc::clone(&started), Arc::clone(&certificates.reloads));
-    api.more_metrics = Arc::new(move |text| metrics::write(text, seen.get(), &reloads));
-    let seen = Arc::clone(&started);
-    api.links = Arc::new(move || links(seen.get()));
-    started
 }
 
 /// What is shown of the links to the peers.

@@ -3,6 +3,7 @@
 use crate::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
 use crate::table::{Plan, Target};
 use bytes::Bytes;
+use edge::{PROBLEM_JSON, problem_document};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use std::time::Duration;
@@ -14,7 +15,6 @@ const SHIELDED: HeaderName = HeaderName::from_static("x-canary-shielded");
 /// What `/predict` answers itself.
 const POST: HeaderValue = HeaderValue::from_static("POST");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Why a request was not answered by its model; what RFC 9457 calls a problem.
 #[derive(Debug, thiserror::Error)]
@@ -108,14 +108,9 @@ impl Problem {
     /// The answer, with the names of the state and the model that the request belongs to.
     pub(super) fn answer(&self, plan: &Plan, target: &Target) -> Response<Body> {
         let (status, code) = self.status_and_code();
-        let problem = serde_json::json!({
-            "type": format!("urn:canary:problem:{code}"),
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "code": code,
-            "detail": self.to_string(),
-        });
-        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM, plan, target);
+        let title = status.canonical_reason().unwrap_or_default();
+        let problem = serde_json::Value::Object(problem_document(status, code, title, &self.to_string()));
+        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, plan, target);
         *response.status_mut() = status;
         if matches!(self, Self::NoSuchMethod { .. }) {
             response.headers_mut().insert(ALLOW, POST);

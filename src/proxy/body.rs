@@ -1,9 +1,9 @@
 //! Request bodies, read as far as they are looked into; and the bodies of answers.
 
-use crate::BoxError;
 use crate::observe::Recording;
 use crate::upload::Rest;
 use bytes::{Bytes, BytesMut};
+use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod count;
+mod entry;
 mod fast;
 mod headers;
 mod key;
@@ -21,7 +22,8 @@ mod upload;
 mod upstream;
 
 pub use body::Body;
-pub use fast::connection::Shortcut;
+pub use entry::Entry;
+pub use fast::connection::FastPath;
 pub use fast::relay::Underway;
 pub use headers::Remote;
 pub use observe::{ModelObservations, Observations};
@@ -29,6 +31,3 @@ pub use predict::Proxy;
 pub use route::{METHODS, Route};
 pub use upstream::address::{Upstream, UpstreamError, Upstreams, UpstreamsError};
 pub use upstream::client::Timeouts;
-
-/// Any error of a body that is not this room's own.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,5 @@
 //! A request on its way to its model; and to the stable model, when the canary cannot be asked.
 
-use crate::BoxError;
 use crate::answer::{self, Blame, Problem};
 use crate::body::{self, Body, Client, Taken};
 use crate::fast::relay::{Begun, Underway};
@@ -10,6 +9,7 @@ use crate::predict::{Chosen, Proxy};
 use crate::route::Route;
 use crate::upstream::client::{outgoing_stream, outgoing_whole};
 use bytes::Bytes;
+use edge::BoxError;
 use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};

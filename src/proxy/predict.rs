@@ -1,6 +1,5 @@
 //! A request to the models: key, choice, answer.
 
-use crate::BoxError;
 use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
 use crate::headers::Remote;
@@ -16,6 +15,7 @@ use crate::upstream::health as smoke;
 use crate::upstream::pool::Kept;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use edge::BoxError;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use judge::{Sample, Samples, Verdict};

@@ -26,6 +26,14 @@ pub enum Route {
 }
 
 impl Route {
+    /// The paths of the ways in, as patterns of which the last stands for all paths below one.
+    pub const PATHS: [&str; 3] = [PREDICT, INFERENCE, "/v2/{path}"];
+
+    /// Whether `path` leads to the models, with whatever method.
+    pub(crate) fn is_at(path: &str) -> bool {
+        path == PREDICT || is_inference(path)
+    }
+
     /// The way in that `method` and `path` name, if they name one.
     #[must_use]
     pub fn of(method: &Method, path: &str) -> Option<Self> {
@@ -36,8 +44,7 @@ impl Route {
                 passed(method, Self::BesidePrediction)
             };
         }
-        let below = path.strip_prefix(INFERENCE)?;
-        if below.is_empty() || below.starts_with('/') { passed(method, Self::Inference) } else { None }
+        if is_inference(path) { passed(method, Self::Inference) } else { None }
     }
 
     /// How a request's body is read.
@@ -77,6 +84,11 @@ impl Route {
         parts.path_and_query = path_and_query;
         Uri::from_parts(parts).map_err(|_| Problem::UrlTooLong)
     }
+}
+
+/// Whether `path` is that of the protocol, or below it.
+fn is_inference(path: &str) -> bool {
+    path.strip_prefix(INFERENCE).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
 fn passed(method: &Method, route: Route) -> Option<Route> {

@@ -1,8 +1,8 @@
 //! What of a request's body is still to come, on its way to an upstream, and how far it has got.
 
-use crate::BoxError;
 use crate::body::{BODY_TIMEOUT, BodyError, discard};
 use bytes::Bytes;
+use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use member::boottime;

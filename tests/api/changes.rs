@@ -144,7 +144,7 @@ async fn a_node_that_stops_says_so() {
 #[tokio::test]
 async fn who_asked_a_node_that_stops_in_the_midst_is_told_no_guess() {
     let mut world = world();
-    let asking = ask(world.router.clone(), "operator/admin", post(WEIGHTS, TWENTY));
+    let asking = ask(world.entry.clone(), "operator/admin", post(WEIGHTS, TWENTY));
     let taken = async { drop(world.inbox.recv().await.expect("it was asked")) };
     let (reply, ()) = tokio::join!(asking, taken);
     assert_eq!(reply.problem(), (504, "outcome_unknown".into()));

@@ -1,12 +1,12 @@
 //! Nodes behind their real HTTPS server, with real certificates, over agreements that the test plays.
 
-use crate::world::{node, peers_on, view};
-use api::{Api, Limits, serve};
+use crate::world::{api, entry, node, peers_on, view};
+use api::Api;
+use edge::{Entrance, Limits};
 use http_body_util::{BodyExt, Full};
 use issue::{InitPlan, init};
 use member::{Answer, Handle, Publisher, View};
 use model::{NodeId, NodeSet, Peers};
-use proxy::{Proxy, Upstreams};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use service::{Change, RoutingState};
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::task::TaskTracker;
 use trust::{ClientFiles, NodeFiles};
 
 /// Nothing here takes a tenth of it; it ends a test that hangs.
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) api: Arc<Api>,
     pub(crate) publisher: Publisher,
     pub(crate) tls: watch::Sender<Arc<tls::HttpsPlane>>,
+    /// The tasks of its connections.
+    pub(crate) tasks: TaskTracker,
     pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
     /// How many changes the agreement was asked for.
     pub(crate) asked: Arc<AtomicUsize>,
@@ -73,15 +76,24 @@ impl Cluster {
         let id = node(letter);
         let (handle, publisher, mut inbox) = Handle::new(View { me: id, ..shown });
         let rejections = Arc::new(Rejections::default());
-        let proxy = Proxy::new(handle.clone(), Upstreams::default());
-        let api = Arc::new(Api::new(handle, self.peers.clone(), proxy, Arc::clone(&rejections)));
+        let api = Arc::new(api(handle, self.peers.clone(), Arc::clone(&rejections)));
         let files = NodeFiles::load(self.certs.path(), id).unwrap();
         let plane = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).unwrap();
         let host: std::net::IpAddr = self.peers.host(id).unwrap().to_string().parse().unwrap();
         let listener = TcpListener::bind((host, id.data_port())).unwrap();
         let address = listener.local_addr().unwrap();
         let tls = watch::Sender::new(Arc::new(plane));
-        let serving = tokio::spawn(serve(listener, tls.subscribe(), rejections, Arc::clone(&api), limits));
+        let tasks = TaskTracker::new();
+        let entrance = Entrance {
+            tls: tls.subscribe(),
+            rejections,
+            handshakes: Arc::clone(&api.handshakes),
+            gauges: Arc::clone(&api.gauges),
+            limits,
+            stopping: api.stopping.clone(),
+            tasks: tasks.clone(),
+        };
+        let serving = tokio::spawn(entrance.serve(listener, entry(&api)));
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let playing = tokio::spawn(async move {
@@ -90,7 +102,7 @@ impl Cluster {
                 let _ = asked.reply.send(answer(asked.change));
             }
         });
-        Node { address, api, publisher, tls, serving: Some(serving), asked, playing }
+        Node { address, api, publisher, tls, tasks, serving: Some(serving), asked, playing }
     }
 
     pub(crate) fn operator(&self) -> ClientConfig {

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, Reply, agrees, get, post, until};
 use crate::world::{state, view};
-use api::Limits;
+use edge::Limits;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use crate::cluster::{Cluster, Node, PATIENCE, Play, get, post};
 use crate::world::{state, view};
-use api::Limits;
+use edge::Limits;
 use member::{Answer, Refusal};
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,

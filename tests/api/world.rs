@@ -1,22 +1,25 @@
 //! One node's routes over an agreement that the test plays.
 
-use api::{Api, router};
+use api::{Api, Counters, WallClock, router};
+use audit::Log;
 use axum::Router;
 use axum::body::Body;
 use edge::{Caller, Identity};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either};
 use member::{
     Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
 };
 use model::{Incarnation, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
-use proxy::{Proxy, Upstreams};
+use proxy::{Entry, Proxy, Upstreams};
 use serde_json::Value;
 use service::{Canary, Model, RoutingState};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Rejections;
 use tokio::sync::mpsc;
-use tower::ServiceExt;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const MEMBERS: usize = 3;
 /// Long enough that no test sees it end.
@@ -24,7 +27,7 @@ const LEASE: Duration = Duration::from_secs(600);
 
 pub(crate) struct World {
     pub(crate) api: Arc<Api>,
-    pub(crate) router: Router,
+    pub(crate) entry: Entry<Router>,
     pub(crate) publisher: Publisher,
     pub(crate) inbox: mpsc::Receiver<Proposed>,
 }
@@ -85,17 +88,41 @@ pub(crate) fn view(state: RoutingState) -> View {
     }
 }
 
+/// What the routes of a node work with that is alone and shows no certificates.
+pub(crate) fn api(handle: Handle, peers: Peers, rejections: Arc<Rejections>) -> Api {
+    Api {
+        proxy: Proxy::new(handle.clone(), Upstreams::default()),
+        handle,
+        peers,
+        rejections,
+        certificates: Arc::default(),
+        handshakes: Arc::default(),
+        more_metrics: Arc::new(|_| ()),
+        audit: Log::none(),
+        leaving: CancellationToken::new(),
+        stopping: CancellationToken::new(),
+        links: Arc::new(BTreeMap::new),
+        counters: Counters::default(),
+        gauges: Arc::default(),
+        wall: WallClock::default(),
+    }
+}
+
+/// The entry to its models and routes.
+pub(crate) fn entry(api: &Arc<Api>) -> Entry<Router> {
+    Entry::new(api.proxy.clone(), router(Arc::clone(api)))
+}
+
 impl World {
     pub(crate) fn new(view: View) -> Self {
         let (handle, publisher, inbox) = Handle::new(view);
-        let api =
-            Arc::new(Api::new(handle.clone(), peers_on(0), Proxy::new(handle, Upstreams::default()), Arc::default()));
-        Self { router: router(Arc::clone(&api)), api, publisher, inbox }
+        let api = Arc::new(api(handle, peers_on(0), Arc::default()));
+        Self { entry: entry(&api), api, publisher, inbox }
     }
 
     /// Sends one request as `role`, without a certificate where that is empty.
     pub(crate) async fn send(&self, role: &str, request: Request<Body>) -> Reply {
-        ask(self.router.clone(), role, request).await
+        ask(self.entry.clone(), role, request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -104,7 +131,7 @@ impl World {
 
     /// Posts `body` as an operator, while the agreement answers with `answer`; gives what it was asked, too.
     pub(crate) async fn change(&mut self, path: &str, body: &str, answer: Answer) -> (Reply, Proposed) {
-        let asked = ask(self.router.clone(), "operator/admin", post(path, body));
+        let asked = ask(self.entry.clone(), "operator/admin", post(path, body));
         let played = async {
             let mut proposed = self.inbox.recv().await.unwrap();
             let reply = std::mem::replace(&mut proposed.reply, tokio::sync::oneshot::channel().0);
@@ -119,11 +146,10 @@ pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
     Request::post(path).body(Body::from(body.to_owned())).unwrap()
 }
 
-pub(crate) async fn ask(router: Router, role: &str, mut request: Request<Body>) -> Reply {
+pub(crate) async fn ask(mut entry: Entry<Router>, role: &str, request: Request<Body>) -> Reply {
     let (remote, local) = ("192.168.1.7:4711".parse().unwrap(), "192.168.1.10:50051".parse().unwrap());
     let caller = Caller { remote, local, identity: identity(role) };
-    request.extensions_mut().insert(Arc::new(caller));
-    Reply::of(router.oneshot(request).await.unwrap()).await
+    Reply::of(entry.answer(&Arc::new(caller), None, request).await).await
 }
 
 fn identity(role: &str) -> Option<Identity> {
@@ -141,7 +167,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    async fn of(response: Response<Body>) -> Self {
+    async fn of(response: Response<Either<proxy::Body, Body>>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Self { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }

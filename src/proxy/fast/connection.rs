@@ -1,4 +1,4 @@
-//! The short way for plain requests: an HTTP/1.1 connection with nothing but plain `POST /predict` is served here, with
+//! The fast way for plain requests: an HTTP/1.1 connection with nothing but plain `POST /predict` is served here, with
 //! prepared answers or those of upstreams that answer plainly, for as long as nothing else comes.
 //!
 //! At the first byte that is not such a request (or when the client leaves one unfinished or rests for long, an upstream
@@ -11,7 +11,7 @@ use crate::fast::relay::{Desk, Relayed, Side, Underway, write};
 use crate::fast::request::{Seen, look, space};
 use crate::headers::Remote;
 use crate::predict::{Chosen, Decided, Proxy};
-use edge::Prefixed;
+use edge::{Prefixed, Until};
 use http::{HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -20,7 +20,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::CancellationToken;
 
 /// A client without a first request for this long, or that leaves one unfinished, goes on to the server and its timeouts.
 /// It also is how late a stop may be noticed while requests come, of which the drain has about two seconds.
@@ -30,18 +29,23 @@ const MOST_OUTPUT: usize = 16 * 1024;
 /// First size of the read buffer: most requests fit, and a connection at rest is not here.
 const FIRST_READ: usize = 1024;
 
-/// Serves plain requests on connections, one call of [`serve`](Self::serve) each.
+/// The fast way to the decisions and upstreams of a proxy: serves plain requests, one call of [`serve`](Self::serve) for
+/// each connection.
 #[derive(Clone)]
-pub struct Shortcut {
+pub struct FastPath {
     proxy: Proxy,
     /// Headers that go on every answer, as lines.
     common: Arc<[u8]>,
-    stopping: CancellationToken,
-    /// How long a client may rest here that has had an answer.
-    rest: Duration,
 }
 
-/// Why a connection leaves the short way.
+/// One connection on it.
+struct Connection<'a> {
+    path: &'a FastPath,
+    remote: Option<Remote>,
+    until: Until,
+}
+
+/// Why a connection leaves the fast way.
 enum Leave {
     /// The server goes on with it.
     HandOver,
@@ -51,16 +55,10 @@ enum Leave {
     Broken,
 }
 
-impl Shortcut {
-    /// The short way to `proxy`'s decisions, with `common` headers on every answer, until `stopping` is cancelled. A client
-    /// that has had an answer may be silent for about `rest`: the server takes it for a new one, and gives it less time.
+impl FastPath {
+    /// The fast way to `proxy`, with `common` headers on every answer.
     #[must_use]
-    pub fn new(
-        proxy: Proxy,
-        common: &[(HeaderName, HeaderValue)],
-        stopping: CancellationToken,
-        rest: Duration,
-    ) -> Self {
+    pub fn new(proxy: Proxy, common: &[(HeaderName, HeaderValue)]) -> Self {
         let mut lines = Vec::new();
         for (name, value) in common {
             lines.extend_from_slice(name.as_str().as_bytes());
@@ -68,33 +66,35 @@ impl Shortcut {
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
-        Self { proxy, common: lines.into(), stopping, rest }
+        Self { proxy, common: lines.into() }
     }
 
     /// Answers the plain requests of a connection from `remote` that speaks HTTP/1.1, and gives back the connection as the
     /// server is to see it, when something else comes; with what is under way of the first request that the server will
     /// see, if that has begun. Spawn it as a task of its own, so that a request wakes nothing else.
-    pub async fn serve<S>(&self, mut stream: S, remote: Option<Remote>) -> (Prefixed<S>, Option<Underway>)
+    pub async fn serve<S>(&self, mut stream: S, remote: Option<Remote>, until: Until) -> (Prefixed<S>, Option<Underway>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut input = Vec::with_capacity(FIRST_READ);
-        match self.run(&mut stream, remote, &mut input).await {
+        match (Connection { path: self, remote, until }).run(&mut stream, &mut input).await {
             Leave::HandOver => (Prefixed::new(stream, input), None),
             Leave::Underway(underway) => (Prefixed::new(stream, input), Some(underway)),
             Leave::Broken => (Prefixed::broken(stream), None),
         }
     }
+}
 
-    async fn run<S>(&self, stream: &mut S, remote: Option<Remote>, input: &mut Vec<u8>) -> Leave
+impl Connection<'_> {
+    async fn run<S>(&self, stream: &mut S, input: &mut Vec<u8>) -> Leave
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut pause = pin!(sleep(PAUSE));
-        let (mut output, mut desk) = (Vec::new(), Desk::new(self.stopping.clone()));
+        let (mut output, mut desk) = (Vec::new(), Desk::new(self.until.stopping.clone()));
         let mut client = Client::New;
         loop {
-            let (next, answered) = self.answer_all(input, remote, &mut output, &mut desk);
+            let (next, answered) = self.answer_all(input, &mut output, &mut desk);
             if answered > 0 {
                 client = Client::Busy;
                 input.drain(..answered);
@@ -111,9 +111,13 @@ impl Shortcut {
                 Next::HandOver => return Leave::HandOver,
                 Next::Relay { chosen, length } => {
                     client = Client::Busy;
-                    let side =
-                        Side { stream: &mut *stream, input: &mut *input, output: &mut output, common: &self.common };
-                    match self.proxy.relay(chosen, &mut desk, side).await {
+                    let side = Side {
+                        stream: &mut *stream,
+                        input: &mut *input,
+                        output: &mut output,
+                        common: &self.path.common,
+                    };
+                    match self.path.proxy.relay(chosen, &mut desk, side).await {
                         Relayed::Answered => {
                             input.drain(..length);
                             continue;
@@ -127,11 +131,11 @@ impl Shortcut {
             let stop = matches!(client, Client::Rests).then_some(&mut desk);
             let next = match (read(stream, input, pause.as_mut(), stop).await, client) {
                 (Read::Ended | Read::Stopping, _) => return Leave::HandOver,
-                (Read::Paused, _) if self.stopping.is_cancelled() => return Leave::HandOver,
+                (Read::Paused, _) if self.until.stopping.is_cancelled() => return Leave::HandOver,
                 (Read::Some, Client::Rests) => Some((Client::Pauses, PAUSE)),
                 (Read::Some, Client::New | Client::Busy | Client::Pauses) => None,
                 (Read::Paused, Client::Busy) => Some((Client::Pauses, PAUSE)),
-                (Read::Paused, Client::Pauses) if input.is_empty() => Some((Client::Rests, self.rest)),
+                (Read::Paused, Client::Pauses) if input.is_empty() => Some((Client::Rests, self.until.rest)),
                 (Read::Paused, Client::New | Client::Pauses | Client::Rests) => return Leave::HandOver,
             };
             if let Some((next, span)) = next {
@@ -143,7 +147,7 @@ impl Shortcut {
 
     /// Answers the plain requests that `input` begins with into `output`; says what to do next, and how many bytes they
     /// were. A request that an upstream is to answer is laid on `desk`.
-    fn answer_all(&self, input: &[u8], remote: Option<Remote>, output: &mut Vec<u8>, desk: &mut Desk) -> (Next, usize) {
+    fn answer_all(&self, input: &[u8], output: &mut Vec<u8>, desk: &mut Desk) -> (Next, usize) {
         let mut answered = 0;
         while output.len() < MOST_OUTPUT {
             let mut headers = space();
@@ -152,9 +156,9 @@ impl Shortcut {
                 Seen::Unfinished => return (Next::Read, answered),
                 Seen::Other => return (Next::HandOver, answered),
             };
-            let decided = self.proxy.decide_plain(plain.key, plain.body, |answer, now| {
+            let decided = self.path.proxy.decide_plain(plain.key, plain.body, |answer, now| {
                 output.extend_from_slice(&answer.head);
-                output.extend_from_slice(&self.common);
+                output.extend_from_slice(&self.path.common);
                 write_date(now, output);
                 output.extend_from_slice(&answer.body);
             });
@@ -164,8 +168,8 @@ impl Shortcut {
                 Decided::Upstream(chosen) => {
                     // When the node stops, the server says so to the client.
                     let next = match chosen.target().way() {
-                        Some(way) if !self.stopping.is_cancelled() => {
-                            desk.lay(way, &plain, remote);
+                        Some(way) if !self.until.stopping.is_cancelled() => {
+                            desk.lay(way, &plain, self.remote);
                             Next::Relay { chosen: chosen.held(), length: plain.length }
                         }
                         _ => Next::HandOver,

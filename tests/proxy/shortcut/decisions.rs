@@ -94,7 +94,7 @@ async fn a_client_that_pauses_or_a_node_that_stops_goes_on_with_the_server() {
     assert_eq!(bench.seen(), 1);
 
     let mut client = bench.connect(Way::Short);
-    bench.stopping.cancel();
+    bench.until.stopping.cancel();
     // A client that never pauses is handed over all the same.
     let handed_over = async {
         while bench.seen() == 1 {
@@ -134,7 +134,8 @@ async fn a_client_that_rests_goes_on_with_the_server_in_the_end() {
     let begun = Instant::now();
     let request = post("", "{}");
     let asking = ask(&mut client, &request);
-    let ((_, underway), ()) = within(async { tokio::join!(bench.shortcut.serve(server, None), asking) }).await;
+    let ((_, underway), ()) =
+        within(async { tokio::join!(bench.fast.serve(server, None, bench.until.clone()), asking) }).await;
     assert!(underway.is_none() && begun.elapsed() >= rest);
 }
 
@@ -147,12 +148,12 @@ async fn a_rest_ends_with_a_stop_and_with_a_request_that_is_left_unfinished() {
             ask(&mut client, &post("", "{}")).await;
             tokio::time::sleep(SILENCE).await;
             if stops {
-                bench.stopping.cancel();
+                bench.until.stopping.cancel();
             } else {
                 client.write_all(b"POST /pre").await.expect("the connection is open");
             }
         };
-        within(async { tokio::join!(bench.shortcut.serve(server, None), resting) }).await;
+        within(async { tokio::join!(bench.fast.serve(server, None, bench.until.clone()), resting) }).await;
     }
 }
 
@@ -161,13 +162,14 @@ async fn a_client_that_leaves_ends_the_connection() {
     let bench = Bench::new("");
     let (client, server) = duplex(1024);
     drop(client);
-    let (mut rest, _) = within(bench.shortcut.serve(server, None)).await;
+    let (mut rest, _) = within(bench.fast.serve(server, None, bench.until.clone())).await;
     assert_eq!(within(rest.read(&mut [0; 8])).await.expect("an end is no error"), 0);
     let (mut client, server) = duplex(16);
     let writing = async {
         client.write_all(post("", "{}").as_bytes()).await.expect("the server reads");
         drop(client);
     };
-    let ((mut rest, _), ()) = within(async { tokio::join!(bench.shortcut.serve(server, None), writing) }).await;
+    let ((mut rest, _), ()) =
+        within(async { tokio::join!(bench.fast.serve(server, None, bench.until.clone()), writing) }).await;
     assert!(rest.read(&mut [0; 8]).await.is_err(), "nothing may follow an answer that was cut off");
 }

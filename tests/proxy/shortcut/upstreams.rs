@@ -257,7 +257,8 @@ async fn a_client_that_leaves_is_counted_with_the_time_it_waited() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         drop(client);
     };
-    let ((mut rest, underway), ()) = within(async { tokio::join!(bench.shortcut.serve(server, None), leaving) }).await;
+    let ((mut rest, underway), ()) =
+        within(async { tokio::join!(bench.fast.serve(server, None, bench.until.clone()), leaving) }).await;
     assert!(underway.is_none() && rest.read(&mut [0; 8]).await.is_err(), "the server must not ask again");
     let observations = bench.proxy.observations().overall;
     assert_eq!((observations.requests, observations.errors), (1, 0));
@@ -283,7 +284,7 @@ async fn a_node_that_stops_leaves_what_is_under_way_to_the_server() {
     let mut client = bench.connect(Way::Short);
     client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
     within(has_asked).await.expect("the upstream is asked");
-    bench.stopping.cancel();
+    bench.until.stopping.cancel();
     let taken_over = async {
         while bench.seen() == 0 {
             tokio::task::yield_now().await;
@@ -299,7 +300,7 @@ async fn a_node_that_stops_leaves_what_is_under_way_to_the_server() {
 async fn a_node_that_stops_leaves_new_requests_to_the_server() {
     let upstream = Upstream::new("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 1_000, Then::Stay).await;
     let bench = Bench::new(&format!("v2=http://{}/", upstream.address));
-    bench.stopping.cancel();
+    bench.until.stopping.cancel();
     let answers = bench.talk(Way::Short, post("", CANARY).as_bytes(), 1_000, 1).await;
     assert_eq!((answers.len(), bench.seen()), (1, 1));
 }
@@ -353,10 +354,11 @@ async fn a_node_that_stops_or_a_client_that_leaves_does_not_wait_for_a_connectio
             if leaves {
                 return None;
             }
-            bench.stopping.cancel();
+            bench.until.stopping.cancel();
             Some(client)
         };
-        let ((_, underway), _client) = within(async { tokio::join!(bench.shortcut.serve(server, None), ending) }).await;
+        let ((_, underway), _client) =
+            within(async { tokio::join!(bench.fast.serve(server, None, bench.until.clone()), ending) }).await;
         // What a node that stops has not sent yet, its server begins anew.
         assert!(underway.is_none());
         let counted = bench.proxy.observations().overall;

@@ -2,7 +2,7 @@
 
 use crate::world::{CLIENT, view, within};
 use bytes::Bytes;
-use edge::Prefixed;
+use edge::{Prefixed, Until};
 use http::header::{HeaderName, HeaderValue, SERVER};
 use http::{Request, Response};
 use http_body_util::{Either, Full};
@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::Handle;
-use proxy::{Proxy, Route, Shortcut, Timeouts, Underway, Upstreams};
+use proxy::{FastPath, Proxy, Route, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,8 +29,8 @@ pub(crate) enum Way {
 /// A node whose connections the test makes.
 pub(crate) struct Bench {
     pub(crate) proxy: Proxy,
-    pub(crate) shortcut: Shortcut,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) fast: FastPath,
+    pub(crate) until: Until,
     /// Requests that the real server saw.
     seen: Arc<AtomicUsize>,
 }
@@ -44,24 +44,23 @@ impl Bench {
         let (handle, _publisher, _requests) = Handle::new(view(3_408));
         let proxy =
             Proxy::with_timeouts(handle, upstreams.parse::<Upstreams>().expect("tests give good upstreams"), timeouts);
-        let stopping = CancellationToken::new();
-        let shortcut = Shortcut::new(proxy.clone(), &[COMMON], stopping.clone(), Duration::ZERO);
-        Self { proxy, shortcut, stopping, seen: Arc::default() }
+        let until = Until { stopping: CancellationToken::new(), rest: Duration::ZERO };
+        Self { fast: FastPath::new(proxy.clone(), &[COMMON]), proxy, until, seen: Arc::default() }
     }
 
     /// The same, where clients may rest for so long between requests.
     pub(crate) fn resting(self, rest: Duration) -> Self {
-        let shortcut = Shortcut::new(self.proxy.clone(), &[COMMON], self.stopping.clone(), rest);
-        Self { shortcut, ..self }
+        Self { until: Until { rest, ..self.until }, ..self }
     }
 
     /// A connection that is served one way or the other.
     pub(crate) fn connect(&self, way: Way) -> DuplexStream {
         let (client, server) = duplex(1024 * 1024);
-        let (proxy, shortcut, seen) = (self.proxy.clone(), self.shortcut.clone(), Arc::clone(&self.seen));
+        let (proxy, fast, seen) = (self.proxy.clone(), self.fast.clone(), Arc::clone(&self.seen));
+        let until = self.until.clone();
         tokio::spawn(async move {
             let (stream, underway) = match way {
-                Way::Short => shortcut.serve(server, Some(CLIENT)).await,
+                Way::Short => fast.serve(server, Some(CLIENT), until).await,
                 Way::Real => (Prefixed::new(server, Vec::new()), None),
             };
             let underway = Mutex::new(underway);

@@ -3,20 +3,22 @@
 //! A connection that says nothing costs a file descriptor and nothing else; it takes a place among the handshakes only
 //! when its first byte is there. Whoever is turned away leaves one line in the log and one count.
 
-use super::metrics::{Counters, Counting};
-use super::serve::Limits;
-use super::state::Api;
+use super::caller::{Caller, Identity};
+use super::dispatch::Dispatched;
+use super::gauges::Gauges;
+use super::handler::{Handler, Until};
+use super::limits::Limits;
+use super::prefixed::Prefixed;
+use super::requests::{Connection, Requests};
+use super::serve::Entrance;
+use super::sessions::{SessionStream, Sessions};
 use axum_server::accept::Accept;
-use edge::Prefixed;
-use edge::dispatch::{Dealt, Seat};
-use edge::sessions::{Guarded, Guests};
-use edge::{Caller, Identity};
 use model::UnixMillis;
-use proxy::{Remote, Shortcut, Underway};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
 use tls::{Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
@@ -27,6 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::TaskTracker;
 
 /// The first byte of every TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -38,63 +41,53 @@ const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: tex
 const MANY_ADDRESSES: usize = 1024;
 
 /// A connection after its handshake.
-type Secured = Guarded<TlsStream<TcpStream>>;
+type Secured = SessionStream<TlsStream<TcpStream>>;
 
-/// Lets connections in. All clones share one account of who is in.
-#[derive(Clone)]
-pub(super) struct Door(Arc<Shared>);
+/// Lets connections in, and gives each the service of its requests. All clones share one account of who is in.
+pub(crate) struct Acceptor<H> {
+    admission: Arc<Admission>,
+    handler: H,
+    closing: Arc<AtomicBool>,
+}
 
-struct Shared {
-    shortcut: Shortcut,
+impl<H: Clone> Clone for Acceptor<H> {
+    fn clone(&self) -> Self {
+        let (admission, closing) = (Arc::clone(&self.admission), Arc::clone(&self.closing));
+        Self { admission, handler: self.handler.clone(), closing }
+    }
+}
+
+/// What all threads share of the entrance.
+pub(crate) struct Admission {
     tls: watch::Receiver<Arc<HttpsPlane>>,
-    guests: Arc<Guests>,
+    sessions: Arc<Sessions>,
     limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
     rejections: Arc<Rejections>,
     all_handshakes: Arc<Handshakes>,
-    counters: Arc<Counters>,
+    gauges: Arc<Gauges>,
+    until: Until,
+    tasks: TaskTracker,
 }
 
-/// One connection that is in; it gives its place back when it is dropped.
-pub(super) struct Connection {
-    pub(super) caller: Arc<Caller>,
-    /// What is under way of the first request that the server sees.
-    underway: Mutex<Option<Underway>>,
-    _place: OwnedSemaphorePermit,
-    _seat: Seat,
-    _counting: Counting,
-}
-
-impl Connection {
-    /// What is under way of the first request, once.
-    pub(super) fn underway(&self) -> Option<Underway> {
-        self.underway.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A service that is told, for each request, by which connection it came.
-pub(super) trait OfConnection {
-    fn of_connection(self, connection: Arc<Connection>) -> Self;
-}
-
-impl<S: OfConnection + Send + 'static> Accept<Dealt, S> for Door {
+impl<H: Handler, S> Accept<Dispatched, S> for Acceptor<H> {
     type Stream = Prefixed<Secured>;
-    type Service = S;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
+    type Service = Requests<H>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, dealt: Dealt, service: S) -> Self::Future {
-        let shared = Arc::clone(&self.0);
+    fn accept(&self, dispatched: Dispatched, _: S) -> Self::Future {
+        let Self { admission, handler, closing } = self.clone();
         Box::pin(async move {
-            let remote = dealt.remote;
-            match shared.admit(dealt).await {
+            let remote = dispatched.remote;
+            match admission.admit(dispatched).await {
                 Ok((stream, connection)) => {
-                    let (stream, connection) = shared.pass(stream, connection).await?;
-                    Ok((stream, service.of_connection(Arc::new(connection))))
+                    let (stream, connection) = admission.pass(stream, connection, handler.clone()).await?;
+                    Ok((stream, Requests::new(handler, connection, closing)))
                 }
                 Err(refused) => {
-                    shared.report(remote, &refused);
+                    admission.report(remote, &refused);
                     Err(refused.error)
                 }
             }
@@ -122,71 +115,77 @@ impl From<io::Error> for Refused {
     }
 }
 
-impl Door {
-    pub(super) fn new(
-        tls: watch::Receiver<Arc<HttpsPlane>>,
-        guests: Arc<Guests>,
-        limits: Limits,
-        rejections: Arc<Rejections>,
-        api: &Api,
-        shortcut: Shortcut,
-    ) -> Self {
-        Self(Arc::new(Shared {
-            shortcut,
+impl<H> Acceptor<H> {
+    pub(crate) const fn new(admission: Arc<Admission>, handler: H, closing: Arc<AtomicBool>) -> Self {
+        Self { admission, handler, closing }
+    }
+}
+
+impl Admission {
+    /// Who may be in at `entrance`, and how long on the fast way.
+    pub(crate) fn new(entrance: Entrance, sessions: Arc<Sessions>, until: Until) -> Self {
+        let Entrance { tls, rejections, handshakes, gauges, limits, tasks, stopping: _ } = entrance;
+        Self {
             tls,
-            guests,
+            sessions,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             by_address: Mutex::default(),
             limits,
             rejections,
-            all_handshakes: Arc::clone(&api.handshakes),
-            counters: Arc::clone(&api.counters),
-        }))
+            all_handshakes: handshakes,
+            gauges,
+            until,
+            tasks,
+        }
     }
-}
 
-impl Shared {
-    /// Serves the plain predictions that an HTTP/1 connection begins with, and gives it back for everything else. They
-    /// are served by a task of their own, because the server's task looks for a stop at every waking. It has the
-    /// connection's place, which shows that there is something to do, also when the server no longer waits for it.
-    async fn pass(&self, stream: Secured, connection: Connection) -> io::Result<(Prefixed<Secured>, Connection)> {
+    /// Has an HTTP/1.1 connection served on the fast way first. A task of its own does it, because the server's task
+    /// looks for a stop at every waking. That task has the connection's place, which shows that there is something to do,
+    /// also when the server no longer waits for it.
+    async fn pass<H: Handler>(
+        &self,
+        stream: Secured,
+        connection: Connection<H::Begun>,
+        handler: H,
+    ) -> io::Result<(Prefixed<Secured>, Connection<H::Begun>)> {
         if stream.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) {
             return Ok((Prefixed::new(stream, Vec::new()), connection));
         }
-        let shortcut = self.shortcut.clone();
+        let until = self.until.clone();
         let serving = async move {
-            let (stream, underway) = shortcut.serve(stream, Some(Remote(connection.caller.remote))).await;
-            (stream, Connection { underway: Mutex::new(underway), ..connection })
+            let (stream, begun) = handler.fast(stream, connection.caller.remote, until).await;
+            (stream, connection.having_begun(begun))
         };
-        tokio::spawn(serving).await.map_err(io::Error::other)
+        self.tasks.spawn(serving).await.map_err(io::Error::other)
     }
 
-    async fn admit(&self, Dealt { stream, remote, seat }: Dealt) -> Result<(Secured, Connection), Refused> {
+    async fn admit<B>(&self, dispatched: Dispatched) -> Result<(Secured, Connection<B>), Refused> {
+        let Dispatched { stream, remote, counted } = dispatched;
         let deadline = Instant::now() + self.limits.handshake;
         // Small answers must not wait for the acknowledgement of the ones before.
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
         let place = wait(&self.connections, deadline, "too many connections are open").await?;
-        let counting = Counting::start(&self.counters, |counters| &counters.connections);
+        let counting = self.gauges.connection();
         let stream = self.first_byte(stream, deadline).await?;
         let of_address = self.of_address(remote.ip());
         let _slot = wait(&of_address, deadline, "too many handshakes from this address are in flight").await?;
         let _global = wait(&self.handshakes, deadline, "too many handshakes are in flight").await?;
-        let _handshaking = Counting::start(&self.counters, |counters| &counters.handshakes);
+        let _handshaking = self.gauges.handshake();
         let handshaking = self.all_handshakes.begin(Plane::Https);
         let plane = self.plane();
         let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
         let (result, claim) = noting_claims(timeout_at(deadline, handshake)).await;
         let Ok(result) = result else { return Err(Refused { claim, ..too_slow("the TLS handshake").into() }) };
-        let guarded = match result {
-            Ok(stream) => self.guard(stream, remote, &plane).map_err(Refused::from),
+        let opened = match result {
+            Ok(stream) => self.open(stream, remote, &plane).map_err(Refused::from),
             Err(error) => Err(error.into()),
         };
-        let (stream, identity) = guarded.map_err(|refused| Refused { claim, ..refused })?;
+        let (stream, identity) = opened.map_err(|refused| Refused { claim, ..refused })?;
         handshaking.done();
         let caller = Arc::new(Caller { remote, local, identity });
-        Ok((stream, Connection { caller, underway: Mutex::default(), _place: place, _seat: seat, _counting: counting }))
+        Ok((stream, Connection::new(caller, place, counted, counting)))
     }
 
     /// The certificates of this moment.
@@ -195,22 +194,24 @@ impl Shared {
     }
 
     /// Whom the client's certificate names, if it showed one, and the connection as one that ends with it.
-    fn guard(
+    fn open(
         &self,
         stream: TlsStream<TcpStream>,
         remote: SocketAddr,
         plane: &Arc<HttpsPlane>,
     ) -> Result<(Secured, Option<Identity>), Refusal> {
-        let Some(chain) = stream.get_ref().1.peer_certificates() else { return Ok((Guarded::free(stream), None)) };
+        let Some(chain) = stream.get_ref().1.peer_certificates() else {
+            return Ok((SessionStream::anonymous(stream), None));
+        };
         let identity = peer_identity(chain)?;
-        let stay = self.guests.enter(remote, chain, &identity);
-        // Whoever is among the guests is held against what is loaded from now on. What was loaded during the
+        let session = self.sessions.open(remote, chain, &identity);
+        // A session that is open is held against what is loaded from now on. What was loaded during the
         // handshake may have come too early for that.
         let newest = self.plane();
         if !Arc::ptr_eq(&newest, plane) {
             newest.judge(chain)?;
         }
-        Ok((Guarded::by(stay, stream), Some(known(identity))))
+        Ok((SessionStream::of(session, stream), Some(known(identity))))
     }
 
     /// Waits until the other side says something, and sends those away who do not speak TLS.

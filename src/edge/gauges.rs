@@ -1,0 +1,56 @@
+//! How many connections and handshakes are open, for `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is open at the port.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Connections, handshakes included.
+    connections: AtomicU64,
+    /// Handshakes under way.
+    handshakes: AtomicU64,
+}
+
+impl Gauges {
+    /// Connections that are open, handshakes included.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes under way.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection.
+    pub(crate) fn connection(self: &Arc<Self>) -> Counting {
+        Counting::start(self, |gauges| &gauges.connections)
+    }
+
+    /// Counts a handshake.
+    pub(crate) fn handshake(self: &Arc<Self>) -> Counting {
+        Counting::start(self, |gauges| &gauges.handshakes)
+    }
+}
+
+/// Counts one thing as open until it is dropped.
+pub(crate) struct Counting {
+    gauges: Arc<Gauges>,
+    gauge: fn(&Gauges) -> &AtomicU64,
+}
+
+impl Counting {
+    fn start(gauges: &Arc<Gauges>, gauge: fn(&Gauges) -> &AtomicU64) -> Self {
+        gauge(gauges).fetch_add(1, Ordering::Relaxed);
+        Self { gauges: Arc::clone(gauges), gauge }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        (self.gauge)(&self.gauges).fetch_sub(1, Ordering::Relaxed);
+    }
+}
