@@ -2,12 +2,11 @@
 //! are refused, coordinators that are replaced. The agreement is a register that decides by its rules; what is searched is
 //! what the controllers make of it. A failure names its seed.
 
-use super::tests::by;
-use super::*;
 use judge::{Ended, Samples};
 use model::{Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use rollout::{Controller, Facts, LOOK_EVERY, MayPropose};
 use service::{Change, Direction, Extent, Model, Outcome, Phase, Plan, RoutingState, Span, Step, WhenOpen};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -75,6 +74,11 @@ struct World {
 
 fn model(id: &str) -> Model {
     Model { id: id.parse().expect("a model id"), upstream: None }
+}
+
+/// Who asks for a change.
+fn by(change: &Change) -> &str {
+    if let Change::Approve { operator } = change { operator } else { "rollout/node-a" }
 }
 
 impl World {
