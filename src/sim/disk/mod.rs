@@ -5,6 +5,7 @@
 //! the process may die before, in or after each operation. Segments are short, so that changing them is common, and little
 //! has to be copied.
 
+mod power_cuts;
 mod rules;
 
 pub(crate) use rules::Rule;

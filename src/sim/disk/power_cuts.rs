@@ -1,17 +1,15 @@
 //! A file system in memory that loses, on a power cut, any of the sectors that were not forced; and what the log must
 //! keep through every such loss at every step.
 
-use super::disk::{Disk, Side};
-use super::frame::{Found, SECTOR, SEGMENT, encode, look};
-use super::log::Log;
-use super::segment::{format_of, recover};
-use super::{StoreError, StoreFault, StoreIdentity};
 use agreement::{Durable, Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
 use service::RoutingState;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::frame::{Found, SECTOR, SEGMENT, encode, look};
+use store::segment::{format_of, recover};
+use store::{Disk, Log, Side, StoreError, StoreFault, StoreIdentity};
 
 const DIR: &str = "/simulated";
 
