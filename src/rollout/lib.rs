@@ -16,8 +16,6 @@ mod status;
 mod trial;
 
 #[cfg(test)]
-mod search;
-#[cfg(test)]
 mod tests;
 
 pub use controller::{Controller, Facts, LOOK_EVERY, MayPropose, Moves};

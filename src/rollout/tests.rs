@@ -39,7 +39,7 @@ fn plan(change: fn(&mut Plan)) -> Arc<Plan> {
 }
 
 /// Who asks for a change.
-pub(super) fn by(change: &Change) -> &str {
+fn by(change: &Change) -> &str {
     if let Change::Approve { operator } = change { operator } else { "rollout/node-a" }
 }
 

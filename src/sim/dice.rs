@@ -21,6 +21,12 @@ impl Dice {
         usize::try_from(self.next() % bound.max(1) as u64).expect("below a usize")
     }
 
+    /// True with this probability.
+    #[allow(clippy::cast_precision_loss, reason = "of 53 bits nothing is lost")]
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+        ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
+    }
+
     /// True once in so many times.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0

@@ -16,7 +16,7 @@ use std::ops::Range;
 pub const SECTOR: usize = 512;
 /// The size of a segment, in bytes. At two to three KiB a commit it is changed every few hundred, and two of them
 /// are little on any machine.
-pub(super) const SEGMENT: usize = 1024 * 1024;
+pub const SEGMENT: usize = 1024 * 1024;
 /// The longest body, in bytes. A snapshot holds two proposals, and after it there must be room for more.
 pub(super) const MAX_BODY: usize = 256 * 1024;
 /// The longest body of a snapshot: two proposals and what else there is.
@@ -32,20 +32,27 @@ const ZEROS_OF_A_CUT: usize = 2;
 
 /// What a record says of itself beside its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// Which use of its file the segment is; counts up, over both files.
-    pub(super) generation: u64,
+    pub generation: u64,
     /// Where in the segment the record begins.
-    pub(super) position: usize,
+    pub position: usize,
     /// Everything before this was known to be on disk when the record was written.
-    pub(super) forced: usize,
+    pub forced: usize,
 }
 
 /// What is found at a place in a segment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub enum Found<'a> {
     /// A record, whole.
-    Record { header: Header, body: &'a [u8], next: usize },
+    Record {
+        /// What it says of itself.
+        header: Header,
+        /// What it holds.
+        body: &'a [u8],
+        /// Where the next one would begin.
+        next: usize,
+    },
     /// Nothing.
     Blank,
     /// A write that was cut short.
@@ -60,7 +67,7 @@ pub(super) const fn space_for(length: usize) -> usize {
 }
 
 /// Adds a record and its padding to `bytes`. The body must have no zero byte, and JSON has none.
-pub(super) fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
+pub fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
     debug_assert!(!body.contains(&0), "JSON escapes control characters");
     let start = bytes.len();
     bytes.extend_from_slice(&header_text(header, body.len(), crc32fast::hash(body)));
@@ -70,7 +77,8 @@ pub(super) fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
 }
 
 /// Looks at what stands at `at`, a multiple of [`SECTOR`], in a segment of at most [`SEGMENT`] bytes.
-pub(super) fn look(segment: &[u8], at: usize) -> Found<'_> {
+#[must_use]
+pub fn look(segment: &[u8], at: usize) -> Found<'_> {
     let sector = part(segment, at..at + SECTOR);
     if is_blank(sector) {
         return Found::Blank;

@@ -10,15 +10,13 @@
 
 mod disk;
 mod error;
-mod frame;
+pub mod frame;
 mod history;
 mod identity;
 mod inspect;
 mod log;
-#[cfg(test)]
-mod power_cuts;
 mod rules;
-mod segment;
+pub mod segment;
 
 pub use disk::{Disk, Side};
 pub use error::{StoreError, StoreFault};

@@ -9,41 +9,49 @@ use serde::{Deserialize, Serialize};
 
 /// The first record of every segment: all that the member knew when the segment was begun.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Snapshot {
+pub struct Snapshot {
     /// The version of this format.
-    pub(super) format: u64,
+    pub format: u64,
     /// Whose memory it is.
-    pub(super) node: NodeId,
+    pub node: NodeId,
     /// The trust domain of that member's cluster.
-    pub(super) cluster: String,
+    pub cluster: String,
     /// The memory.
-    pub(super) durable: Durable,
+    pub durable: Durable,
 }
 
 /// A record that cannot be read, and cannot have come about by a crash.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    pub(super) side: Side,
-    pub(super) offset: usize,
-    pub(super) what: String,
+pub struct Damage {
+    /// The segment that it is in.
+    pub side: Side,
+    /// Where it begins.
+    pub offset: usize,
+    /// What is wrong there.
+    pub what: String,
 }
 
 /// The segment to believe.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Current {
-    pub(super) side: Side,
-    pub(super) generation: u64,
+pub struct Current {
+    /// Which of the two it is.
+    pub side: Side,
+    /// Which use of its file.
+    pub generation: u64,
     /// Its snapshot, with the records after it taken into account.
-    pub(super) snapshot: Snapshot,
+    pub snapshot: Snapshot,
     /// How many records there are after the snapshot.
-    pub(super) records: usize,
+    pub records: usize,
     /// Where a write was cut short, if one was.
-    pub(super) cut_at: Option<usize>,
+    pub cut_at: Option<usize>,
 }
 
 /// Finds the segment to believe, and adds up its records. None when neither was ever finished: a first start that
 /// did not get far, or no start at all.
-pub(super) fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
+///
+/// # Errors
+/// When something was changed or lost that no crash changes or loses.
+pub fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
     let [even, odd] = segments;
     let heads = [head(Side::Even, even)?, head(Side::Odd, odd)?];
     let behind = |side| Damage { side, offset: 0, what: "its snapshot is missing, though there are records".into() };
@@ -65,7 +73,8 @@ pub(super) fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
 }
 
 /// The format that a segment's snapshot names, if it has one; whether it can be read is another question.
-pub(super) fn format_of(segment: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn format_of(segment: &[u8]) -> Option<u64> {
     match look(segment, 0) {
         Found::Record { body, .. } => format_in(body).ok(),
         Found::Blank | Found::Cut | Found::Damage(_) => None,

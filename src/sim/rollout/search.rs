@@ -2,12 +2,11 @@
 //! are refused, coordinators that are replaced. The agreement is a register that decides by its rules; what is searched is
 //! what the controllers make of it. A failure names its seed.
 
-use super::tests::by;
-use super::*;
+use super::rules::{Rule, Without};
+use crate::dice::Dice;
 use judge::{Ended, Samples};
 use model::{Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
-use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rollout::{Controller, Facts, LOOK_EVERY, MayPropose};
 use service::{Change, Direction, Extent, Model, Outcome, Phase, Plan, RoutingState, Span, Step, WhenOpen};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,14 +21,14 @@ const LONGEST: Duration = Duration::from_secs(160);
 /// As in the agreement: so long is a silent coordinator waited for.
 const TAKEOVER: Duration = Duration::from_secs(5);
 /// A node needs this long at most to serve what was decided, and a report to arrive.
-const LATE_MS: u64 = 400;
+const LATE_MS: usize = 400;
 const LOST: f64 = 0.1;
 /// With three failures in ten, so many requests leave no doubt, though a node that dies takes some of them with it.
 const ENOUGH: u64 = 150;
 
 struct Node {
     id: NodeId,
-    controller: Controller,
+    controller: Controller<Without>,
     alive: bool,
     /// The version that it serves.
     version: usize,
@@ -53,7 +52,8 @@ enum What {
 }
 
 struct World {
-    random: SmallRng,
+    dice: Dice,
+    rules: Without,
     now: Time,
     began: Time,
     nodes: Vec<Node>,
@@ -64,25 +64,34 @@ struct World {
     /// The chance that a request to the canary fails, and to the stable model.
     errors: f64,
     /// Requests that each node gets between two looks.
-    rate: u32,
+    rate: usize,
     /// Requests to the canary, and when there were enough of them to know.
     canary_requests: u64,
     known: Option<Time>,
     gone: Option<Time>,
+    /// How many of them there were when the last step was decided.
+    canary_requests_before: u64,
     /// Who was decided to have approved which step.
     approved: BTreeSet<(usize, String)>,
+    /// What happened that must not.
+    broken: Option<String>,
 }
 
 fn model(id: &str) -> Model {
     Model { id: id.parse().expect("a model id"), upstream: None }
 }
 
+/// Who asks for a change.
+fn by(change: &Change) -> &str {
+    if let Change::Approve { operator } = change { operator } else { "rollout/node-a" }
+}
+
 impl World {
-    fn new(seed: u64, errors: f64) -> Self {
-        let mut random = SmallRng::seed_from_u64(seed);
+    fn new(seed: u64, errors: f64, rules: Without) -> Self {
+        let mut dice = Dice::new(seed);
         let node = |id| Node {
             id,
-            controller: Controller::new(id),
+            controller: Controller::with(rules, id),
             alive: true,
             version: 0,
             measured: Samples::default(),
@@ -90,9 +99,10 @@ impl World {
             ejected: false,
         };
         let now = Time::from_micros(1_000_000_000);
-        let rate = random.random_range(1..20);
+        let rate = 1 + dice.below(19);
         let mut world = Self {
-            random,
+            dice,
+            rules,
             now,
             began: now,
             nodes: NodeSet::first(MEMBERS).iter().map(node).collect(),
@@ -103,9 +113,11 @@ impl World {
             errors,
             rate,
             canary_requests: 0,
+            canary_requests_before: 0,
             known: None,
             gone: None,
             approved: BTreeSet::new(),
+            broken: None,
         };
         let step = |percent| Step::new(Weight::from_percent(percent).expect("a weight"), HOLD);
         let mut steps: Vec<Step> = ["10", "30", "60", "100"].map(step).into();
@@ -121,7 +133,7 @@ impl World {
     }
 
     fn later(&mut self) -> Time {
-        self.now + Duration::from_millis(self.random.random_range(1..LATE_MS))
+        self.now + Duration::from_millis(1 + self.dice.below(LATE_MS) as u64)
     }
 
     /// What the agreement does: an advance needs everybody, a retreat a majority.
@@ -141,7 +153,7 @@ impl World {
             if alive.clone().any(|node| node.ejected) {
                 return Err("its measurements speak against it".into());
             }
-            self.check_hold(&base, change);
+            self.check_step(&base, change);
         } else if alive.count() < MEMBERS / 2 + 1 {
             return Err("no majority".into());
         }
@@ -155,12 +167,22 @@ impl World {
         Ok(())
     }
 
-    /// A step is never shorter than its plan says.
-    fn check_hold(&self, base: &RoutingState, change: &Change) {
-        if let (Change::Next { epoch }, Some(rollout)) = (change, &base.rollout) {
-            let begun = self.decided.iter().find(|(_, state)| state.version == *epoch).map(|(at, _)| *at);
-            let held = self.now.since(begun.expect("the step was decided"));
-            assert!(held >= HOLD.duration(), "step {} was held for {held:?} only", rollout.step);
+    /// A step is never shorter than its plan says, and never passed on fewer requests of its own.
+    fn check_step(&mut self, base: &RoutingState, change: &Change) {
+        let (Change::Next { epoch }, Some(rollout)) = (change, &base.rollout) else { return };
+        let begun = self.decided.iter().find(|(_, state)| state.version == *epoch).map(|(at, _)| *at);
+        let held = self.now.since(begun.expect("the step was decided"));
+        self.must(held >= HOLD.duration(), || format!("step {} was held for {held:?} only", rollout.step));
+        let requests = self.canary_requests - self.canary_requests_before;
+        let enough = requests >= rollout.plan.min_sample;
+        self.must(enough, || format!("step {} was passed on {requests} requests", rollout.step));
+        self.canary_requests_before = self.canary_requests;
+    }
+
+    /// Takes note of the first promise that is broken.
+    fn must(&mut self, holds: bool, how: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.get_or_insert_with(how);
         }
     }
 
@@ -172,19 +194,23 @@ impl World {
         }
         for (step, named) in to.plan.steps.iter().enumerate().take(to.step + 1) {
             let who = self.approved.iter().filter(|(of, _)| *of == step).count();
-            assert!(who >= usize::from(named.approvals), "step {step} was entered with {:?}", self.approved);
+            if who < usize::from(named.approvals) {
+                let how = format!("step {step} was entered with {:?}", self.approved);
+                self.broken.get_or_insert(how);
+            }
         }
     }
 
     /// Now and then an operator approves what comes next, or tries to go on without.
     fn operators(&mut self) {
-        if !self.random.random_bool(0.02) {
+        if !self.dice.chance(0.02) {
             return;
         }
-        let operator = ["operator/a", "operator/b", "operator/c"][self.random.random_range(0..3)];
+        let operator = ["operator/a", "operator/b", "operator/c"][self.dice.below(3)];
         let lacks = self.latest().open_rollout().is_some_and(|rollout| rollout.lacks_for_all().is_some());
-        if lacks && self.random.random_bool(0.1) {
-            assert!(self.decide(&Change::Promote(Extent::Full)).is_err(), "it lacks approvals");
+        if lacks && self.dice.chance(0.1) {
+            let refused = self.decide(&Change::Promote(Extent::Full)).is_err();
+            self.must(refused, || "promoted though it lacks approvals".into());
         }
         // Nothing may be missing any more, or a member be away: then it is not decided.
         let _ = self.decide(&Change::Approve { operator: operator.into() });
@@ -194,13 +220,13 @@ impl World {
         if self.now.since(self.began) > TROUBLE {
             return;
         }
-        if self.random.random_bool(0.02) {
-            let victim = self.random.random_range(0..MEMBERS);
+        if self.dice.chance(0.02) {
+            let victim = self.dice.below(MEMBERS);
             self.nodes[victim].alive = false;
             if victim == self.acting {
                 self.takes_over = Some(self.now + TAKEOVER);
             }
-            let back = self.now + Duration::from_millis(self.random.random_range(200..9_000));
+            let back = self.now + Duration::from_millis(200 + self.dice.below(8_800) as u64);
             self.flights.push(Flight { at: back, to: victim, what: What::Rise });
         }
     }
@@ -240,10 +266,10 @@ impl World {
 
     /// A node that comes back has forgotten what it measured, and catches up.
     fn rise(&mut self, node: usize) {
-        let newest = self.decided.len() - 1;
+        let (newest, rules) = (self.decided.len() - 1, self.rules);
         let node = &mut self.nodes[node];
         (node.alive, node.version, node.counts, node.ejected) = (true, newest, false, false);
-        (node.controller, node.measured) = (Controller::new(node.id), Samples::default());
+        (node.controller, node.measured) = (Controller::with(rules, node.id), Samples::default());
     }
 
     fn traffic(&mut self) {
@@ -251,8 +277,8 @@ impl World {
             let state = &self.decided[self.nodes[index].version].1;
             let share = if self.nodes[index].ejected { 0.0 } else { state.canary_weight().fraction() };
             for _ in 0..self.rate {
-                let to_canary = self.random.random_bool(share);
-                let fails = self.random.random_bool(if to_canary { self.errors } else { 0.002 });
+                let to_canary = self.dice.chance(share);
+                let fails = self.dice.chance(if to_canary { self.errors } else { 0.002 });
                 let node = &mut self.nodes[index];
                 if !node.alive {
                     continue;
@@ -297,7 +323,7 @@ impl World {
         }
         if let Some(report) = moves.report {
             for to in (0..MEMBERS).filter(|to| *to != index) {
-                if !self.random.random_bool(LOST) {
+                if !self.dice.chance(LOST) {
                     let at = self.later();
                     self.flights.push(Flight { at, to, what: What::Report(id, report.clone()) });
                 }
@@ -309,9 +335,18 @@ impl World {
         }
     }
 
+    /// Whether nothing was broken, and the rollout ended as it must.
+    fn ended(&self, outcome: Option<Outcome>, wanted: Outcome) -> Result<(), String> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let why = self.latest().rollout.as_ref().map(|rollout| rollout.why.clone());
+        if outcome == Some(wanted) { Ok(()) } else { Err(format!("ended as {outcome:?}: {why:?}")) }
+    }
+
     /// Runs until the rollout has ended on all nodes, or time is up; gives its outcome.
     fn run(&mut self) -> Option<Outcome> {
-        while self.now.since(self.began) < LONGEST {
+        while self.now.since(self.began) < LONGEST && self.broken.is_none() {
             self.now = self.now + LOOK_EVERY;
             self.trouble();
             self.operators();
@@ -340,21 +375,33 @@ impl World {
     }
 }
 
+/// Runs the rollout of a good canary: it is promoted, and no node ever held it to be bad.
+fn good(seed: u64, rules: Without) -> Result<(), String> {
+    let mut world = World::new(seed, 0.002, rules);
+    let mut outcome = world.run();
+    // A node whose measurements were missing for long pauses the rollout; an operator looks, and lets it go on.
+    while outcome.is_none() && world.latest().rollout.as_ref().is_some_and(|rollout| rollout.phase == Phase::Paused) {
+        world.decide(&Change::Resume)?;
+        world.began = world.now;
+        outcome = world.run();
+    }
+    world.ended(outcome, Outcome::Promoted)?;
+    if world.nodes.iter().any(|node| node.ejected) { Err("a node held it to be bad".into()) } else { Ok(()) }
+}
+
+/// Runs the rollout of a bad canary: it is rolled back; gives how long after it could be known it was gone, if it could.
+fn bad(seed: u64, rules: Without) -> Result<Option<Duration>, String> {
+    let mut world = World::new(seed, 0.3, rules);
+    let outcome = world.run();
+    world.ended(outcome, Outcome::RolledBack)?;
+    let Some(known) = world.known else { return Ok(None) };
+    Ok(Some(world.gone.ok_or("it is not gone")?.since(known)))
+}
+
 #[test]
 fn a_good_canary_is_promoted_whatever_happens() {
     for seed in 0..SCHEDULES {
-        let mut world = World::new(seed, 0.002);
-        let mut outcome = world.run();
-        // A node whose measurements were missing for long pauses the rollout; an operator looks, and lets it go on.
-        while outcome.is_none() && world.latest().rollout.as_ref().is_some_and(|rollout| rollout.phase == Phase::Paused)
-        {
-            world.decide(&Change::Resume).expect("everybody is there");
-            world.began = world.now;
-            outcome = world.run();
-        }
-        let why = world.latest().rollout.as_ref().map(|rollout| rollout.why.clone());
-        assert_eq!(outcome, Some(Outcome::Promoted), "seed {seed}: {why:?}");
-        assert!(world.nodes.iter().all(|node| !node.ejected), "seed {seed}");
+        assert_eq!(good(seed, Without(None)), Ok(()), "seed {seed}");
     }
 }
 
@@ -362,13 +409,19 @@ fn a_good_canary_is_promoted_whatever_happens() {
 fn a_bad_canary_is_gone_whatever_happens() {
     let mut slowest = Duration::ZERO;
     for seed in 0..SCHEDULES {
-        let mut world = World::new(seed, 0.3);
-        let outcome = world.run();
-        let why = world.latest().rollout.as_ref().map(|rollout| rollout.why.clone());
-        assert_eq!(outcome, Some(Outcome::RolledBack), "seed {seed}: {why:?}");
-        let Some(known) = world.known else { continue };
-        slowest = slowest.max(world.gone.expect("it is gone").since(known));
+        let took = bad(seed, Without(None)).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        slowest = slowest.max(took.unwrap_or_default());
     }
     // A takeover, a report, and the way of the decision to all.
     assert!(slowest < TAKEOVER + Duration::from_secs(4), "{slowest:?}");
+}
+
+#[test]
+fn without_any_one_rule_a_rollout_goes_wrong() {
+    // No step of the plan waits for a promotion: what that rule is for shows in the simulation of the whole system.
+    for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::AwaitPromotion) {
+        let without = Without(Some(rule));
+        let broken = (0..SCHEDULES).find_map(|seed| good(seed, without).err().or_else(|| bad(seed, without).err()));
+        assert!(broken.is_some(), "{rule:?} is of no use");
+    }
 }

@@ -1,145 +1,22 @@
-//! A file system in memory that loses, on a power cut, any of the sectors that were not forced; and what the log must
-//! keep through every such loss at every step.
+//! What the log must keep when the power is cut, at every step of it; and what it makes of bytes that no crash leaves
+//! behind.
 
-use super::disk::{Disk, Side};
-use super::frame::{Found, SECTOR, SEGMENT, encode, look};
-use super::log::Log;
-use super::segment::{format_of, recover};
-use super::{StoreError, StoreFault, StoreIdentity};
+use super::platter::{Fate, Shared};
+use crate::dice::Dice;
 use agreement::{Durable, Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
 use service::RoutingState;
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use store::frame::{Found, SECTOR, SEGMENT, encode, look};
+use store::segment::{format_of, recover};
+use store::{Log, Side, StoreError, StoreFault, StoreIdentity};
 
 const DIR: &str = "/simulated";
 
-/// One file: what a process reads, and what a power cut leaves at least.
-#[derive(Clone, Default)]
-struct Content {
-    cached: Vec<u8>,
-    forced: Vec<u8>,
-}
-
-#[derive(Clone, Default)]
-struct World {
-    segments: [Option<Content>; 2],
-    identity: Option<Vec<u8>>,
-    /// Operations until everything fails.
-    fuse: Option<usize>,
-    operations: usize,
-    forces: usize,
-    writes: usize,
-}
-
-impl World {
-    fn step(&mut self) -> io::Result<()> {
-        if self.fuse == Some(0) {
-            return Err(io::Error::other("the machine is gone"));
-        }
-        self.fuse = self.fuse.map(|left| left - 1);
-        self.operations += 1;
-        Ok(())
-    }
-
-    /// Loses an arbitrary part of what was not forced.
-    fn cut_power(&mut self, dice: &mut Dice) {
-        for content in self.segments.iter_mut().flatten() {
-            let Content { cached, forced } = content;
-            forced.resize(cached.len(), 0);
-            let way = dice.roll(4);
-            for (new, old) in cached.chunks_mut(SECTOR).zip(forced.chunks(SECTOR)) {
-                let lost = way == 0 || way > 1 && dice.roll(2) == 0;
-                if lost && new != old {
-                    new.copy_from_slice(old);
-                }
-            }
-            forced.clone_from(cached);
-        }
-    }
-}
-
-#[derive(Clone, Default)]
-struct Simulated(Arc<Mutex<World>>);
-
-impl Simulated {
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self, fresh: u64) -> Result<Log, StoreError> {
-        let identity = StoreIdentity { node: NodeId::A, cluster: "c-1.canary".into() };
-        Log::open(Box::new(self.clone()), Path::new(DIR), identity, Incarnation(fresh))
-    }
-
-    fn images(&self) -> [Vec<u8>; 2] {
-        let world = self.world();
-        world.segments.clone().map(|content| content.map(|content| content.cached).unwrap_or_default())
-    }
-}
-
-impl Disk for Simulated {
-    fn read(&mut self, side: Side) -> io::Result<Option<Vec<u8>>> {
-        let mut world = self.world();
-        world.step()?;
-        Ok(world.segments[side as usize].as_ref().map(|content| content.cached.clone()))
-    }
-
-    fn create(&mut self, side: Side) -> io::Result<()> {
-        let mut world = self.world();
-        world.step()?;
-        let content = world.segments[side as usize].get_or_insert_default();
-        let forced = std::mem::take(&mut content.forced);
-        *content = Content { cached: vec![0; SEGMENT / 2], forced };
-        world.step()?;
-        world.segments[side as usize] = Some(Content { cached: vec![0; SEGMENT], forced: vec![0; SEGMENT] });
-        Ok(())
-    }
-
-    fn write(&mut self, side: Side, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let mut world = self.world();
-        let result = world.step();
-        world.writes += 1;
-        // A process that dies in a write has written some of it.
-        let written = if result.is_ok() { bytes.len() } else { (bytes.len() / 2).next_multiple_of(SECTOR) };
-        let content = world.segments[side as usize].as_mut().ok_or(io::ErrorKind::NotFound)?;
-        let written = written.min(bytes.len());
-        content.cached[offset..offset + written].copy_from_slice(&bytes[..written]);
-        result
-    }
-
-    fn force(&mut self, side: Side) -> io::Result<()> {
-        let mut world = self.world();
-        world.step()?;
-        world.forces += 1;
-        let content = world.segments[side as usize].as_mut().ok_or(io::ErrorKind::NotFound)?;
-        content.forced.clone_from(&content.cached);
-        Ok(())
-    }
-
-    fn identity(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut world = self.world();
-        world.step()?;
-        Ok(world.identity.clone())
-    }
-
-    fn write_identity(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut world = self.world();
-        world.step()?;
-        world.identity = Some(bytes.to_vec());
-        world.step()
-    }
-}
-
-/// Small random numbers from a seed, so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % sides
-    }
+fn open(disk: &Shared, fresh: u64) -> Result<Log, StoreError> {
+    let identity = StoreIdentity { node: NodeId::A, cluster: "c-1.canary".into() };
+    Log::open(Box::new(disk.clone()), Path::new(DIR), identity, Incarnation(fresh))
 }
 
 /// Record number `number` of a long life, different from all others; about `size` bytes.
@@ -187,13 +64,13 @@ struct Said {
 
 /// Opens, works and dies, `lives` times, dying after as many operations as `fuses` says.
 fn live_and_die(seed: u64, fuses: &[usize]) {
-    let mut dice = Dice(seed);
-    let disk = Simulated::default();
+    let mut dice = Dice::new(seed);
+    let disk = Shared::sized(seed, SEGMENT);
     let mut said: Option<Said> = None;
     for (life, fuse) in fuses.iter().enumerate() {
-        disk.world().fuse = Some(*fuse);
+        disk.lock().arm(*fuse, Fate::DiesWithin);
         let fresh = 100 + life as u64;
-        if let Ok(mut log) = disk.open(fresh) {
+        if let Ok(mut log) = open(&disk, fresh) {
             let now = said.get_or_insert_with(|| Said {
                 incarnation: log.durable().incarnation,
                 epoch: 0,
@@ -204,12 +81,12 @@ fn live_and_die(seed: u64, fuses: &[usize]) {
             check(log.durable(), now);
             work(&mut log, now, &mut dice);
         }
-        if dice.roll(2) == 0 {
-            disk.world().cut_power(&mut dice);
+        disk.lock().release();
+        if dice.once_in(2) {
+            disk.lock().cut_power();
         }
     }
-    disk.world().fuse = None;
-    let log = disk.open(9999).expect("whatever happened, the last start succeeds");
+    let log = open(&disk, 9999).expect("whatever happened, the last start succeeds");
     if let Some(said) = &mut said {
         check(log.durable(), said);
     }
@@ -229,8 +106,8 @@ fn check(durable: &Durable, said: &mut Said) {
 
 fn work(log: &mut Log, said: &mut Said, dice: &mut Dice) {
     loop {
-        let size = [10, 1000, 100_000, 250_000][dice.roll(4)];
-        let batch: Vec<Record> = (0..1 + dice.roll(2)).map(|index| record(said.next + index as u64, size)).collect();
+        let size = [10, 1000, 100_000, 250_000][dice.below(4)];
+        let batch: Vec<Record> = (0..1 + dice.below(2)).map(|index| record(said.next + index as u64, size)).collect();
         said.next += batch.len() as u64;
         said.life.extend(batch.iter().cloned());
         if log.append(&batch).is_err() {
@@ -257,16 +134,16 @@ fn nothing_promised_is_lost_whenever_it_dies() {
 #[test]
 fn nothing_promised_is_lost_over_many_lives() {
     for seed in 0..60 {
-        let mut dice = Dice(seed);
-        let fuses: Vec<usize> = (0..8).map(|_| dice.roll(40)).collect();
+        let mut dice = Dice::new(seed);
+        let fuses: Vec<usize> = (0..8).map(|_| dice.below(40)).collect();
         live_and_die(seed, &fuses);
     }
 }
 
 /// A log with `count` small records, on one segment, and the states after each.
-fn small_log(count: u64) -> (Simulated, Vec<Durable>) {
-    let disk = Simulated::default();
-    let mut log = disk.open(7).expect("an empty disk");
+fn small_log(count: u64) -> (Shared, Vec<Durable>) {
+    let disk = Shared::sized(0, SEGMENT);
+    let mut log = open(&disk, 7).expect("an empty disk");
     let life: Vec<Record> = (0..count).map(|number| record(number, 600)).collect();
     life.iter().for_each(|record| log.append(std::slice::from_ref(record)).expect("the disk works"));
     log.force().expect("the disk works");
@@ -275,8 +152,8 @@ fn small_log(count: u64) -> (Simulated, Vec<Durable>) {
 }
 
 /// The used part of both segments, and a little more.
-fn used_images(disk: &Simulated) -> [Vec<u8>; 2] {
-    disk.images().map(|mut image| {
+fn used_images(disk: &Shared) -> [Vec<u8>; 2] {
+    disk.lock().images().map(|mut image| {
         let used = image.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         image.truncate(used.next_multiple_of(SECTOR) + 2 * SECTOR);
         image
@@ -352,27 +229,27 @@ fn a_snapshot_that_vanished_is_named() {
     even[..SECTOR].fill(0);
     let damage = recover([&even, &odd]).expect_err("the snapshot is missing");
     assert_eq!((damage.side, damage.offset), (Side::Even, 0));
-    let fresh = Simulated::default();
-    drop(fresh.open(7).expect("an empty disk"));
-    fresh.world().segments = [None, None];
-    assert!(matches!(fresh.open(8), Err(StoreError::Corrupt { .. })), "an identity without a log is no empty disk");
+    let fresh = Shared::sized(0, SEGMENT);
+    drop(open(&fresh, 7).expect("an empty disk"));
+    fresh.lock().lose_segments();
+    assert!(matches!(open(&fresh, 8), Err(StoreError::Corrupt { .. })), "an identity without a log is no empty disk");
     let (headless, _) = small_log(3);
-    headless.world().identity = None;
-    assert!(matches!(headless.open(8), Err(StoreError::Corrupt { .. })), "a log without an identity is none either");
+    headless.lock().identity = None;
+    assert!(matches!(open(&headless, 8), Err(StoreError::Corrupt { .. })), "a log without an identity is none either");
 }
 
 #[test]
 fn segments_of_different_times_are_not_mixed() {
     let (disk, _) = small_log(3);
     let [first, _] = used_images(&disk);
-    disk.open(8).and_then(|mut log| log.append(&[record(5, 600)])).expect("the disk works");
+    open(&disk, 8).and_then(|mut log| log.append(&[record(5, 600)])).expect("the disk works");
     let [wiped, mut second] = used_images(&disk);
     recover([&first, &second]).expect("a crash before the wipe leaves both");
     second[..2 * SECTOR].fill(0);
     let damage = recover([&first, &second]).expect_err("the newer snapshot is missing, a record after it is there");
     assert_eq!((damage.side, damage.offset), (Side::Odd, 0));
     for _ in 0..2 {
-        disk.open(8).expect("the disk works");
+        open(&disk, 8).expect("the disk works");
     }
     let [_, later] = used_images(&disk);
     let damage = recover([&first, &later]).expect_err("one of them is from a backup");
@@ -383,29 +260,29 @@ fn segments_of_different_times_are_not_mixed() {
 #[test]
 fn a_forced_record_costs_one_write_and_one_force() {
     let (disk, _) = small_log(0);
-    let mut log = disk.open(7).expect("the disk works");
+    let mut log = open(&disk, 7).expect("the disk works");
     let cost = |log: &mut Log, records: &[Record]| {
-        let before = disk.world().clone();
+        let figures = || (disk.lock().writes, disk.lock().forces);
+        let (writes, forces) = figures();
         log.append(records).expect("the disk works");
-        let after = disk.world().clone();
-        (after.writes - before.writes, after.forces - before.forces)
+        (figures().0 - writes, figures().1 - forces)
     };
     assert_eq!(cost(&mut log, &[record(1, 600)]), (1, 1));
     assert_eq!(cost(&mut log, &[record(2, 600)]), (1, 0), "a decision is lazy");
     assert_eq!(cost(&mut log, &[record(3, 600), record(4, 600), record(5, 600)]), (1, 1));
     assert_eq!(cost(&mut log, &[]), (0, 0));
-    let forces = disk.world().forces;
+    let forces = disk.lock().forces;
     log.force().expect("nothing to do");
-    assert_eq!(disk.world().forces, forces, "all is on disk already");
+    assert_eq!(disk.lock().forces, forces, "all is on disk already");
 }
 
 #[test]
 fn a_record_without_a_place_is_refused_before_it_is_written() {
     let (disk, _) = small_log(0);
-    let mut log = disk.open(7).expect("the disk works");
-    let writes = disk.world().writes;
+    let mut log = open(&disk, 7).expect("the disk works");
+    let writes = disk.lock().writes;
     assert!(matches!(log.append(&[record(1, 300_000)]), Err(StoreError::TooLarge(_))));
-    assert_eq!(disk.world().writes, writes);
+    assert_eq!(disk.lock().writes, writes);
     log.append(&[record(1, 250_000)]).expect("the log goes on");
 }
 
@@ -419,39 +296,39 @@ fn a_directory_is_of_one_member_one_cluster_and_no_later_format() {
     assert!(matches!(open("node-b", "c-1.canary"), Err(StoreError::OtherNode { .. })));
     assert!(matches!(open("node-a", "c-2.canary"), Err(StoreError::OtherCluster { .. })));
     assert!(matches!(open("node-a", "c-1.canary"), Ok(2)), "refusals change nothing");
-    disk.world().identity = Some(br#"{"format": 3, "what": "no idea"}"#.to_vec());
+    disk.lock().identity = Some(br#"{"format": 3, "what": "no idea"}"#.to_vec());
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 3, .. })));
-    disk.world().identity = Some(b"{".to_vec());
+    disk.lock().identity = Some(b"{".to_vec());
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::Corrupt { .. })));
 }
 
 /// Makes a directory look as if it was written in another format: what names one names `format`.
-fn age(disk: &Simulated, format: u64) {
-    let mut world = disk.world();
-    let text = String::from_utf8(world.identity.clone().expect("there is one")).expect("JSON");
-    world.identity = Some(text.replace("\"format\": 2", &format!("\"format\": {format}")).into_bytes());
-    let content = world.segments[0].as_mut().expect("there is one");
-    let Found::Record { header, body, .. } = look(&content.cached, 0) else { panic!("it begins with its snapshot") };
+fn age(disk: &Shared, format: u64) {
+    let mut platter = disk.lock();
+    let text = String::from_utf8(platter.identity.clone().expect("there is one")).expect("JSON");
+    platter.identity = Some(text.replace("\"format\": 2", &format!("\"format\": {format}")).into_bytes());
+    let [content, _] = platter.images();
+    let Found::Record { header, body, .. } = look(&content, 0) else { panic!("it begins with its snapshot") };
     let body = String::from_utf8(body.to_vec()).expect("JSON");
     let mut bytes = Vec::new();
     encode(&mut bytes, header, body.replace("\"format\":2", &format!("\"format\":{format}")).as_bytes());
-    content.cached[..bytes.len()].copy_from_slice(&bytes);
+    platter.change(Side::Even, 0, &bytes);
 }
 
 #[test]
 fn what_an_older_version_wrote_is_brought_to_the_present_format_or_refused_by_name() {
     let (disk, states) = small_log(4);
     age(&disk, 1);
-    let log = disk.open(8).expect("format 1 is read");
+    let log = open(&disk, 8).expect("format 1 is read");
     assert_eq!(Some(&without_epoch(log.durable())), states.last());
     drop(log);
-    let text = String::from_utf8(disk.world().identity.clone().expect("there is one")).expect("JSON");
+    let text = String::from_utf8(disk.lock().identity.clone().expect("there is one")).expect("JSON");
     assert!(text.contains("\"format\": 2"), "an older version must not take it for its own: {text}");
-    assert_eq!(disk.images().map(|image| format_of(&image)), [None, Some(2)]);
+    assert_eq!(disk.lock().images().map(|image| format_of(&image)), [None, Some(2)]);
 
     let (disk, _) = small_log(4);
     age(&disk, 0);
-    let error = disk.open(8).map(drop).expect_err("there was no format 0");
+    let error = open(&disk, 8).map(drop).expect_err("there was no format 0");
     assert!(error.to_string().contains("identity.json has format 0, this program reads 1 to 2"), "{error}");
     assert_eq!(error.fault(), StoreFault::Configuration);
 
@@ -459,11 +336,11 @@ fn what_an_older_version_wrote_is_brought_to_the_present_format_or_refused_by_na
     let (disk, _) = small_log(4);
     age(&disk, 3);
     let text = disk
-        .world()
+        .lock()
         .identity
         .clone()
         .map(|text| String::from_utf8_lossy(&text).replace("\"format\": 3", "\"format\": 2"));
-    disk.world().identity = text.map(String::into_bytes);
-    let error = disk.open(8).map(drop).expect_err("format 3 is of tomorrow");
+    disk.lock().identity = text.map(String::into_bytes);
+    let error = open(&disk, 8).map(drop).expect_err("format 3 is of tomorrow");
     assert!(matches!(&error, StoreError::NewerFormat { found: 3, file } if file.ends_with("log.0")), "{error}");
 }
