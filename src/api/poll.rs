@@ -5,6 +5,7 @@ use super::state::Api;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use edge::Problem;
+use data_encoding::HEXLOWER;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use member::{View, boottime};
@@ -96,7 +97,7 @@ impl Shown {
         let quiet = ServedState { pending: if is_news { document.pending.clone() } else { None }, ..document };
         let told = serde_json::to_string(&quiet).expect("strings, numbers and maps with string keys are JSON");
         let hash = Sha256::digest(told.as_bytes());
-        let tag = hash.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag = HEXLOWER.encode(&hash[..TAG_BYTES]);
         Self { body, tag: format!("\"{tag}\"") }
     }
 

@@ -2,7 +2,8 @@
 
 use super::line::{Event, FORMAT, Line, hash, newer_format};
 use crash::{Step, around};
-use model::{Digest, Keep, KeptPiece, NodeId, Octets, UnixMillis};
+use model::{Digest, Keep, NodeId, Octets, UnixMillis};
+use rotation::Series;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// The file that is written now, in the node's data directory. When it is long or old it is put aside as
 /// `audit.<its first line's number>.jsonl`, and a new one continues the chain.
 pub const AUDIT_FILE: &str = "audit.jsonl";
+const NAME: &str = "audit";
 /// Names the last line, signed.
 const HEAD_FILE: &str = "audit.head";
 /// The longest line there can be: a state with a plan, and its votes.
@@ -43,47 +45,44 @@ impl Head {
 /// The record that is being written.
 #[derive(Debug)]
 pub(super) struct Record {
-    directory: PathBuf,
     node: NodeId,
+    files: Series,
     file: File,
-    bytes: u64,
-    keep: Keep,
     seq: u64,
     prev: Digest,
     /// The number of the first line of the present file.
     first: u64,
-    /// When that one was written; none while there is none.
-    first_at: Option<UnixMillis>,
 }
 
 impl Record {
     /// Opens the record in `directory`, of which `keep` is kept. A last line that was cut short is removed: nothing was said
     /// on its strength. One of a later version is an error, and left as it is.
     pub(super) fn open(directory: &Path, node: NodeId, keep: Keep) -> io::Result<Self> {
-        let path = directory.join(AUDIT_FILE);
+        let mut files = Series::new(directory, NAME, keep);
+        let path = files.present();
         let mut file = open(&path)?;
         let (bytes, last) = last_line(&mut file)?;
+        files.resume(bytes, None);
         let last = match last {
-            None if bytes == 0 => newest_aside(directory)?,
+            None if bytes == 0 => newest_aside(&files)?,
             last => last,
         };
         if let Some(what) = last.as_deref().and_then(newer_format) {
             return Err(io::Error::other(what));
         }
         let parsed = last.as_deref().map(serde_json::from_str::<Line>);
-        let (directory, prev) = (directory.to_owned(), Digest::default());
-        let mut record = Self { directory, node, file, bytes, keep, seq: 0, prev, first: 1, first_at: None };
+        let mut record = Self { node, files, file, seq: 0, prev: Digest::default(), first: 1 };
         match (parsed, last) {
             (Some(Ok(line)), Some(text)) => {
                 (record.seq, record.prev) = (line.seq, hash(&text));
                 let first = first_line(&path)?;
                 record.first = first.as_ref().map_or(line.seq + 1, |first| first.seq);
-                record.first_at = first.map(|first| first.at);
+                record.files.resume(bytes, first.map(|first| first.at));
             }
             (None, _) if bytes == 0 => {}
             _ => record.begin_anew(&path)?,
         }
-        let head = fs::read(record.directory.join(HEAD_FILE)).ok();
+        let head = fs::read(directory.join(HEAD_FILE)).ok();
         let head = head.and_then(|text| serde_json::from_slice::<Head>(&text).ok());
         if let Some(head) = head.filter(|head| head.seq > record.seq) {
             let found = record.seq;
@@ -97,10 +96,10 @@ impl Record {
     /// What cannot be read is kept for whoever investigates, and the chain begins anew.
     fn begin_anew(&mut self, path: &Path) -> io::Result<()> {
         let now = jiff::Timestamp::now().as_second();
-        let aside = self.directory.join(format!("audit.damaged-{now}.jsonl"));
+        let aside = self.files.directory().join(format!("audit.damaged-{now}.jsonl"));
         around(Step::AuditRename, || fs::rename(path, aside))?;
         self.file = open(path)?;
-        self.bytes = 0;
+        self.files.resume(0, None);
         Ok(())
     }
 
@@ -115,16 +114,15 @@ impl Record {
             text.push('\n');
         }
         let Some((now, _)) = events.last() else { return Ok(()) };
-        if self.bytes > 0 && self.bytes + text.len() as u64 > self.keep.piece_bytes() {
+        if self.files.is_full(text.len()) {
             self.put_aside(*now)?;
         }
         if let Err(error) = around(Step::AuditWrite, || self.file.write_all(text.as_bytes())) {
             // Half a line would break the chain: what was there before is what counts.
-            around(Step::AuditWrite, || self.file.set_len(self.bytes))?;
+            around(Step::AuditWrite, || self.file.set_len(self.files.bytes()))?;
             return Err(error);
         }
-        self.bytes += text.len() as u64;
-        self.first_at.get_or_insert(*now);
+        self.files.grow(text.len(), *now);
         (self.seq, self.prev) = (seq, prev);
         Ok(())
     }
@@ -137,16 +135,16 @@ impl Record {
     /// Forces what was written to disk, and then names its end.
     pub(super) fn seal(&self, head: &Head) -> io::Result<()> {
         around(Step::AuditForce, || self.file.sync_data())?;
-        let beside = self.directory.join("audit.head.new");
+        let beside = self.files.directory().join("audit.head.new");
         let text = serde_json::to_string(head).expect("a head is plain text and numbers") + "\n";
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
         around(Step::AuditWrite, || file.write_all(text.as_bytes()))?;
-        around(Step::AuditRename, || fs::rename(beside, self.directory.join(HEAD_FILE)))
+        around(Step::AuditRename, || fs::rename(beside, self.files.directory().join(HEAD_FILE)))
     }
 
     /// Lets go what is too old, however little is written.
     pub(super) fn age(&mut self, now: UnixMillis) -> io::Result<()> {
-        if self.bytes > 0 && self.first_at.is_some_and(|first| self.keep.is_old(first, now)) {
+        if self.files.bytes() > 0 && self.files.is_old(now) {
             return self.put_aside(now);
         }
         self.bound(now)
@@ -154,25 +152,22 @@ impl Record {
 
     fn put_aside(&mut self, now: UnixMillis) -> io::Result<()> {
         around(Step::AuditForce, || self.file.sync_data())?;
-        let path = self.directory.join(AUDIT_FILE);
-        let aside = self.directory.join(format!("audit.{}.jsonl", self.first));
-        around(Step::AuditRename, || fs::rename(&path, aside))?;
+        let path = self.files.present();
+        around(Step::AuditRename, || fs::rename(&path, self.files.numbered(self.first)))?;
         self.file = open(&path)?;
-        (self.bytes, self.first, self.first_at) = (0, self.seq + 1, None);
+        self.first = self.seq + 1;
+        self.files.resume(0, None);
         self.bound(now)
     }
 
     /// Removes what is too much, oldest first; never the newest, which says where the chain goes on.
     fn bound(&self, now: UnixMillis) -> io::Result<()> {
-        let aside = aside(&self.directory)?;
-        let mut pieces = Vec::new();
-        for (_, path) in &aside {
-            let first = first_line(path)?.map_or_else(UnixMillis::default, |line| line.at);
-            pieces.push(KeptPiece { bytes: fs::metadata(path)?.len(), first });
+        let first = |path: &Path| Ok(first_line(path)?.map_or_else(UnixMillis::default, |line| line.at));
+        let mut surplus = self.files.surplus(now, first)?;
+        if self.files.bytes() == 0 && surplus.len() == self.files.aside()?.len() {
+            surplus.pop();
         }
-        let most = if self.bytes == 0 { aside.len().saturating_sub(1) } else { aside.len() };
-        let excess = self.keep.excess(&pieces, now).min(most);
-        aside.iter().take(excess).try_for_each(|(_, path)| around(Step::AuditRemove, || fs::remove_file(path)))
+        surplus.iter().try_for_each(|path| around(Step::AuditRemove, || fs::remove_file(path)))
     }
 }
 
@@ -189,8 +184,7 @@ fn first_line(path: &Path) -> io::Result<Option<Line>> {
 /// # Errors
 /// When the directory cannot be read.
 pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let present = Some(directory.join(AUDIT_FILE)).filter(|path| path.exists());
-    Ok(aside(directory)?.into_iter().map(|(_, path)| path).chain(present).collect())
+    rotation::files_in(directory, NAME)
 }
 
 /// The head that lies beside a record.
@@ -210,21 +204,8 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Files put aside, by the number of their first line.
-fn aside(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("audit.").and_then(|rest| rest.strip_suffix(".jsonl"));
-        found.extend(number.and_then(|number| number.parse().ok()).map(|number| (number, path.clone())));
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn newest_aside(directory: &Path) -> io::Result<Option<String>> {
-    let Some((_, path)) = aside(directory)?.pop() else { return Ok(None) };
+fn newest_aside(files: &Series) -> io::Result<Option<String>> {
+    let Some((_, path)) = files.aside()?.pop() else { return Ok(None) };
     Ok(last_line(&mut OpenOptions::new().read(true).write(true).open(path)?)?.1)
 }
 

@@ -3,6 +3,7 @@
 //! Where people read them, in JSON, they are text; between members they are the numbers that they stand for.
 
 use super::NodeId;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ pub struct Incarnation(pub u64);
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hex(&self.0.to_be_bytes(), &mut [0; 16]))
+        f.write_str(HEXLOWER.encode_mut_str(&self.0.to_be_bytes(), &mut [0; 16]))
     }
 }
 
@@ -29,7 +30,7 @@ impl fmt::Debug for Incarnation {
 impl Serialize for Incarnation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            return serializer.serialize_str(hex(&self.0.to_be_bytes(), &mut [0; 16]));
+            return serializer.serialize_str(HEXLOWER.encode_mut_str(&self.0.to_be_bytes(), &mut [0; 16]));
         }
         self.0.serialize(serializer)
     }
@@ -72,20 +73,13 @@ impl TxId {
         let mut text = String::with_capacity(48);
         text.push_str(self.node.as_str());
         text.push('.');
-        text.push_str(hex(&self.incarnation.0.to_be_bytes(), &mut [0; 16]));
+        text.push_str(HEXLOWER.encode_mut_str(&self.incarnation.0.to_be_bytes(), &mut [0; 16]));
         for number in [self.epoch, self.sequence] {
             text.push('.');
-            push_decimal(&mut text, number);
+            text.push_str(itoa::Buffer::new().format(number));
         }
         text
     }
-}
-
-fn push_decimal(text: &mut String, number: u64) {
-    if number >= 10 {
-        push_decimal(text, number / 10);
-    }
-    text.push(char::from_digit((number % 10) as u32, 10).expect("it is a digit"));
 }
 
 impl fmt::Display for TxId {
@@ -171,13 +165,13 @@ pub struct DigestError;
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hex(&self.0, &mut [0; 64]))
+        f.write_str(HEXLOWER.encode_mut_str(&self.0, &mut [0; 64]))
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hex(&self.0[..4], &mut [0; 8]))
+        f.write_str(HEXLOWER.encode_mut_str(&self.0[..4], &mut [0; 8]))
     }
 }
 
@@ -185,23 +179,15 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(DigestError);
-        }
-        let mut bytes = [0; 32];
-        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else { return Err(DigestError) };
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| DigestError)?;
+        bytes.try_into().map(Self).map_err(|_| DigestError)
     }
 }
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            return serializer.serialize_str(hex(&self.0, &mut [0; 64]));
+            return serializer.serialize_str(HEXLOWER.encode_mut_str(&self.0, &mut [0; 64]));
         }
         self.0.serialize(serializer)
     }
@@ -293,16 +279,6 @@ impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> de::Visitor<'_> for Te
     fn visit_str<Error: de::Error>(self, text: &str) -> Result<T, Error> {
         (self.1)(text).map_err(Error::custom)
     }
-}
-
-/// The hexadecimal digits of `bytes`, in `digits`, which has room for two for each byte.
-fn hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> &'a str {
-    // Computed, not looked up: so the compiler does many at once.
-    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
-    for (byte, pair) in bytes.iter().zip(digits.as_chunks_mut::<2>().0) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
-    }
-    std::str::from_utf8(digits).expect("digits are ASCII")
 }
 
 #[cfg(test)]

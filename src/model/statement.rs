@@ -4,6 +4,7 @@
 //! behind a fixed first line, so that it can never be taken for a signature over something else, a TLS handshake included.
 
 use super::{Ballot, Digest, NodeId, NodeSet, TxId, UnixMillis};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The most characters of a reason that a statement repeats.
@@ -110,8 +111,7 @@ impl std::fmt::Debug for Octets {
 impl Serialize for Octets {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-            return serializer.serialize_str(&digits);
+            return serializer.serialize_str(&HEXLOWER.encode(&self.0));
         }
         self.0.serialize(serializer)
     }
@@ -123,12 +123,8 @@ impl<'de> Deserialize<'de> for Octets {
             return Vec::deserialize(deserializer).map(Self);
         }
         let text = String::deserialize(deserializer)?;
-        let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-            &[high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        });
-        pairs.collect::<Option<_>>().map(Self).ok_or_else(|| de::Error::custom("not pairs of hexadecimal digits"))
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+        bytes.map(Self).map_err(|_| de::Error::custom("not pairs of hexadecimal digits"))
     }
 }
 

@@ -5,7 +5,8 @@
 //! it, and bounded: the oldest go first. What a later version of this program wrote is left as it is.
 
 use crash::{Step, around};
-use model::{Keep, KeptPiece, UnixMillis};
+use model::{Keep, UnixMillis};
+use rotation::{Series, files_in};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,9 +16,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The file that is written now. It is continued in a new one when it is long or old, and then called
-/// `history.1.jsonl` and so on.
-const FILE: &str = "history.jsonl";
+/// The record's name: it is written to `history.jsonl`, which is continued in a new file when it is long or old, and then
+/// called `history.1.jsonl` and so on.
+const NAME: &str = "history";
 /// The version of the format of a line. A line that names none is of format 1.
 const FORMAT: u64 = 1;
 /// How many of the newest lines a start reads: as many as are shown, and some that may not be readable.
@@ -92,12 +93,8 @@ impl Drop for History {
 /// The files, for the thread that writes them.
 #[derive(Debug)]
 struct Files {
-    directory: PathBuf,
-    keep: Keep,
+    series: Series,
     file: Option<File>,
-    bytes: u64,
-    /// When the first line of the present file was written; none while there is none.
-    first: Option<UnixMillis>,
     /// What is there is not for this program to touch.
     is_refused: bool,
     /// Whether the last attempt to write failed, so that it is told once.
@@ -106,21 +103,22 @@ struct Files {
 
 impl Files {
     fn new(directory: &Path, keep: Keep) -> Self {
-        let directory = directory.to_owned();
-        Self { directory, keep, file: None, bytes: 0, first: None, is_refused: false, fails: false }
+        let series = Series::new(directory, NAME, keep);
+        Self { series, file: None, is_refused: false, fails: false }
     }
 
     /// Goes on with what there is, and reads the newest of it.
     fn resume(&mut self, now: UnixMillis) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
-        for path in files_in(&self.directory)?.iter().rev() {
+        for path in files_in(self.series.directory(), NAME)?.iter().rev() {
             let text = end_of(path)?;
             if let Some(format) = text.lines().filter_map(format_of).find(|format| *format > FORMAT) {
                 return Err(newer(path, format));
             }
-            if path.file_name().is_some_and(|name| name == FILE) {
-                let KeptPiece { bytes, first } = piece(path)?;
-                (self.bytes, self.first) = (bytes, (bytes > 0).then_some(first));
+            if *path == self.series.present() {
+                let bytes = fs::metadata(path)?.len();
+                let first = if bytes > 0 { Some(first_time(path)?) } else { None };
+                self.series.resume(bytes, first);
                 if !text.is_empty() && !text.ends_with('\n') {
                     // What follows must not become part of the line that was cut short.
                     self.append("\n", now);
@@ -156,8 +154,7 @@ impl Files {
         if self.is_refused {
             return Ok(());
         }
-        let is_long = self.bytes > 0 && self.bytes + text.len() as u64 > self.keep.piece_bytes();
-        if is_long || self.first.is_some_and(|first| self.keep.is_old(first, now)) {
+        if self.series.is_full(text.len()) || self.series.is_old(now) {
             self.put_aside(now)?;
         } else if text.is_empty() {
             return self.bound(now);
@@ -166,37 +163,32 @@ impl Files {
             return Ok(());
         }
         if self.file.is_none() {
-            let path = self.directory.join(FILE);
-            self.file = Some(OpenOptions::new().create(true).append(true).mode(MODE).open(path)?);
+            self.file = Some(OpenOptions::new().create(true).append(true).mode(MODE).open(self.series.present())?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         around(Step::HistoryWrite, || file.write_all(text))?;
-        self.bytes += text.len() as u64;
-        self.first.get_or_insert(now);
+        self.series.grow(text.len(), now);
         Ok(())
     }
 
     /// Continues in a new file.
     fn put_aside(&mut self, now: UnixMillis) -> io::Result<()> {
         self.file = None;
-        let number = aside(&self.directory)?.last().map_or(1, |(number, _)| number + 1);
-        let aside = self.directory.join(format!("history.{number}.jsonl"));
-        around(Step::HistoryRename, || fs::rename(self.directory.join(FILE), aside))?;
-        (self.bytes, self.first) = (0, None);
+        let number = self.series.aside()?.last().map_or(1, |(number, _)| number + 1);
+        around(Step::HistoryRename, || fs::rename(self.series.present(), self.series.numbered(number)))?;
+        self.series.resume(0, None);
         self.bound(now)
     }
 
     /// Removes what is too much, oldest first.
     fn bound(&self, now: UnixMillis) -> io::Result<()> {
-        let aside = aside(&self.directory)?;
-        let pieces = aside.iter().map(|(_, path)| piece(path)).collect::<io::Result<Vec<_>>>()?;
-        let excess = self.keep.excess(&pieces, now);
-        aside.iter().take(excess).try_for_each(|(_, path)| around(Step::HistoryRemove, || fs::remove_file(path)))
+        let surplus = self.series.surplus(now, first_time)?;
+        surplus.iter().try_for_each(|path| around(Step::HistoryRemove, || fs::remove_file(path)))
     }
 
     fn fail(&mut self, error: &io::Error) {
         if !self.fails {
-            let path = self.directory.join(FILE).display().to_string();
+            let path = self.series.present().display().to_string();
             tracing::warn!(path, %error, "The history cannot be kept: what was decided is shown until this node stops");
         }
         self.fails = true;
@@ -221,7 +213,7 @@ pub struct HistoryLook {
 
 impl HistoryLook {
     pub(super) fn at(directory: &Path) -> io::Result<Self> {
-        let mut look = Self { files: files_in(directory)?, ..Self::default() };
+        let mut look = Self { files: files_in(directory, NAME)?, ..Self::default() };
         for path in &look.files {
             let text = fs::read(path)?;
             let mut offset = 0;
@@ -254,32 +246,11 @@ impl HistoryLook {
     }
 }
 
-/// The files of the history in `directory`, oldest first.
-fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let present = Some(directory.join(FILE)).filter(|path| path.exists());
-    Ok(aside(directory)?.into_iter().map(|(_, path)| path).chain(present).collect())
-}
-
-/// Files put aside, by their numbers.
-fn aside(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("history.").and_then(|rest| rest.strip_suffix(".jsonl"));
-        found.extend(number.and_then(|number| number.parse().ok()).map(|number| (number, path.clone())));
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// How long a file is, and from when its first line is.
-fn piece(path: &Path) -> io::Result<KeptPiece> {
-    let file = File::open(path)?;
-    let (bytes, mut line) = (file.metadata()?.len(), Vec::new());
-    BufReader::new(file.take(MAX_READ)).read_until(b'\n', &mut line)?;
-    let first = std::str::from_utf8(&line).ok().and_then(time_of).unwrap_or_else(|| changed_at(path));
-    Ok(KeptPiece { bytes, first })
+/// When a file's first line was written.
+fn first_time(path: &Path) -> io::Result<UnixMillis> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?.take(MAX_READ)).read_until(b'\n', &mut line)?;
+    Ok(std::str::from_utf8(&line).ok().and_then(time_of).unwrap_or_else(|| changed_at(path)))
 }
 
 /// The last lines of a file, as many as are read at most.
@@ -323,6 +294,7 @@ fn unix_millis() -> UnixMillis {
 mod tests {
     use super::*;
 
+    const FILE: &str = "history.jsonl";
     const SOME: Keep = Keep::bytes(4 * 1024 * 1024);
 
     fn reopened(directory: &Path) -> Vec<String> {

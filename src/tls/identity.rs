@@ -1,6 +1,7 @@
 //! Who is at the other end: what a checked certificate proves, and what an unchecked one claims.
 
 use super::{Reason, Refusal};
+use data_encoding::HEXLOWER;
 use model::SpiffeId;
 use rustls_pki_types::CertificateDer;
 use std::cell::RefCell;
@@ -82,7 +83,8 @@ impl From<&PeerIdentity> for Claim {
 }
 
 fn serial(certificate: &X509Certificate<'_>) -> String {
-    certificate.raw_serial().iter().take(MAX_SERIAL).map(|byte| format!("{byte:02x}")).collect()
+    let serial = certificate.raw_serial();
+    HEXLOWER.encode(&serial[..serial.len().min(MAX_SERIAL)])
 }
 
 tokio::task_local! {

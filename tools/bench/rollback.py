@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from lab import figures
+from lab import figures, serving
 from lab.canary import IDS, MODEL, Canary, committed
 from lab.place import Place, options, until
 
@@ -34,7 +34,7 @@ GOOD_SECONDS = 5
 LONG_GOOD_SECONDS = 30
 
 
-class ModelServer(asyncio.Protocol):
+class ModelServer(serving.Conversation):
     """Answers probes, and requests with 200 or, when it is bad, now and then with 500."""
 
     bad: "set[str]" = set()
@@ -42,31 +42,18 @@ class ModelServer(asyncio.Protocol):
     asked = {model: 0 for model in UPSTREAM_PORTS}
 
     def __init__(self, model: str):
-        self.model, self.buffer = model, b""
+        super().__init__()
+        self.model = model
 
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data: bytes):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = self.buffer[:end].lower()
-            at = head.find(b"content-length:")
-            stop = end + 4 + (int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0)
-            if len(self.buffer) < stop:
-                return
-            self.buffer = self.buffer[stop:]
-            self.answer(is_probe=head.startswith(b"get"))
-
-    def answer(self, is_probe: bool):
+    def respond(self, head: bytes):
         status = b"200 OK"
-        if not is_probe:
+        # Probes are GETs.
+        if not head.startswith(b"get"):
             ModelServer.asked[self.model] += 1
             if self.model in ModelServer.bad and random.random() < BAD_SHARE:
                 status = b"500 Internal Server Error"
                 ModelServer.first_bad = ModelServer.first_bad or time.perf_counter()
-        body = b'{"answer":42}'
-        self.transport.write(b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+        self.write(status, b'{"answer":42}')
 
 
 def serve_models(address: str):

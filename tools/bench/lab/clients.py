@@ -19,7 +19,7 @@ ANSWER_SECONDS = 40
 READ_BYTES = 65_536
 
 
-def context(authority: str, certificate: "str | None" = None, key: "str | None" = None, alpn: str = "http/1.1"):
+def context(authority, certificate=None, key=None, alpn: str = "http/1.1") -> ssl.SSLContext:
     """TLS 1.3 with the given roots, and a client certificate if one is named."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3

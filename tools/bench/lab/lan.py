@@ -8,7 +8,6 @@ from the machine's own network, and all of it is gone when the wire's process is
 
 import collections
 import ctypes
-import fcntl
 import json
 import os
 import select
@@ -17,13 +16,14 @@ import subprocess
 import sys
 import time
 
-if __name__ != "__main__":
+if __name__ == "__main__":
+    from tun import packets
+else:
     from .place import Place, inside, new_space
+    from .tun import DEVICE, open_tap
 
 # Addresses set apart for documentation (RFC 5737): no one's network, and only inside the namespaces.
 MACHINES = ("192.0.2.10", "192.0.2.20", "192.0.2.30")
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-DEVICE = "wire0"
 # Packets that may be under way; a benchmark has a few dozen. More are dropped, as a real queue does.
 UNDER_WAY = 10_000
 PR_SET_TIMERSLACK = 29
@@ -70,13 +70,6 @@ class Lan:
         return counts
 
 
-def open_tap() -> int:
-    """A TUN device in the namespace of this thread."""
-    tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), IFF_TUN | IFF_NO_PI))
-    return tap
-
-
 def carry(control: int, taps: "dict[bytes, int]"):
     """The wire: takes packets from each tap and gives them to the one of their destination when their time has come.
     Ends when the control pipe closes, which it does with the script."""
@@ -100,15 +93,6 @@ def carry(control: int, taps: "dict[bytes, int]"):
             packet = under_way.popleft()[1]
             if (out := taps.get(packet[16:20])) is not None:
                 os.write(out, packet)
-
-
-def packets(tap: int):
-    """All packets that wait on a tap."""
-    while True:
-        try:
-            yield os.read(tap, 65_535)
-        except BlockingIOError:
-            return
 
 
 def forbid_ipv6():

@@ -34,17 +34,6 @@ class Answer:
             return None
 
 
-def context(authority, certificate=None, key=None) -> ssl.SSLContext:
-    """TLS 1.3 with the given roots, and a client certificate if one is named."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.load_verify_locations(authority)
-    if certificate:
-        made.load_cert_chain(certificate, key)
-    made.set_alpn_protocols(["http/1.1"])
-    return made
-
-
 class Line:
     """One connection, one request at a time."""
 

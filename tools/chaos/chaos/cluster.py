@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 
+from lab.clients import context
 from lab.place import inside, kill
 
-from .clients import Client, context
+from .clients import Client
 from .network import NODES
 from .upstreams import MODELS, url
 

@@ -1,8 +1,13 @@
 """A program of ours that runs beside, takes one line of JSON and answers it with one."""
 
 import json
+import os
+import pathlib
 import subprocess
 import sys
+
+# Where these programs find `lab`, as this one does.
+BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 
 
 class Helper:
@@ -15,6 +20,7 @@ class Helper:
             stdout=subprocess.PIPE,
             stderr=log,
             pass_fds=descriptors,
+            env={**os.environ, "PYTHONPATH": str(BENCH)},
             text=True,
             bufsize=1,
         )

@@ -9,8 +9,9 @@ import os
 import pathlib
 import subprocess
 
-from lab.lan import DEVICE, forbid_ipv6, open_tap
+from lab.lan import forbid_ipv6
 from lab.place import inside, new_space
+from lab.tun import DEVICE, open_tap
 
 from .helper import Helper
 

@@ -11,9 +11,11 @@ import random
 import string
 import sys
 
+from lab.clients import context
+
 from . import report, validity
 from .checker import check
-from .clients import Broken, Client, NotSent, context
+from .clients import Broken, Client, NotSent
 from .history import History
 from .operators import Operators
 from .settle import until_settled

@@ -9,12 +9,8 @@ import asyncio
 import json
 import sys
 
-if __name__ == "__main__":
-    import pathlib
-
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
-
-from lab.place import inside  # noqa: E402
+from lab import serving
+from lab.place import inside
 
 MODELS = ("v1", "v2", "v3")
 PORTS = {"v1": 9001, "v2": 9002, "v3": 9003}
@@ -45,14 +41,15 @@ class Server:
                 transport.abort()
 
 
-class Conversation(asyncio.Protocol):
+class Conversation(serving.Conversation):
     """One connection of a node to a model server."""
 
     def __init__(self, server: Server):
-        self.server, self.buffer = server, b""
+        super().__init__()
+        self.server = server
 
     def connection_made(self, transport):
-        self.transport = transport
+        super().connection_made(transport)
         self.server.connections.add(transport)
         if self.server.mode == "dead":
             self.server.counts["dead"] += 1
@@ -61,30 +58,14 @@ class Conversation(asyncio.Protocol):
     def connection_lost(self, _error):
         self.server.connections.discard(self.transport)
 
-    def data_received(self, data: bytes):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = self.buffer[:end].lower()
-            at = head.find(b"content-length:")
-            stop = end + 4 + (int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0)
-            if len(self.buffer) < stop:
-                return
-            self.buffer = self.buffer[stop:]
-            self.respond()
-
-    def respond(self):
+    def respond(self, head: bytes):
         mode = self.server.mode
         self.server.counts[mode] += 1
+        body = json.dumps({"by": self.server.model, "at": self.server.node}).encode()
         if mode == "slow":
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.write, b"200 OK")
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.write, b"200 OK", body)
         else:
-            self.write(b"500 Internal Server Error" if mode == "bad" else b"200 OK")
-
-    def write(self, status: bytes):
-        if not self.transport.is_closing():
-            body = json.dumps({"by": self.server.model, "at": self.server.node}).encode()
-            head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
-            self.transport.write(head + body)
+            self.write(b"500 Internal Server Error" if mode == "bad" else b"200 OK", body)
 
 
 def url(model: str, host: str) -> str:

@@ -15,6 +15,8 @@ import select
 import sys
 import time
 
+from lab.tun import packets
+
 # Packets that may be under way; more are dropped, as a real queue does.
 UNDER_WAY = 20_000
 PR_SET_TIMERSLACK = 29
@@ -66,15 +68,6 @@ class Wire:
     def wait(self) -> "float | None":
         """Seconds until the next delivery."""
         return max(0.0, self.under_way[0][0] - time.monotonic()) if self.under_way else None
-
-
-def packets(tap: int):
-    """All packets that wait on a tap."""
-    while True:
-        try:
-            yield os.read(tap, 65_535)
-        except BlockingIOError:
-            return
 
 
 def carry(wire: Wire, sources: "dict[int, str]"):
