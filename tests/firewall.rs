@@ -1,6 +1,8 @@
 //! The rules of `canary firewall`, as the kernel takes them, and who gets through.
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod needs;
+
+use needs::Need;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
@@ -39,18 +41,9 @@ fn nft(arguments: &[&str], rules: &str) -> std::io::Result<Output> {
     child.wait_with_output()
 }
 
-/// Whether nft is there and may ask the kernel.
-fn can_check() -> bool {
-    let can = nft(&["-c"], "add table inet canary_test\n").is_ok_and(|output| output.status.success());
-    if !can {
-        eprintln!("skipped: nft is not there, or this process may not use it");
-    }
-    can
-}
-
 #[test]
 fn nft_accepts_every_kind_of_rules() {
-    if !can_check() {
+    if !Need::Nft.is_met() {
         return;
     }
     for peers in [
@@ -133,15 +126,10 @@ async fn reached(places: &[SocketAddr], source: &str) -> Vec<bool> {
 
 #[test]
 fn only_peers_and_clients_get_through() {
-    if !can_check() {
+    if !Need::Nft.is_met() || !Need::Namespaces.is_met() {
         return;
     }
     let program = std::env::current_exe().expect("this program");
-    let unshared = Command::new("unshare").args(["--net", "true"]).stderr(Stdio::null()).status();
-    if !unshared.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: this process may not make a network of its own");
-        return;
-    }
     let output = Command::new("unshare")
         .arg("--net")
         .arg(program)

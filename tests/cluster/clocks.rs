@@ -1,5 +1,6 @@
 //! A machine whose wall clock is wrong, by libfaketime: certificates notice, the agreement does not.
 
+use super::needs::Need;
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster};
 use model::NodeId;
@@ -11,13 +12,13 @@ use std::process::Command;
 const LIBRARIES: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
 
-/// The library, if this machine has it.
+/// The library; none where this run does without.
 pub(crate) fn library() -> Option<&'static str> {
-    let found = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
-    if found.is_none() {
-        eprintln!("skipped: libfaketime is not there");
+    if !Need::Faketime.is_met() {
+        return None;
     }
-    found
+    let found = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
+    found.or_else(|| Need::Faketime.missing(&format!("there is none of {LIBRARIES:?}")))
 }
 
 /// The command of a node whose wall clock is off by what `offset` holds at any moment. Its other clocks are the system's.

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stderr, reason = "what was done is worth reading")]
 
 use super::deaths::{Cause, Fate, Mortals, Situation};
-use super::trace;
+use super::needs::Need;
 use super::world::{A, B, C};
 use crash::{Step, When};
 use model::NodeId;
@@ -116,7 +116,7 @@ fn every_step_is_tried() {
 
 #[test]
 fn a_node_that_dies_at_any_of_its_forced_writes() {
-    if !trace::is_possible() {
+    if !Need::Strace.is_met() {
         return;
     }
     let mut mortals = Mortals::new(82);

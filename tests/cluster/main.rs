@@ -4,7 +4,7 @@
 //! Nothing here asserts how fast something is; every wait is for a condition, with a deadline far beyond what an idle
 //! machine needs. Test number T uses the addresses 127.31.T.x, so that all can run at once on the fixed ports.
 
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so, and traffic says how much it was")]
+#![allow(clippy::print_stderr, reason = "traffic says how much it was")]
 
 mod audit;
 mod authority;
@@ -22,6 +22,8 @@ mod deaths;
 mod disk;
 mod isolation;
 mod models;
+#[path = "../needs/mod.rs"]
+mod needs;
 mod operators;
 mod ports;
 mod process;

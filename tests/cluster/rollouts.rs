@@ -4,12 +4,11 @@ use super::clocks;
 use super::models::ModelServer;
 use super::operators::enroll;
 use super::process::eventually;
-use super::shell::Said;
+use super::shell::{Said, curl};
 use super::world::{A, ALL, B, C, Cluster};
 use model::NodeId;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -72,7 +71,7 @@ impl World {
                         );
                     }
                     first += BATCH;
-                    let mut curl = Command::new("curl");
+                    let mut curl = curl();
                     curl.args(["--config", "-"]);
                     // A node that was killed answers nothing.
                     let _ = Said::by(curl, config.as_bytes());

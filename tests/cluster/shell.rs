@@ -1,8 +1,10 @@
 //! What commands say: the `canary` program and curl, as a user types them.
 
+use super::needs::Need;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 /// How a command ended and what it printed.
 #[derive(Debug)]
@@ -60,6 +62,15 @@ impl From<Output> for Said {
     }
 }
 
+/// A command of curl, without which hardly any of these tests can do.
+#[track_caller]
+pub(crate) fn curl() -> Command {
+    static IS_THERE: OnceLock<bool> = OnceLock::new();
+    let is_there = *IS_THERE.get_or_init(|| Need::Curl.is_met());
+    assert!(is_there, "nothing here can be tried without curl: leave out --test cluster");
+    Command::new("curl")
+}
+
 /// An HTTP answer as curl saw it.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -74,7 +85,7 @@ const TRAILER: &str = "\n%{http_code} %{redirect_url}";
 impl Answer {
     /// Runs `curl` with `arguments`, with `input` for `--data-binary @-`; what curl complains about is the error.
     pub(crate) fn to(arguments: &[&str], input: &[u8]) -> Result<Self, String> {
-        let mut curl = Command::new("curl");
+        let mut curl = curl();
         curl.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--write-out", TRAILER]);
         curl.args(arguments);
         let said = Said::by(curl, input);

@@ -2,6 +2,7 @@
 
 use super::models::ModelServer;
 use super::process::eventually;
+use super::shell::curl;
 use super::world::{A, B, C, Cluster};
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -160,7 +161,7 @@ fn http_2_streams_are_answered_until_the_connection_ends() {
             ca.display()
         );
     }
-    let mut curl = Command::new("curl");
+    let mut curl = curl();
     curl.args(["--noproxy", "*", "--config", "-"]).stdin(Stdio::piped());
     let mut curl =
         curl.stdout(File::create(&out).expect("a file")).stderr(Stdio::null()).spawn().expect("curl is there");

@@ -1,8 +1,8 @@
 //! Disks that fail, are full, or no longer hold what was written: what a node then does, says and does not say.
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+use super::needs::Need;
 use super::process::eventually;
-use super::trace::{self, Trace};
+use super::trace::Trace;
 use super::world::{A, ALL, B, C, Cluster};
 use model::NodeId;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The end of a TLS 1.3 connection: a record with an alert. Whatever is longer says something.
 const FAREWELL: usize = 24;
@@ -19,7 +19,7 @@ const CALLS: &str = "fdatasync,pwrite64,sendto,sendmsg,write,writev";
 
 #[test]
 fn a_write_or_force_that_fails_ends_the_node_before_it_says_anything() {
-    if !trace::is_possible() {
+    if !Need::Strace.is_met() {
         return;
     }
     let mut cluster = Cluster::running(71);
@@ -77,16 +77,19 @@ fn assert_silent_after_the_failure(lines: &[(String, String)]) {
 struct Mounted(PathBuf);
 
 impl Mounted {
-    /// None when this process may not mount.
+    /// None where this run does without.
     fn new(path: &Path, size: &str) -> Option<Self> {
+        if !Need::Mount.is_met() {
+            return None;
+        }
         fs::create_dir_all(path).expect("a directory");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "canary-test"]).arg(path).stderr(Stdio::null());
-        let mounted = mount.status().is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("skipped: this process may not mount a file system");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "canary-test"]).arg(path);
+        let mounted = mount.output().expect("mount was just tried");
+        if !mounted.status.success() {
+            Need::Mount.missing(&String::from_utf8_lossy(&mounted.stderr));
         }
-        mounted.then(|| Self(path.to_owned()))
+        Some(Self(path.to_owned()))
     }
 }
 

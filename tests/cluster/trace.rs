@@ -1,20 +1,9 @@
 //! A real node whose system calls fail, or kill it: strace puts that into its way.
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use super::process::{Running, behind, eventually};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-/// Whether strace may be used here; says so if not.
-pub(crate) fn is_possible() -> bool {
-    let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    let possible = tried.is_ok_and(|status| status.success());
-    if !possible {
-        eprintln!("skipped: strace is not there, or this process may not use it");
-    }
-    possible
-}
+use std::process::Command;
 
 /// The calls of a running process, some of them changed.
 pub(crate) struct Trace {

@@ -2,11 +2,10 @@
 
 use super::models::ModelServer;
 use super::process::eventually;
-use super::shell::Said;
+use super::shell::{Said, curl};
 use super::world::{A, ALL, B, Cluster};
 use model::NodeId;
 use rustix::process::Signal;
-use std::process::Command;
 
 /// Keys that are tried on every node.
 const KEYS: usize = 300;
@@ -157,7 +156,7 @@ fn ask(cluster: &Cluster, id: NodeId) -> Vec<String> {
         )
     };
     let config = (0..KEYS).map(one).collect::<Vec<_>>().join("next\n");
-    let mut curl = Command::new("curl");
+    let mut curl = curl();
     curl.args(["--config", "-"]);
     let said = Said::by(curl, config.as_bytes()).exits(0);
     said.out.lines().map(str::to_owned).collect()

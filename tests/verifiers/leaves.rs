@@ -2,6 +2,7 @@
 
 use super::bad::{self, Bad, Verdict};
 use super::mint::{Chain, Mint, PEER_ADDRESS};
+use super::needs::Need;
 use super::ours;
 use super::programs::{Program, Question};
 use std::collections::BTreeSet;
@@ -11,10 +12,8 @@ use tls::{Reason, Refusal};
 fn made(mint: &Mint) -> Vec<(Bad, Chain)> {
     let make = |row: Bad| match (row.made)(mint) {
         Some(chain) => Some((row, chain)),
-        None => {
-            eprintln!("{:?} needs openssl to be made: it is left out", row.name);
-            None
-        }
+        None if Need::OpenSsl.is_wanted() => Need::OpenSsl.missing(&format!("{:?} could not be made", row.name)),
+        None => None,
     };
     bad::all().into_iter().filter_map(make).collect()
 }

@@ -3,14 +3,14 @@
 //! The tables hold what was observed, of OpenSSL 3.0, GnuTLS 3.7, NSS 3.87 and Python's cryptography 50; each run
 //! compares them with what is observed now.
 
-#![expect(clippy::print_stderr, reason = "a test says whose opinion it could not ask")]
-
 mod bad;
 mod der;
 mod good;
 mod leaves;
 mod mint;
 mod mutants;
+#[path = "../needs/mod.rs"]
+mod needs;
 mod ours;
 mod programs;
 mod roots;

@@ -1,6 +1,7 @@
 //! Verifiers that others wrote, each asked the same question: is this a server at its address, and a client?
 
 use super::mint::write_pem;
+use super::needs::{Need, works};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde_json::{Value, json};
 use std::fs;
@@ -86,26 +87,15 @@ impl Program {
         (!agrees).then(|| format!("it {verb} {name:?}: {}", answer.said))
     }
 
-    /// Its answers; none where it is not installed.
+    /// Its answers; none where this run does without.
     pub(crate) fn ask(self, questions: &[Question]) -> Option<Vec<Answer>> {
-        let needed: &[&str] = match self {
-            Self::OpenSsl => &["openssl"],
-            Self::GnuTls => &["certtool"],
-            Self::Nss => &["certutil", "crlutil", "vfychain"],
-            Self::Python => &["python3"],
+        let (need, ask): (Need, fn(&Question) -> Answer) = match self {
+            Self::OpenSsl => (Need::OpenSsl, openssl),
+            Self::GnuTls => (Need::Certtool, gnutls),
+            Self::Nss => (Need::Nss, nss),
+            Self::Python => return python(questions),
         };
-        for name in needed {
-            if Command::new(name).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-                eprintln!("{name} is not installed: its opinion is not asked");
-                return None;
-            }
-        }
-        match self {
-            Self::OpenSsl => Some(questions.iter().map(openssl).collect()),
-            Self::GnuTls => Some(questions.iter().map(gnutls).collect()),
-            Self::Nss => Some(questions.iter().map(nss).collect()),
-            Self::Python => python(questions),
-        }
+        need.is_met().then(|| questions.iter().map(ask).collect())
     }
 }
 
@@ -169,10 +159,7 @@ fn nss(question: &Question) -> Answer {
 }
 
 fn python(questions: &[Question]) -> Option<Vec<Answer>> {
-    let Some(python) = python_with_cryptography() else {
-        eprintln!("{PYTHON_PACKAGE} cannot be installed: its opinion is not asked");
-        return None;
-    };
+    let python = python_with("python", &[PYTHON_PACKAGE])?.join("python");
     let asked: Vec<Value> = questions
         .iter()
         .map(|question| {
@@ -193,33 +180,33 @@ fn python(questions: &[Question]) -> Option<Vec<Answer>> {
     Some(answers.into_iter().map(|(accepted, said)| Answer { accepted, said }).collect())
 }
 
-/// An interpreter that has the package.
-fn python_with_cryptography() -> Option<PathBuf> {
-    python_with("python", &[PYTHON_PACKAGE]).map(|folder| folder.join("python"))
-}
-
-/// The programs of an interpreter that has these packages, each pinned; made once and kept with what cargo built.
+/// The programs of an interpreter that has these packages, each pinned; made once and kept with what cargo built. None where
+/// this run does without.
 pub(crate) fn python_with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    if !Need::PythonPackages.is_met() {
+        return None;
+    }
     let _alone = MAKING.lock();
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let (programs, python) = (place.join("bin"), place.join("bin/python"));
+    let (place, python) = (place.to_str().expect("cargo gave it as text"), python.to_str().expect("so is this"));
     let has = |package: &&str| {
         let (name, version) = package.split_once("==").expect("pinned");
         let check = format!("from importlib.metadata import version; assert version({name:?}) == {version:?}");
-        quiet(Command::new(&python).args(["-c", &check]))
+        works(python, &["-c", &check])
     };
-    if packages.iter().all(has) {
+    if packages.iter().all(|package| has(package).is_ok()) {
         return Some(programs);
     }
-    let made = quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place))
-        && quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
-    (made && packages.iter().all(has)).then_some(programs)
-}
-
-fn quiet(command: &mut Command) -> bool {
-    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    done.is_ok_and(|status| status.success())
+    let install = [&["-m", "pip", "install", "--quiet"], packages].concat();
+    let made = works("python3", &["-m", "venv", "--clear", place])
+        .and_then(|()| works(python, &install))
+        .and_then(|()| packages.iter().try_for_each(has));
+    if let Err(why) = made {
+        Need::PythonPackages.missing(&format!("{packages:?} cannot be installed: {why}"));
+    }
+    Some(programs)
 }
 
 /// Accepted for every purpose, or the first refusal.

@@ -2,6 +2,7 @@
 
 use super::der::{BASIC_CONSTRAINTS, Der, ECDSA_SHA1, KEY_USAGE, RSA_SHA256, UNKNOWN};
 use super::mint::{Chain, Mint, PEER_ADDRESS, name, openssl_key, sign_with, write_pem};
+use super::needs::Need;
 use super::programs::{Program, Question};
 use issue::{Expectations, verify};
 use jiff::{SignedDuration, Timestamp};
@@ -303,10 +304,8 @@ fn ours(mint: &Mint, root: &CertificateDer<'_>) -> [Result<(), String>; 3] {
 fn made(mint: &Mint) -> Vec<(BadRoot, Rooted)> {
     let make = |row: BadRoot| match (row.made)(mint) {
         Some(rooted) => Some((row, rooted)),
-        None => {
-            eprintln!("{:?} needs openssl to be made: it is left out", row.name);
-            None
-        }
+        None if Need::OpenSsl.is_wanted() => Need::OpenSsl.missing(&format!("{:?} could not be made", row.name)),
+        None => None,
     };
     rows().into_iter().filter_map(make).collect()
 }

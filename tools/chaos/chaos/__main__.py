@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         mode.add_argument("--canary", default=newest_program(), help="the program (default: the one in target/ that was built last)")
         mode.add_argument("--dir", help="where the directory of the run is made (default: the usual one for temporary files)")
         mode.add_argument("--keep", action="store_true", help="keep that directory also when every promise held")
+    faults.add_argument("--whole", action="store_true", help="do nothing where this machine cannot do every kind of fault")
     watch.add_argument("--certs", type=pathlib.Path, default=pathlib.Path("certs"), help="ca.pem and the operator's folder (default ./certs)")
     watch.add_argument("--operator", default="admin", help="whose certificate is used (default admin)")
     watch.add_argument("--model", required=True, help="the canary whose weight is changed; it serves nobody else meanwhile")
@@ -90,6 +91,10 @@ def _run_here(given) -> int:
     program = str(pathlib.Path(given.canary).resolve())
     print(f"program {program}", flush=True)
     with Place(program, given.seed, given.keep, given.dir) as place:
+        if given.mode == "faults" and given.whole and place.left_out:
+            for kind, why in place.left_out.items():
+                print(f"error: no fault of the kind {kind} can be made: {why}", file=sys.stderr)
+            return USAGE
         if given.mode == "soak":
             soak = Soak(place, given.seconds, given.seed, place.root / "samples.jsonl")
             asyncio.run(soak.run())
