@@ -111,9 +111,10 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
     assert!(text("lib.rs").contains("#[cfg(debug_assertions)]\nmod armed;"));
     let uses: Vec<&str> = text("lib.rs").lines().filter(|line| line.contains("armed::")).collect();
     assert_eq!(uses, ["    armed::pass(step, when);"]);
-    assert!(text("lib.rs").contains(
-        "#[cfg(debug_assertions)]\npub fn point(step: Step, when: When) {\n    armed::pass(step, when);"
-    ));
+    assert!(
+        text("lib.rs")
+            .contains("#[cfg(debug_assertions)]\npub fn point(step: Step, when: When) {\n    armed::pass(step, when);")
+    );
     let elsewhere = |name: &str| {
         let rooms = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("the house");
         let rooms = rooms.map(|room| room.expect("readable").file_name().into_string().expect("ASCII"));

@@ -1,9 +1,8 @@
 //! The store on a real file system: who may open a directory, and what a full or read-only disk does.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
-use agreement::{Durable, Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
-use service::RoutingState;
+use service::{Durable, Proposal, Record, RoutingState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

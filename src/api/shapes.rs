@@ -4,7 +4,7 @@ use super::rollout::RolloutShape;
 use member::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
 use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, Time, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
-use service::{Model, RoutingState};
+use service::{Model, RoutingState, serving_weight};
 use std::collections::BTreeMap;
 
 /// Each model's share of the traffic as a fraction, 0 to 1.
@@ -230,7 +230,7 @@ impl ServedState {
         Self {
             agreed: AgreedState::of(&view.state, view.digest),
             node_id: view.me,
-            serving: shares(&view.state, view.serving_weight(now)),
+            serving: shares(&view.state, serving_weight(view, now)),
             isolated: view.is_isolated(now),
             pending: view.pending.map(|pending| PendingShape {
                 txid: pending.txid,

@@ -6,8 +6,8 @@
 //! has to be copied.
 
 use crate::dice::Dice;
-use agreement::{Durable, Proposal, Record};
 use model::{Incarnation, NodeId};
+use service::{Durable, Proposal, Record};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
