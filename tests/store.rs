@@ -2,10 +2,9 @@
 
 mod needs;
 
-use agreement::{Durable, Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
 use needs::Need;
-use service::RoutingState;
+use service::{Durable, Proposal, Record, RoutingState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,8 +1,7 @@
 //! What a caller who asked for a change is told.
 
-use super::Votes;
+use super::{Register, Votes};
 use model::{NodeId, NodeSet, Time, TxId};
-use service::{ChangeError, RoutingState};
 use std::sync::Arc;
 
 /// Names one caller's question until it is answered.
@@ -11,11 +10,11 @@ pub struct Ticket(pub u64);
 
 /// The end of one request for a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum Answer<V: Register> {
     /// It is decided and will never be undone.
     Committed {
         /// The state that this request made.
-        state: Arc<RoutingState>,
+        state: Arc<V>,
         /// The members known to serve it.
         acknowledged: NodeSet,
         /// When every other member serves it, or stable only, at the latest: none when all have acknowledged it, or when
@@ -37,7 +36,7 @@ pub enum Answer {
         by: TxId,
     },
     /// Nothing was written and nothing was sent.
-    Refused(Refusal),
+    Refused(Refusal<V::Refusal>),
     /// It was sent for acceptance, and whether it is decided is not known yet; the state shows it as pending.
     Unknown {
         /// The transaction.
@@ -49,7 +48,7 @@ pub enum Answer {
 
 /// Why a request was turned away before anything was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
+pub enum Refusal<E> {
     /// Another member coordinates.
     #[error("{0} coordinates")]
     NotCoordinating(NodeId),
@@ -75,7 +74,7 @@ pub enum Refusal {
     },
     /// The change does not fit the state.
     #[error(transparent)]
-    Invalid(#[from] ChangeError),
+    Invalid(E),
     /// This node takes no part yet: its disk is empty.
     #[error("this node has not joined the mesh yet")]
     NotJoined,

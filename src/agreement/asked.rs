@@ -2,18 +2,17 @@
 
 use super::coordinator::Task;
 use super::rule::Rule;
-use super::{Answer, Engine, Output, Ticket};
+use super::{Answer, Direction, Engine, Output, Register, Ticket};
 use model::{NodeId, NodeSet, Time, TxId};
-use service::{Direction, RoutingState};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A request that was sent for acceptance, and whose caller has not been answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
+pub(super) struct Asked<V> {
     ticket: Ticket,
     /// What was sent for acceptance; it has a transaction.
-    state: Arc<RoutingState>,
+    state: Arc<V>,
     direction: Direction,
     since: Time,
     stage: Stage,
@@ -32,7 +31,7 @@ enum Stage {
     Forgotten,
 }
 
-impl Asked {
+impl<V> Asked<V> {
     pub(super) const fn deadline(&self) -> Time {
         match self.stage {
             Stage::Open(until) | Stage::Decided(until) => until,
@@ -41,9 +40,9 @@ impl Asked {
     }
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Remembers who waits for `state`, which is about to be sent for acceptance.
-    pub(super) fn await_decision(&mut self, now: Time, task: &Task, state: &Arc<RoutingState>) {
+    pub(super) fn await_decision(&mut self, now: Time, task: &Task<V>, state: &Arc<V>) {
         let timing = &self.config.timing;
         let stage = Stage::Open((task.since + timing.answer).max(now + timing.decision));
         let (ticket, direction, since) = (task.question.ticket, task.direction, task.since);
@@ -51,7 +50,7 @@ impl Engine {
     }
 
     /// What a caller has waited longest for without that anybody knows of a decision, and since when.
-    pub(super) fn longest_asked(&self) -> Option<(&Arc<RoutingState>, Time)> {
+    pub(super) fn longest_asked(&self) -> Option<(&Arc<V>, Time)> {
         let open = self.asked.iter().filter(|asked| matches!(asked.stage, Stage::Open(_)));
         open.min_by_key(|asked| asked.since).map(|asked| (&asked.state, asked.since))
     }
@@ -63,7 +62,7 @@ impl Engine {
 
     /// How long the transaction took, if this member drove it for a caller.
     pub(super) fn took(&self, now: Time, txid: Option<TxId>) -> Option<Duration> {
-        self.asked.iter().find(|asked| asked.state.txid == txid).map(|asked| now.since(asked.since))
+        self.asked.iter().find(|asked| asked.state.txid() == txid).map(|asked| now.since(asked.since))
     }
 
     /// Takes a new decision into account.
@@ -71,11 +70,11 @@ impl Engine {
         let state = Arc::clone(&self.committed.state);
         let wait = self.config.timing.acknowledge;
         for asked in &mut self.asked {
-            if !matches!(asked.stage, Stage::Open(_)) || asked.state.version > state.version {
+            if !matches!(asked.stage, Stage::Open(_)) || asked.state.version() > state.version() {
                 continue;
             }
-            asked.stage = match state.decided_at(asked.state.version) {
-                Some(txid) if Some(txid) == asked.state.txid => Stage::Decided(now + wait),
+            asked.stage = match state.decided_at(asked.state.version()) {
+                Some(txid) if Some(txid) == asked.state.txid() => Stage::Decided(now + wait),
                 Some(other) => Stage::Lost(other),
                 None => Stage::Forgotten,
             };
@@ -83,10 +82,10 @@ impl Engine {
     }
 
     /// Notes that `from` serves `version`, or a later one.
-    pub(super) fn on_applied(&mut self, now: Time, from: NodeId, version: u64, out: &mut Output) {
+    pub(super) fn on_applied(&mut self, now: Time, from: NodeId, version: u64, out: &mut Output<V>) {
         if let Some(peer) = self.presence.peer_mut(from) {
             // Who watches a rollout wants to see who serves its step; for others this is no news.
-            out.publish |= version > peer.applied && self.committed.state.open_rollout().is_some();
+            out.publish |= version > peer.applied && self.committed.state.is_watched();
             peer.applied = peer.applied.max(version);
         }
         self.check_acknowledged(now, out);
@@ -95,12 +94,12 @@ impl Engine {
     /// The members that are known to serve `version` or a later one.
     fn acknowledged(&self, version: u64) -> NodeSet {
         let peers = self.presence.iter().filter(|(_, peer)| peer.applied >= version).map(|(id, _)| id);
-        let own = (self.committed.state.version >= version).then_some(self.config.me);
+        let own = (self.committed.state.version() >= version).then_some(self.config.me);
         peers.chain(own).collect()
     }
 
     /// Answers every caller whose question has come to its end by `now`.
-    pub(super) fn check_acknowledged(&mut self, now: Time, out: &mut Output) {
+    pub(super) fn check_acknowledged(&mut self, now: Time, out: &mut Output<V>) {
         let asked = std::mem::take(&mut self.asked);
         for question in asked {
             match self.answer_to(now, &question) {
@@ -110,8 +109,8 @@ impl Engine {
         }
     }
 
-    fn answer_to(&self, now: Time, asked: &Asked) -> Option<Answer> {
-        let (txid, version) = (asked.state.txid?, asked.state.version);
+    fn answer_to(&self, now: Time, asked: &Asked<V>) -> Option<Answer<V>> {
+        let (txid, version) = (asked.state.txid()?, asked.state.version());
         match asked.stage {
             Stage::Open(until) if now < self.leaving.map_or(until, |leaving| leaving.min(until)) => None,
             Stage::Open(_) if !self.keeps(Rule::AbortOnlyWhenDecided) => {

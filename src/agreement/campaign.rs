@@ -2,21 +2,21 @@
 
 use super::coordinator::Seat;
 use super::rule::Rule;
-use super::{Alarm, Answer, Engine, Envelope, Event, Message, Output, Proposal, Record, Votes};
+use super::{Alarm, Answer, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Votes};
 use model::{Ballot, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A ballot that promises are awaited for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Campaigning {
+pub(super) struct Campaigning<V> {
     pub(super) ballot: Ballot,
-    promises: BTreeMap<NodeId, Option<Arc<Proposal>>>,
+    promises: BTreeMap<NodeId, Option<Arc<Proposal<V>>>>,
     pub(super) rejected: NodeSet,
     pub(super) resend_at: Time,
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// When a proposer that waits out a refusal tries again.
     pub(super) fn poll_retry(&self, now: Time) -> Option<Time> {
         let waits = match &self.seat {
@@ -27,7 +27,7 @@ impl Engine {
         waits.then_some(self.retry_at)
     }
 
-    pub(super) fn advance_idle(&mut self, now: Time, out: &mut Output) -> bool {
+    pub(super) fn advance_idle(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let due = now >= self.retry_at && self.wants_ballot(now);
         if due {
             self.campaign(now, out);
@@ -41,7 +41,7 @@ impl Engine {
     }
 
     /// Begins phase one: first its own promise on disk, then the question to all others.
-    pub(super) fn campaign(&mut self, now: Time, out: &mut Output) {
+    pub(super) fn campaign(&mut self, now: Time, out: &mut Output<V>) {
         let reuse = !self.keeps(Rule::NeverReuseBallot) && self.disk.promise.node == self.config.me;
         let round = self.round.max(self.disk.promise.round) + u64::from(!reuse);
         let ballot = Ballot { round, node: self.config.me, incarnation: self.disk.incarnation };
@@ -60,8 +60,8 @@ impl Engine {
         self.seat = Seat::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
     }
 
-    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<Arc<Proposal>>) {
-        let version = accepted.as_ref().map(|proposal| proposal.state.version);
+    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<Arc<Proposal<V>>>) {
+        let version = accepted.as_ref().map(|proposal| proposal.state.version());
         self.presence.on_promise(from, ballot, version);
         self.joining.on_promise(from, ballot, accepted.as_ref());
         if let Seat::Campaigning(campaigning) = &mut self.seat
@@ -71,7 +71,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn advance_campaign(&mut self, now: Time, mut campaigning: Box<Campaigning>, out: &mut Output) -> bool {
+    pub(super) fn advance_campaign(
+        &mut self,
+        now: Time,
+        mut campaigning: Box<Campaigning<V>>,
+        out: &mut Output<V>,
+    ) -> bool {
         let (ballot, members) = (campaigning.ballot, self.config.members);
         if self.disk.promise > ballot || (!self.acts && self.tasks.is_empty()) {
             return true;
@@ -102,13 +107,13 @@ impl Engine {
         &mut self,
         now: Time,
         ballot: Ballot,
-        accepted: impl Iterator<Item = Arc<Proposal>>,
-        out: &mut Output,
+        accepted: impl Iterator<Item = Arc<Proposal<V>>>,
+        out: &mut Output<V>,
     ) {
-        let highest = accepted.max_by_key(|proposal| (proposal.ballot, proposal.state.version));
-        let found = highest.unwrap_or_else(|| Arc::new(self.config.initial()));
+        let highest = accepted.max_by_key(|proposal| (proposal.ballot, proposal.state.version()));
+        let found = highest.unwrap_or_else(|| Arc::new(self.config.undecided()));
         let found = if self.keeps(Rule::HighestAccepted) { found } else { Arc::clone(&self.committed) };
-        let (version, known) = (found.state.version, self.committed.state.version);
+        let (version, known) = (found.state.version(), self.committed.state.version());
         if version < known {
             out.events.push(Event::Alarm(Alarm::Forgotten { found: version, known }));
             return;
@@ -138,7 +143,7 @@ impl Engine {
 
     /// Whether another member holds something that only a new ballot of this one can settle.
     pub(super) fn is_unsettled(&self, now: Time, ballot: Ballot) -> bool {
-        let committed = self.committed.state.version;
+        let committed = self.committed.state.version();
         let mut says = self.presence.recent_says(now, self.config.timing.silence);
         says.any(|says| says.promise > ballot || says.accepted > committed)
     }

@@ -1,21 +1,20 @@
 //! What an engine is told once, and the spans of time it goes by.
 
 use super::{IsolationPolicy, Proposal};
-use model::{Ballot, ModelId, NodeId, NodeSet};
-use service::RoutingState;
+use model::{Ballot, NodeId, NodeSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What one member knows before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct Config<V> {
     /// The member itself.
     pub me: NodeId,
     /// All configured members, this one included.
     pub members: NodeSet,
-    /// The stable model before any decision; equal on all members.
-    pub stable: ModelId,
+    /// The value before any decision, at version 0; equal on all members.
+    pub initial: Arc<V>,
     /// What the member serves while it is isolated.
     pub on_isolation: IsolationPolicy,
     /// What to do with an empty disk.
@@ -87,11 +86,11 @@ impl Timing {
     }
 }
 
-impl Config {
-    /// The state before any decision, in the form of a proposal that nobody made.
+impl<V> Config<V> {
+    /// The value before any decision, in the form of a proposal that nobody made.
     #[must_use]
-    pub fn initial(&self) -> Proposal {
-        let state = Arc::new(RoutingState::initial(self.stable.clone()));
+    pub fn undecided(&self) -> Proposal<V> {
+        let state = Arc::clone(&self.initial);
         Proposal { ballot: Ballot::ZERO, state, by: None, votes: BTreeMap::new(), evidence: BTreeMap::new() }
     }
 

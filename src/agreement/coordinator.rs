@@ -4,10 +4,9 @@
 
 use super::campaign::Campaigning;
 use super::rule::Rule;
-use super::{Answer, Ticket};
+use super::{Answer, Direction, Register, Ticket};
 use super::{Base, Engine, Envelope, Event, Message, Output, Proposal, Question, Reason, Refusal, Vote, Votes};
 use model::{Ballot, Evidence, NodeId, NodeSet, Time, TxId};
-use service::{ChangeError, Direction, RoutingState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,26 +15,26 @@ const MOST_TASKS: usize = 16;
 
 /// Where a proposer stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Seat {
+pub(super) enum Seat<V: Register> {
     /// It holds no ballot.
     Idle,
     /// Phase one: it has asked for promises.
-    Campaigning(Box<Campaigning>),
+    Campaigning(Box<Campaigning<V>>),
     /// It may propose without phase one: a majority has promised its ballot, and `chosen` was chosen last under it.
-    Holding { ballot: Ballot, chosen: Arc<Proposal> },
+    Holding { ballot: Ballot, chosen: Arc<Proposal<V>> },
     /// It has asked for votes on what would follow `chosen`.
-    Preparing(Box<Preparing>),
+    Preparing(Box<Preparing<V>>),
     /// It has asked for acceptance.
-    Accepting { proposal: Arc<Proposal>, accepted: NodeSet, rejected: NodeSet, resend_at: Time },
+    Accepting { proposal: Arc<Proposal<V>>, accepted: NodeSet, rejected: NodeSet, resend_at: Time },
 }
 
 /// An advance that is being voted on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Preparing {
+pub(super) struct Preparing<V: Register> {
     ballot: Ballot,
-    chosen: Arc<Proposal>,
-    next: Arc<RoutingState>,
-    task: Task,
+    chosen: Arc<Proposal<V>>,
+    next: Arc<V>,
+    task: Task<V>,
     voters: NodeSet,
     votes: Votes,
     evidence: BTreeMap<NodeId, Evidence>,
@@ -44,14 +43,14 @@ pub(super) struct Preparing {
 
 /// A request that has not been sent for acceptance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Task {
-    pub(super) question: Question,
+pub(super) struct Task<V: Register> {
+    pub(super) question: Question<V>,
     pub(super) direction: Direction,
     pub(super) since: Time,
     pub(super) deadline: Time,
 }
 
-impl Seat {
+impl<V: Register> Seat<V> {
     pub(super) fn deadline(&self) -> Option<Time> {
         match self {
             Self::Idle | Self::Holding { .. } => None,
@@ -71,7 +70,7 @@ impl Seat {
     }
 
     /// The state that is being voted on or was sent for acceptance.
-    pub(super) fn open_state(&self) -> Option<&Arc<RoutingState>> {
+    pub(super) fn open_state(&self) -> Option<&Arc<V>> {
         match self {
             Self::Idle | Self::Campaigning(_) | Self::Holding { .. } | Self::Accepting { .. } => None,
             Self::Preparing(preparing) => Some(&preparing.next),
@@ -79,9 +78,9 @@ impl Seat {
     }
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Takes a caller's request, or says at once why not.
-    pub(super) fn on_propose(&mut self, now: Time, question: Question, out: &mut Output) {
+    pub(super) fn on_propose(&mut self, now: Time, question: Question<V>, out: &mut Output<V>) {
         let ticket = question.ticket;
         match self.admit(now, question) {
             Ok(task) => self.tasks.push_back(task),
@@ -89,7 +88,7 @@ impl Engine {
         }
     }
 
-    fn admit(&self, now: Time, question: Question) -> Result<Task, Refusal> {
+    fn admit(&self, now: Time, question: Question<V>) -> Result<Task<V>, Refusal<V::Refusal>> {
         if !self.has_joined() {
             return Err(Refusal::NotJoined);
         }
@@ -105,14 +104,14 @@ impl Engine {
             return Err(Refusal::NoMajority);
         }
         let committed = &self.committed.state;
-        if let Some(wanted) = question.base_version.filter(|wanted| *wanted != committed.version) {
-            return Err(Refusal::BaseVersion { current: committed.version, wanted });
+        if let Some(wanted) = question.base_version.filter(|wanted| *wanted != committed.version()) {
+            return Err(Refusal::BaseVersion { current: committed.version(), wanted });
         }
         let next = self.follow(committed, &question, self.next_txid())?;
-        let direction = Direction::between(committed, &next);
+        let direction = committed.direction(&next);
         // What is written again while this member takes its seat is no change under way.
         let advance_is_open = matches!(self.seat, Seat::Preparing(_))
-            || matches!(&self.seat, Seat::Accepting { proposal, .. } if proposal.state.version > committed.version)
+            || matches!(&self.seat, Seat::Accepting { proposal, .. } if proposal.state.version() > committed.version())
             || self.tasks.iter().any(|task| task.direction == Direction::Advance);
         match direction {
             Direction::Advance if !self.acts => return Err(Refusal::NoMajority),
@@ -126,7 +125,7 @@ impl Engine {
     }
 
     /// Does one thing that is due; says whether there was one.
-    pub(super) fn advance(&mut self, now: Time, out: &mut Output) -> bool {
+    pub(super) fn advance(&mut self, now: Time, out: &mut Output<V>) -> bool {
         self.advance_joining(now, out)
             || self.advance_standing(now, out)
             || self.turn_away(now, out)
@@ -135,7 +134,7 @@ impl Engine {
             || self.send_due_heartbeats(now, out)
     }
 
-    fn advance_standing(&mut self, now: Time, out: &mut Output) -> bool {
+    fn advance_standing(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let should = self.should_act(now) || self.settles(now);
         if should != self.acts {
             self.acts = should;
@@ -152,7 +151,7 @@ impl Engine {
         changed
     }
 
-    fn send_due_heartbeats(&mut self, now: Time, out: &mut Output) -> bool {
+    fn send_due_heartbeats(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let due = now >= self.next_heartbeat;
         if due {
             self.send_heartbeats(now, out);
@@ -162,9 +161,9 @@ impl Engine {
 
     /// Gives up requests that could not even be sent for acceptance in time, or that are no longer this member's
     /// business: advances when it does not coordinate, and all when it hears who does.
-    fn expire_tasks(&mut self, now: Time, out: &mut Output) -> bool {
+    fn expire_tasks(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let other = if self.acts { None } else { self.coordinator(now) };
-        let expired = |task: &Task| {
+        let expired = |task: &Task<V>| {
             let astray = !self.acts && (other.is_some() || task.direction == Direction::Advance);
             astray || now >= task.deadline
         };
@@ -176,7 +175,7 @@ impl Engine {
         true
     }
 
-    fn advance_seat(&mut self, now: Time, out: &mut Output) -> bool {
+    fn advance_seat(&mut self, now: Time, out: &mut Output<V>) -> bool {
         match std::mem::replace(&mut self.seat, Seat::Idle) {
             Seat::Idle => self.advance_idle(now, out),
             Seat::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
@@ -188,24 +187,24 @@ impl Engine {
         }
     }
 
-    pub(super) fn take_retreat(&mut self) -> Option<Task> {
+    pub(super) fn take_retreat(&mut self) -> Option<Task<V>> {
         let position = self.tasks.iter().position(|task| task.direction == Direction::Retreat)?;
         self.tasks.remove(position)
     }
 
     /// What a retreat makes of `base`, unless that would be no retreat.
-    pub(super) fn retreat_from(&mut self, base: &RoutingState, task: &Task) -> Result<Arc<RoutingState>, Refusal> {
+    pub(super) fn retreat_from(&mut self, base: &V, task: &Task<V>) -> Result<Arc<V>, Refusal<V::Refusal>> {
         let next = self.follow(base, &task.question, self.next_txid())?;
-        let raises = Direction::between(base, &next) == Direction::Advance;
+        let raises = base.direction(&next) == Direction::Advance;
         if raises && self.keeps(Rule::RetreatNeverRaises) {
-            return Err(Refusal::WouldRaise { version: base.version });
+            return Err(Refusal::WouldRaise { version: base.version() });
         }
         self.sequence += 1;
         Ok(Arc::new(next))
     }
 
-    fn follow(&self, base: &RoutingState, question: &Question, txid: TxId) -> Result<RoutingState, ChangeError> {
-        question.change.apply(base, self.config.members, txid, question.at)
+    fn follow(&self, base: &V, question: &Question<V>, txid: TxId) -> Result<V, Refusal<V::Refusal>> {
+        base.apply(&question.change, self.config.members, txid, question.at).map_err(Refusal::Invalid)
     }
 
     fn next_txid(&self) -> TxId {
@@ -213,8 +212,8 @@ impl Engine {
         TxId { node: self.config.me, incarnation: disk.incarnation, epoch: disk.epoch, sequence: sequence + 1 }
     }
 
-    fn advance_holding(&mut self, now: Time, ballot: Ballot, chosen: Arc<Proposal>, out: &mut Output) -> bool {
-        let replaced = self.disk.promise != ballot || self.committed.state.version > chosen.state.version;
+    fn advance_holding(&mut self, now: Time, ballot: Ballot, chosen: Arc<Proposal<V>>, out: &mut Output<V>) -> bool {
+        let replaced = self.disk.promise != ballot || self.committed.state.version() > chosen.state.version();
         let unwanted = !self.acts && self.tasks.is_empty();
         if replaced || unwanted || (self.acts && now >= self.retry_at && self.is_unsettled(now, ballot)) {
             return true;
@@ -239,12 +238,12 @@ impl Engine {
         &mut self,
         now: Time,
         ballot: Ballot,
-        chosen: &Arc<Proposal>,
-        task: Task,
-        out: &mut Output,
-    ) -> Result<(), (Ticket, Refusal)> {
+        chosen: &Arc<Proposal<V>>,
+        task: Task<V>,
+        out: &mut Output<V>,
+    ) -> Result<(), (Ticket, Refusal<V::Refusal>)> {
         let ticket = task.question.ticket;
-        let refuse = |refusal: Refusal| (ticket, refusal);
+        let refuse = |refusal: Refusal<V::Refusal>| (ticket, refusal);
         if task.direction == Direction::Retreat {
             let state = self.retreat_from(&chosen.state, &task).map_err(refuse)?;
             self.await_decision(now, &task, &state);
@@ -253,12 +252,11 @@ impl Engine {
             self.ask_to_accept(now, Proposal { ballot, state, by, votes, evidence }, out);
             return Ok(());
         }
-        let current = chosen.state.version;
+        let current = chosen.state.version();
         if let Some(wanted) = task.question.base_version.filter(|wanted| *wanted != current) {
             return Err(refuse(Refusal::BaseVersion { current, wanted }));
         }
-        let next =
-            self.follow(&chosen.state, &task.question, self.next_txid()).map_err(|error| refuse(error.into()))?;
+        let next = self.follow(&chosen.state, &task.question, self.next_txid()).map_err(refuse)?;
         self.sequence += 1;
         self.prepare(now, ballot, Arc::clone(chosen), next, task, out);
         Ok(())
@@ -269,17 +267,17 @@ impl Engine {
         &mut self,
         now: Time,
         ballot: Ballot,
-        chosen: Arc<Proposal>,
-        next: RoutingState,
-        task: Task,
-        out: &mut Output,
+        chosen: Arc<Proposal<V>>,
+        next: V,
+        task: Task<V>,
+        out: &mut Output<V>,
     ) {
-        let voters = self.config.members.minus(next.drained);
+        let voters = self.config.members.minus(next.drained());
         let unreachable = voters.minus(self.presence.connected()).without(self.config.me);
         let votes: Votes = unreachable.iter().map(|id| (id, Vote::Abort(Reason::Unreachable))).collect();
         let next = Arc::new(next);
         if votes.is_empty() {
-            let base = Base { version: chosen.state.version, digest: chosen.state.digest() };
+            let base = Base { version: chosen.state.version(), digest: chosen.state.digest() };
             for to in voters.iter() {
                 let (base, next, by) = (base.clone(), Arc::clone(&next), task.question.by.clone());
                 self.send(to, Message::Prepare { base, next, by }, out);
@@ -303,7 +301,7 @@ impl Engine {
     pub(super) fn on_vote(&mut self, from: NodeId, txid: TxId, vote: Vote, evidence: Evidence) {
         let counts_any = !self.keeps(Rule::CountOwnVotes);
         if let Seat::Preparing(preparing) = &mut self.seat
-            && (preparing.next.txid == Some(txid) || counts_any)
+            && (preparing.next.txid() == Some(txid) || counts_any)
             && preparing.voters.contains(from)
         {
             preparing.votes.entry(from).or_insert(vote);
@@ -322,9 +320,9 @@ impl Engine {
         }
     }
 
-    fn advance_preparing(&mut self, now: Time, mut preparing: Box<Preparing>, out: &mut Output) -> bool {
+    fn advance_preparing(&mut self, now: Time, mut preparing: Box<Preparing<V>>, out: &mut Output<V>) -> bool {
         let base_is_chosen =
-            self.committed.state.version == preparing.chosen.state.version || !self.keeps(Rule::BaseStillChosen);
+            self.committed.state.version() == preparing.chosen.state.version() || !self.keeps(Rule::BaseStillChosen);
         let replaced = self.disk.promise != preparing.ballot || !base_is_chosen || !self.acts;
         let overtaken = self.tasks.iter().any(|task| task.direction == Direction::Retreat);
         let late = now >= preparing.deadline;
@@ -359,12 +357,12 @@ impl Engine {
     }
 
     /// Ends an advance before anything was sent for acceptance: final at once.
-    fn abort(&mut self, now: Time, preparing: Preparing, out: &mut Output) {
+    fn abort(&mut self, now: Time, preparing: Preparing<V>, out: &mut Output<V>) {
         let Preparing { ballot, chosen, next, task, votes, .. } = preparing;
         self.seat = Seat::Holding { ballot, chosen };
         out.publish = true;
-        let Some(txid) = next.txid else { return };
-        let (version, by) = (next.version, task.question.by);
+        let Some(txid) = next.txid() else { return };
+        let (version, by) = (next.version(), task.question.by);
         let message = Message::Abort { txid, version, by: by.clone(), votes: votes.clone() };
         self.send_to_others(&message, out);
         let took = Some(now.since(task.since));
@@ -373,7 +371,7 @@ impl Engine {
     }
 
     /// Phase two. The others are asked before this member's own disk is, so that all write at the same time.
-    pub(super) fn ask_to_accept(&mut self, now: Time, proposal: Proposal, out: &mut Output) {
+    pub(super) fn ask_to_accept(&mut self, now: Time, proposal: Proposal<V>, out: &mut Output<V>) {
         let proposal = Arc::new(proposal);
         let accept = |to| Envelope { to, message: Message::Accept { proposal: Arc::clone(&proposal) } };
         out.ask.extend(self.config.others().iter().map(accept));
@@ -386,7 +384,7 @@ impl Engine {
     pub(super) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, version: u64) {
         self.presence.on_promise(from, ballot, Some(version));
         if let Seat::Accepting { proposal, accepted, .. } = &mut self.seat
-            && (proposal.ballot, proposal.state.version) == (ballot, version)
+            && (proposal.ballot, proposal.state.version()) == (ballot, version)
         {
             accepted.insert(from);
         }
@@ -405,15 +403,15 @@ impl Engine {
     fn advance_accepting(
         &mut self,
         now: Time,
-        proposal: Arc<Proposal>,
+        proposal: Arc<Proposal<V>>,
         accepted: NodeSet,
         rejected: NodeSet,
         resend_at: Time,
-        out: &mut Output,
+        out: &mut Output<V>,
     ) -> bool {
         let members = self.config.members;
-        let (version, decided) = (proposal.state.version, self.committed.state.version);
-        if decided > version || (decided == version && self.committed.state.txid != proposal.state.txid) {
+        let (version, decided) = (proposal.state.version(), self.committed.state.version());
+        if decided > version || (decided == version && self.committed.state.txid() != proposal.state.txid()) {
             // Another proposer was faster; the caller learns it from the decision.
             return true;
         }
@@ -426,7 +424,7 @@ impl Engine {
             self.step_back(now);
             return true;
         }
-        let advances = Direction::between(&self.committed.state, &proposal.state) == Direction::Advance;
+        let advances = self.committed.state.direction(&proposal.state) == Direction::Advance;
         if advances && self.tasks.iter().any(|task| task.direction == Direction::Retreat) {
             self.give_up(now, &proposal, out);
             return true;
@@ -443,7 +441,7 @@ impl Engine {
     }
 
     /// Gives up an open advance for a retreat: it may have been chosen, so only phase one can tell what to build on.
-    fn give_up(&mut self, now: Time, proposal: &Proposal, out: &mut Output) {
+    fn give_up(&mut self, now: Time, proposal: &Proposal<V>, out: &mut Output<V>) {
         if self.keeps(Rule::NewBallotToGiveUp) {
             self.campaign(now, out);
         } else {
@@ -452,11 +450,11 @@ impl Engine {
     }
 
     /// A majority has accepted: the state is chosen.
-    fn decide(&mut self, now: Time, proposal: Arc<Proposal>, out: &mut Output) {
-        let version = proposal.state.version;
+    fn decide(&mut self, now: Time, proposal: Arc<Proposal<V>>, out: &mut Output<V>) {
+        let version = proposal.state.version();
         self.refusals = 0;
         let before = Arc::clone(&self.committed);
-        if version > before.state.version {
+        if version > before.state.version() {
             self.apply(now, &proposal, out);
         }
         for (to, _) in self.presence.iter().filter(|(_, peer)| peer.connected && peer.applied < version) {
@@ -468,7 +466,7 @@ impl Engine {
     }
 
     /// Says again to a member that has just been connected what it may have missed.
-    pub(super) fn remind(&self, id: NodeId, out: &mut Output) {
+    pub(super) fn remind(&self, id: NodeId, out: &mut Output<V>) {
         let message = match &self.seat {
             Seat::Idle | Seat::Holding { .. } | Seat::Preparing(_) => return,
             Seat::Campaigning(campaigning) => Message::Campaign { ballot: campaigning.ballot },

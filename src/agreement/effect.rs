@@ -1,22 +1,21 @@
 //! What goes into the engine and what comes out: effects are values, listed in the order they must happen.
 
-use super::{Answer, Message, Proposal, Record, Ticket, Votes};
+use super::{Answer, Message, Proposal, Record, Register, Ticket, Votes};
 use model::{Actor, Evidence, NodeId, TxId, UnixMillis};
-use service::{Change, Model, Smoke};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One thing that happened to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum Input<V: Register> {
     /// A caller asks for a change.
-    Propose(Question),
+    Propose(Question<V>),
     /// A message arrived from a member, whose name is its certificate's.
     Receive {
         /// The sender.
         from: NodeId,
         /// What it says.
-        message: Message,
+        message: Message<V>,
     },
     /// There is a link to this member now.
     PeerUp(NodeId),
@@ -46,11 +45,11 @@ pub enum Input {
 
 /// A caller's wish.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct Question<V: Register> {
     /// Names the question until it is answered.
     pub ticket: Ticket,
     /// What is to change.
-    pub change: Change,
+    pub change: V::Change,
     /// The version that the caller bases it on, if it names one.
     pub base_version: Option<u64>,
     /// Who asks.
@@ -61,53 +60,67 @@ pub struct Question {
 
 /// What the engine's owner must do, in this order.
 #[must_use]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Output {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output<V: Register> {
     /// 1: hand these to the mesh at once. They rest on nothing that is in `append`, so the others' disks can work while
     /// this one does: that is what makes a commit cost one forced write in series.
-    pub ask: Vec<Envelope>,
+    pub ask: Vec<Envelope<V>>,
     /// 2: write these in their order and force them. An error ends the process.
-    pub append: Vec<Record>,
+    pub append: Vec<Record<V>>,
     /// 3: make the engine's view visible.
     pub publish: bool,
     /// 4: hand these to the mesh.
-    pub send: Vec<Envelope>,
+    pub send: Vec<Envelope<V>>,
     /// 5: answer local callers.
-    pub reply: Vec<(Ticket, Answer)>,
-    /// 6: find out whether an upstream answers, and come back with [`Input::Probed`].
-    pub probe: Option<Probe>,
+    pub reply: Vec<(Ticket, Answer<V>)>,
+    /// 6: find this out, and come back with [`Input::Probed`].
+    pub probe: Option<Probe<V>>,
     /// 7: tell the log and the history.
-    pub events: Vec<Event>,
+    pub events: Vec<Event<V>>,
     /// 8: write these, after those of 2, without forcing them: nothing that is said rests on them. An error ends the
     /// process.
-    pub note: Vec<Record>,
+    pub note: Vec<Record<V>>,
     /// 9: end the process.
     pub stop: Option<Stop>,
 }
 
+impl<V: Register> Default for Output<V> {
+    fn default() -> Self {
+        Self {
+            ask: Vec::new(),
+            append: Vec::new(),
+            publish: false,
+            send: Vec::new(),
+            reply: Vec::new(),
+            probe: None,
+            events: Vec::new(),
+            note: Vec::new(),
+            stop: None,
+        }
+    }
+}
+
 /// A message and whom it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Envelope {
+pub struct Envelope<V> {
     /// The receiver.
     pub to: NodeId,
     /// The message.
-    pub message: Message,
+    pub message: Message<V>,
 }
 
-/// A question to this node's own upstream of a model.
+/// A test of the member's surroundings, on which its vote waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct Probe<V: Register> {
     /// The transaction that waits for the answer.
     pub txid: TxId,
-    /// The model.
-    pub model: Model,
-    /// The test that it has to pass before the first step of a rollout; else being there is enough.
-    pub smoke: Option<Smoke>,
+    /// The test.
+    pub check: V::Check,
 }
 
 /// Something that operators want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<V> {
     /// This member coordinates from now on.
     CoordinationTaken,
     /// This member coordinates no more.
@@ -117,7 +130,7 @@ pub enum Event {
     /// A state was decided, and this member serves it.
     Committed {
         /// What was decided.
-        proposal: Arc<Proposal>,
+        proposal: Arc<Proposal<V>>,
         /// From the request to the decision, where this member drove it.
         took: Option<Duration>,
     },

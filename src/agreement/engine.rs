@@ -8,7 +8,7 @@ use super::presence::{Link, Presence};
 use super::rule::Rule;
 use super::{
     Config, Durable, Envelope, Event, Heartbeat, Input, IsolationPolicy, Message, Output, PeerView, Pending, Proposal,
-    Reason, Stage, Standing, View, Vote,
+    Reason, Register, Stage, Standing, View, Vote,
 };
 use model::{Digest, Evidence, NodeId, NodeSet, Time, TxId};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,29 +21,29 @@ const RENEW_BEFORE: u32 = 2;
 
 /// The agreement as one member lives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Engine {
-    pub(super) config: Shared,
+pub struct Engine<V: Register> {
+    pub(super) config: Shared<V>,
     /// What is on disk once the records handed out so far are.
-    pub(super) disk: Durable,
+    pub(super) disk: Durable<V>,
     /// The newest decision that this member knows.
-    pub(super) committed: Arc<Proposal>,
+    pub(super) committed: Arc<Proposal<V>>,
     pub(super) committed_digest: Digest,
     pub(super) presence: Presence,
-    pub(super) joining: Joining,
+    pub(super) joining: Joining<V>,
     /// The newest votes given.
     pub(super) voted: VecDeque<(TxId, Vote)>,
     /// The prepare that waits for this node's upstream to answer.
-    pub(super) probing: Option<Box<Probing>>,
+    pub(super) probing: Option<Box<Probing<V>>>,
     pub(super) veto: Option<Reason>,
     pub(super) evidence: Evidence,
     pub(super) failing: Option<String>,
-    pub(super) seat: Seat,
+    pub(super) seat: Seat<V>,
     /// Whether this member coordinates.
     pub(super) acts: bool,
     /// Set once the member was told to stop: until when what it asked everyone to accept is awaited.
     pub(super) leaving: Option<Time>,
-    pub(super) tasks: VecDeque<Task>,
-    pub(super) asked: Vec<Asked>,
+    pub(super) tasks: VecDeque<Task<V>>,
+    pub(super) asked: Vec<Asked<V>>,
     pub(super) sequence: u64,
     /// The highest round heard of.
     pub(super) round: u64,
@@ -59,41 +59,41 @@ pub struct Engine {
     shown_coordinator: Option<NodeId>,
     started: Time,
     /// Messages of this member to itself, handled before the step ends.
-    pub(super) to_self: VecDeque<Message>,
+    pub(super) to_self: VecDeque<Message<V>>,
     pub(super) omitted: Option<Rule>,
 }
 
 /// The configuration, which never changes: copies share it, and it tells no two engines of one member apart.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(Arc<Config>);
+pub(super) struct Shared<V>(Arc<Config<V>>);
 
-impl std::ops::Deref for Shared {
-    type Target = Config;
+impl<V> std::ops::Deref for Shared<V> {
+    type Target = Config<V>;
 
-    fn deref(&self) -> &Config {
+    fn deref(&self) -> &Config<V> {
         &self.0
     }
 }
 
-impl PartialEq for Shared {
+impl<V: Eq> PartialEq for Shared<V> {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
 
-impl Eq for Shared {}
+impl<V: Eq> Eq for Shared<V> {}
 
-impl Hash for Shared {
+impl<V> Hash for Shared<V> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.me.hash(state);
     }
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// A member that starts at `now` with what its disk remembers. It has no lease yet, and no links.
     #[must_use]
-    pub fn new(config: Arc<Config>, disk: Durable, now: Time) -> Self {
-        let committed = disk.committed.clone().unwrap_or_else(|| Arc::new(config.initial()));
+    pub fn new(config: Arc<Config<V>>, disk: Durable<V>, now: Time) -> Self {
+        let committed = disk.committed.clone().unwrap_or_else(|| Arc::new(config.undecided()));
         Self {
             committed_digest: committed.state.digest(),
             presence: Presence::new(config.others(), now),
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Takes one input into account, and gives what has to be done because of it.
-    pub fn step(&mut self, now: Time, input: Input) -> Output {
+    pub fn step(&mut self, now: Time, input: Input<V>) -> Output<V> {
         let mut out = Output::default();
         match input {
             Input::Propose(question) => self.on_propose(now, question, &mut out),
@@ -183,13 +183,13 @@ impl Engine {
 
     /// The newest decided state that this member knows.
     #[must_use]
-    pub fn committed(&self) -> &Arc<Proposal> {
+    pub fn committed(&self) -> &Arc<Proposal<V>> {
         &self.committed
     }
 
     /// What the member remembers once all records handed out are on disk.
     #[must_use]
-    pub const fn durable(&self) -> &Durable {
+    pub const fn durable(&self) -> &Durable<V> {
         &self.disk
     }
 
@@ -219,7 +219,7 @@ impl Engine {
 
     /// The whole picture of this member at `now`.
     #[must_use]
-    pub fn view(&self, now: Time) -> View {
+    pub fn view(&self, now: Time) -> View<V> {
         let mut peers = BTreeMap::new();
         for (id, peer) in self.presence.iter() {
             let says = peer.says.as_ref();
@@ -265,7 +265,7 @@ impl Engine {
         self.omitted = rule;
     }
 
-    fn on_message(&mut self, now: Time, from: NodeId, message: Message, out: &mut Output) {
+    fn on_message(&mut self, now: Time, from: NodeId, message: Message<V>, out: &mut Output<V>) {
         if !self.config.members.contains(from) {
             return;
         }
@@ -285,14 +285,14 @@ impl Engine {
         }
     }
 
-    fn on_peer_up(&mut self, now: Time, id: NodeId, out: &mut Output) {
+    fn on_peer_up(&mut self, now: Time, id: NodeId, out: &mut Output<V>) {
         self.presence.on_link(id, Link::Up);
         out.publish = true;
         self.send_heartbeat(now, id, EchoWish::IfNeeded, out);
         self.remind(id, out);
     }
 
-    fn on_peer_down(&mut self, now: Time, id: NodeId, out: &mut Output) {
+    fn on_peer_down(&mut self, now: Time, id: NodeId, out: &mut Output<V>) {
         self.presence.on_link(id, Link::Down);
         out.publish = true;
         self.count_as_unreachable(id);
@@ -300,7 +300,7 @@ impl Engine {
     }
 
     /// Hands a message to the mesh, or to this member itself before the step ends.
-    pub(super) fn send(&mut self, to: NodeId, message: Message, out: &mut Output) {
+    pub(super) fn send(&mut self, to: NodeId, message: Message<V>, out: &mut Output<V>) {
         if to == self.config.me {
             self.to_self.push_back(message);
         } else {
@@ -309,7 +309,7 @@ impl Engine {
     }
 
     /// Hands a message to the mesh for all other members.
-    pub(super) fn send_to_others(&self, message: &Message, out: &mut Output) {
+    pub(super) fn send_to_others(&self, message: &Message<V>, out: &mut Output<V>) {
         out.send.extend(self.config.others().iter().map(|to| Envelope { to, message: message.clone() }));
     }
 
@@ -325,7 +325,7 @@ impl Engine {
         reachable.len() >= self.config.members.majority()
     }
 
-    fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output) {
+    fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
         let was_heard = self.presence.heard_standing(from, now, self.config.timing.silence).is_some();
         self.presence.on_heartbeat(now, self.config.me, from, heartbeat);
         self.round = self.round.max(heartbeat.promise.round);
@@ -340,10 +340,11 @@ impl Engine {
             return;
         }
         let (version, digest) = heartbeat.committed;
-        if version == self.committed.state.version && digest != self.committed_digest && heartbeat.stage.has_joined() {
+        if version == self.committed.state.version() && digest != self.committed_digest && heartbeat.stage.has_joined()
+        {
             out.events.push(Event::Alarm(super::Alarm::Diverged { from, version }));
         }
-        if version < self.committed.state.version && heartbeat.stage.has_joined() {
+        if version < self.committed.state.version() && heartbeat.stage.has_joined() {
             let proposal = Arc::clone(&self.committed);
             self.send(from, Message::Decision { proposal }, out);
         }
@@ -355,7 +356,7 @@ impl Engine {
     fn count_echo(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat) {
         // An echo of what an earlier process sent says nothing of what this one has forgotten.
         let Some(sent) = heartbeat.echo.filter(|sent| *sent >= self.started) else { return };
-        let committed = self.committed.state.version;
+        let committed = self.committed.state.version();
         let counts = heartbeat.stage.has_joined() || !self.keeps(Rule::JoinedEchoes);
         let clean_echo = heartbeat.accepted.max(heartbeat.committed.0) <= committed || !self.keeps(Rule::CleanEcho);
         let clean_self = self.accepted_version() <= committed || !self.keeps(Rule::CleanSelf);
@@ -366,7 +367,7 @@ impl Engine {
 
     /// The version that this member accepted last, 0 before any.
     fn accepted_version(&self) -> u64 {
-        self.disk.accepted.as_ref().map_or(0, |proposal| proposal.state.version)
+        self.disk.accepted.as_ref().map_or(0, |proposal| proposal.state.version())
     }
 
     /// When the lease ends.
@@ -384,13 +385,13 @@ impl Engine {
     }
 
     /// Tells the log when the lease comes or goes. What is served does not wait for this.
-    fn report_lease(&mut self, now: Time, out: &mut Output) {
+    fn report_lease(&mut self, now: Time, out: &mut Output<V>) {
         let holds = now < self.lease_end();
         if holds != self.confirmed {
             self.confirmed = holds;
             out.publish = true;
             if holds {
-                out.events.push(Event::Confirmed { version: self.committed.state.version });
+                out.events.push(Event::Confirmed { version: self.committed.state.version() });
             } else {
                 out.events.push(Event::Isolated);
                 self.send_heartbeats(now, out);
@@ -402,26 +403,26 @@ impl Engine {
     /// The last may be neither of the others: when another proposer was faster, an older value takes its place on the disk.
     fn pending(&self) -> Option<Pending> {
         let accepted =
-            self.disk.accepted.as_ref().filter(|proposal| proposal.state.version > self.committed.state.version);
+            self.disk.accepted.as_ref().filter(|proposal| proposal.state.version() > self.committed.state.version());
         let own = accepted.map(|proposal| &proposal.state).or_else(|| self.seat.open_state());
         let awaited = || self.longest_asked().filter(|_| self.keeps(Rule::ShowWhatIsAwaited));
         let (state, since) = own.map(|state| (state, self.pending_since)).or_else(awaited)?;
-        Some(Pending { txid: state.txid?, version: state.version, since })
+        Some(Pending { txid: state.txid()?, version: state.version(), since })
     }
 
     /// Sends a heartbeat to every connected member.
-    pub(super) fn send_heartbeats(&mut self, now: Time, out: &mut Output) {
+    pub(super) fn send_heartbeats(&mut self, now: Time, out: &mut Output<V>) {
         self.next_heartbeat = now + self.config.timing.heartbeat;
         for to in self.presence.connected().iter() {
             self.send_heartbeat(now, to, EchoWish::IfNeeded, out);
         }
     }
 
-    pub(super) fn send_heartbeat(&mut self, now: Time, to: NodeId, wish: EchoWish, out: &mut Output) {
+    pub(super) fn send_heartbeat(&mut self, now: Time, to: NodeId, wish: EchoWish, out: &mut Output<V>) {
         let timing = &self.config.timing;
         let renew = now + timing.heartbeat * RENEW_BEFORE >= self.lease_end();
         let may_echo = self.has_joined() || !self.keeps(Rule::JoinedEchoes);
-        let committed = (self.committed.state.version, self.committed_digest);
+        let committed = (self.committed.state.version(), self.committed_digest);
         let heartbeat = Heartbeat {
             sent: now,
             echo: self.presence.stamp_of(to).filter(|_| may_echo),

@@ -4,7 +4,8 @@
 
 use super::rule::Rule;
 use super::{
-    Config, Durable, Engine, Envelope, Event, Heartbeat, Message, OnEmptyDisk, Output, Proposal, Record, Stage, Stop,
+    Config, Durable, Engine, Envelope, Event, Heartbeat, Message, OnEmptyDisk, Output, Proposal, Record, Register,
+    Stage, Stop,
 };
 use model::{Ballot, Incarnation, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
@@ -12,18 +13,18 @@ use std::sync::Arc;
 
 /// How far a member has come in joining.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Joining {
+pub(super) enum Joining<V> {
     /// It takes part.
     Done,
     /// It waits for the proof that this is the first boot: every other member, blank, saying that it has seen this one
     /// blank in its present life; or one that has joined by such a proof.
     Blank { seen: BTreeMap<NodeId, Incarnation>, seen_by: BTreeMap<NodeId, Incarnation> },
     /// It asks the others what they hold, under a ballot of its new life.
-    Asking { ballot: Option<Ballot>, promises: BTreeMap<NodeId, Option<Arc<Proposal>>>, resend_at: Time },
+    Asking { ballot: Option<Ballot>, promises: BTreeMap<NodeId, Option<Arc<Proposal<V>>>>, resend_at: Time },
 }
 
-impl Joining {
-    pub(super) fn new(config: &Config, disk: &Durable) -> Self {
+impl<V> Joining<V> {
+    pub(super) fn new(config: &Config<V>, disk: &Durable<V>) -> Self {
         match config.on_empty_disk {
             _ if disk.joined.is_some() => Self::Done,
             OnEmptyDisk::AwaitFirstBoot | OnEmptyDisk::FirstBoot => {
@@ -56,7 +57,7 @@ impl Joining {
         }
     }
 
-    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<&Arc<Proposal>>) {
+    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<&Arc<Proposal<V>>>) {
         if let Self::Asking { ballot: Some(own), promises, .. } = self
             && *own == ballot
         {
@@ -75,9 +76,9 @@ impl Joining {
     }
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Takes into account whether another member takes part, while this one does not.
-    pub(super) fn on_stage(&mut self, from: NodeId, heartbeat: &Heartbeat, out: &mut Output) {
+    pub(super) fn on_stage(&mut self, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
         let Joining::Blank { seen, seen_by } = &mut self.joining else { return };
         let me = (self.config.me, self.disk.incarnation);
         let knows_me = |known: &BTreeMap<NodeId, Incarnation>| known.get(&me.0) == Some(&me.1);
@@ -102,7 +103,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn advance_joining(&mut self, now: Time, out: &mut Output) -> bool {
+    pub(super) fn advance_joining(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let others = self.config.others();
         match &mut self.joining {
             Joining::Done => false,
@@ -125,7 +126,7 @@ impl Engine {
     /// The lost disk may have promised a ballot whose proposer goes on, and nobody but the two may know. So everybody is asked
     /// who has anything to tell: the proposer is among them, has its own promise on disk, and refuses a lower ballot. Those
     /// whose disk was lost, too, began anew with their ballots.
-    fn advance_asking(&mut self, now: Time, out: &mut Output) -> bool {
+    fn advance_asking(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let others = self.config.others();
         let (awaited, enough) = if self.keeps(Rule::RejoinByAll) {
             (others.minus(self.presence.blank()), others.majority())
@@ -140,7 +141,7 @@ impl Engine {
             && promised.len() >= enough
             && awaited.minus(promised).is_empty()
         {
-            let held = promises.values().flatten().max_by_key(|held| (held.ballot, held.state.version));
+            let held = promises.values().flatten().max_by_key(|held| (held.ballot, held.state.version()));
             let held = held.map(|held| Proposal { ballot, ..Proposal::clone(held) });
             self.join(BTreeMap::new(), held, out);
             return true;
@@ -162,7 +163,7 @@ impl Engine {
     }
 
     /// Takes part from now on, once that and what the others hold is on disk.
-    fn join(&mut self, founders: BTreeMap<NodeId, Incarnation>, held: Option<Proposal>, out: &mut Output) {
+    fn join(&mut self, founders: BTreeMap<NodeId, Incarnation>, held: Option<Proposal<V>>, out: &mut Output<V>) {
         if let Some(held) = held.filter(|_| self.keeps(Rule::RejoinAdopts)) {
             self.append(Record::Accepted(Arc::new(held)), out);
         }
@@ -170,87 +171,5 @@ impl Engine {
         self.joining = Joining::Done;
         self.next_heartbeat = Time::ZERO;
         out.events.push(Event::Joined);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Input, IsolationPolicy, Standing, Timing};
-    use super::*;
-    use model::Digest;
-
-    const NOW: Time = Time::from_micros(1_000_000_000);
-
-    /// node-a of five members, whose disk was lost, with links to all others.
-    fn rejoining() -> Engine {
-        let config = Config {
-            me: NodeId::A,
-            members: NodeSet::first(5),
-            stable: "v1".parse().expect("a model id"),
-            on_isolation: IsolationPolicy::default(),
-            on_empty_disk: OnEmptyDisk::Rejoin,
-            timing: Timing::default(),
-        };
-        let mut engine = Engine::new(Arc::new(config), Durable::blank(Incarnation(9)), NOW);
-        for peer in engine.config.others().iter() {
-            let _ = engine.step(NOW, Input::PeerUp(peer));
-        }
-        let _ = engine.step(NOW + engine.config.timing.resend, Input::Timeout);
-        engine
-    }
-
-    fn promise(engine: &mut Engine, from: NodeId) {
-        let ballot = engine.joining.asks_under().expect("it asks");
-        let _ = engine.step(NOW, Input::Receive { from, message: Message::Promise { ballot, accepted: None } });
-    }
-
-    fn says(engine: &mut Engine, from: NodeId, stage: Stage) {
-        let heartbeat = Heartbeat {
-            sent: NOW,
-            echo: None,
-            wants_echo: false,
-            stage,
-            incarnation: Incarnation(5),
-            committed: (0, Digest([0; 32])),
-            accepted: 0,
-            promise: Ballot::ZERO,
-            standing: Standing::Follows,
-            hears: Vec::new(),
-        };
-        let _ = engine.step(NOW, Input::Receive { from, message: Message::Heartbeat(Box::new(heartbeat)) });
-    }
-
-    #[test]
-    fn everybody_is_asked_who_may_have_heard_a_promise_of_the_lost_disk() {
-        let [b, c, d, e] = ['b', 'c', 'd', 'e'].map(|letter| NodeId::from_letter(letter).expect("a letter"));
-        let mut engine = rejoining();
-        for peer in [c, d, e] {
-            promise(&mut engine, peer);
-        }
-        assert!(!engine.has_joined(), "node-b may go on under a ballot that the lost disk promised");
-        promise(&mut engine, b);
-        assert!(engine.has_joined());
-    }
-
-    #[test]
-    fn two_lost_disks_do_not_wait_for_each_other() {
-        let [b, c, d, e] = ['b', 'c', 'd', 'e'].map(|letter| NodeId::from_letter(letter).expect("a letter"));
-        let mut engine = rejoining();
-        says(&mut engine, e, Stage::Rejoining);
-        for peer in [b, c] {
-            promise(&mut engine, peer);
-        }
-        assert!(!engine.has_joined());
-        promise(&mut engine, d);
-        assert!(engine.has_joined());
-        // Those that are left must be a majority of the others all the same.
-        let mut engine = rejoining();
-        for peer in [d, e] {
-            says(&mut engine, peer, Stage::Rejoining);
-        }
-        for peer in [b, c] {
-            promise(&mut engine, peer);
-        }
-        assert!(!engine.has_joined());
     }
 }

@@ -5,12 +5,12 @@
 
 use super::coordinator::Seat;
 use super::rule::Rule;
-use super::{Answer, Engine, Output, Refusal};
+use super::{Answer, Engine, Output, Refusal, Register};
 use model::Time;
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Takes into account that the process is about to end: from now on this member begins nothing.
-    pub(super) fn on_stop(&mut self, now: Time, out: &mut Output) {
+    pub(super) fn on_stop(&mut self, now: Time, out: &mut Output<V>) {
         if self.leaving.is_none() {
             self.leaving = Some(now + self.config.timing.farewell);
             out.publish = true;
@@ -37,7 +37,7 @@ impl Engine {
     pub(super) fn settles(&self, now: Time) -> bool {
         let is_open = matches!(
             &self.seat,
-            Seat::Accepting { proposal, .. } if proposal.state.version > self.committed.state.version
+            Seat::Accepting { proposal, .. } if proposal.state.version() > self.committed.state.version()
         );
         self.acts && is_open && self.leaving.is_some_and(|until| now < until || !self.keeps(Rule::FarewellEnds))
     }
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// Turns away one request that was not sent for acceptance yet; says whether there was one.
-    pub(super) fn turn_away(&mut self, now: Time, out: &mut Output) -> bool {
+    pub(super) fn turn_away(&mut self, now: Time, out: &mut Output<V>) -> bool {
         if !self.is_leaving() {
             return false;
         }
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// What a request is told that comes to a member that leaves: who decides it, as soon as that is known.
-    pub(super) fn leaving_refusal(&self, now: Time) -> Refusal {
+    pub(super) fn leaving_refusal(&self, now: Time) -> Refusal<V::Refusal> {
         let other = if self.acts { None } else { self.coordinator(now) };
         other.map_or(Refusal::Leaving, Refusal::NotCoordinating)
     }

@@ -2,7 +2,6 @@
 
 use model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, Testimony, Time, TxId};
 use serde::{Deserialize, Serialize};
-use service::RoutingState;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 /// Between members the order of variants and fields is the format, here and in all that is sent: whoever changes it, or
 /// leaves a field out of some messages, makes another version of the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Message {
+pub enum Message<V> {
     /// I am here, this is what I hold, and this is what I heard from you.
     Heartbeat(Box<Heartbeat>),
     /// May this state follow? Phase one of an advance.
@@ -22,7 +21,7 @@ pub enum Message {
         /// What the state would follow.
         base: Base,
         /// The state, with its txid.
-        next: Arc<RoutingState>,
+        next: Arc<V>,
         /// Who asked for it.
         by: Actor,
     },
@@ -56,12 +55,12 @@ pub enum Message {
         /// The ballot promised.
         ballot: Ballot,
         /// What the member accepted last.
-        accepted: Option<Arc<Proposal>>,
+        accepted: Option<Arc<Proposal<V>>>,
     },
     /// Accept this state.
     Accept {
         /// The proposal.
-        proposal: Arc<Proposal>,
+        proposal: Arc<Proposal<V>>,
     },
     /// The state is accepted, on disk.
     Accepted {
@@ -80,7 +79,7 @@ pub enum Message {
     /// A majority has accepted this: it is the routing state.
     Decision {
         /// What was chosen.
-        proposal: Arc<Proposal>,
+        proposal: Arc<Proposal<V>>,
     },
     /// I serve this version, or a later one.
     Applied {
@@ -93,7 +92,7 @@ pub enum Message {
     Testimony(Box<Testimony>),
 }
 
-impl Message {
+impl<V> Message<V> {
     /// The name of the kind of message, for logs.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -117,11 +116,11 @@ impl Message {
 
 /// A state put up for acceptance, with how it came about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal {
+pub struct Proposal<V> {
     /// The right under which it is proposed.
     pub ballot: Ballot,
     /// The whole next state.
-    pub state: Arc<RoutingState>,
+    pub state: Arc<V>,
     /// Who asked for it; none for the state at version 0.
     pub by: Option<Actor>,
     /// The votes of an advance; empty for a retreat.
@@ -131,7 +130,7 @@ pub struct Proposal {
     pub evidence: BTreeMap<NodeId, Evidence>,
 }
 
-impl Hash for Proposal {
+impl<V: Hash> Hash for Proposal<V> {
     /// A ballot and a state say it all, and searches hash proposals by the million.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.ballot.hash(hasher);

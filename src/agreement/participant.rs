@@ -1,9 +1,10 @@
 //! A member's part as one of many: it votes, promises, accepts and applies.
 
 use super::rule::Rule;
-use super::{Alarm, Base, Engine, Event, Message, Output, Probe, Proposal, Reason, Record, Standing, Vote, Votes};
-use model::{Actor, Ballot, NodeId, Time, TxId, Weight};
-use service::{Model, Phase, RoutingState, Smoke};
+use super::{
+    Alarm, Base, Engine, Event, Message, Output, Probe, Proposal, Reason, Record, Register, Standing, Vote, Votes,
+};
+use model::{Actor, Ballot, NodeId, Time, TxId};
 use std::sync::Arc;
 
 /// How many votes a member remembers. A coordinator has one transaction open at a time, so one for each member would
@@ -12,48 +13,47 @@ const REMEMBERED_VOTES: usize = 32;
 
 /// A question that waits for an upstream to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Probing {
+pub(super) struct Probing<V> {
     from: NodeId,
     base: Base,
-    pub(super) next: Arc<RoutingState>,
+    pub(super) next: Arc<V>,
     by: Actor,
 }
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Votes, unless the upstream has to be asked first.
     pub(super) fn on_prepare(
         &mut self,
         now: Time,
         from: NodeId,
         base: &Base,
-        next: &Arc<RoutingState>,
+        next: &Arc<V>,
         by: &Actor,
-        out: &mut Output,
+        out: &mut Output<V>,
     ) {
-        let Some(txid) = next.txid else { return };
+        let Some(txid) = next.txid() else { return };
         if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
             return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: self.evidence }, out);
         }
-        if self.probing.as_ref().is_some_and(|waiting| waiting.next.txid == Some(txid)) {
+        if self.probing.as_ref().is_some_and(|waiting| waiting.next.txid() == Some(txid)) {
             // It is asked again: the vote comes with the upstream's answer, and only then.
             return;
         }
         if let Some(reason) = self.objection(now, from, base, next, by) {
             return self.give_vote(from, txid, Vote::Abort(reason), out);
         }
-        match upstream_to_ask(&self.committed.state, next, self.config.me) {
+        match self.committed.state.check(next, self.config.me) {
             None => self.give_vote(from, txid, Vote::Commit, out),
-            Some(model) => {
-                let smoke = smoke_test(next);
+            Some(check) => {
                 let (base, next, by) = (base.clone(), Arc::clone(next), by.clone());
                 self.probing = Some(Box::new(Probing { from, base, next, by }));
-                out.probe = Some(Probe { txid, model, smoke });
+                out.probe = Some(Probe { txid, check });
             }
         }
     }
 
-    pub(super) fn on_probed(&mut self, now: Time, txid: TxId, result: Result<(), String>, out: &mut Output) {
-        let Some(waiting) = self.probing.take_if(|waiting| waiting.next.txid == Some(txid)) else { return };
+    pub(super) fn on_probed(&mut self, now: Time, txid: TxId, result: Result<(), String>, out: &mut Output<V>) {
+        let Some(waiting) = self.probing.take_if(|waiting| waiting.next.txid() == Some(txid)) else { return };
         let Probing { from, base, next, by } = *waiting;
         // The answer took a while; what was true when the question came may not be any more.
         let objection = result.map_err(Reason::UpstreamNotReady).err();
@@ -65,22 +65,22 @@ impl Engine {
     }
 
     /// What speaks against an advance, in the order in which it is checked.
-    fn objection(&self, now: Time, from: NodeId, base: &Base, next: &RoutingState, by: &Actor) -> Option<Reason> {
+    fn objection(&self, now: Time, from: NodeId, base: &Base, next: &V, by: &Actor) -> Option<Reason> {
         if from != self.config.me && self.knows_better_coordinator(now, from) {
             return Some(Reason::MayNotCoordinate);
         }
         let own = &self.committed.state;
-        let differs = base.version != own.version || base.digest != self.committed_digest;
+        let differs = base.version != own.version() || base.digest != self.committed_digest;
         if differs && self.keeps(Rule::VoteOnOwnBase) {
-            return Some(Reason::BaseDiffers { has: own.version });
+            return Some(Reason::BaseDiffers { has: own.version() });
         }
         if self.is_isolated(now) {
             return Some(Reason::Isolated);
         }
-        if let Err(why) = own.plan_allows(next, &by.id) {
+        if let Err(why) = own.allows(next, &by.id) {
             return Some(Reason::PlanForbids(why));
         }
-        let unhealthy = self.failing.as_ref().filter(|_| gives_more(own, next));
+        let unhealthy = self.failing.as_ref().filter(|_| own.gives_more(next));
         unhealthy.map(|why| Reason::Unhealthy(why.clone())).or_else(|| self.veto.clone())
     }
 
@@ -98,7 +98,7 @@ impl Engine {
         self.voted.iter().find(|(voted, _)| *voted == txid).map(|(_, vote)| vote)
     }
 
-    fn give_vote(&mut self, to: NodeId, txid: TxId, vote: Vote, out: &mut Output) {
+    fn give_vote(&mut self, to: NodeId, txid: TxId, vote: Vote, out: &mut Output<V>) {
         if self.voted.len() == REMEMBERED_VOTES {
             self.voted.pop_front();
         }
@@ -114,17 +114,17 @@ impl Engine {
         version: u64,
         by: Actor,
         votes: Votes,
-        out: &mut Output,
+        out: &mut Output<V>,
     ) {
         if txid.node != from {
             return;
         }
-        self.probing.take_if(|waiting| waiting.next.txid == Some(txid));
+        self.probing.take_if(|waiting| waiting.next.txid() == Some(txid));
         out.events.push(Event::Aborted { txid, version, by, votes, took: None });
     }
 
     /// Promises a ballot that is above every promise so far, once it is on disk.
-    pub(super) fn on_campaign(&mut self, from: NodeId, ballot: Ballot, out: &mut Output) {
+    pub(super) fn on_campaign(&mut self, from: NodeId, ballot: Ballot, out: &mut Output<V>) {
         if !self.may_take_part() {
             return;
         }
@@ -143,11 +143,11 @@ impl Engine {
     }
 
     /// Accepts a proposal that no promise stands against, once it is on disk.
-    pub(super) fn on_accept(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal>, out: &mut Output) {
+    pub(super) fn on_accept(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal<V>>, out: &mut Output<V>) {
         if !self.may_take_part() {
             return;
         }
-        let (ballot, version) = (proposal.ballot, proposal.state.version);
+        let (ballot, version) = (proposal.ballot, proposal.state.version());
         self.round = self.round.max(ballot.round);
         if let Some(alarm) = self.unlawful(from, proposal) {
             return out.events.push(Event::Alarm(alarm));
@@ -155,10 +155,10 @@ impl Engine {
         if ballot < self.disk.promise && self.keeps(Rule::NothingBelowPromise) {
             return self.send(from, Message::Reject { ballot, promised: self.disk.promise }, out);
         }
-        let last = self.disk.accepted.as_ref().map(|last| (last.ballot, last.state.version, last.state.txid));
+        let last = self.disk.accepted.as_ref().map(|last| (last.ballot, last.state.version(), last.state.txid()));
         match last {
             Some((last_ballot, last_version, txid)) if (last_ballot, last_version) == (ballot, version) => {
-                if txid != proposal.state.txid {
+                if txid != proposal.state.txid() {
                     return out.events.push(Event::Alarm(Alarm::TwoProposals { from, version }));
                 }
             }
@@ -173,13 +173,13 @@ impl Engine {
     }
 
     /// Writes down that `proposal` is accepted, which is also a promise.
-    pub(super) fn take_in(&mut self, now: Time, proposal: &Arc<Proposal>, out: &mut Output) {
+    pub(super) fn take_in(&mut self, now: Time, proposal: &Arc<Proposal<V>>, out: &mut Output<V>) {
         let before = self.disk.promise;
         self.append(Record::Accepted(Arc::clone(proposal)), out);
         if !self.keeps(Rule::AcceptingPromises) {
             self.disk.promise = before;
         }
-        if proposal.state.version > self.committed.state.version {
+        if proposal.state.version() > self.committed.state.version() {
             self.pending_since = now;
             if !self.keeps(Rule::ApplyWhenChosen) {
                 self.apply(now, proposal, out);
@@ -188,12 +188,12 @@ impl Engine {
     }
 
     /// Why no member may lawfully ask for this acceptance.
-    fn unlawful(&self, from: NodeId, proposal: &Proposal) -> Option<Alarm> {
+    fn unlawful(&self, from: NodeId, proposal: &Proposal<V>) -> Option<Alarm> {
         if proposal.ballot.node != from {
             return Some(Alarm::ForeignBallot { from, owner: proposal.ballot.node });
         }
-        let Some(txid) = proposal.state.txid else {
-            let version = proposal.state.version;
+        let Some(txid) = proposal.state.txid() else {
+            let version = proposal.state.version();
             return (version > 0).then_some(Alarm::NoTransaction { from, version });
         };
         let voted_down = matches!(self.vote_on(txid), Some(Vote::Abort(_)));
@@ -209,47 +209,47 @@ impl Engine {
     /// What approvals a proposal on this member's own state would do without. Not everything is voted on, and a member
     /// that votes can only speak for what it is asked: so each looks again before it accepts. What follows a state that
     /// this member does not know it cannot compare with anything.
-    fn skips_approvals(&self, proposal: &Proposal) -> Option<String> {
+    fn skips_approvals(&self, proposal: &Proposal<V>) -> Option<String> {
         let (own, next) = (&self.committed.state, &*proposal.state);
-        let follows = next.version == own.version + 1
-            && next.chain.last().map_or(own.version == 0, |link| link.digest == self.committed_digest);
+        let follows = next.version() == own.version() + 1
+            && next.parent().map_or(own.version() == 0, |parent| parent == self.committed_digest);
         let by = proposal.by.as_ref().map_or("", |by| by.id.as_str());
-        own.approvals_allow(next, by).err().filter(|_| follows)
+        own.bears(next, by).err().filter(|_| follows)
     }
 
     /// Learns a decision, and serves it if it is newer than what is served.
-    pub(super) fn on_decision(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal>, out: &mut Output) {
+    pub(super) fn on_decision(&mut self, now: Time, from: NodeId, proposal: &Arc<Proposal<V>>, out: &mut Output<V>) {
         if !self.has_joined() {
             return;
         }
-        let version = proposal.state.version;
-        if version > 0 && proposal.state.txid.is_none() {
+        let version = proposal.state.version();
+        if version > 0 && proposal.state.txid().is_none() {
             return out.events.push(Event::Alarm(Alarm::NoTransaction { from, version }));
         }
-        if version == self.committed.state.version && proposal.state.digest() != self.committed_digest {
+        if version == self.committed.state.version() && proposal.state.digest() != self.committed_digest {
             return out.events.push(Event::Alarm(Alarm::Diverged { from, version }));
         }
-        if version > self.committed.state.version {
+        if version > self.committed.state.version() {
             self.apply(now, proposal, out);
         }
-        self.send(from, Message::Applied { version: self.committed.state.version }, out);
+        self.send(from, Message::Applied { version: self.committed.state.version() }, out);
     }
 
     /// Makes a decided state the one that is served.
-    pub(super) fn apply(&mut self, now: Time, proposal: &Arc<Proposal>, out: &mut Output) {
+    pub(super) fn apply(&mut self, now: Time, proposal: &Arc<Proposal<V>>, out: &mut Output<V>) {
         self.committed = Arc::clone(proposal);
         self.committed_digest = proposal.state.digest();
         let accepted = self.disk.accepted.as_ref() == Some(proposal);
         let record = if accepted { Record::AcceptedIsCommitted } else { Record::Committed(Arc::clone(proposal)) };
         self.append(record, out);
         out.publish = true;
-        let took = self.took(now, proposal.state.txid);
+        let took = self.took(now, proposal.state.txid());
         out.events.push(Event::Committed { proposal: Arc::clone(proposal), took });
         self.resolve_asked(now);
         self.check_acknowledged(now, out);
-        if proposal.state.rollout.as_ref().is_some_and(|rollout| rollout.epoch == proposal.state.version) {
+        if proposal.state.begins() {
             // The clock of a step starts when the last member serves it, so all want to know, not only who decided it.
-            self.send_to_others(&Message::Applied { version: proposal.state.version }, out);
+            self.send_to_others(&Message::Applied { version: proposal.state.version() }, out);
         }
         if self.is_isolated(now) {
             // That it was not known may be what kept echoes from counting: new ones need not wait for the next heartbeat.
@@ -263,7 +263,7 @@ impl Engine {
     }
 
     /// Hands out a record. What is said in the same step is said after it is on disk.
-    pub(super) fn append(&mut self, record: Record, out: &mut Output) {
+    pub(super) fn append(&mut self, record: Record<V>, out: &mut Output<V>) {
         self.disk.apply(&record);
         out.publish = true;
         if record.is_lazy() {
@@ -275,39 +275,10 @@ impl Engine {
     }
 
     /// Says what rests on a record.
-    fn speak(&mut self, to: NodeId, message: Message, out: &mut Output) {
+    fn speak(&mut self, to: NodeId, message: Message<V>, out: &mut Output<V>) {
         if !self.keeps(Rule::WriteThenSpeak) && to != self.config.me {
             return out.ask.push(super::Envelope { to, message });
         }
         self.send(to, message, out);
     }
 }
-
-/// Whether the canary that is measured now gets more by `next`, or becomes the stable model.
-fn gives_more(base: &RoutingState, next: &RoutingState) -> bool {
-    let Some(canary) = &base.canary else { return false };
-    let kept = next.canary.as_ref().is_some_and(|next| next.model.id == canary.model.id);
-    (kept && next.canary_weight() > canary.weight) || next.stable.id == canary.model.id
-}
-
-/// The test that belongs to the first step of a rollout.
-fn smoke_test(next: &RoutingState) -> Option<Smoke> {
-    let rollout = next.rollout.as_deref()?;
-    let first = rollout.phase == Phase::Progressing && rollout.step == 0 && rollout.epoch == next.version;
-    first.then(|| rollout.plan.smoke.clone())
-}
-
-/// The model whose upstream on this node has to answer before it gets more traffic here.
-fn upstream_to_ask(base: &RoutingState, next: &RoutingState, me: NodeId) -> Option<Model> {
-    let was_canary = base.canary.as_ref().is_some_and(|canary| canary.model == next.stable);
-    if next.stable != base.stable && !was_canary && !next.drained.contains(me) {
-        return Some(next.stable.clone());
-    }
-    let canary = next.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
-    let changed = base.canary.as_ref().is_none_or(|before| before.model != canary.model);
-    let gets_more = next.canary_weight() > base.canary_weight() || changed || base.drained.contains(me);
-    (gets_more && !next.drained.contains(me)).then(|| canary.model.clone())
-}
-
-#[cfg(test)]
-mod tests;

@@ -9,21 +9,21 @@ use std::sync::Arc;
 /// One thing to remember. What is not [lazy](Record::is_lazy) is forced to disk before anything is said on its strength.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Record {
+pub enum Record<V> {
     /// The member takes part from now on: a first boot was proved by these incarnations of all members, or, when there
     /// are none, what the others hold was adopted or the operator said that it is the first boot.
     Joined(BTreeMap<NodeId, Incarnation>),
     /// Nothing below this ballot will be accepted.
     Promised(Ballot),
     /// This was accepted last; it is also a promise of its ballot.
-    Accepted(Arc<Proposal>),
+    Accepted(Arc<Proposal<V>>),
     /// This was learned as decided. Forgetting it costs a question to the others, no more.
-    Committed(Arc<Proposal>),
+    Committed(Arc<Proposal<V>>),
     /// What was accepted last was learned as decided: the same in fewer words.
     AcceptedIsCommitted,
 }
 
-impl Record {
+impl<V> Record<V> {
     /// Whether it may reach the disk later, with the next record that is forced.
     #[must_use]
     pub const fn is_lazy(&self) -> bool {
@@ -36,7 +36,7 @@ impl Record {
 
 /// All that a member remembers: what a start recovers, and what the records add up to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Durable {
+pub struct Durable<V> {
     /// The life of this disk, drawn at random when it was empty.
     pub incarnation: Incarnation,
     /// How often a node has started on this disk, this start included; 1 at first.
@@ -46,12 +46,12 @@ pub struct Durable {
     /// Nothing below it is accepted.
     pub promise: Ballot,
     /// What was accepted last.
-    pub accepted: Option<Arc<Proposal>>,
+    pub accepted: Option<Arc<Proposal<V>>>,
     /// The newest decision learned, as far as it reached the disk.
-    pub committed: Option<Arc<Proposal>>,
+    pub committed: Option<Arc<Proposal<V>>>,
 }
 
-impl Durable {
+impl<V> Durable<V> {
     /// An empty disk.
     #[must_use]
     pub const fn blank(incarnation: Incarnation) -> Self {
@@ -59,7 +59,7 @@ impl Durable {
     }
 
     /// Takes one record into account.
-    pub fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, record: &Record<V>) {
         match record {
             Record::Joined(founders) => self.joined = Some(founders.clone()),
             Record::Promised(ballot) => self.promise = self.promise.max(*ballot),

@@ -1,26 +1,28 @@
 //! Messages that came too late to mean anything.
 
 use crate::coordinator::Seat;
-use crate::{Engine, Message};
+use crate::{Engine, Message, Register};
 use model::{Ballot, NodeId};
 
-impl Engine {
+impl<V: Register> Engine<V> {
     /// Whether the member would only shrug at a message, now and later. A search of schedules need not look at it.
     #[must_use]
-    pub fn is_spent(&self, from: NodeId, message: &Message) -> bool {
+    pub fn is_spent(&self, from: NodeId, message: &Message<V>) -> bool {
         let awaited =
             |ballot: &Ballot| self.seat.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot);
         match message {
-            Message::Vote { txid, .. } => self.seat.open_state().and_then(|state| state.txid) != Some(*txid),
+            Message::Vote { txid, .. } => self.seat.open_state().and_then(|state| state.txid()) != Some(*txid),
             // Probes are answered within a step, so nothing here waits for one.
-            Message::Abort { txid, .. } => self.probing.as_ref().is_none_or(|waiting| waiting.next.txid != Some(*txid)),
+            Message::Abort { txid, .. } => {
+                self.probing.as_ref().is_none_or(|waiting| waiting.next.txid() != Some(*txid))
+            }
             Message::Applied { version } => self.presence.peer(from).is_some_and(|peer| peer.applied >= *version),
             Message::Decision { proposal } => {
                 let (known, told) = (&self.committed().state, &proposal.state);
-                known.version > told.version || known == told
+                known.version() > told.version() || known == told
             }
             Message::Accepted { ballot, version } => match &self.seat {
-                Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version) != (*ballot, *version),
+                Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version()) != (*ballot, *version),
                 Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
             },
             // One that comes while the seat is between two questions is given again to the next.

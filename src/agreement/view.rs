@@ -1,8 +1,7 @@
 //! What one node shows of itself: an immutable picture, replaced as a whole.
 
-use super::Stage;
-use model::{Digest, NodeId, NodeSet, Time, TxId, Weight};
-use service::RoutingState;
+use super::{Register, Stage};
+use model::{Digest, NodeId, NodeSet, Time, TxId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ pub enum IsolationPolicy {
 
 /// A node's picture of the agreement at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct View<V> {
     /// The node itself.
     pub me: NodeId,
     /// All configured members.
@@ -26,7 +25,7 @@ pub struct View {
     /// Whether the node takes part yet.
     pub stage: Stage,
     /// The committed state.
-    pub state: Arc<RoutingState>,
+    pub state: Arc<V>,
     /// Its digest.
     pub digest: Digest,
     /// From this moment on the node is isolated, unless it hears from a majority before.
@@ -71,18 +70,18 @@ pub struct PeerView {
     pub applied: u64,
 }
 
-impl View {
+impl<V: Register> View<V> {
     /// Whether the node's lease has run out at `now`.
     #[must_use]
     pub fn is_isolated(&self, now: Time) -> bool {
         now >= self.lease_end
     }
 
-    /// The share that this node gives the canary at `now`. To be asked anew for every choice: no timer sets it.
+    /// Whether the node serves only what needs no agreement at `now`: the stable model. To be asked anew for every choice:
+    /// no timer sets it.
     #[must_use]
-    pub fn serving_weight(&self, now: Time) -> Weight {
+    pub fn is_withdrawn(&self, now: Time) -> bool {
         let cut_off = self.on_isolation == IsolationPolicy::Stable && self.is_isolated(now);
-        let withdrawn = self.ejected.is_some() || self.state.drained.contains(self.me);
-        if cut_off || withdrawn { Weight::ZERO } else { self.state.canary_weight() }
+        cut_off || self.ejected.is_some() || self.state.drained().contains(self.me)
     }
 }

@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use member::{View, boottime, unix_millis};
 use model::{Time, Weight};
 use schema::HealthSnapshot;
-use service::Phase;
+use service::{Phase, serving_weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ fn agreement(text: &mut Exposition, view: &View, now: Time) {
     };
     let agreed = view.state.canary_weight();
     shares("canary_weight_ratio", "Share of the traffic that was agreed for the model.", agreed);
-    let serving = view.serving_weight(now);
+    let serving = serving_weight(view, now);
     shares("canary_serving_ratio", "Share of the traffic that this node gives the model now.", serving);
     let isolated = view.is_isolated(now);
     text.gauge("canary_isolated", "1 while the node's lease has run out.").sample(&[], u8::from(isolated));

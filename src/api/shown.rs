@@ -14,7 +14,7 @@ use schema::{
     AgreedState, CertificateHealth, EvidenceShape, HealthSnapshot, HistoryLine, ModelHealth, NodeReason, PeerHealth,
     PendingShape, RolloutShape, ServedState, Shares, TrialShape, UpstreamShape, VoteShape, rfc3339, shares_of,
 };
-use service::Model;
+use service::{Model, serving_weight};
 
 /// The state that `view` shows at `now`; `since` turns the node's clock into a date, and `own` says where this node's own
 /// configuration serves a model.
@@ -34,7 +34,7 @@ pub(super) fn served(
     ServedState {
         agreed: AgreedState::of(&view.state, view.digest),
         node_id: view.me,
-        serving: AgreedState::shares(&view.state, view.serving_weight(now)),
+        serving: AgreedState::shares(&view.state, serving_weight(view, now)),
         isolated: view.is_isolated(now),
         pending: view.pending.map(|pending| PendingShape {
             txid: pending.txid,

@@ -106,7 +106,7 @@ impl Evidence {
         let Learned { txid, by, state, has_votes, known_to } = learned;
         let before = state.chain.last().and_then(|link| self.decided.get(&(link.version, link.digest)));
         let direction = match before {
-            Some(before) => Direction::between(&before.state, state),
+            Some(before) => before.state.direction_to(state),
             None if *has_votes => Direction::Advance,
             None => Direction::Retreat,
         };

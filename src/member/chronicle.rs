@@ -2,10 +2,10 @@
 
 use super::handle::Publisher;
 use super::unix_millis;
-use agreement::{Event, Proposal, Votes};
+use agreement::Votes;
 use model::{Actor, Evidence, ModelId, NodeId, Time, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
-use service::RoutingState;
+use service::{Event, Proposal, RoutingState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,10 @@
 //! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
 
 use super::chronicle::HistoryEntry;
-use agreement::{Answer, View};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use model::Actor;
 use rollout::Status;
-use service::Change;
+use service::{Answer, Change, View};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};

@@ -1,7 +1,8 @@
 //! What operators read in the log about the agreement. The words are fixed: people search for them.
 
-use agreement::{Event, Proposal, Vote, Votes};
+use agreement::{Vote, Votes};
 use model::{NodeId, TxId};
+use service::{Event, Proposal};
 use std::time::Duration;
 use store::Room;
 

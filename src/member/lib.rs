@@ -17,7 +17,5 @@ pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
-pub use agreement::{
-    Answer, Config, IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Refusal, Stage, Stop, Timing, View, Vote,
-    Votes,
-};
+pub use agreement::{IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Stage, Stop, Timing, Vote, Votes};
+pub use service::{Answer, Config, Refusal, View};

@@ -6,12 +6,12 @@
 //! made of. So a simulation runs what a node runs, to the last line.
 
 use super::rules::{All, Effect, Rules};
-use agreement::{Answer, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Ticket, View};
-use agreement::{Record, Stop, Vote};
+use agreement::Ticket;
+use agreement::{Stop, Vote};
 use judge::Samples;
 use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
 use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
-use service::Change;
+use service::{Answer, Change, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Record, View};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,14 +10,13 @@ use super::handle::{Publisher, Request};
 use super::member::{Asked, DriverError, Happened, Member, Outside, Progress};
 use super::witness::Witness;
 use super::{boottime, journal, unix_millis};
-use agreement::{Answer, Config, Engine, Envelope, Event, Input, Message, Probe, Record, View};
 use audit::{Log, Outgoing};
 use crash::{Step, around};
 use judge::Samples;
 use mesh::{self, Mesh};
 use model::{NodeId, NodeSet, Testimony, Time};
 use rollout::{Status, Trial};
-use service::{Model, Smoke};
+use service::{Answer, Check, Config, Engine, Envelope, Event, Input, Message, Model, Probe, Record, Smoke, View};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -109,7 +108,7 @@ impl Driver {
 
     /// An engine that has just started, for [`Driver::new`] and the first view.
     #[must_use]
-    pub fn engine(config: Config, durable: agreement::Durable) -> Engine {
+    pub fn engine(config: Config, durable: service::Durable) -> Engine {
         Engine::new(Arc::new(config), durable, boottime())
     }
 
@@ -208,7 +207,7 @@ impl Outside for Node {
     }
 
     fn probe(&mut self, probe: Probe) {
-        let Probe { txid, model, smoke } = probe;
+        let Probe { txid, check: Check { model, smoke } } = probe;
         let probes = self.probes.clone();
         match self.traffic.probe(&model, smoke.as_ref()) {
             // There is one probe at a time, so there is room.

@@ -3,10 +3,10 @@
 //! The engine knows nothing of it: a vote is signed when it is sent, an acceptance when it is on disk, a decision when it
 //! has been learned. Nothing here waits for the record.
 
-use agreement::{Answer, Engine, Envelope, Event, Input, Message, Proposal, Record, Vote, Votes};
+use agreement::{Vote, Votes};
 use audit::{self, Batch, Log, Verdicts, Word};
 use model::{Actor, MAX_REASON, NodeId, NodeSet, Testimony, Time, TxId};
-use service::{Change, RoutingState};
+use service::{Answer, Change, Engine, Envelope, Event, Input, Message, Proposal, Record, RoutingState};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,9 +4,9 @@
 use super::frame::{Decoder, Encoder, Payload};
 use super::rules::check_sender;
 use super::version::WireVersion;
-use agreement::Message;
 use bytes::{Bytes, BytesMut};
 use model::NodeId;
+use service::Message;
 
 /// What a frame takes beside the message: its length, and the number 1.
 const AROUND: usize = 5;

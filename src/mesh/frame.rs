@@ -11,10 +11,10 @@
 mod v4;
 
 use super::version::WireVersion;
-use agreement::Message;
 use bytes::{Buf, Bytes, BytesMut};
 use model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
 use serde::{Deserialize, Serialize};
+use service::Message;
 use tls::Reason;
 
 /// The longest frame. A routing state with its chain and votes of 26 members is under 64 KiB; the rest is room to grow.

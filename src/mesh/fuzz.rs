@@ -4,8 +4,9 @@ use super::addresses::ExtraSources;
 use super::frame::{Decoder, Encoder, Greeting, Payload, encode_greeting};
 use super::greet::Identity;
 use super::version::WireVersion;
-use agreement::{Config, Durable, Engine, Input, IsolationPolicy, Message, OnEmptyDisk, Timing};
+use agreement::{IsolationPolicy, OnEmptyDisk, Timing};
 use model::{Incarnation, NodeId, Peers, Time};
+use service::{Config, Durable, Engine, Input, Message, RoutingState};
 use std::sync::Arc;
 
 const MEMBER: NodeId = NodeId::A;
@@ -64,7 +65,7 @@ fn engine() -> Engine {
     let config = Config {
         me: MEMBER,
         members: Peers::local().members(),
-        stable: "v1".parse().expect("a model id"),
+        initial: Arc::new(RoutingState::initial("v1".parse().expect("a model id"))),
         on_isolation: IsolationPolicy::Stable,
         on_empty_disk: OnEmptyDisk::FirstBoot,
         timing: Timing::default(),

@@ -28,13 +28,13 @@ pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 pub use version::{WireVersion, WireVersionError};
 
 use addresses::AddressBook;
-use agreement::Message;
 use frame::Payload;
 use greet::Identity;
 use link::{End, Outbox};
 use model::{Host, Incarnation, NodeId, Peers, SpiffeId};
 use registry::Registry;
 use rustls_pki_types::CertificateDer;
+use service::Message;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -2,8 +2,8 @@
 //!
 //! Whether a message makes sense now is for the engine to judge.
 
-use agreement::Message;
 use model::NodeId;
+use service::Message;
 use tls::{Reason, Refusal};
 
 /// Checks one message of `sender`.

@@ -15,7 +15,7 @@ use mesh::{LinkInfo, Mesh, MeshConfig};
 use model::{Incarnation, NodeId, Peers};
 use proxy::{Entry, Proxy, Timeouts};
 use rollout::Trial;
-use service::{Model, Smoke};
+use service::{Model, RoutingState, Smoke};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +118,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         Config {
             me,
             members: peers.members(),
-            stable: config.stable.clone(),
+            initial: Arc::new(RoutingState::initial(config.stable.clone())),
             on_isolation: config.on_isolation,
             on_empty_disk: config.on_empty_disk,
             timing: Timing::default(),

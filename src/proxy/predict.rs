@@ -23,7 +23,7 @@ use member::{Handle, View, boottime};
 use model::{ModelId, Time, Weight};
 use rollout::Trial;
 use routing::{Bucket, Choice};
-use service::{Model, Smoke};
+use service::{Model, Smoke, serving_weight};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -301,14 +301,14 @@ fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, s
 fn by_weight(view: &View, at: Time, key: Option<&[u8]>) -> Choice {
     match &view.state.canary {
         None => Choice::Stable,
-        Some(canary) => bucket(&canary.salt, key).choice(view.serving_weight(at)),
+        Some(canary) => bucket(&canary.salt, key).choice(serving_weight(view, at)),
     }
 }
 
 /// A tester gets the canary only where others might: not on a node that is isolated or drained, and not after a rollback.
 fn by_wish(view: &View, at: Time, tester: Tester) -> Choice {
     match tester {
-        Tester::Always if view.serving_weight(at) > Weight::ZERO => Choice::Canary,
+        Tester::Always if serving_weight(view, at) > Weight::ZERO => Choice::Canary,
         Tester::Always | Tester::Never => Choice::Stable,
     }
 }

@@ -5,6 +5,7 @@ use super::next::{
     step_on, undo, wrong_phase,
 };
 use crate::{Missing, Model, Outcome, Phase, Plan, RoutingState};
+use agreement::Direction;
 use model::{ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -95,15 +96,6 @@ pub enum Extent {
     Step,
     /// To the end: the canary becomes the stable model.
     Full,
-}
-
-/// Whether a change needs every vote or only a majority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// More traffic for the canary, other models, an approval, or a member back in the vote: all must vote for it.
-    Advance,
-    /// Anything else: a majority suffices and nobody has a veto.
-    Retreat,
 }
 
 /// The change makes no sense on the state it meets.
@@ -242,10 +234,12 @@ impl Change {
     }
 }
 
-impl Direction {
-    /// What going from `base` to `next` is.
+impl RoutingState {
+    /// What going from this state to `next` is: an advance when it is more traffic for the canary, other models, an
+    /// approval, or a member back in the vote; else a retreat.
     #[must_use]
-    pub fn between(base: &RoutingState, next: &RoutingState) -> Self {
+    pub fn direction_to(&self, next: &Self) -> Direction {
+        let base = self;
         let model = |state: &RoutingState| state.canary.as_ref().map(|canary| canary.model.clone());
         let started = |state: &RoutingState| state.rollout.as_ref().map(|rollout| rollout.started);
         let advances = next.canary_weight() > base.canary_weight()
@@ -254,7 +248,7 @@ impl Direction {
             || started(next) != started(base)
             || base.is_approved_more_in(next)
             || !base.drained.minus(next.drained).is_empty();
-        if advances { Self::Advance } else { Self::Retreat }
+        if advances { Direction::Advance } else { Direction::Retreat }
     }
 }
 

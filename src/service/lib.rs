@@ -8,14 +8,20 @@ mod approval;
 mod change;
 mod next;
 mod plan;
+mod register;
 mod rollout;
 mod state;
 
+pub use agreement::Direction;
 pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
-pub use change::{Change, ChangeError, Direction, Extent, WhenOpen};
+pub use change::{Change, ChangeError, Extent, WhenOpen};
 pub use plan::{
     Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
     min_sample,
+};
+pub use register::{
+    Answer, Check, Config, Durable, Engine, Envelope, Event, Input, Message, Output, Probe, Proposal, Question, Record,
+    Refusal, View, serving_weight,
 };
 pub use rollout::{MAX_WHY, Outcome, Phase, Rollout};
 pub use state::{CHAIN_LENGTH, Canary, Link, MAX_EARLIER, Model, RoutingState};

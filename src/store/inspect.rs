@@ -9,9 +9,9 @@ use super::frame::Found;
 use super::history::HistoryLook;
 use super::identity;
 use super::segment::{Current, Piece, Snapshot, format_of, pieces, recover};
-use agreement::{Durable, Record};
 use model::Incarnation;
 use serde_json::{Value, json};
+use service::{Durable, Record};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 

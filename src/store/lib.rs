@@ -26,9 +26,9 @@ pub use inspect::{Holder, Look, SegmentLook};
 pub use log::Log;
 pub use rules::{All, Rules, StartStep};
 
-use agreement::{Durable, Record};
 use disk::{Directory, Lock};
 use model::{Incarnation, NodeId};
+use service::{Durable, Record};
 use std::path::{Path, PathBuf};
 
 /// The longest record that can be kept, in bytes of JSON. Proposals must stay below it.

@@ -11,8 +11,8 @@ use super::identity::{self, Identified};
 use super::rules::{All, Rules, StartStep};
 use super::segment::{Current, Damage, Snapshot, format_of, recover};
 use super::{FORMAT, StoreIdentity};
-use agreement::{Durable, Record};
 use model::Incarnation;
+use service::{Durable, Record};
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 //! a broken promise: so what the log does without a rule stands with the tests, and no part of it in the program.
 
 use super::disk::{Disk, Side};
-use agreement::{Durable, Record};
+use service::{Durable, Record};
 use std::io;
 
 /// One step of a start, after both segments were read and one of them was found to be the one to believe.

@@ -3,9 +3,9 @@
 use super::disk::Side;
 use super::frame::{Found, Header, SECTOR, SEGMENT, is_blank, look};
 use super::identity::format_in;
-use agreement::{Durable, Record};
 use model::NodeId;
 use serde::{Deserialize, Serialize};
+use service::{Durable, Record};
 
 /// The first record of every segment: all that the member knew when the segment was begun.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 
 use super::intruder::{Fate, Intruder, frame, hello, message_frame, prefixed};
 use super::world::{A, B, C, Member, World, message};
-use agreement::{Base, Message, Proposal, Votes};
+use agreement::{Base, Votes};
 use model::Actor;
 use serde_json::{Value, json};
-use service::RoutingState;
+use service::{Message, Proposal, RoutingState};
 use std::sync::Arc;
 use tls::{Direction, Reason};
 

@@ -2,12 +2,12 @@
 
 use super::forge::Credentials;
 use super::world::{World, within};
-use agreement::Message;
 use model::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::{Value, json};
+use service::Message;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

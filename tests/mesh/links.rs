@@ -2,9 +2,10 @@
 
 use super::log;
 use super::world::{A, B, C, Member, World, message, within};
-use agreement::{Message, Reason, Vote};
+use agreement::{Reason, Vote};
 use mesh::WireVersion;
 use model::Actor;
+use service::Message;
 use std::sync::Arc;
 use tls::{ControlPlane, CrlPolicy};
 use tokio::sync::watch;

@@ -1,10 +1,10 @@
 //! Three members on loopback addresses of one test, with certificates of their own authority.
 
 use super::log;
-use agreement::Message;
 use issue::InitPlan;
 use mesh::{AddressCheck, Event, ExtraSources, Mesh, MeshConfig, WireVersion};
 use model::{Ballot, Incarnation, NodeId, Peers};
+use service::Message;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;

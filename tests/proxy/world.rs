@@ -1,6 +1,6 @@
 //! One node's proxy, whose picture of the agreement the test sets, and upstreams of all kinds on loopback.
 
-use agreement::{IsolationPolicy, Stage, View};
+use agreement::{IsolationPolicy, Stage};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use member::{Handle, Publisher, boottime};
 use model::{NodeId, NodeSet, Weight};
 use proxy::{Proxy, Remote, Route, Timeouts, Upstreams};
-use service::{Canary, Model, RoutingState};
+use service::{Canary, Model, RoutingState, View};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;

@@ -3,9 +3,9 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use super::Where;
-use agreement::Proposal;
 use clap::Args;
 use serde_json::{Value, json};
+use service::Proposal;
 use std::fmt::Write as _;
 use store::{Holder, Look};
 

@@ -1,11 +1,11 @@
 use super::*;
-use agreement::{Base, Hearing, Heartbeat, Proposal, Reason, Stage, Standing, Vote, Votes};
+use agreement::{Base, Hearing, Heartbeat, Reason, Stage, Standing, Vote, Votes};
 use model::{
     Actor, Ballot, Counts, Evidence, Octets, Recent, Report, Said, Signed, Statement, Summary, Testimony, Time, TxId,
     Weight,
 };
 use proptest::prelude::*;
-use service::{Canary, Link, Model, Outcome, Phase, Plan, Rollout, RoutingState, Span, Step, Then};
+use service::{Canary, Link, Model, Outcome, Phase, Plan, Proposal, Rollout, RoutingState, Span, Step, Then};
 use std::sync::Arc;
 
 fn node(letter: char) -> NodeId {

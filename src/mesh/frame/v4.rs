@@ -3,8 +3,9 @@
 //! Its shapes are those of the newest version without two variants, which stand last in their enums: so a message without
 //! them has the same bytes in both, and nothing needs shapes of its own.
 
-use agreement::{Heartbeat, Message, Reason, Standing, Vote, Votes};
+use agreement::{Heartbeat, Reason, Standing, Vote, Votes};
 use model::NodeId;
+use service::Message;
 use std::borrow::Cow;
 
 /// `message` as version 4 can say it.

@@ -4,9 +4,9 @@ use super::platter::{Fate, Shared};
 use super::rules::Rule;
 use super::store::{Failures, SimulatedStore};
 use crate::dice::Dice;
-use agreement::{Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
 use service::RoutingState;
+use service::{Proposal, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

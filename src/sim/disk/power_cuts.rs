@@ -3,9 +3,9 @@
 
 use super::platter::{Fate, Shared};
 use crate::dice::Dice;
-use agreement::{Durable, Proposal, Record};
 use model::{Ballot, Incarnation, NodeId};
 use service::RoutingState;
+use service::{Durable, Proposal, Record};
 use std::path::Path;
 use std::sync::Arc;
 use store::frame::{Found, SECTOR, SEGMENT, encode, look};

@@ -1,6 +1,6 @@
 //! The log without one of its rules: what it does instead.
 
-use agreement::{Durable, Record};
+use service::{Durable, Record};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;

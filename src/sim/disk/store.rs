@@ -3,8 +3,8 @@
 use super::platter::{Fate, Shared};
 use super::rules::{Rule, Without};
 use ::store::{Log, Room, StoreError, StoreIdentity};
-use agreement::{Durable, Record};
 use model::{Incarnation, NodeId};
+use service::{Durable, Record};
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
 
-use agreement::{Answer, Message, Output, Proposal, Record, Vote};
+use agreement::Vote;
 use model::{Ballot, Digest, NodeId, NodeSet, Time, TxId, Weight};
-use service::{CHAIN_LENGTH, Link, RoutingState};
+use service::{Answer, CHAIN_LENGTH, Link, Message, Output, Proposal, Record, RoutingState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

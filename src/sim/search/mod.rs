@@ -9,5 +9,6 @@ mod exhaustive;
 pub(crate) mod ghost;
 mod mutants;
 mod random;
+mod rejoin;
 mod scenes;
 mod world;

@@ -4,9 +4,9 @@ use super::ghost::Broken;
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
 use crate::dice::Dice;
 use agreement::Rule;
-use agreement::{Engine, Input, Message, OnEmptyDisk, Timing};
+use agreement::{OnEmptyDisk, Timing};
 use model::NodeId;
-use service::Change;
+use service::{Change, Engine, Input, Message};
 use std::time::Duration;
 
 /// Steps of one schedule before everything is repaired.

@@ -1,9 +1,9 @@
 //! Short scenes: what one member does in a situation that a search passes through without looking at its words.
 
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};
-use agreement::{Answer, Engine, Input, Message, Output, Proposal, Question, Reason, Refusal, Ticket, Timing, Vote};
+use agreement::{Reason, Ticket, Timing, Vote};
 use model::{Actor, Ballot, Incarnation, UnixMillis};
-use service::Change;
+use service::{Answer, Change, Engine, Input, Message, Output, Proposal, Question, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,12 +2,12 @@
 
 use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
 use agreement::Rule;
-use agreement::{
-    Config, Durable, Engine, Event, Input, IsolationPolicy, Message, OnEmptyDisk, Output, Question, Record, Ticket,
-    Timing,
-};
+use agreement::{IsolationPolicy, OnEmptyDisk, Ticket, Timing};
 use model::{Actor, Incarnation, NodeId, NodeSet, Time, UnixMillis, Weight};
-use service::{Change, Model};
+use service::{
+    Change, Config, Durable, Engine, Event, Input, Message, Model, Output, Question, Record, RoutingState,
+    serving_weight,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -212,9 +212,9 @@ impl World {
         let members = NodeSet::first(self.nodes.len());
         let (timing, now, omitted) = (self.timing, self.now, self.omitted);
         let node = self.node_mut(id);
-        let stable = "v1".parse().expect("a model id");
+        let initial = Arc::new(RoutingState::initial("v1".parse().expect("a model id")));
         let on_isolation = IsolationPolicy::Stable;
-        let config = Config { me: id, members, stable, on_isolation, on_empty_disk, timing };
+        let config = Config { me: id, members, initial, on_isolation, on_empty_disk, timing };
         if node.run > 0 {
             node.disk.epoch += 1;
         }
@@ -467,7 +467,7 @@ impl World {
             if engine.has_open_question() && view.pending.is_none() {
                 return broken(Promise::NoSilentWait, format!("{id} shows nothing of it: {}", self.describe()));
             }
-            let serving = view.serving_weight(self.now);
+            let serving = serving_weight(&view, self.now);
             self.ghost.observe_serving(id, version, serving, self.now)?;
         }
         Ok(())

@@ -1,13 +1,13 @@
 //! What a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
 //! traffic that its node gets, made up.
 
-use agreement::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View};
 use bytes::Bytes;
 use judge::{Measured, Samples};
 use member::{Asked, Outside};
 use mesh::carry;
 use model::{Counts, NodeId, Testimony, Time, Weight};
 use rollout::{Status, Trial};
+use service::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View, serving_weight};
 use std::sync::Arc;
 use store::Room;
 
@@ -131,7 +131,7 @@ impl Outside for Desk {
     }
 
     fn publish(&mut self, view: View) {
-        self.traffic.share(self.now, view.serving_weight(self.now));
+        self.traffic.share(self.now, serving_weight(&view, self.now));
         self.effects.push(Effect::Publish(Box::new(view)));
     }
 

@@ -6,11 +6,11 @@ use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::disk::{Fate, SimulatedStore};
 use crate::search::ghost::{Broken, Promise, Watched, broken};
-use agreement::{self, Answer, Config, Engine, Input, IsolationPolicy, OnEmptyDisk, Probe, Refusal, Timing};
+use agreement::{self, IsolationPolicy, OnEmptyDisk, Timing};
 use member::DriverError;
 use member::{Asked, Happened, Member, Progress};
 use model::{Actor, Incarnation, NodeId, NodeSet};
-use service::Change;
+use service::{Answer, Change, Config, Engine, Input, Probe, Refusal, RoutingState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,14 +158,14 @@ impl World {
         Ok(true)
     }
 
-    fn note(&mut self, id: NodeId, event: &agreement::Event) {
+    fn note(&mut self, id: NodeId, event: &service::Event) {
         let newest = self.watch.ghost.newest.as_ref();
         let view = self.nodes[usize::from(id.index())].view.as_ref();
-        if let (Some(newest), Some(view), agreement::Event::Isolated) = (newest, view, event) {
+        if let (Some(newest), Some(view), service::Event::Isolated) = (newest, view, event) {
             let missed = newest.version > view.state.version && newest.canary_weight() < view.state.canary_weight();
             self.watch.seen.note_if(missed, Sometimes::IsolatedBeforeARollback);
         }
-        if matches!(event, agreement::Event::Joined) {
+        if matches!(event, service::Event::Joined) {
             self.node(id).joined = true;
             if std::mem::take(&mut self.node(id).wiped) {
                 self.watch.seen.note(Sometimes::Rejoined);
@@ -346,9 +346,9 @@ impl World {
         let forgot = node.disk.lock().was_forgetful();
         node.disk.lock().took();
         node.run += 1;
-        let stable = "v1".parse().expect("a model id");
+        let initial = Arc::new(RoutingState::initial("v1".parse().expect("a model id")));
         let on_isolation = IsolationPolicy::Stable;
-        let config = Config { me: id, members, stable, on_isolation, on_empty_disk: how, timing: Timing::default() };
+        let config = Config { me: id, members, initial, on_isolation, on_empty_disk: how, timing: Timing::default() };
         node.desk.now = node.clock.reading(now);
         let mut engine = Engine::new(Arc::new(config), durable.clone(), node.desk.now);
         engine.omit(omitted.engine());
@@ -406,7 +406,7 @@ fn count_down(left: &mut Option<usize>) -> bool {
     }
 }
 
-fn name_of(event: &agreement::Event) -> String {
-    let agreement::Event::Committed { proposal, .. } = event else { return format!("{event:?}") };
+fn name_of(event: &service::Event) -> String {
+    let service::Event::Committed { proposal, .. } = event else { return format!("{event:?}") };
     format!("serves {} {:?}", proposal.state.version, proposal.state.txid)
 }

@@ -4,14 +4,15 @@ use super::clock::Clock;
 use super::desk::{Desk, Quality, Question, Traffic};
 use super::omitted::Omitted;
 use crate::disk::{Shared, SimulatedStore};
-use agreement::{OnEmptyDisk, View};
+use agreement::OnEmptyDisk;
 use member::{Happened, Member, Memory};
 use model::{Digest, NodeId, Time};
+use service::View;
 use std::collections::VecDeque;
 use store::{Room, StoreError};
 
 impl Memory for SimulatedStore {
-    fn append(&mut self, records: &[agreement::Record]) -> Result<(), StoreError> {
+    fn append(&mut self, records: &[service::Record]) -> Result<(), StoreError> {
         Self::append(self, records)
     }
 

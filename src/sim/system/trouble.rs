@@ -7,9 +7,10 @@ use super::world::{Event, World, id};
 use crate::dice::Dice;
 use crate::disk::Fate;
 use crate::search::ghost::Broken;
-use agreement::{Input, OnEmptyDisk};
+use agreement::OnEmptyDisk;
 use member::Happened;
 use model::NodeId;
+use service::Input;
 use std::time::Duration;
 use store::Room;
 

@@ -3,9 +3,9 @@
 use super::clock::MOST_DRIFT_PPM;
 use super::sometimes::{Seen, Sometimes};
 use crate::search::ghost::{Broken, Ghost, Promise, Watched, broken};
-use agreement::{Answer, Durable, Event, Message, Proposal, Reason, Vote};
+use agreement::{Reason, Vote};
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
-use service::{Change, Outcome, Phase, Rollout, RoutingState, Then};
+use service::{Answer, Change, Durable, Event, Message, Outcome, Phase, Proposal, Rollout, RoutingState, Then};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,11 +9,11 @@ use super::watch::Watch;
 use crate::dice::Dice;
 use crate::disk::Shared;
 use crate::search::ghost::{Broken, Lease, Promise, broken};
-use agreement::{Engine, Input, OnEmptyDisk};
+use agreement::OnEmptyDisk;
 use bytes::Bytes;
 use member::{Happened, Member, Progress};
 use model::{NodeId, NodeSet, Time, TxId, Weight};
-use service::Change;
+use service::{Change, Engine, Input, serving_weight};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -336,7 +336,7 @@ impl World {
         }
         for node in self.nodes.iter().filter(|node| node.serves()) {
             let Some(view) = &node.view else { continue };
-            let serving = view.serving_weight(node.clock.reading(self.now));
+            let serving = serving_weight(view, node.clock.reading(self.now));
             self.watch.ghost.observe_serving(node.id, view.state.version, serving, self.now)?;
         }
         Ok(())
@@ -351,7 +351,7 @@ impl World {
         let isolated = view.is_isolated(at);
         if let Some(process) = &node.process
             && process.controller().ejected().is_some()
-            && view.serving_weight(at) > Weight::ZERO
+            && serving_weight(view, at) > Weight::ZERO
         {
             return broken(Promise::Ejection, format!("{id} serves a canary that it has found to be bad"));
         }

@@ -1,9 +1,10 @@
 //! A member before a coordinator that does not look after the approvals of a rollout, or lies about them.
 
-use super::super::{Config, Durable, Heartbeat, Input, IsolationPolicy, OnEmptyDisk, Stage, Timing, Votes};
 use super::*;
-use model::{Incarnation, NodeSet, UnixMillis};
-use service::{Change, Plan, Rollout, Step, WhenOpen};
+use crate::{Plan, Rollout, Step, WhenOpen};
+use agreement::{Alarm, Base, Heartbeat, IsolationPolicy, OnEmptyDisk, Reason, Stage, Standing, Timing, Vote, Votes};
+use model::{Actor, Ballot, Incarnation};
+use std::sync::Arc;
 
 const NOW: Time = Time::from_micros(1_000_000_000);
 
@@ -54,7 +55,7 @@ fn member(state: RoutingState) -> Engine {
     let config = Config {
         me: NodeId::from_letter('b').expect("a letter"),
         members: NodeSet::first(3),
-        stable: model("v1").id,
+        initial: Arc::new(RoutingState::initial(model("v1").id)),
         on_isolation: IsolationPolicy::default(),
         on_empty_disk: OnEmptyDisk::default(),
         timing: Timing::default(),
@@ -74,8 +75,8 @@ fn member(state: RoutingState) -> Engine {
         wants_echo: false,
         stage: Stage::Member,
         incarnation: Incarnation(1),
-        committed: (engine.committed.state.version, engine.committed_digest),
-        accepted: engine.committed.state.version,
+        committed: (engine.committed().state.version, engine.committed().state.digest()),
+        accepted: engine.committed().state.version,
         promise: Ballot::ZERO,
         standing: Standing::Leads,
         hears: Vec::new(),
