@@ -3,9 +3,9 @@
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::Path;
-use trust::file::malformed;
+use trust::file::{FileError, malformed};
 use trust::svid::SvidError;
-use trust::{CertificateFacts, CrlFacts, PkiError, file, svid};
+use trust::{CertificateFacts, CrlFacts, file, svid};
 use zeroize::Zeroizing;
 
 /// One thing in a file.
@@ -25,9 +25,9 @@ pub enum Item {
 ///
 /// # Errors
 /// When there is no such file, or nothing in it that this program knows.
-pub fn inspect(path: &Path) -> Result<Vec<Item>, PkiError> {
+pub fn inspect(path: &Path) -> Result<Vec<Item>, FileError> {
     let Some(contents) = file::read(path)? else {
-        return Err(PkiError::Missing { path: path.to_owned(), advice: "name a PEM or DER file".to_owned() });
+        return Err(FileError::Missing { path: path.to_owned(), advice: "name a PEM or DER file".to_owned() });
     };
     let mut items = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&contents) {
@@ -83,7 +83,7 @@ mod tests {
         assert!(matches!(of("crl.pem").as_slice(), [Item::RevocationList(facts)] if facts.revoked.is_empty()));
         assert_eq!(of("node-a/node.key"), [Item::PrivateKey]);
         assert!(inspect(&certs.join("node-a/bundle.json")).is_err());
-        assert!(matches!(inspect(&certs.join("none.pem")), Err(PkiError::Missing { .. })));
+        assert!(matches!(inspect(&certs.join("none.pem")), Err(FileError::Missing { .. })));
     }
 
     #[test]

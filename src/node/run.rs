@@ -29,7 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use trust::{FileWatch, NodeFiles, PkiError};
+use trust::{FileWatch, NodeFiles, TrustError};
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
 const MESH_QUEUE: usize = 256;
@@ -41,7 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub enum NodeError {
     /// The certificates cannot be used.
     #[error(transparent)]
-    Pki(#[from] PkiError),
+    Certificates(#[from] TrustError),
     /// TLS cannot use them.
     #[error(transparent)]
     Tls(#[from] ConfigError),
