@@ -93,20 +93,24 @@ pub fn request(plan: &CsrPlan) -> Result<CsrReport, IssueError> {
     })
 }
 
-/// A request as it was read, its signature checked: whoever made it has the key.
-pub(super) struct Request {
+/// A certificate request, its signature checked: whoever made it has the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
     /// The kind of the key.
-    pub(super) kind: String,
+    pub kind: String,
     /// The public key with its kind, in DER.
-    pub(super) public: Vec<u8>,
+    pub public: Vec<u8>,
     /// The bits of the public key.
-    pub(super) key: Vec<u8>,
-    hosts: Vec<Host>,
+    pub key: Vec<u8>,
+    /// The addresses that it asks for.
+    pub hosts: Vec<Host>,
 }
 
 impl Request {
+    /// Reads a request.
+    ///
     /// # Errors
-    /// When it is not exactly one request, or not signed by the key in it.
+    /// When it is not there, is not exactly one request, or is not signed by the key in it.
     pub(super) fn read(path: &Path) -> Result<Self, IssueError> {
         let Some(pem) = file::read(path)? else {
             return Err(IssueError::Missing { path: path.to_owned(), part: Part::Request });
@@ -114,9 +118,11 @@ impl Request {
         Ok(Self::parse(path, &pem)?)
     }
 
+    /// Parses a request in PEM; the path is where it comes from.
+    ///
     /// # Errors
-    /// As for [`read`](Self::read).
-    pub(super) fn parse(path: &Path, pem: &[u8]) -> Result<Self, FileError> {
+    /// When it is not exactly one request, or not signed by the key in it.
+    pub fn parse(path: &Path, pem: &[u8]) -> Result<Self, FileError> {
         let what = "a certificate request";
         let requests: Vec<CertificateSigningRequestDer<'static>> = parse(path, what, pem)?;
         let [der] = requests.as_slice() else { return Err(malformed(path, what, "it holds several")) };

@@ -13,8 +13,6 @@ mod enrol;
 mod error;
 mod export;
 mod folder;
-#[doc(hidden)]
-pub mod fuzz;
 mod index;
 mod init;
 mod inspect;
@@ -35,7 +33,7 @@ mod tree;
 mod verify;
 
 pub use authority::KeyAlgorithm;
-pub use csr::{CsrPlan, CsrReport, request};
+pub use csr::{CsrPlan, CsrReport, Request, request};
 pub use enrol::{ClientPlan, NodePlan, add_client, add_node};
 pub use error::{Flaw, IssueError, Part, PlanError, Refusal};
 pub use export::{ExportReport, KeyInside, export};
