@@ -66,15 +66,12 @@ fn certificate(der: &[u8]) -> Option<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InitPlan, init};
-    use model::Peers;
+    use crate::testing::tree;
     use std::fs;
 
     #[test]
     fn every_file_of_a_tree_says_what_it_is() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (_dir, certs) = tree();
         let of = |name: &str| inspect(&certs.join(name)).expect("a file that can be read");
         assert!(
             matches!(of("ca.pem").as_slice(), [Item::Certificate(facts, Some(SvidError::UriNames(0)))] if facts.is_ca)
@@ -88,9 +85,7 @@ mod tests {
 
     #[test]
     fn binary_files_and_strange_sections_are_read_too() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (dir, certs) = tree();
         let path = dir.path().join("file");
         let der = CertificateDer::from_pem_file(certs.join("ca.pem")).expect("a certificate");
         fs::write(&path, &der).expect("written");

@@ -163,16 +163,15 @@ fn serials(list: &CertificateRevocationListDer<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InitPlan, Reason, RotatePlan, Stage, init, revoke, rotate};
-    use model::{NodeId, Peers};
+    use crate::testing::tree;
+    use crate::{Reason, RotatePlan, Stage, revoke, rotate};
+    use model::NodeId;
     use std::fs;
     use trust::NodeFiles;
 
     #[test]
     fn an_authority_whose_key_is_elsewhere_keeps_its_list() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (dir, certs) = tree();
         let stage =
             |stage| rotate(&RotatePlan { dir: certs.clone(), stage, ca_days: 30, dns: Vec::new(), cidrs: Vec::new() });
         stage(Stage::Prepare).expect("done");
@@ -197,9 +196,7 @@ mod tests {
 
     #[test]
     fn lists_last_an_hour_to_ten_years() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (_dir, certs) = tree();
         for hours in [0, 3651 * 24] {
             assert!(matches!(sign_lists(&certs, SignedDuration::from_hours(hours)), Err(IssueError::Plan(_))));
         }

@@ -107,7 +107,7 @@ pub(super) fn is_signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::tree;
+    use crate::testing::{other_tree, tree};
     use model::NodeId;
     use std::fs;
     use trust::NodeFiles;
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn certificates_are_found_by_serial_and_file_and_only_ours() {
-        let ((_one, certs), (_two, other)) = (tree(), tree());
+        let ((_one, certs), (_two, other)) = (tree(), other_tree());
         let serial =
             CertificateFacts::of(&NodeFiles::load(&certs, NodeId::A).expect("files").chain[0]).expect("facts").serial;
         let spelled = format!("0x{}", trust::fingerprint(&serial));

@@ -375,7 +375,7 @@ fn failed(path: &Path, problem: impl Into<Problem>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::tree;
+    use crate::testing::{other_tree, tree};
 
     use std::fs;
 
@@ -463,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_certificate_of_another_cluster_is_refused() {
-        let ((_one, certs), (_two, other)) = (tree(), tree());
+        let ((_one, certs), (_two, other)) = (tree(), other_tree());
         let elsewhere = tempfile::tempdir().expect("a directory");
         let alone = elsewhere.path().join("alone.pem");
         fs::copy(other.join("node-a/node.pem"), &alone).expect("both are there");
