@@ -4,6 +4,7 @@
 mod needs;
 
 use needs::{Need, named};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +49,36 @@ fn pure_rooms_depend_on_nothing_from_the_world_outside() {
             assert!(allowed, "{room} must not depend on {name}");
         }
     }
+}
+
+/// Everything that a room is built from: the rooms and packages that it depends on, and those that these depend on.
+fn built_from(room: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![room.to_owned()];
+    while let Some(room) = open.pop() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room).join("Cargo.toml");
+        let Ok(manifest) = fs::read_to_string(manifest) else { continue };
+        let manifest: toml::Table = manifest.parse().expect("TOML");
+        let dependencies = manifest.get("dependencies").and_then(|found| found.as_table());
+        for name in dependencies.into_iter().flat_map(|found| found.keys()) {
+            if found.insert(name.clone()) {
+                open.push(name.clone());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_runs_a_node_makes_no_certificates() {
+    let node = built_from("node");
+    assert!(node.contains("trust") && node.contains("mesh"), "this test looks in the wrong place: {node:?}");
+    for room in node.iter().map(String::as_str).chain(["node"]) {
+        for maker in ["issue", "rcgen", "tar"] {
+            assert!(!built_from(room).contains(maker), "{room} must not depend on {maker}");
+        }
+    }
+    assert!(built_from("issue").contains("rcgen"), "what makes certificates is where it is thought to be");
 }
 
 /// What leaves a trace outside of a process's memory, in the rooms of the agreement.

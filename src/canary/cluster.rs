@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trust::{Bundle, ClientFiles, PkiError, load_ca};
+use trust::{Bundle, ClientFiles, TrustError, load_ca};
 
 /// Longest `bundle.json` that is read: 26 members with the longest host names are a tenth of it.
 const MAX_BUNDLE: u64 = 64 * 1024;
@@ -126,10 +126,10 @@ fn bundled(certs: &Path) -> Result<Option<Peers>, Failure> {
 }
 
 /// The certificates cannot be used; the error itself says what to copy or type.
-pub(crate) fn unusable(error: PkiError, otherwise: Exit) -> Failure {
-    let exit = if matches!(error, PkiError::UnsafeKey { .. }) {
+pub(crate) fn unusable(error: TrustError, otherwise: Exit) -> Failure {
+    let exit = if matches!(error, TrustError::UnsafeKey { .. }) {
         Exit::UnsafeKey
-    } else if matches!(error, PkiError::Expired { .. }) {
+    } else if matches!(error, TrustError::Expired { .. }) {
         Exit::CertificateExpiry
     } else {
         otherwise

@@ -164,7 +164,7 @@ fn stop_when_stdin_ends() {
 
 fn failure(error: NodeError) -> Failure {
     match error {
-        NodeError::Pki(error) => unusable(error, Exit::Configuration),
+        NodeError::Certificates(error) => unusable(error, Exit::Configuration),
         NodeError::Tls(error) => Failure::new(Exit::Configuration, error),
         error @ NodeError::AuthorityKey(_) => Failure::new(Exit::UnsafeKey, error)
             .with_hint("move ca/ to where certificates are made, or start without --strict"),

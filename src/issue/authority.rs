@@ -1,5 +1,6 @@
 //! The certificate authority while it is open: its key in memory, and what it signs.
 
+use super::error::IssueError;
 use super::index::IndexEntry;
 use super::profile::{self, Period, Permitted};
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -10,8 +11,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use trust::file::malformed;
-use trust::{CertificateFacts, PkiError};
+use trust::CertificateFacts;
+use trust::file::{FileError, malformed};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
@@ -31,7 +32,7 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    pub(super) fn generate(self) -> Result<Zeroizing<KeyPair>, PkiError> {
+    pub(super) fn generate(self) -> Result<Zeroizing<KeyPair>, IssueError> {
         let pair = match self {
             Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
@@ -82,7 +83,7 @@ impl Authority {
         period: Period,
         permitted: Option<&Permitted>,
         now: Timestamp,
-    ) -> Result<(Self, Issued), PkiError> {
+    ) -> Result<(Self, Issued), IssueError> {
         let params = profile::authority(profile::random_serial()?, period, permitted);
         let key = algorithm.generate()?;
         let certificate = params.self_signed(&*key)?;
@@ -97,7 +98,7 @@ impl Authority {
     ///
     /// # Errors
     /// When the certificate cannot be read.
-    pub(super) fn with_key(certificate: &CertificateDer<'static>, key: KeyPair) -> Result<Option<Self>, PkiError> {
+    pub(super) fn with_key(certificate: &CertificateDer<'static>, key: KeyPair) -> Result<Option<Self>, IssueError> {
         let key = Zeroizing::new(key);
         let read = || rcgen::Error::CouldNotParseCertificate;
         let facts = CertificateFacts::of(certificate).ok_or_else(read)?;
@@ -150,7 +151,7 @@ impl Authority {
         public: Option<&SubjectPublicKeyInfo>,
         period: Period,
         now: Timestamp,
-    ) -> Result<Issued, PkiError> {
+    ) -> Result<Issued, IssueError> {
         let params = profile::identity(profile::random_serial()?, self.capped(period), id, hosts)?;
         let issuer = self.issuer()?;
         let (certificate, key) = match public {
@@ -169,7 +170,7 @@ impl Authority {
     ///
     /// # Errors
     /// When rcgen refuses.
-    pub(super) fn list(&self, number: u64, period: Period, revoked: &[IndexEntry]) -> Result<String, PkiError> {
+    pub(super) fn list(&self, number: u64, period: Period, revoked: &[IndexEntry]) -> Result<String, IssueError> {
         let params = profile::list(number, self.capped(period), revoked, self.key_id());
         Ok(params.signed_by(&self.issuer()?)?.pem()?)
     }
@@ -192,7 +193,7 @@ impl Authority {
         Period { from: period.from, until: period.until.min(self.facts.not_after) }
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, PkiError> {
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, IssueError> {
         Ok(Issuer::from_ca_cert_der(&self.certificate, &*self.key)?)
     }
 }
@@ -205,7 +206,7 @@ fn facts_of(certificate: &Certificate) -> CertificateFacts {
 ///
 /// # Errors
 /// When it is no private key, or one of a kind that cannot sign here.
-pub(super) fn key_pair(path: &Path, pem: &[u8]) -> Result<KeyPair, PkiError> {
+pub(super) fn key_pair(path: &Path, pem: &[u8]) -> Result<KeyPair, FileError> {
     let key = PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new);
     let key = key.map_err(|error| malformed(path, "a private key", &error.to_string()))?;
     KeyPair::try_from(&*key).map_err(|error| malformed(path, "a private key", &error.to_string()))

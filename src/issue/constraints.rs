@@ -1,25 +1,18 @@
 //! Whether an authority may issue for an address: its name constraints, read before they refuse a finished certificate.
 
+use super::error::Refusal;
 use model::Host;
 use std::net::IpAddr;
-use trust::{CertificateFacts, Cidr, PkiError};
+use trust::{CertificateFacts, Cidr};
 
 /// Checks that an authority may issue for all of these addresses.
 ///
 /// # Errors
 /// When it may not: every member would refuse the certificate.
-pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), PkiError> {
+pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), Refusal> {
     let Some(host) = outside(authority, hosts) else { return Ok(()) };
-    let flag = match host {
-        Host::Ip(address) => format!("--permit-cidr {}", Cidr::of(*address)),
-        Host::Name(name) => format!("--permit-dns {name}"),
-    };
-    Err(PkiError::Refused(format!(
-        "{host} is outside of what {} may issue for ({}), so every member would refuse the certificate: use an address \
-         within, or make a new authority that permits it with `canary pki rotate-ca --stage prepare {flag}`",
-        authority.subject,
-        authority.permitted_names.join(", "),
-    )))
+    let permitted = authority.permitted_names.join(", ");
+    Err(Refusal::Outside { host: host.clone(), authority: authority.subject.clone(), permitted })
 }
 
 /// The first address that an authority may not issue for.

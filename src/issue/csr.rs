@@ -1,6 +1,7 @@
 //! A key that never leaves its machine, and the request for its certificate.
 
 use super::authority::{KeyAlgorithm, key_pair};
+use super::error::{IssueError, Part, PlanError};
 use super::place::make_directory;
 use super::tree::{PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE};
 use super::{disk, profile};
@@ -8,9 +9,9 @@ use model::{Host, NodeId};
 use rustls_pki_types::CertificateSigningRequestDer;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trust::file::{malformed, parse};
+use trust::file::{FileError, malformed, parse};
 use trust::keyfile::read_key;
-use trust::{PkiError, facts, file, layout};
+use trust::{facts, file, layout};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
@@ -54,9 +55,9 @@ pub struct CsrReport {
 ///
 /// # Errors
 /// When the key that is there cannot be used, or the system refuses.
-pub fn request(plan: &CsrPlan) -> Result<CsrReport, PkiError> {
+pub fn request(plan: &CsrPlan) -> Result<CsrReport, IssueError> {
     if plan.hosts.is_empty() {
-        return Err(PkiError::Plan(format!("{} has no address: give one with --addr 10.0.0.4", plan.node)));
+        return Err(PlanError::NoAddress(plan.node).into());
     }
     make_directory(&plan.dir)?;
     let _lock = disk::lock(&plan.dir)?;
@@ -92,31 +93,36 @@ pub fn request(plan: &CsrPlan) -> Result<CsrReport, PkiError> {
     })
 }
 
-/// A request as it was read, its signature checked: whoever made it has the key.
-pub(super) struct Request {
+/// A certificate request, its signature checked: whoever made it has the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
     /// The kind of the key.
-    pub(super) kind: String,
+    pub kind: String,
     /// The public key with its kind, in DER.
-    pub(super) public: Vec<u8>,
+    pub public: Vec<u8>,
     /// The bits of the public key.
-    pub(super) key: Vec<u8>,
-    hosts: Vec<Host>,
+    pub key: Vec<u8>,
+    /// The addresses that it asks for.
+    pub hosts: Vec<Host>,
 }
 
 impl Request {
+    /// Reads a request.
+    ///
     /// # Errors
-    /// When it is not exactly one request, or not signed by the key in it.
-    pub(super) fn read(path: &Path) -> Result<Self, PkiError> {
+    /// When it is not there, is not exactly one request, or is not signed by the key in it.
+    pub(super) fn read(path: &Path) -> Result<Self, IssueError> {
         let Some(pem) = file::read(path)? else {
-            let advice = "name the request that `canary pki csr` made".to_owned();
-            return Err(PkiError::Missing { path: path.to_owned(), advice });
+            return Err(IssueError::Missing { path: path.to_owned(), part: Part::Request });
         };
-        Self::parse(path, &pem)
+        Ok(Self::parse(path, &pem)?)
     }
 
+    /// Parses a request in PEM; the path is where it comes from.
+    ///
     /// # Errors
-    /// As for [`read`](Self::read).
-    pub(super) fn parse(path: &Path, pem: &[u8]) -> Result<Self, PkiError> {
+    /// When it is not exactly one request, or not signed by the key in it.
+    pub fn parse(path: &Path, pem: &[u8]) -> Result<Self, FileError> {
         let what = "a certificate request";
         let requests: Vec<CertificateSigningRequestDer<'static>> = parse(path, what, pem)?;
         let [der] = requests.as_slice() else { return Err(malformed(path, what, "it holds several")) };

@@ -3,13 +3,13 @@
 //! The modes do not depend on the umask. No link is followed when writing, and a file is replaced as a whole or not at
 //! all; only the index of what was issued is added to.
 
+use super::error::IssueError;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use trust::PkiError;
-use trust::file::{failed, read_up_to};
+use trust::file::{FileError, failed, read_up_to};
 
 /// A lock on a directory against other processes, held until it is dropped.
 pub(super) struct Lock {
@@ -20,12 +20,12 @@ pub(super) struct Lock {
 ///
 /// # Errors
 /// When another process holds it or the directory cannot be opened.
-pub(super) fn lock(directory: &Path) -> Result<Lock, PkiError> {
+pub(super) fn lock(directory: &Path) -> Result<Lock, IssueError> {
     let opened = open_directory(directory)?;
     match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { _directory: opened }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(PkiError::Busy { dir: directory.to_owned() }),
-        Err(error) => Err(failed("lock", directory)(error.into())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(IssueError::Busy { dir: directory.to_owned() }),
+        Err(error) => Err(failed("lock", directory)(error.into()).into()),
     }
 }
 
@@ -33,18 +33,19 @@ pub(super) fn lock(directory: &Path) -> Result<Lock, PkiError> {
 ///
 /// # Errors
 /// When something is there, or the system refuses.
-pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), PkiError> {
+pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), IssueError> {
     rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(|error| failed("create", path)(error.into()))?;
     let opened = open_directory(path)?;
     rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
-        .map_err(|error| failed("set the mode of", path)(error.into()))
+        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    Ok(())
 }
 
 /// Makes a file that is not there yet and forces it to disk.
 ///
 /// # Errors
 /// When something is there, or the system refuses.
-pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(), PkiError> {
+pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Readable by nobody else from the first moment on; widened to the exact mode while it is still empty.
     let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
@@ -59,16 +60,17 @@ pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(),
 ///
 /// # Errors
 /// When the system refuses.
-pub(super) fn sync_directory(path: &Path) -> Result<(), PkiError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), IssueError> {
     let opened = open_directory(path)?;
-    rustix::fs::fsync(&opened).map_err(|error| failed("force to disk", path)(error.into()))
+    rustix::fs::fsync(&opened).map_err(|error| failed("force to disk", path)(error.into()))?;
+    Ok(())
 }
 
 /// Moves an entry within a file system.
 ///
 /// # Errors
 /// When the system refuses.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), PkiError> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("move into place", to))
 }
 
@@ -83,7 +85,7 @@ impl Staged {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn write(target: &Path, mode: u32, contents: &[u8]) -> Result<Self, PkiError> {
+    pub(super) fn write(target: &Path, mode: u32, contents: &[u8]) -> Result<Self, FileError> {
         let name = target.file_name().map(|name| name.display().to_string()).unwrap_or_default();
         let temporary = target.with_file_name(format!(".{name}.new"));
         match fs::remove_file(&temporary) {
@@ -99,7 +101,7 @@ impl Staged {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn publish(self) -> Result<(), PkiError> {
+    pub(super) fn publish(self) -> Result<(), FileError> {
         rename(&self.temporary, &self.target)
     }
 }
@@ -115,7 +117,7 @@ impl Drop for Staged {
 ///
 /// # Errors
 /// When the system refuses.
-pub(super) fn replace_file(path: &Path, mode: u32, contents: &[u8]) -> Result<Change, PkiError> {
+pub(super) fn replace_file(path: &Path, mode: u32, contents: &[u8]) -> Result<Change, IssueError> {
     let present = match fs::symlink_metadata(path) {
         // What cannot be read, or is too long to be the same, is replaced.
         Ok(facts) if facts.is_file() => read_up_to(path, contents.len()).ok().flatten(),
@@ -142,7 +144,7 @@ pub(super) enum Change {
 ///
 /// # Errors
 /// When it is not there, is a link, or the system refuses.
-pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(), PkiError> {
+pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
     let mut file = File::from(opened);
@@ -151,12 +153,12 @@ pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(),
     cut.and_then(|()| file.write_all(contents)).and_then(|()| file.sync_all()).map_err(failed("write", path))
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, PkiError> {
+fn open_directory(path: &Path) -> Result<OwnedFd, IssueError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(opened) => Ok(opened),
-        Err(rustix::io::Errno::NOTDIR) => Err(PkiError::NotADirectory(path.to_owned())),
-        Err(error) => Err(failed("open", path)(error.into())),
+        Err(rustix::io::Errno::NOTDIR) => Err(IssueError::NotADirectory(path.to_owned())),
+        Err(error) => Err(failed("open", path)(error.into()).into()),
     }
 }
 
@@ -213,7 +215,7 @@ mod tests {
     fn a_directory_is_locked_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let held = lock(dir.path()).expect("free");
-        assert!(matches!(lock(dir.path()), Err(PkiError::Busy { .. })));
+        assert!(matches!(lock(dir.path()), Err(IssueError::Busy { .. })));
         drop(held);
         assert!(lock(dir.path()).is_ok());
     }

@@ -1,11 +1,11 @@
 //! Issues for someone new: another machine, or another operator, application or monitor.
 
+use super::error::{IssueError, PlanError};
 use super::folder::IssueReport;
 use super::registry::Registry;
 use super::{Existing, place};
 use model::{Host, NodeId, Role, is_name};
 use std::path::PathBuf;
-use trust::PkiError;
 
 /// A certificate for a machine.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct ClientPlan {
 ///
 /// # Errors
 /// When it has another certificate already, the authority may not issue for an address, or the system refuses.
-pub fn add_node(plan: &NodePlan) -> Result<IssueReport, PkiError> {
+pub fn add_node(plan: &NodePlan) -> Result<IssueReport, IssueError> {
     let Some(first) = plan.hosts.first() else {
-        return Err(PkiError::Plan(format!("{} has no address: give one with --addr 10.0.0.4", plan.node)));
+        return Err(PlanError::NoAddress(plan.node).into());
     };
     let mut registry = Registry::open(&plan.dir)?;
     let joins = !registry.peers()?.contains_key(&plan.node);
@@ -68,13 +68,12 @@ pub fn add_node(plan: &NodePlan) -> Result<IssueReport, PkiError> {
 ///
 /// # Errors
 /// When the name cannot be one, there is a certificate that is no good any more, or the system refuses.
-pub fn add_client(plan: &ClientPlan) -> Result<IssueReport, PkiError> {
+pub fn add_client(plan: &ClientPlan) -> Result<IssueReport, IssueError> {
     let (Role::Operator(name) | Role::App(name) | Role::Monitor(name)) = &plan.role else {
-        return Err(PkiError::Plan("a node's certificate needs its addresses: use `canary pki node`".to_owned()));
+        return Err(PlanError::NodeAmongClients.into());
     };
     if !is_name(name) || name.contains(place::BACKUP) {
-        let rule = "use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'";
-        return Err(PkiError::Plan(format!("{name:?} cannot be the name of a client: {rule}")));
+        return Err(PlanError::ClientName(name.clone()).into());
     }
     let mut registry = Registry::open(&plan.dir)?;
     if plan.existing == Existing::Refuse
@@ -91,6 +90,7 @@ pub fn add_client(plan: &ClientPlan) -> Result<IssueReport, PkiError> {
 mod tests {
     use super::*;
     use crate::{Constraints, InitPlan, Reason, init, revoke};
+    use crate::{Flaw, Refusal};
     use model::Peers;
     use std::fs;
     use tempfile::TempDir;
@@ -139,7 +139,7 @@ mod tests {
         add_node(&node(&certs, 'd', &["127.0.0.4"])).expect("a certificate");
         let moved = node(&certs, 'd', &["127.0.0.5"]);
         assert!(
-            matches!(add_node(&moved), Err(PkiError::Refused(text)) if text.contains("127.0.0.4") && text.contains("--force"))
+            matches!(add_node(&moved), Err(IssueError::Refused(Refusal::OtherAddresses { present, .. })) if present == "127.0.0.4")
         );
         let key = fs::read(certs.join("node-d/node.key")).expect("a key");
         let forced = add_node(&NodePlan { existing: Existing::KeepAsBackup, ..moved }).expect("another");
@@ -153,11 +153,13 @@ mod tests {
         let (_dir, certs) = tree();
         let index = fs::read(certs.join("ca/index.jsonl")).expect("an index");
         let outside = add_node(&node(&certs, 'd', &["10.0.0.4"]));
-        assert!(matches!(outside, Err(PkiError::Refused(text)) if text.contains("--permit-cidr 10.0.0.4/32")));
-        assert!(matches!(add_node(&node(&certs, 'e', &["127.0.0.5"])), Err(PkiError::Peers(_))));
-        assert!(matches!(add_node(&node(&certs, 'd', &[])), Err(PkiError::Plan(_))));
+        assert!(
+            matches!(outside, Err(IssueError::Refused(Refusal::Outside { host, .. })) if host.to_string() == "10.0.0.4")
+        );
+        assert!(matches!(add_node(&node(&certs, 'e', &["127.0.0.5"])), Err(IssueError::Peers(_))));
+        assert!(matches!(add_node(&node(&certs, 'd', &[])), Err(IssueError::Plan(_))));
         let long = NodePlan { days: 0, ..node(&certs, 'd', &["127.0.0.4"]) };
-        assert!(matches!(add_node(&long), Err(PkiError::Plan(_))));
+        assert!(matches!(add_node(&long), Err(IssueError::Plan(_))));
         assert_eq!(fs::read(certs.join("ca/index.jsonl")).expect("an index"), index);
         assert!(!certs.join("node-d").exists());
     }
@@ -176,13 +178,13 @@ mod tests {
         for name in ["", "..", "a/b", "a.bak-b"] {
             let plan =
                 ClientPlan { dir: certs.clone(), role: Role::App(name.into()), days: 30, existing: Existing::Refuse };
-            assert!(matches!(add_client(&plan), Err(PkiError::Plan(_))), "{name:?}");
+            assert!(matches!(add_client(&plan), Err(IssueError::Plan(_))), "{name:?}");
         }
         revoke(&certs, "app-shop", Reason::Unspecified).expect("revoked");
         let plan =
             ClientPlan { dir: certs.clone(), role: Role::App("shop".into()), days: 30, existing: Existing::Refuse };
         assert!(
-            matches!(add_client(&plan), Err(PkiError::Refused(text)) if text.contains("is revoked") && text.contains("renew app-shop"))
+            matches!(add_client(&plan), Err(IssueError::Refused(Refusal::Unusable { name, why: Flaw::Revoked })) if name == "app-shop")
         );
     }
 }

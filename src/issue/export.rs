@@ -1,6 +1,7 @@
 //! What a machine or person gets, as one tar file: the folder and `ca.pem`, never anything of the authority.
 
 use super::disk::{self, Change};
+use super::error::{IssueError, Part, Refusal};
 use super::folder::{pair, role_called};
 use super::tree::{PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE};
 use super::{Existing, place};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 use trust::files::{ClientFiles, NodeFiles};
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, PkiError, file, layout};
+use trust::{CertificateFacts, file, layout};
 use zeroize::Zeroizing;
 
 /// Whether the folder's key is in it.
@@ -45,13 +46,12 @@ pub struct ExportReport {
 ///
 /// # Errors
 /// When the folder is not there or no good, the file is there and differs, or the system refuses.
-pub fn export(dir: &Path, name: &str, out: &Path, existing: Existing) -> Result<ExportReport, PkiError> {
+pub fn export(dir: &Path, name: &str, out: &Path, existing: Existing) -> Result<ExportReport, IssueError> {
     let role = role_called(name)?;
     let name = place::folder_name(&role);
     let folder = dir.join(&name);
     if !folder.is_dir() {
-        let advice = format!("name the directory that holds {name}/ with --certs");
-        return Err(PkiError::Missing { path: folder, advice });
+        return Err(IssueError::Missing { path: folder, part: Part::Folder(name) });
     }
     let _lock = disk::lock(dir)?;
     let key_path = folder.join(pair(&role).1);
@@ -67,21 +67,19 @@ pub fn export(dir: &Path, name: &str, out: &Path, existing: Existing) -> Result<
     Ok(ExportReport { path: out.to_owned(), name, entries, key, written: written == Change::Written })
 }
 
-fn write(out: &Path, archive: &[u8], existing: Existing) -> Result<Change, PkiError> {
+fn write(out: &Path, archive: &[u8], existing: Existing) -> Result<Change, IssueError> {
     if existing == Existing::Refuse && out.symlink_metadata().is_ok() {
         let same = file::read_up_to(out, archive.len()).ok().flatten().is_some_and(|present| *present == archive);
         if same {
             return Ok(Change::None);
         }
-        let text =
-            format!("{} is there and holds something else: use --force to replace it, or another --out", out.display());
-        return Err(PkiError::Refused(text));
+        return Err(Refusal::OtherFile(out.to_owned()).into());
     }
     let out = std::path::absolute(out).map_err(file::failed("write", out))?;
     disk::replace_file(&out, PRIVATE_FILE, archive)
 }
 
-fn pack(folder: &Path, name: &str, role: &Role) -> Result<(Zeroizing<Vec<u8>>, Vec<String>), PkiError> {
+fn pack(folder: &Path, name: &str, role: &Role) -> Result<(Zeroizing<Vec<u8>>, Vec<String>), IssueError> {
     let (certificate, key) = pair(role);
     let mut wanted = vec![certificate, layout::CA];
     if matches!(role, Role::Node(_)) {
@@ -91,8 +89,7 @@ fn pack(folder: &Path, name: &str, role: &Role) -> Result<(Zeroizing<Vec<u8>>, V
     for file in wanted {
         let path = folder.join(file);
         let Some(bytes) = file::read(&path)? else {
-            let advice = format!("`canary pki renew {name}` makes it anew");
-            return Err(PkiError::Missing { path, advice });
+            return Err(IssueError::Missing { path, part: Part::InFolder(name.to_owned()) });
         };
         contents.push((format!("{name}/{file}"), PUBLIC_FILE, bytes));
     }
@@ -146,6 +143,7 @@ fn archive(name: &str, contents: &[Entry], time: u64, into: Zeroizing<Vec<u8>>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trust::TrustError;
 
     use crate::testing::tree;
     use crate::{Reason, revoke};
@@ -192,7 +190,7 @@ mod tests {
         export(&certs, "node-a", &out, Existing::Refuse).expect("a file");
         assert!(!export(&certs, "node-a", &out, Existing::Refuse).expect("the same").written);
         fs::write(&out, "something else").expect("written");
-        assert!(matches!(export(&certs, "node-a", &out, Existing::Refuse), Err(PkiError::Refused(_))));
+        assert!(matches!(export(&certs, "node-a", &out, Existing::Refuse), Err(IssueError::Refused(_))));
         assert!(export(&certs, "node-a", &out, Existing::KeepAsBackup).expect("replaced").written);
     }
 
@@ -202,10 +200,16 @@ mod tests {
         let out = dir.path().join("x.tar");
         revoke(&certs, "node-a", Reason::Unspecified).expect("revoked");
         fs::set_permissions(certs.join("node-b/node.key"), fs::Permissions::from_mode(0o644)).expect("own file");
-        assert!(matches!(export(&certs, "node-a", &out, Existing::Refuse), Err(PkiError::Chain { .. })));
-        assert!(matches!(export(&certs, "node-b", &out, Existing::Refuse), Err(PkiError::UnsafeKey { .. })));
-        assert!(matches!(export(&certs, "node-d", &out, Existing::Refuse), Err(PkiError::Missing { .. })));
-        assert!(matches!(export(&certs, "ca", &out, Existing::Refuse), Err(PkiError::Plan(_))));
+        assert!(matches!(
+            export(&certs, "node-a", &out, Existing::Refuse),
+            Err(IssueError::Trust(TrustError::Chain { .. }))
+        ));
+        assert!(matches!(
+            export(&certs, "node-b", &out, Existing::Refuse),
+            Err(IssueError::Trust(TrustError::UnsafeKey { .. }))
+        ));
+        assert!(matches!(export(&certs, "node-d", &out, Existing::Refuse), Err(IssueError::Missing { .. })));
+        assert!(matches!(export(&certs, "ca", &out, Existing::Refuse), Err(IssueError::Plan(_))));
         assert!(!out.exists());
         fs::remove_file(certs.join("node-c/node.key")).expect("there");
         let without = export(&certs, "node-c", &out, Existing::Refuse).expect("a file");

@@ -3,6 +3,7 @@
 use super::Existing;
 use super::authority::Issued;
 use super::disk::{self, Change};
+use super::error::{Flaw, IssueError, PlanError, Refusal};
 use super::index::Status;
 use super::place::{self, Building};
 use super::registry::Registry;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use trust::file::{malformed, parse};
 use trust::files::Bundle;
-use trust::{CertificateFacts, PkiError, file, files, layout};
+use trust::{CertificateFacts, file, files, layout};
 
 /// A certificate that was issued, or that was there already.
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +46,7 @@ pub struct IssueReport {
 
 impl Registry {
     /// The certificate of a folder, if there is a folder and a certificate in it.
-    pub(super) fn present(&self, role: &Role) -> Result<Option<CertificateDer<'static>>, PkiError> {
+    pub(super) fn present(&self, role: &Role) -> Result<Option<CertificateDer<'static>>, IssueError> {
         let path = self.certificate_path(role);
         let Some(pem) = file::read(&path)? else { return Ok(None) };
         let chain: Vec<CertificateDer<'static>> = parse(&path, "a certificate", &pem)?;
@@ -64,48 +65,38 @@ impl Registry {
     ///
     /// # Errors
     /// When there is one that is not, or the folder holds something else.
-    pub(super) fn is_there(&self, role: &Role, hosts: &[Host]) -> Result<Option<IssueReport>, PkiError> {
+    pub(super) fn is_there(&self, role: &Role, hosts: &[Host]) -> Result<Option<IssueReport>, IssueError> {
         let (folder, name) = (self.folder(role), place::folder_name(role));
         if !folder.exists() {
             return Ok(None);
         }
         let path = self.certificate_path(role);
         let Some(certificate) = self.present(role)? else {
-            return Err(PkiError::Refused(format!(
-                "{} is there without {}: sign the request in it with `canary pki sign`, or use --force to begin anew",
-                folder.display(),
-                pair(role).0
-            )));
+            return Err(Refusal::NoCertificate(folder, pair(role).0).into());
         };
         let facts =
             CertificateFacts::of(&certificate).ok_or_else(|| malformed(&path, "a certificate", "it is not DER"))?;
         if let Some(why) = self.unusable(&facts) {
-            let text = format!("the certificate of {name} {why}: `canary pki renew {name}` issues another");
-            return Err(PkiError::Refused(text));
+            return Err(Refusal::Unusable { name, why }.into());
         }
         let same = facts.hosts.len() == hosts.len() && hosts.iter().all(|host| facts.hosts.contains(host));
         if !same {
-            let text = format!(
-                "{name} has a certificate for {}, not for {}: use --force to issue another (the folder is kept as *.bak-<time>)",
-                shown(&facts.hosts),
-                shown(hosts)
-            );
-            return Err(PkiError::Refused(text));
+            return Err(Refusal::OtherAddresses { name, present: shown(&facts.hosts), wanted: shown(hosts) }.into());
         }
         Ok(Some(self.report(role, &facts)))
     }
 
-    /// Why a certificate is not good any more, as the end of a sentence.
-    pub(super) fn unusable(&self, facts: &CertificateFacts) -> Option<String> {
+    /// Why a certificate is not good any more, if it is not.
+    pub(super) fn unusable(&self, facts: &CertificateFacts) -> Option<Flaw> {
         let line = self.index.current().iter().find(|entry| entry.serial == facts.serial);
         if line.is_some_and(|entry| entry.status == Status::Revoked) {
-            return Some("is revoked".to_owned());
+            return Some(Flaw::Revoked);
         }
         if facts.not_after <= self.now {
-            return Some(format!("expired at {}", facts.not_after));
+            return Some(Flaw::Expired(facts.not_after));
         }
         let known = self.held.iter().any(|held| held.facts.subject == facts.issuer);
-        (!known).then(|| format!("is of another authority, {}", facts.issuer))
+        (!known).then(|| Flaw::OtherAuthority(facts.issuer.clone()))
     }
 
     /// A report of this certificate, with nothing done.
@@ -144,7 +135,7 @@ impl Registry {
         issued: &Issued,
         bundle: Option<&Bundle>,
         existing: Existing,
-    ) -> Result<Option<PathBuf>, PkiError> {
+    ) -> Result<Option<PathBuf>, IssueError> {
         let list = self.current_lists()?;
         let building = Building::start(&self.dir)?;
         let ca = self.bundle();
@@ -168,14 +159,14 @@ impl Registry {
     }
 
     /// The revocation lists as they should be in every folder.
-    pub(super) fn current_lists(&mut self) -> Result<String, PkiError> {
+    pub(super) fn current_lists(&mut self) -> Result<String, IssueError> {
         self.bring_lists_up_to_date()?;
         let text = file::read(&self.dir.join(layout::CRL))?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// What a member's folder is about, as of now.
-    pub(super) fn describe(&self, node: NodeId, peers: &Peers) -> Result<Bundle, PkiError> {
+    pub(super) fn describe(&self, node: NodeId, peers: &Peers) -> Result<Bundle, IssueError> {
         Ok(Bundle {
             id: node,
             trust_domain: self.trust_domain()?,
@@ -185,7 +176,7 @@ impl Registry {
     }
 
     /// Tells every member's folder about all members; which of them did not know.
-    pub(super) fn tell_all(&self, peers: &Peers) -> Result<Vec<PathBuf>, PkiError> {
+    pub(super) fn tell_all(&self, peers: &Peers) -> Result<Vec<PathBuf>, IssueError> {
         let mut changed = Vec::new();
         for (node, folder) in place::node_folders(&self.dir)? {
             let path = folder.join(layout::BUNDLE);
@@ -222,10 +213,8 @@ fn shown(hosts: &[Host]) -> String {
 ///
 /// # Errors
 /// When it is not a name of that kind.
-pub(super) fn role_called(name: &str) -> Result<Role, PkiError> {
+pub(super) fn role_called(name: &str) -> Result<Role, PlanError> {
     let name = name.trim_end_matches('/');
     let last = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
-    place::role_named(last).ok_or_else(|| {
-        PkiError::Plan(format!("{name:?} is neither a node such as node-a nor a client such as operator-admin"))
-    })
+    place::role_named(last).ok_or_else(|| PlanError::Holder(name.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! `ca/index.jsonl`: what was issued, and what became of it. Lines are only added; the last line of a serial number holds.
 
 use super::disk;
+use super::error::{IssueError, Part};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trust::file::malformed;
-use trust::{CertificateFacts, PkiError, file};
+use trust::{CertificateFacts, file};
 
 /// The name of the file in the authority's folder.
 pub(super) const INDEX: &str = "index.jsonl";
@@ -178,11 +179,10 @@ pub(super) struct Index {
 impl Index {
     /// # Errors
     /// When it is missing or a whole line of it cannot be read.
-    pub(super) fn read(folder: &Path) -> Result<Self, PkiError> {
+    pub(super) fn read(folder: &Path) -> Result<Self, IssueError> {
         let path = folder.join(INDEX);
         let Some(text) = file::read_up_to(&path, MAX_INDEX_BYTES)? else {
-            let advice = "it lists what the authority issued: run this where `canary pki init` ran, or put it back from a backup";
-            return Err(PkiError::Missing { path, advice: advice.to_owned() });
+            return Err(IssueError::Missing { path, part: Part::Index });
         };
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let mut all = Vec::new();
@@ -206,7 +206,7 @@ impl Index {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn append(&mut self, entries: &[IndexEntry]) -> Result<(), PkiError> {
+    pub(super) fn append(&mut self, entries: &[IndexEntry]) -> Result<(), IssueError> {
         let text = lines(entries);
         disk::append_file(&self.path, self.whole, text.as_bytes())?;
         self.whole += u64::try_from(text.len()).unwrap_or(0);
@@ -233,6 +233,7 @@ fn last_lines(all: Vec<IndexEntry>) -> Vec<IndexEntry> {
 mod tests {
     use super::*;
     use std::fs;
+    use trust::{FileError, TrustError};
 
     fn entry(serial: &str, status: Status) -> IndexEntry {
         let now = Timestamp::UNIX_EPOCH;
@@ -279,9 +280,9 @@ mod tests {
         index.append(&[entry("03", Status::Valid)]).expect("appended");
         assert_eq!(Index::read(dir.path()).expect("whole again").current().len(), 2);
         fs::write(&path, "{}\n").expect("written");
-        assert!(matches!(Index::read(dir.path()), Err(PkiError::Format { .. })));
+        assert!(matches!(Index::read(dir.path()), Err(IssueError::Trust(TrustError::File(FileError::Format { .. })))));
         fs::remove_file(&path).expect("there");
-        assert!(matches!(Index::read(dir.path()), Err(PkiError::Missing { .. })));
+        assert!(matches!(Index::read(dir.path()), Err(IssueError::Missing { .. })));
     }
 
     #[test]

@@ -5,21 +5,23 @@
 //! the next run.
 
 use super::authority::{Authority, Issued};
+use super::error::IssueError;
 use super::place::{Building, Directory, Found, make_directory, random_word};
 use super::plan::{Constraints, DevNames, Existing, InitPlan};
 use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
 use super::{disk, own};
 use jiff::Timestamp;
-use model::{Host, NodeId, Peers, Role, SpiffeId};
+use model::{Host, NodeId, NodeSet, Peers, Role, SpiffeId};
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use trust::TrustError;
 use trust::files::{Bundle, ClientFiles, NodeFiles};
-use trust::{PkiError, check, facts, layout};
+use trust::{check, facts, layout};
 
 /// What was made.
 #[derive(Clone, Debug, Serialize)]
@@ -40,8 +42,33 @@ pub struct InitReport {
     pub not_after: Timestamp,
     /// What was there before, under its new names.
     pub backups: Vec<PathBuf>,
-    /// What the caller should know, as sentences.
-    pub warnings: Vec<String>,
+    /// What the caller should know; how it is said is for whoever shows the report.
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
+}
+
+/// Something about a new tree that its owner should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Others can replace what is in the certificate directory.
+    Replaceable {
+        /// The certificate directory.
+        dir: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// These members share an address.
+    SharedAddress(NodeSet),
+    /// Some members, but not all, have a loopback address.
+    Loopback,
+    /// Certificates end with an authority that was made elsewhere.
+    EndsWithAuthority(Timestamp),
+    /// Certificates end with the new authority, after so many days.
+    EndsAfterDays(u32),
+    /// Every member can answer as the machine that it is on.
+    DevNames,
+    /// The authority can issue for any name.
+    Unconstrained,
 }
 
 /// One member's certificate.
@@ -64,7 +91,7 @@ pub struct NodeReport {
 /// # Errors
 /// When the plan is wrong, certificates are there already, or the system refuses. Then nothing has been made, unless
 /// the error says otherwise.
-pub fn init(plan: &InitPlan) -> Result<InitReport, PkiError> {
+pub fn init(plan: &InitPlan) -> Result<InitReport, IssueError> {
     plan.check()?;
     let peers = plan.peers()?;
     let directory = make_directory(&plan.dir)?;
@@ -76,7 +103,7 @@ pub fn init(plan: &InitPlan) -> Result<InitReport, PkiError> {
     outcome
 }
 
-fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, PkiError> {
+fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, IssueError> {
     let _lock = disk::lock(&plan.dir)?;
     let found = Found::in_directory(&plan.dir)?;
     found.clear_unfinished()?;
@@ -99,7 +126,7 @@ struct Made {
     operator: facts::CertificateFacts,
 }
 
-fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<Made, PkiError> {
+fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<Made, IssueError> {
     let trust_domain = match &plan.trust_domain {
         Some(domain) => domain.clone(),
         None => format!("c-{}.canary", random_word()?),
@@ -135,7 +162,7 @@ fn build(plan: &InitPlan, peers: &Peers, root: &Path, now: Timestamp) -> Result<
 }
 
 /// The authority that was given, or a new one.
-fn authority(plan: &InitPlan, now: Timestamp) -> Result<(Authority, Issued), PkiError> {
+fn authority(plan: &InitPlan, now: Timestamp) -> Result<(Authority, Issued), IssueError> {
     let Some(own) = &plan.authority else {
         let period = Period::of_days(plan.ca_days, now);
         return Authority::create(plan.key_algorithm, period, plan.permitted().as_ref(), now);
@@ -145,12 +172,12 @@ fn authority(plan: &InitPlan, now: Timestamp) -> Result<(Authority, Issued), Pki
 }
 
 /// Reads the new tree as its users will, and asks rustls about every address.
-fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), PkiError> {
+fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), IssueError> {
     for (node, hosts) in &plan.nodes {
         let own = NodeFiles::load_at(root, *node, now)?;
         hosts.iter().try_for_each(|host| own.check_address(host))?;
         let judge = check::Judge::new(&own.ca, &own.crls, now);
-        let refused = |detail| PkiError::Chain { path: own.path.clone(), authority: root.join(layout::CA), detail };
+        let refused = |detail| TrustError::Chain { path: own.path.clone(), authority: root.join(layout::CA), detail };
         let judge = judge.map_err(refused)?;
         for host in plan.hosts(*node) {
             let name =
@@ -158,7 +185,8 @@ fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), PkiErr
             judge.accepts_server(&own.chain, &name).map_err(refused)?;
         }
     }
-    ClientFiles::load_at(&root.join(plan.operator_folder()), now).map(|_| ())
+    ClientFiles::load_at(&root.join(plan.operator_folder()), now)?;
+    Ok(())
 }
 
 fn report(plan: &InitPlan, peers: &Peers, made: Made, backups: Vec<PathBuf>) -> InitReport {
@@ -181,31 +209,30 @@ fn report(plan: &InitPlan, peers: &Peers, made: Made, backups: Vec<PathBuf>) -> 
     }
 }
 
-fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestamp) -> Vec<String> {
+fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestamp) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mode = fs::metadata(&plan.dir).map_or(0, |facts| facts.mode() & 0o7777);
     if mode & 0o022 != 0 {
-        let dir = trust::keyfile::shell_word(&plan.dir);
-        warnings.push(format!("others can replace what is in {dir} (its mode is {mode:04o}); type: chmod 755 {dir}"));
+        warnings.push(Warning::Replaceable { dir: plan.dir.clone(), mode });
     }
     let sharing = peers.sharing();
     if !sharing.is_empty() {
-        warnings.push(format!("{sharing} share an address: it does not tell them apart"));
+        warnings.push(Warning::SharedAddress(sharing));
     }
     let loopback = peers.iter().filter(|(_, host)| host.is_loopback()).count();
     if loopback > 0 && loopback < peers.members().len() {
-        warnings.push("some members have a loopback address, which other machines cannot reach".to_owned());
+        warnings.push(Warning::Loopback);
     }
     if until == ca_until && plan.authority.is_some() {
-        warnings.push(format!("certificates end with their authority, at {ca_until}"));
+        warnings.push(Warning::EndsWithAuthority(ca_until));
     } else if until == ca_until && plan.days > plan.ca_days {
-        warnings.push(format!("certificates end with their authority, after {} days", plan.ca_days));
+        warnings.push(Warning::EndsAfterDays(plan.ca_days));
     }
     if plan.dev == DevNames::Included {
-        warnings.push("with --dev every member can answer as localhost: not for production".to_owned());
+        warnings.push(Warning::DevNames);
     }
     if plan.constraints == Constraints::Unlimited && plan.authority.is_none() {
-        warnings.push("without name constraints this authority can issue for any name".to_owned());
+        warnings.push(Warning::Unconstrained);
     }
     warnings
 }
@@ -256,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let first = init(&plan(&dir)).expect("a tree");
         let ca = fs::read(first.dir.join("ca.pem")).expect("readable");
-        assert!(matches!(init(&plan(&dir)), Err(PkiError::Exists { .. })));
+        assert!(matches!(init(&plan(&dir)), Err(IssueError::Exists { .. })));
         assert_eq!(fs::read(first.dir.join("ca.pem")).expect("readable"), ca);
         assert_eq!(names(&first.dir), TREE);
         for round in 1..=2 {
@@ -278,12 +305,12 @@ mod tests {
         // Died while it moved: a mixture.
         fs::create_dir_all(certs.join(".moving-00c0ffee/node-c")).expect("made");
         fs::remove_dir_all(certs.join("node-c")).expect("there");
-        assert!(matches!(init(&plan(&dir)), Err(PkiError::Interrupted { .. })));
+        assert!(matches!(init(&plan(&dir)), Err(IssueError::Interrupted { .. })));
         init(&InitPlan { existing: Existing::KeepAsBackup, ..plan(&dir) }).expect("a new tree");
         assert!(!names(&certs).iter().any(|name| name.starts_with('.')));
         // Died when all was in place.
         fs::create_dir_all(certs.join(".moving-00c0ffee")).expect("made");
-        assert!(matches!(init(&plan(&dir)), Err(PkiError::Exists { .. })));
+        assert!(matches!(init(&plan(&dir)), Err(IssueError::Exists { .. })));
         assert!(!names(&certs).iter().any(|name| name.starts_with('.')));
         assert!(NodeFiles::load(&certs, NodeId::A).is_ok());
     }
@@ -294,12 +321,12 @@ mod tests {
         let certs = dir.path().join("certs");
         fs::create_dir(&certs).expect("made");
         let held = disk::lock(&certs).expect("free");
-        assert!(matches!(init(&plan(&dir)), Err(PkiError::Busy { .. })));
+        assert!(matches!(init(&plan(&dir)), Err(IssueError::Busy { .. })));
         drop(held);
         assert_eq!(names(&certs), [""; 0]);
         let file = dir.path().join("file");
         fs::write(&file, "").expect("written");
-        assert!(matches!(init(&InitPlan { dir: file, ..plan(&dir) }), Err(PkiError::NotADirectory(_))));
+        assert!(matches!(init(&InitPlan { dir: file, ..plan(&dir) }), Err(IssueError::NotADirectory(_))));
     }
 
     #[test]
@@ -326,7 +353,7 @@ mod tests {
             two,
         ];
         for plan in wrong {
-            assert!(matches!(init(&plan), Err(PkiError::Plan(_) | PkiError::Peers(_))), "{plan:?}");
+            assert!(matches!(init(&plan), Err(IssueError::Plan(_) | IssueError::Peers(_))), "{plan:?}");
         }
         assert!(!good.dir.exists());
     }
@@ -360,6 +387,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let report = init(&InitPlan { days: 90, ca_days: 30, ..plan(&dir) }).expect("a tree");
         assert_eq!(report.not_after, report.ca_not_after);
-        assert!(report.warnings.iter().any(|warning| warning.contains("after 30 days")), "{:?}", report.warnings);
+        assert!(report.warnings.contains(&Warning::EndsAfterDays(30)), "{:?}", report.warnings);
     }
 }

@@ -3,9 +3,9 @@
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::Path;
-use trust::file::malformed;
+use trust::file::{FileError, malformed};
 use trust::svid::SvidError;
-use trust::{CertificateFacts, CrlFacts, PkiError, file, svid};
+use trust::{CertificateFacts, CrlFacts, file, svid};
 use zeroize::Zeroizing;
 
 /// One thing in a file.
@@ -25,9 +25,9 @@ pub enum Item {
 ///
 /// # Errors
 /// When there is no such file, or nothing in it that this program knows.
-pub fn inspect(path: &Path) -> Result<Vec<Item>, PkiError> {
+pub fn inspect(path: &Path) -> Result<Vec<Item>, FileError> {
     let Some(contents) = file::read(path)? else {
-        return Err(PkiError::Missing { path: path.to_owned(), advice: "name a PEM or DER file".to_owned() });
+        return Err(FileError::Missing { path: path.to_owned(), advice: "name a PEM or DER file".to_owned() });
     };
     let mut items = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&contents) {
@@ -66,15 +66,12 @@ fn certificate(der: &[u8]) -> Option<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InitPlan, init};
-    use model::Peers;
+    use crate::testing::tree;
     use std::fs;
 
     #[test]
     fn every_file_of_a_tree_says_what_it_is() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (_dir, certs) = tree();
         let of = |name: &str| inspect(&certs.join(name)).expect("a file that can be read");
         assert!(
             matches!(of("ca.pem").as_slice(), [Item::Certificate(facts, Some(SvidError::UriNames(0)))] if facts.is_ca)
@@ -83,14 +80,12 @@ mod tests {
         assert!(matches!(of("crl.pem").as_slice(), [Item::RevocationList(facts)] if facts.revoked.is_empty()));
         assert_eq!(of("node-a/node.key"), [Item::PrivateKey]);
         assert!(inspect(&certs.join("node-a/bundle.json")).is_err());
-        assert!(matches!(inspect(&certs.join("none.pem")), Err(PkiError::Missing { .. })));
+        assert!(matches!(inspect(&certs.join("none.pem")), Err(FileError::Missing { .. })));
     }
 
     #[test]
     fn binary_files_and_strange_sections_are_read_too() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (dir, certs) = tree();
         let path = dir.path().join("file");
         let der = CertificateDer::from_pem_file(certs.join("ca.pem")).expect("a certificate");
         fs::write(&path, &der).expect("written");

@@ -10,10 +10,9 @@ mod constraints;
 mod csr;
 mod disk;
 mod enrol;
+mod error;
 mod export;
 mod folder;
-#[doc(hidden)]
-pub mod fuzz;
 mod index;
 mod init;
 mod inspect;
@@ -34,12 +33,13 @@ mod tree;
 mod verify;
 
 pub use authority::KeyAlgorithm;
-pub use csr::{CsrPlan, CsrReport, request};
+pub use csr::{CsrPlan, CsrReport, Request, request};
 pub use enrol::{ClientPlan, NodePlan, add_client, add_node};
+pub use error::{Flaw, IssueError, Part, PlanError, Refusal};
 pub use export::{ExportReport, KeyInside, export};
 pub use folder::IssueReport;
 pub use index::{IndexEntry, Reason, Status};
-pub use init::{InitReport, NodeReport, init};
+pub use init::{InitReport, NodeReport, Warning, init};
 pub use inspect::{Item, inspect};
 pub use list::list;
 pub use lists::{LIST_LENGTH, ListReport, sign_lists};

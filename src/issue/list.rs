@@ -1,15 +1,16 @@
 //! What was issued, and what became of it; the authority's key is not needed for that.
 
+use super::error::IssueError;
 use super::index::{Index, IndexEntry, Status};
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
-use trust::{PkiError, layout};
+use trust::layout;
 
 /// Every certificate that was ever issued, in the order in which that was, each with what holds for it now.
 ///
 /// # Errors
 /// When the index is missing or cannot be read.
-pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, PkiError> {
+pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, IssueError> {
     Ok(Index::read(&dir.join(layout::AUTHORITY))?.current().to_vec())
 }
 

@@ -1,6 +1,7 @@
 //! The revocation lists: one for each authority, signed anew with every certificate that the index calls revoked.
 
 use super::disk::{self, Change};
+use super::error::{IssueError, PlanError};
 use super::index::{IndexEntry, Status};
 use super::place;
 use super::profile::Period;
@@ -11,8 +12,9 @@ use rustls_pki_types::CertificateRevocationListDer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use trust::TrustError;
 use trust::file::parse;
-use trust::{CrlFacts, CrlProblem, PkiError, check, facts, file, layout};
+use trust::{CrlFacts, CrlProblem, check, facts, file, layout};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -44,15 +46,14 @@ pub struct ListReport {
 ///
 /// # Errors
 /// When the authority cannot be opened, or the system refuses.
-pub fn sign_lists(dir: &Path, length: SignedDuration) -> Result<ListReport, PkiError> {
+pub fn sign_lists(dir: &Path, length: SignedDuration) -> Result<ListReport, IssueError> {
     Registry::open(dir)?.sign_lists(length)
 }
 
 impl Registry {
-    pub(super) fn sign_lists(&mut self, length: SignedDuration) -> Result<ListReport, PkiError> {
+    pub(super) fn sign_lists(&mut self, length: SignedDuration) -> Result<ListReport, IssueError> {
         if length < MIN_LIST_LENGTH || length > MAX_LIST_LENGTH {
-            let text = "a revocation list can be current for an hour to ten years: use --next-update 90d";
-            return Err(PkiError::Plan(text.to_owned()));
+            return Err(PlanError::ListLength.into());
         }
         let present = self.present_lists();
         let number = self.next_number(&present)?;
@@ -65,7 +66,7 @@ impl Registry {
             }
             let Some((list, _)) = present.iter().find(|(_, facts)| facts.issuer == held.facts.subject) else {
                 let problem = CrlProblem::Absent(held.facts.subject.clone());
-                return Err(PkiError::Crl { path: self.dir.join(layout::CRL), problem });
+                return Err(TrustError::Crl { path: self.dir.join(layout::CRL), problem }.into());
             };
             text += &in_pem("X509 CRL", list);
             kept.push(held.facts.subject.clone());
@@ -76,7 +77,7 @@ impl Registry {
     }
 
     /// Makes sure that the lists say what the index says, and that everyone has the same; signs them only if not.
-    pub(super) fn bring_lists_up_to_date(&mut self) -> Result<ListReport, PkiError> {
+    pub(super) fn bring_lists_up_to_date(&mut self) -> Result<ListReport, IssueError> {
         let path = self.dir.join(layout::CRL);
         let text = file::read(&path)?.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
         if !self.lists_are_complete() || self.check_lists(&text).is_err() {
@@ -114,7 +115,7 @@ impl Registry {
     }
 
     /// A number above all that were given out, on disk before it is used.
-    fn next_number(&self, present: &[(CertificateRevocationListDer<'static>, CrlFacts)]) -> Result<u64, PkiError> {
+    fn next_number(&self, present: &[(CertificateRevocationListDer<'static>, CrlFacts)]) -> Result<u64, IssueError> {
         let path = self.dir.join(layout::AUTHORITY).join(LIST_NUMBER);
         let text = file::read(&path)?.unwrap_or_default();
         let stored = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
@@ -124,7 +125,7 @@ impl Registry {
         Ok(number)
     }
 
-    fn check_lists(&self, text: &str) -> Result<Vec<CrlFacts>, PkiError> {
+    fn check_lists(&self, text: &str) -> Result<Vec<CrlFacts>, TrustError> {
         let path = self.dir.join(layout::CRL);
         let lists = parse(&path, "revocation lists", text.as_bytes())?;
         let certificates: Vec<_> = self.held.iter().map(|held| held.certificate.clone()).collect();
@@ -132,7 +133,7 @@ impl Registry {
     }
 
     /// Writes the lists beside `ca.pem` and into every member's folder.
-    fn give_out(&self, text: &str) -> Result<Vec<PathBuf>, PkiError> {
+    fn give_out(&self, text: &str) -> Result<Vec<PathBuf>, IssueError> {
         let mut paths = vec![self.dir.join(layout::CRL)];
         paths.extend(place::node_folders(&self.dir)?.into_iter().map(|(_, folder)| folder.join(layout::CRL)));
         let mut written = Vec::new();
@@ -144,7 +145,7 @@ impl Registry {
         Ok(written)
     }
 
-    fn list_report(&self, text: &str) -> Result<ListReport, PkiError> {
+    fn list_report(&self, text: &str) -> Result<ListReport, IssueError> {
         let facts = self.check_lists(text)?;
         let number = facts.iter().filter_map(|list| list.number.as_ref()?.parse().ok()).max().unwrap_or(0);
         let next_update = facts.iter().filter_map(|list| list.next_update).min().unwrap_or(self.now);
@@ -162,16 +163,15 @@ fn serials(list: &CertificateRevocationListDer<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InitPlan, Reason, RotatePlan, Stage, init, revoke, rotate};
-    use model::{NodeId, Peers};
+    use crate::testing::tree;
+    use crate::{Reason, RotatePlan, Stage, revoke, rotate};
+    use model::NodeId;
     use std::fs;
     use trust::NodeFiles;
 
     #[test]
     fn an_authority_whose_key_is_elsewhere_keeps_its_list() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (dir, certs) = tree();
         let stage =
             |stage| rotate(&RotatePlan { dir: certs.clone(), stage, ca_days: 30, dns: Vec::new(), cidrs: Vec::new() });
         stage(Stage::Prepare).expect("done");
@@ -183,21 +183,22 @@ mod tests {
         let after = NodeFiles::load(&certs, NodeId::A).expect("files");
         assert_eq!(after.crls[0], before.crls[0], "the newest authority's list is the old one");
         assert_eq!((after.crl_facts[1].revoked.len(), after.crl_facts[0].revoked.len()), (1, 0));
-        assert!(matches!(stage(Stage::Activate), Err(PkiError::Missing { .. })));
+        assert!(matches!(stage(Stage::Activate), Err(IssueError::Missing { .. })));
         fs::remove_file(certs.join("crl.pem")).expect("there");
         let lost = sign_lists(&certs, LIST_LENGTH);
-        assert!(matches!(lost, Err(PkiError::Crl { problem: CrlProblem::Absent(_), .. })), "{lost:?}");
+        assert!(
+            matches!(lost, Err(IssueError::Trust(TrustError::Crl { problem: CrlProblem::Absent(_), .. }))),
+            "{lost:?}"
+        );
         fs::rename(dir.path().join("elsewhere.key"), &key).expect("there");
         assert!(sign_lists(&certs, LIST_LENGTH).expect("signed").kept.is_empty());
     }
 
     #[test]
     fn lists_last_an_hour_to_ten_years() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let certs = dir.path().join("certs");
-        init(&InitPlan::for_peers(&certs, &Peers::local())).expect("a tree");
+        let (_dir, certs) = tree();
         for hours in [0, 3651 * 24] {
-            assert!(matches!(sign_lists(&certs, SignedDuration::from_hours(hours)), Err(PkiError::Plan(_))));
+            assert!(matches!(sign_lists(&certs, SignedDuration::from_hours(hours)), Err(IssueError::Plan(_))));
         }
         assert_eq!(sign_lists(&certs, MIN_LIST_LENGTH).expect("signed").number, 2);
         assert_eq!(sign_lists(&certs, MAX_LIST_LENGTH).expect("signed").number, 3, "the refused ones took no number");

@@ -1,6 +1,7 @@
 //! An authority that was made elsewhere: checked for everything that rustls does not, before anything is issued by it.
 
 use super::authority::{Authority, Issued, key_pair};
+use super::error::{IssueError, Part, Refusal};
 use super::index::IndexEntry;
 use super::plan::OwnAuthority;
 use super::profile::Period;
@@ -8,10 +9,12 @@ use super::registry::certificate_pem;
 use super::{KeyAlgorithm, constraints};
 use jiff::Timestamp;
 use model::Host;
-use rustls_pki_types::CertificateRevocationListDer;
-use trust::file::{parse, read_certificates};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use std::path::Path;
+use trust::TrustError;
+use trust::file::parse;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, PkiError, check};
+use trust::{CertificateFacts, check, file};
 use zeroize::Zeroizing;
 
 /// Reads the authority, which will make keys of this kind for others.
@@ -23,20 +26,17 @@ pub(super) fn read(
     algorithm: KeyAlgorithm,
     hosts: &[Host],
     now: Timestamp,
-) -> Result<(Authority, Issued), PkiError> {
+) -> Result<(Authority, Issued), IssueError> {
     let path = &own.certificate;
-    let certificates = read_certificates(path, "name the authority's certificate with --ca-cert")?;
+    let missing = |path: &Path, part| IssueError::Missing { path: path.to_owned(), part };
+    let pem = file::read(path)?.ok_or_else(|| missing(path, Part::OwnCertificate))?;
+    let certificates: Vec<CertificateDer<'static>> = parse(path, "certificates", &pem)?;
     let [certificate] = certificates.as_slice() else {
-        let text =
-            format!("{} holds {} certificates: give that of the authority alone", path.display(), certificates.len());
-        return Err(PkiError::Refused(text));
+        return Err(Refusal::NotAlone(path.clone(), certificates.len()).into());
     };
     check::authorities(path, &certificates, now)?;
-    let Some(pem) = read_key(&own.key)? else {
-        let advice = "name the authority's private key with --ca-key".to_owned();
-        return Err(PkiError::Missing { path: own.key.clone(), advice });
-    };
-    let mismatch = || PkiError::KeyMismatch { key: own.key.clone(), certificate: path.clone() };
+    let pem = read_key(&own.key)?.ok_or_else(|| missing(&own.key, Part::OwnKey))?;
+    let mismatch = || TrustError::KeyMismatch { key: own.key.clone(), certificate: path.clone() };
     let authority = Authority::with_key(certificate, key_pair(&own.key, &pem)?)?.ok_or_else(mismatch)?;
     let authority = authority.issuing(algorithm);
     check_names(own, authority.facts(), hosts)?;
@@ -48,37 +48,27 @@ pub(super) fn read(
     Ok((authority, issued))
 }
 
-fn check_names(own: &OwnAuthority, facts: &CertificateFacts, hosts: &[Host]) -> Result<(), PkiError> {
-    let path = own.certificate.display();
+fn check_names(own: &OwnAuthority, facts: &CertificateFacts, hosts: &[Host]) -> Result<(), Refusal> {
+    let path = own.certificate.clone();
     let all = facts.permitted_names.iter().chain(&facts.excluded_names);
     if let Some(other) = all.into_iter().find(|name| !name.starts_with("DNS:") && !name.starts_with("IP:")) {
-        return Err(PkiError::Refused(format!(
-            "{path} is constrained to {other}: with constraints on anything but names and addresses, every member refuses \
-             every certificate; use an authority without them"
-        )));
+        return Err(Refusal::StrangeConstraint(path, other.clone()));
     }
     if let Some(host) = constraints::outside(facts, hosts) {
-        return Err(PkiError::Refused(format!(
-            "{path} may not issue for {host} (it is limited to {}): use addresses within, or another authority",
-            facts.permitted_names.join(", ")
-        )));
+        let permitted = facts.permitted_names.join(", ");
+        return Err(Refusal::OutsideOwn { path, host: host.clone(), permitted });
     }
     Ok(())
 }
 
 /// A name that would be written differently in what it issues is one that nobody finds the authority by.
-fn check_name_survives(own: &OwnAuthority, authority: &Authority, now: Timestamp) -> Result<(), PkiError> {
+fn check_name_survives(own: &OwnAuthority, authority: &Authority, now: Timestamp) -> Result<(), IssueError> {
     let path = &own.certificate;
     let list = authority.list(1, Period::of_days(1, now), &[])?;
     let lists: Vec<CertificateRevocationListDer<'static>> = parse(path, "a revocation list", list.as_bytes())?;
     match check::revocation_lists(path, &lists, std::slice::from_ref(authority.certificate())) {
         Ok(_) => Ok(()),
-        Err(_) => Err(PkiError::Refused(format!(
-            "the name of {} ({}) has parts that cannot be written again as they are: use an authority whose name has each \
-             kind of part once, such as O=example, CN=example CA",
-            path.display(),
-            authority.facts().subject
-        ))),
+        Err(_) => Err(Refusal::StrangeName(path.clone(), authority.facts().subject.clone()).into()),
     }
 }
 
@@ -95,14 +85,14 @@ mod tests {
     use tempfile::TempDir;
     use trust::CaProblem;
 
-    fn with(change: impl FnOnce(&mut CertificateParams)) -> (TempDir, Result<InitReport, PkiError>) {
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> (TempDir, Result<InitReport, IssueError>) {
         with_keys(change, |_| ())
     }
 
     fn with_keys(
         change: impl FnOnce(&mut CertificateParams),
         spoil: impl FnOnce(&OwnAuthority),
-    ) -> (TempDir, Result<InitReport, PkiError>) {
+    ) -> (TempDir, Result<InitReport, IssueError>) {
         let dir = tempfile::tempdir().expect("a directory");
         let own = OwnAuthority { certificate: dir.path().join("own.pem"), key: dir.path().join("own.key") };
         let mut params = CertificateParams::default();
@@ -135,7 +125,7 @@ mod tests {
     #[test]
     fn what_is_no_authority_is_refused_for_what_is_wrong_with_it() {
         let problem = |change: fn(&mut CertificateParams)| match with(change).1 {
-            Err(PkiError::Ca { problem, .. }) => problem,
+            Err(IssueError::Trust(TrustError::Ca { problem, .. })) => problem,
             other => panic!("{other:?}"),
         };
         assert!(matches!(problem(|params| params.is_ca = IsCa::ExplicitNoCa), CaProblem::NotAnAuthority(..)));
@@ -151,14 +141,14 @@ mod tests {
             let permitted_subtrees = vec![GeneralSubtree::Rfc822Name("example.org".into())];
             params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
         };
-        assert!(matches!(with(uri).1, Err(PkiError::Refused(text)) if text.contains("constrained to")));
+        assert!(matches!(with(uri).1, Err(IssueError::Refused(Refusal::StrangeConstraint(..)))));
         let elsewhere = |params: &mut CertificateParams| {
             let block = rcgen::CidrSubnet::from_v4_prefix([10, 0, 0, 0], 8);
             let permitted_subtrees = vec![GeneralSubtree::IpAddress(block)];
             params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
         };
         assert!(
-            matches!(with(elsewhere).1, Err(PkiError::Refused(text)) if text.contains("may not issue for 127.0.0.1"))
+            matches!(with(elsewhere).1, Err(IssueError::Refused(Refusal::OutsideOwn { host, .. })) if host.to_string() == "127.0.0.1")
         );
     }
 
@@ -168,16 +158,19 @@ mod tests {
             fs::write(&own.key, KeyPair::generate().expect("a key").serialize_pem()).expect("written");
         };
         let (dir, report) = with_keys(|_| (), foreign);
-        assert!(matches!(report, Err(PkiError::KeyMismatch { .. })) && !dir.path().join("certs").exists());
+        assert!(
+            matches!(report, Err(IssueError::Trust(TrustError::KeyMismatch { .. })))
+                && !dir.path().join("certs").exists()
+        );
         let open =
             |own: &OwnAuthority| fs::set_permissions(&own.key, fs::Permissions::from_mode(0o644)).expect("own file");
-        assert!(matches!(with_keys(|_| (), open).1, Err(PkiError::UnsafeKey { .. })));
+        assert!(matches!(with_keys(|_| (), open).1, Err(IssueError::Trust(TrustError::UnsafeKey { .. }))));
         let chain = |own: &OwnAuthority| {
             let pem = fs::read_to_string(&own.certificate).expect("there");
             fs::write(&own.certificate, format!("{pem}{pem}")).expect("written");
         };
-        assert!(matches!(with_keys(|_| (), chain).1, Err(PkiError::Refused(text)) if text.contains("2 certificates")));
+        assert!(matches!(with_keys(|_| (), chain).1, Err(IssueError::Refused(Refusal::NotAlone(_, 2)))));
         let gone = |own: &OwnAuthority| fs::remove_file(&own.key).expect("there");
-        assert!(matches!(with_keys(|_| (), gone).1, Err(PkiError::Missing { .. })));
+        assert!(matches!(with_keys(|_| (), gone).1, Err(IssueError::Missing { .. })));
     }
 }

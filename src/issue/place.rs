@@ -1,12 +1,13 @@
 //! Where a new tree is built, and how it comes to its place: as a whole, or so that the next run notices.
 
 use super::disk;
+use super::error::IssueError;
 use jiff::Timestamp;
 use model::{NodeId, Role, is_name};
 use std::fs;
 use std::path::{Path, PathBuf};
-use trust::file::failed;
-use trust::{PkiError, facts, layout};
+use trust::file::{FileError, failed};
+use trust::{facts, layout};
 
 const PUBLIC_DIRECTORY: u32 = 0o755;
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -27,12 +28,12 @@ pub(super) enum Directory {
 }
 
 /// Makes the certificate directory unless it is there, with the directories above it.
-pub(super) fn make_directory(dir: &Path) -> Result<Directory, PkiError> {
+pub(super) fn make_directory(dir: &Path) -> Result<Directory, IssueError> {
     match fs::metadata(dir) {
         Ok(found) if found.is_dir() => return Ok(Directory::WasThere),
-        Ok(_) => return Err(PkiError::NotADirectory(dir.to_owned())),
+        Ok(_) => return Err(IssueError::NotADirectory(dir.to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("open", dir)(error)),
+        Err(error) => return Err(failed("open", dir)(error).into()),
     }
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(failed("create", parent))?;
@@ -52,7 +53,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn in_directory(dir: &Path) -> Result<Self, PkiError> {
+    pub(super) fn in_directory(dir: &Path) -> Result<Self, IssueError> {
         let mut found = Self { entries: Vec::new(), unfinished: Vec::new(), interrupted: Vec::new() };
         for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
             let entry = entry.map_err(failed("list", dir))?;
@@ -72,20 +73,20 @@ impl Found {
     }
 
     /// Clears what dead runs left, since keys that nobody uses lie in it.
-    pub(super) fn clear_unfinished(&self) -> Result<(), PkiError> {
+    pub(super) fn clear_unfinished(&self) -> Result<(), FileError> {
         self.unfinished.iter().try_for_each(|leftover| fs::remove_dir_all(leftover).map_err(failed("remove", leftover)))
     }
 
-    pub(super) fn must_be_whole(&self, dir: &Path) -> Result<(), PkiError> {
-        if self.interrupted.is_empty() { Ok(()) } else { Err(PkiError::Interrupted { dir: dir.to_owned() }) }
+    pub(super) fn must_be_whole(&self, dir: &Path) -> Result<(), IssueError> {
+        if self.interrupted.is_empty() { Ok(()) } else { Err(IssueError::Interrupted { dir: dir.to_owned() }) }
     }
 
-    pub(super) fn must_be_empty(&self, dir: &Path) -> Result<(), PkiError> {
+    pub(super) fn must_be_empty(&self, dir: &Path) -> Result<(), IssueError> {
         self.must_be_whole(dir)?;
         if self.entries.is_empty() {
             return Ok(());
         }
-        Err(PkiError::Exists { dir: dir.to_owned(), entries: self.entries.join(", ") })
+        Err(IssueError::Exists { dir: dir.to_owned(), entries: self.entries.join(", ") })
     }
 }
 
@@ -100,7 +101,7 @@ fn is_folder(name: &str) -> bool {
 }
 
 /// The folders of members and clients, in the order of their names.
-pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {
+pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
         let entry = entry.map_err(failed("list", dir))?;
@@ -113,7 +114,7 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {
 }
 
 /// The folders of members.
-pub(super) fn node_folders(dir: &Path) -> Result<Vec<(NodeId, PathBuf)>, PkiError> {
+pub(super) fn node_folders(dir: &Path) -> Result<Vec<(NodeId, PathBuf)>, FileError> {
     let member = |folder: PathBuf| match role_of(&folder) {
         Some(Role::Node(node)) => Some((node, folder)),
         Some(Role::Operator(_) | Role::App(_) | Role::Monitor(_)) | None => None,
@@ -156,7 +157,7 @@ pub(super) struct Building {
 }
 
 impl Building {
-    pub(super) fn start(dir: &Path) -> Result<Self, PkiError> {
+    pub(super) fn start(dir: &Path) -> Result<Self, IssueError> {
         let path = dir.join(format!("{BUILDING}{}", random_word()?));
         disk::create_directory(&path, PRIVATE_DIRECTORY)?;
         Ok(Self { path })
@@ -168,7 +169,7 @@ impl Building {
         dir: &Path,
         found: &Found,
         now: Timestamp,
-    ) -> Result<Vec<PathBuf>, PkiError> {
+    ) -> Result<Vec<PathBuf>, IssueError> {
         disk::sync_directory(&self.path)?;
         let moving = dir.join(format!("{MOVING}{}", random_word()?));
         disk::rename(&self.path, &moving)?;
@@ -204,9 +205,9 @@ impl Drop for Building {
 }
 
 /// Eight random hexadecimal digits.
-pub(super) fn random_word() -> Result<String, PkiError> {
+pub(super) fn random_word() -> Result<String, IssueError> {
     let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(PkiError::Random)?;
+    getrandom::fill(&mut bytes).map_err(IssueError::Random)?;
     Ok(facts::hex(&bytes))
 }
 

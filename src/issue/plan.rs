@@ -1,12 +1,13 @@
 //! What an authority is to be made for: the plan of `pki init`, checked before anything is written.
 
+use super::error::{IssueError, PlanError};
 use super::profile::Permitted;
 use super::{KeyAlgorithm, place};
 use model::{Host, NodeId, Peers, is_name, is_trust_domain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use trust::{Cidr, PkiError};
+use trust::Cidr;
 
 /// The longest that a certificate may live, in days: ten years, as long as the authority by default.
 pub const MAX_DAYS: u32 = 3650;
@@ -109,37 +110,35 @@ impl InitPlan {
     }
 
     /// The first address of each member, which is where the others dial it.
-    pub(super) fn peers(&self) -> Result<Peers, PkiError> {
+    pub(super) fn peers(&self) -> Result<Peers, IssueError> {
         let mut first = Vec::new();
         for (id, hosts) in &self.nodes {
-            let Some(host) = hosts.first() else { return Err(PkiError::Plan(format!("{id} has no address"))) };
+            let Some(host) = hosts.first() else { return Err(PlanError::Unaddressed(*id).into()) };
             if hosts.len() > MAX_HOSTS {
-                return Err(PkiError::Plan(format!("{id} has {} addresses, more than {MAX_HOSTS}", hosts.len())));
+                return Err(PlanError::TooManyAddresses(*id, hosts.len(), MAX_HOSTS).into());
             }
             first.push((*id, host.clone()));
         }
         Ok(Peers::new(first)?)
     }
 
-    pub(super) fn check(&self) -> Result<(), PkiError> {
-        let wrong = |text: String| Err(PkiError::Plan(text));
+    pub(super) fn check(&self) -> Result<(), PlanError> {
         if let Some(domain) = self.trust_domain.as_ref().filter(|domain| !is_trust_domain(domain)) {
-            return wrong(format!("{domain:?} is not a trust domain: use 1 to 255 of a-z, 0-9, '.', '-' and '_'"));
+            return Err(PlanError::TrustDomain(domain.clone()));
         }
         if !(1..=MAX_DAYS).contains(&self.days) {
-            return wrong(format!("certificates cannot be valid for {} days: use 1 to {MAX_DAYS}", self.days));
+            return Err(PlanError::Days(self.days));
         }
         if !(1..=MAX_CA_DAYS).contains(&self.ca_days) {
-            return wrong(format!("an authority cannot be valid for {} days: use 1 to {MAX_CA_DAYS}", self.ca_days));
+            return Err(PlanError::AuthorityDays(self.ca_days));
         }
         if !is_name(&self.operator) || self.operator.contains(place::BACKUP) {
-            let rule = "use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'";
-            return wrong(format!("{:?} cannot be an operator's name: {rule}", self.operator));
+            return Err(PlanError::OperatorName(self.operator.clone()));
         }
         if let Constraints::Named { dns, .. } = &self.constraints {
             for name in dns {
                 if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-                    return wrong(format!("{name:?} is not a domain: use one such as example.org"));
+                    return Err(PlanError::Domain(name.clone()));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What stands in each kind of certificate. Every field is set here, since the defaults of rcgen are unfit: serials
 //! from the key, an end in the year 4096, no authority key identifier.
 
+use super::error::IssueError;
 use super::index::{IndexEntry, Reason};
 use jiff::{SignedDuration, Timestamp};
 use model::{Host, NodeId, Role, SpiffeId};
@@ -11,7 +12,7 @@ use rcgen::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
-use trust::{Cidr, PkiError};
+use trust::Cidr;
 
 const ORGANIZATION: &str = "canary";
 /// How many bytes a serial number has: 127 random bits, above the 64 that RFC 5280 profiles ask for, below its limit of 20.
@@ -51,10 +52,10 @@ pub(super) struct Permitted {
 }
 
 /// 16 random bytes that are a positive number of exactly that length.
-pub(super) fn random_serial() -> Result<[u8; SERIAL_BYTES], PkiError> {
+pub(super) fn random_serial() -> Result<[u8; SERIAL_BYTES], IssueError> {
     loop {
         let mut serial = [0; SERIAL_BYTES];
-        getrandom::fill(&mut serial).map_err(PkiError::Random)?;
+        getrandom::fill(&mut serial).map_err(IssueError::Random)?;
         serial[0] &= 0x7f;
         if serial[0] != 0 {
             return Ok(serial);
@@ -82,7 +83,7 @@ pub(super) fn identity(
     period: Period,
     id: &SpiffeId,
     hosts: &[Host],
-) -> Result<CertificateParams, PkiError> {
+) -> Result<CertificateParams, IssueError> {
     let (name, extended) = match &id.role {
         Role::Node(node) => {
             (node.to_string(), vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
@@ -101,14 +102,14 @@ pub(super) fn identity(
 }
 
 /// What a request says; all of it but the key is for people to read, and is said anew when it is signed.
-pub(super) fn request(node: NodeId, hosts: &[Host]) -> Result<CertificateParams, PkiError> {
+pub(super) fn request(node: NodeId, hosts: &[Host]) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(&node.to_string());
     params.subject_alt_names = alternative_names(hosts)?;
     Ok(params)
 }
 
-fn alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, PkiError> {
+fn alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, IssueError> {
     let name = |host: &Host| match host {
         Host::Ip(address) => Ok(SanType::IpAddress(*address)),
         Host::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),

@@ -5,6 +5,7 @@
 
 use super::authority::{Authority, Issued, key_pair};
 use super::disk::{self, Lock};
+use super::error::{IssueError, Part, PlanError, Refusal};
 use super::index::{Index, IndexEntry, Status};
 use super::place::{self, Found};
 use super::profile::Period;
@@ -16,9 +17,10 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use trust::file::{failed, read_first};
+use trust::TrustError;
+use trust::file::{FileError, failed, read_first};
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, PkiError, check, file, files, layout};
+use trust::{CertificateFacts, check, file, files, layout};
 
 /// The most addresses of one member: each is a name in its certificate.
 pub(super) const MAX_HOSTS: usize = 32;
@@ -47,12 +49,11 @@ impl Registry {
     ///
     /// # Errors
     /// When it is not there, another process has it, or anything of it is missing or wrong.
-    pub(super) fn open(dir: &Path) -> Result<Self, PkiError> {
+    pub(super) fn open(dir: &Path) -> Result<Self, IssueError> {
         let folder = dir.join(layout::AUTHORITY);
         let key_path = folder.join(layout::CA_KEY);
         if !key_path.exists() {
-            let advice = "this needs the authority's key: run it where `canary pki init` ran, or name that directory with --certs";
-            return Err(PkiError::Missing { path: key_path, advice: advice.to_owned() });
+            return Err(IssueError::Missing { path: key_path, part: Part::AuthorityKey });
         }
         let lock = disk::lock(dir)?;
         let found = Found::in_directory(dir)?;
@@ -67,7 +68,9 @@ impl Registry {
         let mut held: Vec<Held> =
             held.map(|(certificate, facts)| Held { certificate, facts, authority: None }).collect();
         let issuing = give_key(&mut held, &key_path)?;
-        let Some(issuing) = issuing else { return Err(PkiError::KeyMismatch { key: key_path, certificate: ca_path }) };
+        let Some(issuing) = issuing else {
+            return Err(TrustError::KeyMismatch { key: key_path, certificate: ca_path }.into());
+        };
         for path in other_keys(&folder)? {
             give_key(&mut held, &path)?;
         }
@@ -105,20 +108,17 @@ impl Registry {
     ///
     /// # Errors
     /// When the index names none.
-    pub(super) fn trust_domain(&self) -> Result<String, PkiError> {
+    pub(super) fn trust_domain(&self) -> Result<String, Refusal> {
         let names = self.index.current().iter().rev().flat_map(|entry| &entry.sans);
         let id = names.filter_map(|name| name.strip_prefix("URI:")?.parse::<SpiffeId>().ok()).next();
-        id.map(|id| id.trust_domain).ok_or_else(|| {
-            let folder = self.dir.join(layout::AUTHORITY);
-            PkiError::Refused(format!("the index in {} names no identity: put it back from a backup", folder.display()))
-        })
+        id.map(|id| id.trust_domain).ok_or_else(|| Refusal::NoIdentity(self.dir.join(layout::AUTHORITY)))
     }
 
     /// Where the members are: what their folders here say, else the first address of each in the index.
     ///
     /// # Errors
     /// When a folder's bundle cannot be read.
-    pub(super) fn peers(&self) -> Result<BTreeMap<NodeId, Host>, PkiError> {
+    pub(super) fn peers(&self) -> Result<BTreeMap<NodeId, Host>, IssueError> {
         let mut peers = BTreeMap::new();
         for entry in self.index.current().iter().filter(|entry| entry.role == "node" && entry.status == Status::Valid) {
             let host =
@@ -139,7 +139,7 @@ impl Registry {
     ///
     /// # Errors
     /// When they do not make a mesh.
-    pub(super) fn peers_with(&self, node: NodeId, host: &Host) -> Result<Peers, PkiError> {
+    pub(super) fn peers_with(&self, node: NodeId, host: &Host) -> Result<Peers, IssueError> {
         let mut peers = self.peers()?;
         peers.insert(node, host.clone());
         Ok(Peers::new(peers)?)
@@ -155,12 +155,12 @@ impl Registry {
         hosts: &[Host],
         days: u32,
         public: Option<&SubjectPublicKeyInfo>,
-    ) -> Result<Issued, PkiError> {
+    ) -> Result<Issued, IssueError> {
         if !(1..=MAX_DAYS).contains(&days) {
-            return Err(PkiError::Plan(format!("certificates cannot be valid for {days} days: use 1 to {MAX_DAYS}")));
+            return Err(PlanError::Days(days).into());
         }
         if hosts.len() > MAX_HOSTS {
-            return Err(PkiError::Plan(format!("there are {} addresses, more than {MAX_HOSTS}", hosts.len())));
+            return Err(PlanError::TooMany(hosts.len(), MAX_HOSTS).into());
         }
         let issuer = self.issuer();
         constraints::check(issuer.facts(), hosts)?;
@@ -182,11 +182,11 @@ impl Registry {
     }
 
     /// Asks rustls whether clients and members will take the certificate.
-    fn check(&self, issued: &Issued, hosts: &[Host]) -> Result<(), PkiError> {
+    fn check(&self, issued: &Issued, hosts: &[Host]) -> Result<(), TrustError> {
         let ca = [self.issuer().certificate().clone()];
         let path = self.dir.join(layout::CA);
         let refused =
-            |detail| PkiError::Chain { path: PathBuf::from(issued.entry.name()), authority: path.clone(), detail };
+            |detail| TrustError::Chain { path: PathBuf::from(issued.entry.name()), authority: path.clone(), detail };
         let judge = check::Judge::new(&ca, &[], self.now).map_err(refused)?;
         let chain = file::parse(&path, "a certificate", issued.certificate.as_bytes())?;
         judge.accepts_client(&chain).map_err(refused)?;
@@ -200,7 +200,7 @@ impl Registry {
 }
 
 /// Gives a key to the authority that it belongs to, and says which one that is.
-fn give_key(held: &mut [Held], path: &Path) -> Result<Option<usize>, PkiError> {
+fn give_key(held: &mut [Held], path: &Path) -> Result<Option<usize>, IssueError> {
     let Some(pem) = read_key(path)? else { return Ok(None) };
     for (place, one) in held.iter_mut().enumerate() {
         if let Some(authority) = Authority::with_key(&one.certificate, key_pair(path, &pem)?)? {
@@ -212,7 +212,7 @@ fn give_key(held: &mut [Held], path: &Path) -> Result<Option<usize>, PkiError> {
 }
 
 /// The keys of authorities that do not issue yet or any more.
-pub(super) fn other_keys(folder: &Path) -> Result<Vec<PathBuf>, PkiError> {
+pub(super) fn other_keys(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut keys = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
         let entry = entry.map_err(failed("list", folder))?;

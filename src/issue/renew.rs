@@ -2,6 +2,7 @@
 
 use super::authority::Issued;
 use super::disk::{self, Change, Staged};
+use super::error::{IssueError, Part, Refusal};
 use super::folder::{IssueReport, pair, role_called};
 use super::registry::Registry;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
@@ -10,8 +11,10 @@ use model::Role;
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::{Path, PathBuf};
+use trust::TrustError;
+use trust::file::FileError;
 use trust::file::malformed;
-use trust::{CertificateFacts, PkiError, files, layout, svid};
+use trust::{CertificateFacts, files, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -45,27 +48,23 @@ pub enum RenewKey {
 ///
 /// # Errors
 /// When there is no such certificate here, its new key would have to be elsewhere, or the system refuses.
-pub fn renew(plan: &RenewPlan) -> Result<IssueReport, PkiError> {
+pub fn renew(plan: &RenewPlan) -> Result<IssueReport, IssueError> {
     let role = role_called(&plan.name)?;
     let mut registry = Registry::open(&plan.dir)?;
     if plan.key == RenewKey::New && !registry.folder(&role).join(pair(&role).1).exists() {
         let name = place::folder_name(&role);
         if registry.present(&role)?.is_some() {
-            return Err(PkiError::Refused(format!(
-                "the key of {name} is not here but on its machine: renew it with --same-key, or make a new request there"
-            )));
+            return Err(Refusal::KeyElsewhere(name).into());
         }
     }
     registry.renew(&role, plan.key, plan.days)
 }
 
 impl Registry {
-    pub(super) fn renew(&mut self, role: &Role, key: RenewKey, days: Option<u32>) -> Result<IssueReport, PkiError> {
+    pub(super) fn renew(&mut self, role: &Role, key: RenewKey, days: Option<u32>) -> Result<IssueReport, IssueError> {
         let path = self.certificate_path(role);
         let Some(present) = self.present(role)? else {
-            let advice =
-                "copy the folder here, or issue a first certificate with `canary pki node` or `canary pki operator`";
-            return Err(PkiError::Missing { path, advice: advice.to_owned() });
+            return Err(IssueError::Missing { path, part: Part::Renewed });
         };
         let facts = self.own(role, &path, &present)?;
         let public = match key {
@@ -85,23 +84,23 @@ impl Registry {
         role: &Role,
         path: &Path,
         certificate: &CertificateDer<'_>,
-    ) -> Result<CertificateFacts, PkiError> {
-        let id = svid::identity(certificate).map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;
+    ) -> Result<CertificateFacts, TrustError> {
+        let id = svid::identity(certificate).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
         if id.role != *role {
-            return Err(PkiError::Identity {
+            return Err(TrustError::Identity {
                 path: path.to_owned(),
                 found: id.role.to_string(),
                 wanted: role.to_string(),
             });
         }
-        CertificateFacts::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER"))
+        CertificateFacts::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER").into())
     }
 
     /// Puts a certificate, and its key if that is new, in the place of what a folder holds.
     ///
     /// Both are complete on disk before the first is moved. A reader who sees the new key beside the old certificate
     /// finds that they do not belong together and keeps what it has.
-    pub(super) fn put_pair(&self, role: &Role, issued: &Issued) -> Result<(), PkiError> {
+    pub(super) fn put_pair(&self, role: &Role, issued: &Issued) -> Result<(), IssueError> {
         let folder = self.folder(role);
         let (certificate, key) = pair(role);
         let key = issued.key.as_ref().map(|pem| Staged::write(&folder.join(key), PRIVATE_FILE, pem.as_bytes()));
@@ -115,18 +114,18 @@ impl Registry {
     }
 
     /// Gives a folder the present authorities and lists, and a member's bundle the authority that issues.
-    pub(super) fn refresh(&mut self, role: &Role) -> Result<bool, PkiError> {
+    pub(super) fn refresh(&mut self, role: &Role) -> Result<bool, IssueError> {
         let folder = self.folder(role);
         let mut changed = disk::replace_file(&folder.join(layout::CA), PUBLIC_FILE, self.bundle().as_bytes())?;
         if let Role::Node(node) = role {
             self.current_lists()?;
             let (path, bundle) = match files::read_bundle(&folder, *node, "") {
                 Ok(read) => read,
-                Err(PkiError::Missing { path, .. }) => {
+                Err(TrustError::File(FileError::Missing { path, .. })) => {
                     let peers = model::Peers::new(self.peers()?)?;
                     (path, self.describe(*node, &peers)?)
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             let bundle = self.describe(*node, &bundle.peers)?;
             if disk::replace_file(&path, PUBLIC_FILE, bundle.text().as_bytes())? == Change::Written {
@@ -142,22 +141,17 @@ pub(super) fn public_key(
     path: &Path,
     certificate: &CertificateDer<'_>,
     facts: &CertificateFacts,
-) -> Result<SubjectPublicKeyInfo, PkiError> {
+) -> Result<SubjectPublicKeyInfo, IssueError> {
     if !STRONG.contains(&facts.key.as_str()) {
-        return Err(weak(path, &facts.key));
+        return Err(weak(path, &facts.key).into());
     }
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|_| malformed(path, "a certificate", "it is not DER"))?;
     Ok(SubjectPublicKeyInfo::from_der(parsed.public_key().raw)?)
 }
 
-pub(super) fn weak(path: &Path, kind: &str) -> PkiError {
-    let text = format!(
-        "the key of {} is of kind {kind}: certificates are issued for {} only",
-        path.display(),
-        STRONG.join(", ")
-    );
-    PkiError::Refused(text)
+pub(super) fn weak(path: &Path, kind: &str) -> Refusal {
+    Refusal::WeakKey(path.to_owned(), kind.to_owned(), STRONG.join(", "))
 }
 
 /// How many days a certificate was issued for.
@@ -208,7 +202,7 @@ mod tests {
         let (_dir, certs) = tree();
         fs::remove_file(certs.join("node-a/node.key")).expect("there");
         let refused = renew(&plan(&certs, "node-a", RenewKey::New));
-        assert!(matches!(refused, Err(PkiError::Refused(text)) if text.contains("--same-key")));
+        assert!(matches!(refused, Err(IssueError::Refused(Refusal::KeyElsewhere(name))) if name == "node-a"));
         assert!(renew(&plan(&certs, "node-a", RenewKey::Same)).expect("renewed").issued);
         assert!(!certs.join("node-a/node.key").exists());
     }
@@ -218,7 +212,7 @@ mod tests {
         let (_dir, certs) = tree();
         fs::copy(certs.join("node-b/node.key"), certs.join("node-a/node.key")).expect("copied");
         fs::write(certs.join("node-a/.node.pem.new"), "half").expect("written");
-        assert!(matches!(NodeFiles::load(&certs, NodeId::A), Err(PkiError::KeyMismatch { .. })));
+        assert!(matches!(NodeFiles::load(&certs, NodeId::A), Err(TrustError::KeyMismatch { .. })));
         renew(&plan(&certs, "node-a", RenewKey::New)).expect("renewed");
         assert!(own(&certs).leaf.hosts.len() == 1 && !certs.join("node-a/.node.pem.new").exists());
     }
@@ -229,9 +223,12 @@ mod tests {
         revoke(&certs, "node-a", Reason::KeyCompromise).expect("revoked");
         renew(&plan(&certs, "node-a", RenewKey::New)).expect("renewed");
         assert_eq!(own(&certs).crl_facts[0].revoked.len(), 1);
-        assert!(matches!(renew(&plan(&certs, "node-d", RenewKey::New)), Err(PkiError::Missing { .. })));
-        assert!(matches!(renew(&plan(&certs, "ca", RenewKey::New)), Err(PkiError::Plan(_))));
+        assert!(matches!(renew(&plan(&certs, "node-d", RenewKey::New)), Err(IssueError::Missing { .. })));
+        assert!(matches!(renew(&plan(&certs, "ca", RenewKey::New)), Err(IssueError::Plan(_))));
         fs::copy(certs.join("node-b/node.pem"), certs.join("node-c/node.pem")).expect("copied");
-        assert!(matches!(renew(&plan(&certs, "node-c", RenewKey::New)), Err(PkiError::Identity { .. })));
+        assert!(matches!(
+            renew(&plan(&certs, "node-c", RenewKey::New)),
+            Err(IssueError::Trust(TrustError::Identity { .. }))
+        ));
     }
 }

@@ -1,13 +1,15 @@
 //! Takes certificates back: into the index, onto the revocation list, and with it to every member's folder.
 
+use super::error::{IssueError, Refusal};
 use super::index::{IndexEntry, Reason, Status};
 use super::lists::ListReport;
 use super::registry::Registry;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::path::Path;
+use trust::TrustError;
 use trust::file::{malformed, parse};
-use trust::{CertificateFacts, PkiError, file, layout, svid};
+use trust::{CertificateFacts, file, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -26,7 +28,7 @@ pub struct RevokeReport {
 ///
 /// # Errors
 /// When nothing of that name was issued, it is an authority, or the system refuses.
-pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, PkiError> {
+pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, IssueError> {
     let mut registry = Registry::open(dir)?;
     let found = find(&registry, what)?;
     let (already, open): (Vec<IndexEntry>, Vec<IndexEntry>) =
@@ -41,7 +43,7 @@ pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, Pk
     Ok(RevokeReport { revoked, already, lists })
 }
 
-fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, PkiError> {
+fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, IssueError> {
     let entries = registry.index.current();
     let serial = what.to_ascii_lowercase().replace(':', "");
     let serial = serial.strip_prefix("0x").unwrap_or(&serial).trim_start_matches('0');
@@ -57,11 +59,7 @@ fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, PkiError> {
     if let Some(first) = short.first() {
         let other = short.iter().find(|entry| entry.role != first.role);
         return match other {
-            Some(other) => Err(PkiError::Refused(format!(
-                "{what} is both {} and {}: type one of these names",
-                first.name(),
-                other.name()
-            ))),
+            Some(other) => Err(Refusal::Ambiguous(what.to_owned(), first.name(), other.name()).into()),
             None => no_authorities(short),
         };
     }
@@ -69,40 +67,32 @@ fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, PkiError> {
     if path.is_file() {
         return in_file(registry, path);
     }
-    Err(PkiError::Refused(format!(
-        "nothing was issued under the name or serial number {what:?}, and there is no such file: `canary pki list` shows \
-         what was issued"
-    )))
+    Err(Refusal::Unknown(what.to_owned()).into())
 }
 
-fn no_authorities(entries: Vec<IndexEntry>) -> Result<Vec<IndexEntry>, PkiError> {
+fn no_authorities(entries: Vec<IndexEntry>) -> Result<Vec<IndexEntry>, IssueError> {
     if entries.iter().any(|entry| entry.role == "ca") {
-        let text = "an authority is not revoked but replaced: `canary pki rotate-ca --stage prepare` begins that";
-        return Err(PkiError::Refused(text.to_owned()));
+        return Err(Refusal::Authority.into());
     }
     Ok(entries)
 }
 
 /// The certificate of a file, which the index may have lost but an authority of ours must have signed.
-fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, PkiError> {
+fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, IssueError> {
     let pem = file::read(path)?.unwrap_or_default();
     let chain: Vec<CertificateDer<'static>> = parse(path, "a certificate", &pem)?;
     let facts = chain.first().and_then(CertificateFacts::of);
     let (Some(facts), Some(leaf)) = (facts, chain.first()) else {
-        return Err(malformed(path, "a certificate", "it is not DER"));
+        return Err(malformed(path, "a certificate", "it is not DER").into());
     };
     if let Some(entry) = registry.index.current().iter().find(|entry| entry.sha256 == facts.sha256) {
         return no_authorities(vec![entry.clone()]);
     }
     let issuer = registry.held.iter().find(|held| is_signed_by(leaf, &held.certificate));
     let Some(issuer) = issuer else {
-        return Err(PkiError::Refused(format!(
-            "{} was not issued by an authority in {}: its own authority must revoke it",
-            path.display(),
-            registry.dir.join(layout::CA).display()
-        )));
+        return Err(Refusal::NotOurs(path.to_owned(), registry.dir.join(layout::CA)).into());
     };
-    let id = svid::identity(leaf).map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;
+    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
     Ok(vec![IndexEntry::issued(&facts, &id.role.name(), id.role.word(), &issuer.facts.serial, registry.now)])
 }
 
@@ -117,7 +107,7 @@ pub(super) fn is_signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::tree;
+    use crate::testing::{other_tree, tree};
     use model::NodeId;
     use std::fs;
     use trust::NodeFiles;
@@ -129,7 +119,7 @@ mod tests {
         assert_eq!((report.revoked.len(), report.already.len(), report.lists.number), (1, 0, 2));
         assert_eq!(report.lists.written.len(), 4, "the shared list and three members'");
         let refused = NodeFiles::load(&certs, "node-b".parse().expect("an id"));
-        assert!(matches!(refused, Err(PkiError::Chain { detail, .. }) if detail.contains("Revoked")));
+        assert!(matches!(refused, Err(TrustError::Chain { detail, .. }) if detail.contains("Revoked")));
         assert!(NodeFiles::load(&certs, NodeId::A).is_ok());
     }
 
@@ -161,7 +151,7 @@ mod tests {
 
     #[test]
     fn certificates_are_found_by_serial_and_file_and_only_ours() {
-        let ((_one, certs), (_two, other)) = (tree(), tree());
+        let ((_one, certs), (_two, other)) = (tree(), other_tree());
         let serial =
             CertificateFacts::of(&NodeFiles::load(&certs, NodeId::A).expect("files").chain[0]).expect("facts").serial;
         let spelled = format!("0x{}", trust::fingerprint(&serial));
@@ -170,7 +160,7 @@ mod tests {
         let by_file = revoke(&certs, &file(&certs, "node-b/node.pem"), Reason::Unspecified).expect("revoked");
         assert_eq!(by_file.revoked[0].id, "node-b");
         for wrong in ["node-d", "ca", "", "00", &file(&other, "node-a/node.pem"), &file(&certs, "ca.pem")] {
-            assert!(matches!(revoke(&certs, wrong, Reason::Unspecified), Err(PkiError::Refused(_))), "{wrong:?}");
+            assert!(matches!(revoke(&certs, wrong, Reason::Unspecified), Err(IssueError::Refused(_))), "{wrong:?}");
         }
     }
 
@@ -185,7 +175,7 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         fs::write(&path, kept).expect("written");
-        assert!(matches!(revoke(&certs, "node-c", Reason::Unspecified), Err(PkiError::Refused(_))));
+        assert!(matches!(revoke(&certs, "node-c", Reason::Unspecified), Err(IssueError::Refused(_))));
         let file = certs.join("node-c/node.pem").display().to_string();
         assert_eq!(revoke(&certs, &file, Reason::Unspecified).expect("revoked").revoked[0].id, "node-c");
         assert!(NodeFiles::load(&certs, "node-c".parse().expect("an id")).is_err());

@@ -5,6 +5,7 @@
 
 use super::authority::Authority;
 use super::disk;
+use super::error::{IssueError, Part, PlanError, Refusal};
 use super::index::Status;
 use super::profile::{Period, Permitted};
 use super::registry::{Held, Registry, other_keys};
@@ -19,7 +20,7 @@ use std::fs;
 use std::path::PathBuf;
 use trust::file::failed;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, Cidr, PkiError, layout};
+use trust::{CertificateFacts, Cidr, layout};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +81,7 @@ pub struct RotateReport {
 ///
 /// # Errors
 /// When the stage before is not complete, or the system refuses.
-pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, PkiError> {
+pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
     let mut registry = Registry::open(&plan.dir)?;
     let (mut reissued, mut left_out) = (Vec::new(), Vec::new());
     let mut changed = match plan.stage {
@@ -104,7 +105,7 @@ pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, PkiError> {
 }
 
 impl Registry {
-    fn prepare(&mut self, plan: &RotatePlan) -> Result<bool, PkiError> {
+    fn prepare(&mut self, plan: &RotatePlan) -> Result<bool, IssueError> {
         if self.held.len() > 1 && self.newest_issues() {
             return Err(refused("the last change of authority is not complete", Stage::Retire));
         }
@@ -112,8 +113,7 @@ impl Registry {
             return Ok(false);
         }
         if !(1..=MAX_CA_DAYS).contains(&plan.ca_days) {
-            let text = format!("an authority cannot be valid for {} days: use 1 to {MAX_CA_DAYS}", plan.ca_days);
-            return Err(PkiError::Plan(text));
+            return Err(PlanError::AuthorityDays(plan.ca_days).into());
         }
         self.drop_keys_of_nobody()?;
         let members = self.index.current().iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
@@ -137,7 +137,7 @@ impl Registry {
     }
 
     /// Makes `ca.key` that of the newest authority, after the old one was put aside.
-    fn let_the_newest_issue(&mut self) -> Result<bool, PkiError> {
+    fn let_the_newest_issue(&mut self) -> Result<bool, IssueError> {
         if self.held.len() == 1 {
             return Err(refused("there is no second authority to let issue", Stage::Prepare));
         }
@@ -148,8 +148,7 @@ impl Registry {
         let present = folder.join(layout::CA_KEY);
         let newest = folder.join(key_name(&self.held[0].facts.serial));
         if !newest.exists() {
-            let advice = "it is the key of the newest authority in ca.pem: put it back from a backup".to_owned();
-            return Err(PkiError::Missing { path: newest, advice });
+            return Err(IssueError::Missing { path: newest, part: Part::NewestKey });
         }
         let aside = folder.join(key_name(&self.issuer().facts().serial));
         let pem = read_key(&present)?.unwrap_or_default();
@@ -162,7 +161,7 @@ impl Registry {
     }
 
     /// Issues for everyone whose folder is here and whose certificate is not of the newest authority yet.
-    fn reissue_all(&mut self) -> Result<(Vec<String>, Vec<String>), PkiError> {
+    fn reissue_all(&mut self) -> Result<(Vec<String>, Vec<String>), IssueError> {
         let (mut reissued, mut left_out) = (Vec::new(), Vec::new());
         for role in self.holders()? {
             let path = self.certificate_path(&role);
@@ -183,7 +182,7 @@ impl Registry {
         Ok((reissued, left_out))
     }
 
-    fn retire(&mut self) -> Result<bool, PkiError> {
+    fn retire(&mut self) -> Result<bool, IssueError> {
         if self.held.len() == 1 {
             return self.drop_keys_of_nobody();
         }
@@ -206,7 +205,7 @@ impl Registry {
     }
 
     /// Certificates in use whose folders are not here, and which the old authority issued.
-    fn nobody_is_left_behind(&self) -> Result<(), PkiError> {
+    fn nobody_is_left_behind(&self) -> Result<(), Refusal> {
         let newest = &self.held[0].facts.serial;
         let open = self.index.current().iter().filter(|entry| entry.role != "ca" && entry.status == Status::Valid);
         let old = open.filter(|entry| entry.not_after > self.now && entry.issuer.as_ref() != Some(newest));
@@ -214,15 +213,11 @@ impl Registry {
         if names.is_empty() {
             return Ok(());
         }
-        Err(PkiError::Refused(format!(
-            "these certificates are of the old authority, and their folders are not here: {}; issue others with `canary \
-             pki node`, `operator` or `sign`, or `canary pki revoke` them",
-            names.join(", ")
-        )))
+        Err(Refusal::LeftBehind(names.join(", ")))
     }
 
     /// Gives every folder the present authorities, lists and bundle; whether any of them had others.
-    fn distribute(&mut self) -> Result<bool, PkiError> {
+    fn distribute(&mut self) -> Result<bool, IssueError> {
         let lists = self.bring_lists_up_to_date()?;
         let mut changed = lists.signed || !lists.written.is_empty();
         for role in self.holders()? {
@@ -233,12 +228,12 @@ impl Registry {
         Ok(changed)
     }
 
-    fn holders(&self) -> Result<Vec<Role>, PkiError> {
+    fn holders(&self) -> Result<Vec<Role>, IssueError> {
         Ok(place::folders(&self.dir)?.iter().filter_map(|folder| place::role_of(folder)).collect())
     }
 
     /// Deletes the keys of authorities that are not in `ca.pem`: of one that is retired, or was never finished.
-    fn drop_keys_of_nobody(&mut self) -> Result<bool, PkiError> {
+    fn drop_keys_of_nobody(&mut self) -> Result<bool, IssueError> {
         let folder = self.dir.join(layout::AUTHORITY);
         let mut changed = false;
         for path in other_keys(&folder)? {
@@ -266,13 +261,8 @@ fn key_name(serial: &str) -> String {
     format!("ca-{serial}.key")
 }
 
-fn refused(what: &str, next: Stage) -> PkiError {
-    let next = match next {
-        Stage::Prepare => "prepare",
-        Stage::Activate => "activate",
-        Stage::Retire => "retire",
-    };
-    PkiError::Refused(format!("{what}: `canary pki rotate-ca --stage {next}` comes first"))
+fn refused(why: &str, first: Stage) -> IssueError {
+    Refusal::Stage { why: why.to_owned(), first }.into()
 }
 
 /// What the old authority may issue for, the names of all members, and what is added; nothing when it is not limited.
@@ -280,10 +270,10 @@ fn permitted(
     old: &CertificateFacts,
     plan: &RotatePlan,
     members: impl Iterator<Item = String>,
-) -> Result<Option<Permitted>, PkiError> {
+) -> Result<Option<Permitted>, PlanError> {
     for name in &plan.dns {
         if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-            return Err(PkiError::Plan(format!("{name:?} is not a domain: use one such as example.org")));
+            return Err(PlanError::Domain(name.clone()));
         }
     }
     if old.permitted_names.is_empty() {
@@ -317,7 +307,7 @@ mod tests {
     use std::path::Path;
     use trust::NodeFiles;
 
-    fn stage(certs: &Path, stage: Stage) -> Result<RotateReport, PkiError> {
+    fn stage(certs: &Path, stage: Stage) -> Result<RotateReport, IssueError> {
         rotate(&RotatePlan { dir: certs.into(), stage, ca_days: 3650, dns: Vec::new(), cidrs: Vec::new() })
     }
 
@@ -353,16 +343,16 @@ mod tests {
     #[test]
     fn stages_out_of_order_say_which_comes_first() {
         let (_dir, certs) = tree();
-        let says = |which: Stage, first: &str| match stage(&certs, which) {
-            Err(PkiError::Refused(text)) => assert!(text.contains(&format!("--stage {first}`")), "{text}"),
+        let says = |which: Stage, wanted: Stage| match stage(&certs, which) {
+            Err(IssueError::Refused(Refusal::Stage { first, .. })) => assert_eq!(first, wanted),
             other => panic!("{other:?}"),
         };
-        says(Stage::Activate, "prepare");
+        says(Stage::Activate, Stage::Prepare);
         assert!(!stage(&certs, Stage::Retire).expect("nothing to retire").changed);
         stage(&certs, Stage::Prepare).expect("done");
-        says(Stage::Retire, "activate");
+        says(Stage::Retire, Stage::Activate);
         stage(&certs, Stage::Activate).expect("done");
-        says(Stage::Prepare, "retire");
+        says(Stage::Prepare, Stage::Retire);
         fs::rename(certs.join("node-c"), certs.join("elsewhere")).expect("there");
         assert!(stage(&certs, Stage::Retire).is_ok(), "its certificate is of the new one, wherever it is");
     }
@@ -373,7 +363,9 @@ mod tests {
         stage(&certs, Stage::Prepare).expect("done");
         fs::rename(certs.join("node-c"), certs.join("elsewhere")).expect("there");
         stage(&certs, Stage::Activate).expect("done");
-        assert!(matches!(stage(&certs, Stage::Retire), Err(PkiError::Refused(text)) if text.contains("node-c")));
+        assert!(
+            matches!(stage(&certs, Stage::Retire), Err(IssueError::Refused(Refusal::LeftBehind(names))) if names.contains("node-c"))
+        );
         crate::revoke(&certs, "node-c", crate::Reason::Unspecified).expect("revoked");
         stage(&certs, Stage::Retire).expect("done");
     }
@@ -418,7 +410,7 @@ mod tests {
             dns: vec!["*.x".into()],
             cidrs: vec![block],
         };
-        assert!(matches!(rotate(&plan), Err(PkiError::Plan(_))));
+        assert!(matches!(rotate(&plan), Err(IssueError::Plan(_))));
         rotate(&RotatePlan { dns: vec![".Example.org".into()], ..plan }).expect("done");
         let node = |host: &str| NodePlan {
             dir: certs.clone(),

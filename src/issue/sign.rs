@@ -2,6 +2,7 @@
 //! set from the profile and from what the caller says.
 
 use super::csr::Request;
+use super::error::{IssueError, PlanError, Refusal};
 use super::folder::{IssueReport, pair};
 use super::registry::Registry;
 use super::renew::{STRONG, weak};
@@ -12,7 +13,7 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::PathBuf;
 use trust::keyfile::read_key;
-use trust::{PkiError, layout};
+use trust::layout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -36,17 +37,16 @@ pub struct SignPlan {
 /// # Errors
 /// When the request does not prove possession of its key, the key is weak or another one is here, or the authority may
 /// not issue for an address.
-pub fn sign(plan: &SignPlan) -> Result<IssueReport, PkiError> {
+pub fn sign(plan: &SignPlan) -> Result<IssueReport, IssueError> {
     let first = check(plan)?;
     let mut registry = Registry::open(&plan.dir)?;
     let request = Request::read(&plan.request)?;
     if !STRONG.contains(&request.kind.as_str()) {
-        return Err(weak(&plan.request, &request.kind));
+        return Err(weak(&plan.request, &request.kind).into());
     }
     let authorities = registry.held.iter().filter_map(|held| held.authority.as_ref());
     if authorities.into_iter().any(|authority| authority.has_key(&request.key)) {
-        let text = format!("the key of {} is that of the authority: make one of its own", plan.request.display());
-        return Err(PkiError::Refused(text));
+        return Err(Refusal::AuthoritysKey(plan.request.clone()).into());
     }
     other_key_is_here(&registry, plan, &request)?;
     let known = registry.peers()?;
@@ -79,43 +79,34 @@ pub fn sign(plan: &SignPlan) -> Result<IssueReport, PkiError> {
 }
 
 /// The member and the address that the others dial, for a member.
-fn check(plan: &SignPlan) -> Result<Option<(NodeId, &Host)>, PkiError> {
+fn check(plan: &SignPlan) -> Result<Option<(NodeId, &Host)>, PlanError> {
     match (&plan.role, plan.hosts.first()) {
         (Role::Node(node), Some(host)) => Ok(Some((*node, host))),
-        (Role::Node(node), None) => {
-            Err(PkiError::Plan(format!("{node} has no address: give one with --addr 10.0.0.4")))
-        }
-        (Role::Operator(_) | Role::App(_) | Role::Monitor(_), Some(_)) => {
-            Err(PkiError::Plan("only a node's certificate has addresses: leave --addr out".to_owned()))
-        }
+        (Role::Node(node), None) => Err(PlanError::NoAddress(*node)),
+        (Role::Operator(_) | Role::App(_) | Role::Monitor(_), Some(_)) => Err(PlanError::AddressOfClient),
         (Role::Operator(name) | Role::App(name) | Role::Monitor(name), None) => {
             if is_name(name) && !name.contains(place::BACKUP) {
                 return Ok(None);
             }
-            let rule = "use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'";
-            Err(PkiError::Plan(format!("{name:?} cannot be the name of a client: {rule}")))
+            Err(PlanError::ClientName(name.clone()))
         }
     }
 }
 
 /// A certificate is never put beside a key that it does not belong to.
-fn other_key_is_here(registry: &Registry, plan: &SignPlan, request: &Request) -> Result<(), PkiError> {
+fn other_key_is_here(registry: &Registry, plan: &SignPlan, request: &Request) -> Result<(), IssueError> {
     let path = registry.folder(&plan.role).join(pair(&plan.role).1);
     let Some(pem) = read_key(&path)? else { return Ok(()) };
     let key = zeroize::Zeroizing::new(authority::key_pair(&path, &pem)?);
     if key.public_key_raw() == request.key {
         return Ok(());
     }
-    Err(PkiError::Refused(format!(
-        "{} is another key than that of {}: move it away first, or renew it here with `canary pki renew {}`",
-        path.display(),
-        plan.request.display(),
-        place::folder_name(&plan.role)
-    )))
+    let name = place::folder_name(&plan.role);
+    Err(Refusal::OtherKey { key: path, request: plan.request.clone(), name }.into())
 }
 
 /// The certificate that is there, if it is of this key, for these addresses and still good.
-fn is_there(registry: &Registry, plan: &SignPlan, request: &Request) -> Result<Option<IssueReport>, PkiError> {
+fn is_there(registry: &Registry, plan: &SignPlan, request: &Request) -> Result<Option<IssueReport>, IssueError> {
     let Some(certificate) = registry.present(&plan.role)? else { return Ok(None) };
     let facts = registry.own(&plan.role, &registry.certificate_path(&plan.role), &certificate)?;
     let same = is_of_key(&certificate, &request.key) && facts.hosts == plan.hosts;
@@ -209,13 +200,11 @@ mod tests {
         let authority = fs::read_to_string(certs.join("ca/ca.key")).expect("a key");
         let own = CertificateParams::default().serialize_request(&KeyPair::from_pem(&authority).expect("a key"));
         fs::write(&forged, own.expect("a request").pem().expect("PEM")).expect("written");
-        assert!(
-            matches!(sign(&plan(&certs, &forged)), Err(PkiError::Refused(text)) if text.contains("of the authority"))
-        );
+        assert!(matches!(sign(&plan(&certs, &forged)), Err(IssueError::Refused(Refusal::AuthoritysKey(_)))));
         let other = SignPlan { role: Role::Node(NodeId::A), ..plan(&certs, &asked.request) };
-        assert!(matches!(sign(&other), Err(PkiError::Refused(text)) if text.contains("another key")));
+        assert!(matches!(sign(&other), Err(IssueError::Refused(Refusal::OtherKey { .. }))));
         let client = SignPlan { role: Role::Operator("eve".into()), ..plan(&certs, &asked.request) };
-        assert!(matches!(sign(&client), Err(PkiError::Plan(_))));
+        assert!(matches!(sign(&client), Err(IssueError::Plan(_))));
         assert!(sign(&SignPlan { hosts: Vec::new(), ..client }).expect("signed").folder.join("client.pem").exists());
         assert!(!certs.join("node-d").exists());
     }

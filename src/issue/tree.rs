@@ -2,10 +2,12 @@
 
 use super::authority::Issued;
 use super::disk;
+use super::error::IssueError;
 use super::index::{INDEX, IndexEntry, lines};
 use std::path::{Path, PathBuf};
+use trust::FileError;
 use trust::files::Bundle;
-use trust::{PkiError, layout};
+use trust::layout;
 
 pub(super) const PRIVATE_DIRECTORY: u32 = 0o700;
 pub(super) const PUBLIC_FILE: u32 = 0o644;
@@ -26,7 +28,7 @@ pub(super) struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    pub(super) fn write_node(&self, issued: &Issued, bundle: &Bundle) -> Result<(), PkiError> {
+    pub(super) fn write_node(&self, issued: &Issued, bundle: &Bundle) -> Result<(), IssueError> {
         let folder = self.folder(&bundle.id.to_string())?;
         let (certificate, key) = layout::NODE;
         write_pair(&folder, issued, certificate, key)?;
@@ -36,7 +38,7 @@ impl Tree<'_> {
         disk::sync_directory(&folder)
     }
 
-    pub(super) fn write_client(&self, name: &str, issued: &Issued) -> Result<(), PkiError> {
+    pub(super) fn write_client(&self, name: &str, issued: &Issued) -> Result<(), IssueError> {
         let folder = self.folder(name)?;
         let (certificate, key) = layout::CLIENT;
         write_pair(&folder, issued, certificate, key)?;
@@ -44,7 +46,7 @@ impl Tree<'_> {
         disk::sync_directory(&folder)
     }
 
-    pub(super) fn write_authority(&self, ca: &Issued, index: &[IndexEntry]) -> Result<(), PkiError> {
+    pub(super) fn write_authority(&self, ca: &Issued, index: &[IndexEntry]) -> Result<(), IssueError> {
         let folder = self.folder(layout::AUTHORITY)?;
         if let Some(key) = &ca.key {
             disk::create_file(&folder.join(layout::CA_KEY), PRIVATE_FILE, key.as_bytes())?;
@@ -53,17 +55,18 @@ impl Tree<'_> {
         disk::create_file(&folder.join(LIST_NUMBER), PRIVATE_FILE, format!("{FIRST_LIST}\n").as_bytes())?;
         disk::sync_directory(&folder)?;
         disk::create_file(&self.root.join(layout::CA), PUBLIC_FILE, self.ca.as_bytes())?;
-        disk::create_file(&self.root.join(layout::CRL), PUBLIC_FILE, self.list.as_bytes())
+        disk::create_file(&self.root.join(layout::CRL), PUBLIC_FILE, self.list.as_bytes())?;
+        Ok(())
     }
 
-    fn folder(&self, name: &str) -> Result<PathBuf, PkiError> {
+    fn folder(&self, name: &str) -> Result<PathBuf, IssueError> {
         let folder = self.root.join(name);
         disk::create_directory(&folder, PRIVATE_DIRECTORY)?;
         Ok(folder)
     }
 }
 
-fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), PkiError> {
+fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), FileError> {
     disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
     let Some(pem) = &issued.key else { return Ok(()) };
     disk::create_file(&folder.join(key), PRIVATE_FILE, pem.as_bytes())

@@ -10,12 +10,13 @@ use model::{Host, NodeId, Peers, Role};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use serde::Serialize;
-use std::error::Error;
 use std::path::{Path, PathBuf};
+use trust::TrustError;
+use trust::file::FileError;
 use trust::file::read_first;
 use trust::files::{ClientFiles, NodeFiles, judge_chain};
 use trust::keyfile::read_key;
-use trust::{CaProblem, CertificateFacts, CrlFacts, PkiError, check, file, layout, svid};
+use trust::{CaProblem, CertificateFacts, CrlFacts, check, file, layout, svid};
 
 /// What is expected of the certificates.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub struct Expectations {
 }
 
 /// What was found out about one file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug)]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
@@ -46,12 +47,66 @@ pub struct Finding {
 }
 
 /// Why something would not be accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Its time is over, or will be too soon.
+    #[error("it expires at {0}")]
+    Expires(Timestamp),
+    /// A revocation list that is to be replaced, or will be too soon.
+    #[error("it is to be replaced at {0}")]
+    Stale(Timestamp),
+    /// It cannot be read, or not be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Nothing of a mesh is in the directory: the file that would be the first.
+    #[error("{0} is missing")]
+    Nothing(PathBuf),
+    /// The authority is not beside it: where it was sought first.
+    #[error("{0} is missing")]
+    NoAuthority(PathBuf),
+    /// The folder may be anyone's.
+    #[error("it is not named after a member")]
+    NotNamed,
+    /// The member is not among those that are configured.
+    #[error("{variable} is not set, so {node} is no member")]
+    NoMember {
+        /// The variable that would hold its address.
+        variable: String,
+        /// The member.
+        node: NodeId,
+    },
+    /// A private key by itself.
+    #[error("it is a private key: name its folder instead")]
+    PrivateKey,
+    /// Something that is no certificate.
+    #[error("there is no certificate in it")]
+    NoCertificate,
+}
+
+impl Problem {
     /// What kind of reason it is.
-    pub cause: Cause,
-    /// The reason, as a sentence.
-    pub text: String,
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Expires(_) | Self::Stale(_) => Cause::Expiry,
+            Self::Trust(TrustError::Expired { .. } | TrustError::Ca { problem: CaProblem::Expired(..), .. }) => {
+                Cause::Expiry
+            }
+            Self::Trust(_)
+            | Self::Nothing(_)
+            | Self::NoAuthority(_)
+            | Self::NotNamed
+            | Self::NoMember { .. }
+            | Self::PrivateKey
+            | Self::NoCertificate => Cause::Invalid,
+        }
+    }
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        Self::Trust(error.into())
+    }
 }
 
 /// Kinds of reasons.
@@ -86,7 +141,7 @@ fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let mut findings = verify_shared(dir, expected);
     let folders = match folders(dir) {
         Ok(folders) => folders,
-        Err(error) => return vec![failed(dir, &error)],
+        Err(error) => return vec![failed(dir, error)],
     };
     if let Some(node) = expected.node {
         findings.extend(verify_node(&dir.join(node.to_string()), dir, expected));
@@ -101,8 +156,7 @@ fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        let advice = "run `canary pki init`, or copy ca.pem and a node's folder here".to_owned();
-        findings.push(failed(dir, &PkiError::Missing { path: dir.join(layout::CA), advice }));
+        findings.push(failed(dir, Problem::Nothing(dir.join(layout::CA))));
     }
     findings
 }
@@ -120,7 +174,7 @@ fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     }
     let key = dir.join(layout::AUTHORITY).join(layout::CA_KEY);
     if key.exists() {
-        let problem = check_authority_key(&key, &ca).err().map(|error| problem(&error));
+        let problem = check_authority_key(&key, &ca).err().map(Problem::from);
         let what = "the authority's key".to_owned();
         findings.push(Finding { path: key, what, not_after: None, hosts: Vec::new(), problem });
     }
@@ -131,7 +185,7 @@ fn verify_authorities(path: &Path, expected: &Expectations) -> (Vec<CertificateD
     let read = read_first::<CertificateDer<'static>>(&[path.parent().unwrap_or(path)], layout::CA, "certificates", "");
     let (_, ca) = match read {
         Ok(read) => read,
-        Err(error) => return (Vec::new(), vec![failed(path, &error)]),
+        Err(error) => return (Vec::new(), vec![failed(path, error)]),
     };
     let findings = judge_authorities(path, &ca, expected);
     (ca, findings)
@@ -140,16 +194,16 @@ fn verify_authorities(path: &Path, expected: &Expectations) -> (Vec<CertificateD
 fn judge_authorities(path: &Path, ca: &[CertificateDer<'static>], expected: &Expectations) -> Vec<Finding> {
     match check::authorities(path, ca, expected.now) {
         Ok(all) => all.iter().map(|facts| valid(path, facts, facts.subject.clone(), expected)).collect(),
-        Err(error) => vec![failed(path, &error)],
+        Err(error) => vec![failed(path, error)],
     }
 }
 
 fn verify_lists(path: &Path, ca: &[CertificateDer<'_>], expected: &Expectations) -> Vec<Finding> {
-    let lists: Result<Vec<CertificateRevocationListDer<'static>>, PkiError> =
+    let lists: Result<Vec<CertificateRevocationListDer<'static>>, FileError> =
         read_first(&[path.parent().unwrap_or(path)], layout::CRL, "revocation lists", "").map(|(_, lists)| lists);
-    match lists.and_then(|lists| check::revocation_lists(path, &lists, ca)) {
+    match lists.map_err(TrustError::from).and_then(|lists| check::revocation_lists(path, &lists, ca)) {
         Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
-        Err(error) => vec![failed(path, &error)],
+        Err(error) => vec![failed(path, error)],
     }
 }
 
@@ -159,11 +213,11 @@ fn list_finding(path: &Path, facts: &CrlFacts, expected: &Expectations) -> Findi
         what: format!("revocation list {} of {}", facts.number.as_deref().unwrap_or("-"), facts.issuer),
         not_after: facts.next_update,
         hosts: Vec::new(),
-        problem: facts.next_update.and_then(|until| expiry(until, "is to be replaced", expected)),
+        problem: facts.next_update.filter(|until| is_due(*until, expected)).map(Problem::Stale),
     }
 }
 
-fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<(), PkiError> {
+fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<(), TrustError> {
     let Some(pem) = read_key(path)? else { return Ok(()) };
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| file::malformed(path, "a private key", &error.to_string()))?;
@@ -176,29 +230,28 @@ fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<()
     if ca.iter().any(fits) {
         Ok(())
     } else {
-        Err(PkiError::KeyMismatch { key: path.to_owned(), certificate: certificate() })
+        Err(TrustError::KeyMismatch { key: path.to_owned(), certificate: certificate() })
     }
 }
 
 fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     let Some(node) = expected.node.or(named) else {
-        let text = "it is not named after a member: use --as node-a to say whose folder it is";
-        return vec![Finding::invalid(folder, text)];
+        return vec![failed(folder, Problem::NotNamed)];
     };
     let own = match NodeFiles::load_folder(folder, certs_dir, node, expected.now) {
         Ok(own) => own,
-        Err(error) => return vec![failed(folder, &error)],
+        Err(error) => return vec![failed(folder, error)],
     };
     let peers = expected.peers.as_ref().unwrap_or(&own.bundle.peers);
     let host = peers.host(node).cloned();
     let mut finding = valid(&own.path, &own.leaf, identity(&own.leaf), expected);
     finding.hosts = host.iter().cloned().collect();
     let accepted = match host {
-        Some(host) => own.check_address(&host).and_then(|()| own.check_server()),
-        None => Err(PkiError::Plan(format!("{} is not set, so {node} is no member", node.variable()))),
+        Some(host) => own.check_address(&host).and_then(|()| own.check_server()).map_err(Problem::from),
+        None => Err(Problem::NoMember { variable: node.variable(), node }),
     };
-    finding.problem = accepted.err().map(|error| problem(&error)).or(finding.problem);
+    finding.problem = accepted.err().or(finding.problem);
     let lists = folder.join(layout::CRL);
     let lists = lists.exists().then(|| own.crl_facts.iter().map(|facts| list_finding(&lists, facts, expected)));
     std::iter::once(finding).chain(lists.into_iter().flatten().filter(|finding| finding.problem.is_some())).collect()
@@ -214,15 +267,15 @@ fn verify_client(folder: &Path, expected: &Expectations) -> Finding {
     });
     match judged {
         Ok(facts) => valid(&path, &facts, identity(&facts), expected),
-        Err(error) => failed(folder, &error),
+        Err(error) => failed(folder, error),
     }
 }
 
 /// The revocation lists in the first of some places that has any; none when none has.
-fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
+fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
     match read_first(places, layout::CRL, "revocation lists", "") {
         Ok((_, lists)) => Ok(lists),
-        Err(PkiError::Missing { .. }) => Ok(Vec::new()),
+        Err(FileError::Missing { .. }) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
@@ -230,30 +283,31 @@ fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static
 fn verify_file(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let items = match inspect(path) {
         Ok(items) => items,
-        Err(error) => return vec![failed(path, &error)],
+        Err(error) => return vec![failed(path, error)],
     };
     let folder = path.parent().unwrap_or(path);
     let places = [folder, folder.parent().unwrap_or(folder), certs_dir];
-    let advice = "name the directory that holds it with --certs";
-    let ca = match read_first::<CertificateDer<'static>>(&places, layout::CA, "certificates", advice) {
+    let ca = match read_first::<CertificateDer<'static>>(&places, layout::CA, "certificates", "") {
         Ok(ca) => ca,
-        Err(error) => return vec![failed(path, &error)],
+        Err(FileError::Missing { path: sought, .. }) => return vec![failed(path, Problem::NoAuthority(sought))],
+        Err(error) => return vec![failed(path, error)],
     };
     match items.first() {
         Some(Item::Certificate(facts, _)) if facts.is_ca => match read_all(path) {
             Ok(own) => judge_authorities(path, &own, expected),
-            Err(error) => vec![failed(path, &error)],
+            Err(error) => vec![failed(path, error)],
         },
         Some(Item::Certificate(..)) => vec![verify_certificate(path, &ca, &places, expected)],
         Some(Item::RevocationList(_)) => {
-            let lists = read_all(path).and_then(|lists| check::revocation_lists(path, &lists, &ca.1));
+            let lists =
+                read_all(path).map_err(TrustError::from).and_then(|lists| check::revocation_lists(path, &lists, &ca.1));
             match lists {
                 Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
-                Err(error) => vec![failed(path, &error)],
+                Err(error) => vec![failed(path, error)],
             }
         }
-        Some(Item::PrivateKey) => vec![Finding::invalid(path, "it is a private key: name its folder instead")],
-        Some(Item::Other(_)) | None => vec![Finding::invalid(path, "there is no certificate in it")],
+        Some(Item::PrivateKey) => vec![failed(path, Problem::PrivateKey)],
+        Some(Item::Other(_)) | None => vec![failed(path, Problem::NoCertificate)],
     }
 }
 
@@ -263,15 +317,15 @@ fn verify_certificate(
     places: &[&Path],
     expected: &Expectations,
 ) -> Finding {
-    let judged = || -> Result<CertificateFacts, PkiError> {
+    let judged = || -> Result<CertificateFacts, TrustError> {
         let chain: Vec<CertificateDer<'static>> = read_all(path)?;
         check::authorities(&ca.0, &ca.1, expected.now)?;
         let lists = lists_in(places)?;
         let facts = judge_chain(path, &chain, (&ca.0, &ca.1), &lists, expected.now)?;
         let id = chain.first().map(svid::identity).unwrap_or(Err(trust::SvidError::Malformed));
-        let id = id.map_err(|source| PkiError::Svid { path: path.to_owned(), source })?;
+        let id = id.map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
         match expected.node {
-            Some(node) if id.role != Role::Node(node) => Err(PkiError::Identity {
+            Some(node) if id.role != Role::Node(node) => Err(TrustError::Identity {
                 path: path.to_owned(),
                 found: id.role.to_string(),
                 wanted: Role::Node(node).to_string(),
@@ -286,22 +340,13 @@ fn verify_certificate(
             finding.hosts = configured.map_or(facts.hosts, |host| vec![host.clone()]);
             finding
         }
-        Err(error) => failed(path, &error),
+        Err(error) => failed(path, error),
     }
 }
 
-fn read_all<T: PemObject>(path: &Path) -> Result<Vec<T>, PkiError> {
+fn read_all<T: PemObject>(path: &Path) -> Result<Vec<T>, FileError> {
     let pem = trust::file::read(path)?.unwrap_or_default();
     T::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| file::malformed(path, "PEM", &error.to_string()))
-}
-
-impl Finding {
-    /// Something that would not be accepted, for this reason.
-    #[must_use]
-    pub fn invalid(path: &Path, text: impl Into<String>) -> Self {
-        let problem = Some(Problem { cause: Cause::Invalid, text: text.into() });
-        Self { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }
-    }
 }
 
 fn identity(facts: &CertificateFacts) -> String {
@@ -314,36 +359,23 @@ fn valid(path: &Path, facts: &CertificateFacts, what: String, expected: &Expecta
         what,
         not_after: Some(facts.not_after),
         hosts: Vec::new(),
-        problem: expiry(facts.not_after, "expires", expected),
+        problem: is_due(facts.not_after, expected).then_some(Problem::Expires(facts.not_after)),
     }
 }
 
-fn expiry(until: Timestamp, verb: &str, expected: &Expectations) -> Option<Problem> {
-    if until.duration_since(expected.now) >= expected.fail_within {
-        return None;
-    }
-    Some(Problem { cause: Cause::Expiry, text: format!("it {verb} at {until}") })
+fn is_due(until: Timestamp, expected: &Expectations) -> bool {
+    until.duration_since(expected.now) < expected.fail_within
 }
 
-fn failed(path: &Path, error: &PkiError) -> Finding {
-    Finding { problem: Some(problem(error)), ..Finding::invalid(path, "") }
-}
-
-fn problem(error: &PkiError) -> Problem {
-    let expired = matches!(error, PkiError::Expired { .. } | PkiError::Ca { problem: CaProblem::Expired(..), .. });
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    Problem { cause: if expired { Cause::Expiry } else { Cause::Invalid }, text }
+fn failed(path: &Path, problem: impl Into<Problem>) -> Finding {
+    let problem = Some(problem.into());
+    Finding { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::tree;
+    use crate::testing::{other_tree, tree};
 
     use std::fs;
 
@@ -362,7 +394,8 @@ mod tests {
         for part in
             ["", "node-a", "operator-admin", "ca.pem", "crl.pem", "node-b/node.pem", "operator-admin/client.pem"]
         {
-            assert_eq!(problems(&certs.join(part), &certs, &expected()), [], "{part:?}");
+            let found = problems(&certs.join(part), &certs, &expected());
+            assert!(found.is_empty(), "{part:?}: {found:?}");
         }
         let whole = verify(&certs, &certs, &expected());
         assert_eq!(whole.len(), 7, "authority, list, authority's key, three members and an operator: {whole:#?}");
@@ -376,7 +409,7 @@ mod tests {
         fs::write(certs.join("crl.pem"), "").expect("writable");
         let found = problems(&certs, &certs, &expected());
         assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(found.iter().all(|(_, problem)| problem.cause == Cause::Invalid));
+        assert!(found.iter().all(|(_, problem)| problem.cause() == Cause::Invalid));
     }
 
     #[test]
@@ -386,14 +419,14 @@ mod tests {
         let found = problems(&certs, &certs, &soon);
         // The authority lives for ten years; its list, three members, their lists and an operator do not.
         assert_eq!(found.len(), 8, "{found:#?}");
-        assert!(found.iter().all(|(_, problem)| problem.cause == Cause::Expiry));
+        assert!(found.iter().all(|(_, problem)| problem.cause() == Cause::Expiry));
         let late = Expectations { now: Timestamp::now() + SignedDuration::from_hours(91 * 24), ..expected() };
-        assert!(problems(&certs, &certs, &late).iter().all(|(_, problem)| problem.cause == Cause::Expiry));
+        assert!(problems(&certs, &certs, &late).iter().all(|(_, problem)| problem.cause() == Cause::Expiry));
         let end = Expectations { now: Timestamp::now() + SignedDuration::from_hours(3651 * 24), ..expected() };
         assert!(
             problems(&certs, &certs, &end)
                 .iter()
-                .any(|(path, problem)| { path.ends_with("certs/ca.pem") && problem.cause == Cause::Expiry })
+                .any(|(path, problem)| { path.ends_with("certs/ca.pem") && problem.cause() == Cause::Expiry })
         );
     }
 
@@ -405,7 +438,7 @@ mod tests {
         let moved = Expectations { peers: Some(peers), ..expected() };
         let found = problems(&certs, &certs, &moved);
         assert!(
-            matches!(found.as_slice(), [(_, problem)] if problem.text.contains("PEERS_NODE_B=10.0.0.2 contradicts")),
+            matches!(found.as_slice(), [(_, problem)] if problem.to_string().contains("PEERS_NODE_B=10.0.0.2 contradicts")),
             "{found:#?}"
         );
     }
@@ -415,24 +448,30 @@ mod tests {
         let (_dir, certs) = tree();
         let b = Expectations { node: "node-b".parse().ok(), ..expected() };
         fs::remove_dir_all(certs.join("node-a")).expect("there");
-        assert_eq!(problems(&certs, &certs, &b), []);
-        assert_eq!(problems(&certs.join("node-b/node.pem"), &certs, &b), []);
+        assert!(problems(&certs, &certs, &b).is_empty());
+        assert!(problems(&certs.join("node-b/node.pem"), &certs, &b).is_empty());
         for other in ["node-c", "node-c/node.pem", "operator-admin/client.pem"] {
             let found = problems(&certs.join(other), &certs, &b);
-            assert!(matches!(found.as_slice(), [(_, problem)] if problem.text.contains("not to node")), "{found:#?}");
+            assert!(
+                matches!(found.as_slice(), [(_, problem)] if problem.to_string().contains("not to node")),
+                "{found:#?}"
+            );
         }
         fs::remove_dir_all(certs.join("node-b")).expect("there");
-        assert!(problems(&certs, &certs, &b)[0].1.text.contains("is missing"));
+        assert!(problems(&certs, &certs, &b)[0].1.to_string().contains("is missing"));
     }
 
     #[test]
     fn a_certificate_of_another_cluster_is_refused() {
-        let ((_one, certs), (_two, other)) = (tree(), tree());
+        let ((_one, certs), (_two, other)) = (tree(), other_tree());
         let elsewhere = tempfile::tempdir().expect("a directory");
         let alone = elsewhere.path().join("alone.pem");
         fs::copy(other.join("node-a/node.pem"), &alone).expect("both are there");
         let found = problems(&alone, &certs, &expected());
-        assert!(matches!(found.as_slice(), [(_, problem)] if problem.text.contains("UnknownIssuer")), "{found:#?}");
+        assert!(
+            matches!(found.as_slice(), [(_, problem)] if problem.to_string().contains("UnknownIssuer")),
+            "{found:#?}"
+        );
     }
 
     #[test]

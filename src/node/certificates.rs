@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tls::{ConfigError, ControlPlane, CrlPolicy, HttpsPlane, Reason};
 use tokio::sync::watch;
-use trust::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileWatch, NodeFiles, PkiError};
+use trust::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, FileError, FileWatch, NodeFiles, TrustError};
 
 /// The certificates of a node in the forms that its two ports use. Each form is exchanged as a whole, and live
 /// connections that the new one no longer admits end.
@@ -74,7 +74,7 @@ struct Built {
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
-    Files(#[from] PkiError),
+    Files(#[from] TrustError),
     #[error(transparent)]
     Tls(#[from] ConfigError),
 }
@@ -177,7 +177,7 @@ impl Certificates {
 }
 
 /// Reads the node's certificates, and checks that they are for the address that it is configured with.
-pub(super) fn open_files(config: &NodeConfig, peers: Option<&Peers>) -> Result<NodeFiles, PkiError> {
+pub(super) fn open_files(config: &NodeConfig, peers: Option<&Peers>) -> Result<NodeFiles, TrustError> {
     let files = NodeFiles::load(&config.certs, config.me)?;
     if let Some(own) = peers.and_then(|peers| peers.host(config.me)) {
         files.check_address(own)?;
@@ -266,31 +266,23 @@ fn word(error: &LoadError) -> &'static str {
     match error {
         LoadError::Tls(_) => "unusable",
         LoadError::Files(error) => match error {
-            PkiError::KeyMismatch { .. } => "key_mismatch",
-            PkiError::UnsafeKey { .. } => "key_permissions",
-            PkiError::Crl { problem: CrlProblem::BadSignature(_) | CrlProblem::UnknownIssuer(_), .. } => {
+            TrustError::KeyMismatch { .. } => "key_mismatch",
+            TrustError::UnsafeKey { .. } => "key_permissions",
+            TrustError::Crl { problem: CrlProblem::BadSignature(_) | CrlProblem::UnknownIssuer(_), .. } => {
                 Reason::CrlBadSignature.word()
             }
-            PkiError::Crl { problem: CrlProblem::Malformed | CrlProblem::Absent(_), .. } => "crl_invalid",
-            PkiError::Ca { problem: CaProblem::Expired(..), .. } => "ca_expired",
-            PkiError::Ca { .. } => "ca_invalid",
-            PkiError::Expired { .. } => Reason::Expired.word(),
-            PkiError::NotYetValid { .. } => Reason::NotYetValid.word(),
-            PkiError::Svid { .. } => Reason::BadSvid.word(),
-            PkiError::Chain { .. } => "not_accepted",
-            PkiError::Missing { .. } => "missing",
-            PkiError::Address { .. } => Reason::AddressMismatch.word(),
-            PkiError::Identity { .. } | PkiError::Bundle { .. } => "another_node",
-            PkiError::Format { .. } | PkiError::TooLarge { .. } => "malformed",
-            PkiError::Io { .. } | PkiError::NotADirectory(_) => "unreadable",
-            PkiError::Plan(_)
-            | PkiError::Refused(_)
-            | PkiError::Peers(_)
-            | PkiError::Exists { .. }
-            | PkiError::Interrupted { .. }
-            | PkiError::Busy { .. }
-            | PkiError::Generate(_)
-            | PkiError::Random(_) => "unusable",
+            TrustError::Crl { problem: CrlProblem::Malformed | CrlProblem::Absent(_), .. } => "crl_invalid",
+            TrustError::Ca { problem: CaProblem::Expired(..), .. } => "ca_expired",
+            TrustError::Ca { .. } => "ca_invalid",
+            TrustError::Expired { .. } => Reason::Expired.word(),
+            TrustError::NotYetValid { .. } => Reason::NotYetValid.word(),
+            TrustError::Svid { .. } => Reason::BadSvid.word(),
+            TrustError::Chain { .. } => "not_accepted",
+            TrustError::File(FileError::Missing { .. }) => "missing",
+            TrustError::Address { .. } => Reason::AddressMismatch.word(),
+            TrustError::Identity { .. } | TrustError::Bundle { .. } => "another_node",
+            TrustError::File(FileError::Format { .. } | FileError::TooLarge { .. }) => "malformed",
+            TrustError::File(FileError::Io { .. }) => "unreadable",
         },
     }
 }

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::{FileWatch, NodeFiles, PkiError};
+use trust::{FileWatch, NodeFiles, TrustError};
 
 /// Messages from the mesh that may wait for the driver; beyond that the peers' connections wait.
 const MESH_QUEUE: usize = 256;
@@ -43,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub enum NodeError {
     /// The certificates cannot be used.
     #[error(transparent)]
-    Pki(#[from] PkiError),
+    Certificates(#[from] TrustError),
     /// TLS cannot use them.
     #[error(transparent)]
     Tls(#[from] ConfigError),

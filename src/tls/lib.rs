@@ -5,9 +5,6 @@
 //! system's certificate store is never trusted. This room opens no connection.
 
 mod config;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
 mod handshakes;
 mod identity;
 mod reason;

@@ -3,7 +3,7 @@
 //! A chain is never validated here but by rustls' own verifiers.
 
 use super::svid::is_serial;
-use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, PkiError};
+use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, TrustError};
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -33,8 +33,8 @@ pub fn authorities(
     path: &Path,
     certificates: &[CertificateDer<'_>],
     now: Timestamp,
-) -> Result<Vec<CertificateFacts>, PkiError> {
-    judge_authorities(certificates, now).map_err(|problem| PkiError::Ca { path: path.to_owned(), problem })
+) -> Result<Vec<CertificateFacts>, TrustError> {
+    judge_authorities(certificates, now).map_err(|problem| TrustError::Ca { path: path.to_owned(), problem })
 }
 
 fn judge_authorities(certificates: &[CertificateDer<'_>], now: Timestamp) -> Result<Vec<CertificateFacts>, CaProblem> {
@@ -132,8 +132,8 @@ pub fn revocation_lists(
     path: &Path,
     lists: &[CertificateRevocationListDer<'_>],
     authorities: &[CertificateDer<'_>],
-) -> Result<Vec<CrlFacts>, PkiError> {
-    judge_lists(lists, authorities).map_err(|problem| PkiError::Crl { path: path.to_owned(), problem })
+) -> Result<Vec<CrlFacts>, TrustError> {
+    judge_lists(lists, authorities).map_err(|problem| TrustError::Crl { path: path.to_owned(), problem })
 }
 
 fn judge_lists(

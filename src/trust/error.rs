@@ -1,84 +1,19 @@
-//! What can be wrong with certificates, keys and their files, and what to type instead.
+//! Errors of certificates, private keys and revocation lists that cannot be trusted.
+//!
+//! Each says what to do about it: a node writes them into its log and its record, where nobody else could add that.
 
 use super::SvidError;
+use super::file::FileError;
 use jiff::Timestamp;
-use model::{Host, NodeId, PeersError};
-use std::io;
+use model::{Host, NodeId};
 use std::path::PathBuf;
 
-/// Why certificates could not be made, read or trusted.
+/// Why certificates and their keys cannot be trusted.
 #[derive(Debug, thiserror::Error)]
-pub enum PkiError {
-    /// What was asked for cannot be made.
-    #[error("{0}")]
-    Plan(String),
-    /// What was asked for is understood and not done.
-    #[error("{0}")]
-    Refused(String),
-    /// The addresses do not make a mesh.
+pub enum TrustError {
+    /// A file that is missing or cannot be read.
     #[error(transparent)]
-    Peers(#[from] PeersError),
-    /// There are certificates already.
-    #[error("{dir} already holds {entries}: use --force to replace them (they are kept as *.bak-<time>)")]
-    Exists {
-        /// The certificate directory.
-        dir: PathBuf,
-        /// What is there, as a list.
-        entries: String,
-    },
-    /// A run died between its first and last rename.
-    #[error(
-        "an earlier `canary pki init` in {dir} was interrupted while it moved its files into place: run it again with --force (what is there is kept as *.bak-<time>)"
-    )]
-    Interrupted {
-        /// The certificate directory.
-        dir: PathBuf,
-    },
-    /// Another process writes there.
-    #[error("another `canary pki` is writing to {dir}: wait for it to end")]
-    Busy {
-        /// The certificate directory.
-        dir: PathBuf,
-    },
-    /// A file where a directory should be.
-    #[error("{0} is not a directory")]
-    NotADirectory(PathBuf),
-    /// A file operation failed.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file that must be there is not.
-    #[error("{path} is missing: {advice}")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// Where to copy it from.
-        advice: String,
-    },
-    /// A file is longer than any of its kind.
-    #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most that is read, in bytes.
-        limit: usize,
-    },
-    /// A file does not hold what its name says.
-    #[error("{path} cannot be read as {what}: {detail}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What was expected.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    File(#[from] FileError),
     /// A private key that others may read or replace.
     #[error("the private key {path} is not safe: {problem}; {fix}")]
     UnsafeKey {
@@ -191,12 +126,6 @@ pub enum PkiError {
         /// Whose folder.
         node: NodeId,
     },
-    /// A certificate could not be made.
-    #[error("cannot make a certificate")]
-    Generate(#[from] rcgen::Error),
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers: {0}")]
-    Random(getrandom::Error),
 }
 
 /// Why an authority cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.

@@ -1,6 +1,5 @@
 //! Bounded reads of files, and the PEM items in them.
 
-use super::PkiError;
 use rustix::fs::{Mode, OFlags};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -9,21 +8,62 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+/// Why a file cannot be read, or does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A file operation failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that must be there is not.
+    #[error("{path} is missing: {advice}")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Where to copy it from.
+        advice: String,
+    },
+    /// A file is longer than any of its kind.
+    #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+    /// A file does not hold what its name says.
+    #[error("{path} cannot be read as {what}: {detail}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
 /// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each
 /// entry, so this holds 25 000 revocations; what is longer is some other file.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// A wrapper for errors of the system, which says what was tried and where.
-pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
-    move |source| PkiError::Io { action, path, source }
+    move |source| FileError::Io { action, path, source }
 }
 
 /// Reads a file that may be readable by everyone; nothing when it is not there.
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
-pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     read_up_to(path, MAX_FILE_BYTES)
 }
 
@@ -31,7 +71,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
-pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -46,13 +86,13 @@ pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>
 ///
 /// # Errors
 /// When it is no regular file, too long, or the system refuses.
-pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let facts = file.metadata().map_err(failed("read", path))?;
     if !facts.is_file() {
         return Err(failed("read", path)(io::Error::other("it is not a regular file")));
     }
     let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
-    let too_large = || PkiError::TooLarge { path: path.to_owned(), limit };
+    let too_large = || FileError::TooLarge { path: path.to_owned(), limit };
     if length > limit {
         return Err(too_large());
     }
@@ -76,7 +116,7 @@ pub fn read_first<T: PemObject>(
     name: &str,
     what: &'static str,
     advice: &str,
-) -> Result<(PathBuf, Vec<T>), PkiError> {
+) -> Result<(PathBuf, Vec<T>), FileError> {
     for directory in directories {
         let path = directory.join(name);
         let Some(pem) = read(&path)? else { continue };
@@ -84,16 +124,16 @@ pub fn read_first<T: PemObject>(
         return Ok((path, items));
     }
     let path = directories.first().map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
-    Err(PkiError::Missing { path, advice: advice.to_owned() })
+    Err(FileError::Missing { path, advice: advice.to_owned() })
 }
 
 /// Reads all certificates of a file.
 ///
 /// # Errors
 /// When it is not there, or holds no certificate; `advice` says what to do if it is not there.
-pub fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+pub fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let Some(pem) = read(path)? else {
-        return Err(PkiError::Missing { path: path.to_owned(), advice: advice.to_owned() });
+        return Err(FileError::Missing { path: path.to_owned(), advice: advice.to_owned() });
     };
     parse(path, "certificates", &pem)
 }
@@ -102,7 +142,7 @@ pub fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer
 ///
 /// # Errors
 /// When there is none, or one cannot be read.
-pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, PkiError> {
+pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, FileError> {
     match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {
         Ok(items) if items.is_empty() => Err(malformed(path, what, "there is no such PEM block in it")),
         Ok(items) => Ok(items),
@@ -112,8 +152,8 @@ pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Resul
 
 /// The error of a file that does not hold `what` its name says, with what is wrong as `detail`.
 #[must_use]
-pub fn malformed(path: &Path, what: &'static str, detail: &str) -> PkiError {
-    PkiError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
+pub fn malformed(path: &Path, what: &'static str, detail: &str) -> FileError {
+    FileError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
 }
 
 #[cfg(test)]
@@ -129,7 +169,7 @@ mod tests {
         fs::write(&file, vec![b'x'; MAX_FILE_BYTES]).expect("written");
         assert!(matches!(read(&file), Ok(Some(contents)) if contents.len() == MAX_FILE_BYTES));
         fs::write(&file, vec![b'x'; MAX_FILE_BYTES + 1]).expect("written");
-        assert!(matches!(read(&file), Err(PkiError::TooLarge { .. })));
-        assert!(matches!(read(dir.path()), Err(PkiError::Io { .. })));
+        assert!(matches!(read(&file), Err(FileError::TooLarge { .. })));
+        assert!(matches!(read(dir.path()), Err(FileError::Io { .. })));
     }
 }

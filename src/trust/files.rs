@@ -4,10 +4,10 @@
 //! authority, nothing is expired, and nobody else can read the key. What is wrong comes back as one error that names
 //! the file.
 
-use super::file::{self, malformed, read_first};
+use super::file::{self, FileError, malformed, read_first};
 use super::keyfile::read_key;
 use super::layout::{AUTHORITY, BUNDLE, CA, CA_KEY, CLIENT, CRL, NODE};
-use super::{CertificateFacts, CrlFacts, PkiError, check, svid};
+use super::{CertificateFacts, CrlFacts, TrustError, check, svid};
 use jiff::Timestamp;
 use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rustls::crypto::aws_lc_rs;
@@ -85,7 +85,7 @@ impl NodeFiles {
     ///
     /// # Errors
     /// When anything is missing, unsafe, expired, or does not fit the rest.
-    pub fn load(certs_dir: &Path, node: NodeId) -> Result<Self, PkiError> {
+    pub fn load(certs_dir: &Path, node: NodeId) -> Result<Self, TrustError> {
         Self::load_at(certs_dir, node, Timestamp::now())
     }
 
@@ -93,7 +93,7 @@ impl NodeFiles {
     ///
     /// # Errors
     /// When anything is missing, unsafe, expired, or does not fit the rest.
-    pub fn load_at(certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn load_at(certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         Self::load_folder(&certs_dir.join(node.to_string()), certs_dir, node, now)
     }
 
@@ -101,7 +101,7 @@ impl NodeFiles {
     ///
     /// # Errors
     /// When anything is missing, unsafe, expired, or does not fit the rest.
-    pub fn load_folder(folder: &Path, certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn load_folder(folder: &Path, certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         let advice =
             format!("copy {node}/ and ca.pem from the certs/ where `canary pki init` ran into {}", shown(certs_dir));
         let (ca_path, ca) = read_first::<CertificateDer<'static>>(&[folder, certs_dir], CA, "certificates", &advice)?;
@@ -111,17 +111,17 @@ impl NodeFiles {
         let (bundle_path, bundle) = read_bundle(folder, node, &advice)?;
         if !ca_facts.iter().any(|authority| authority.sha256 == bundle.ca_sha256) {
             let detail = format!("it was made with another authority than the one in {}", ca_path.display());
-            return Err(PkiError::Bundle { path: bundle_path, detail, node });
+            return Err(TrustError::Bundle { path: bundle_path, detail, node });
         }
         let own = read_pair(folder, NODE, &advice)?;
         let leaf = judge_chain(&own.path, &own.chain, (&ca_path, &ca), &crls, now)?;
         if own.id.trust_domain != bundle.trust_domain {
             let detail =
                 format!("its trust domain is {}, the certificate's is {}", bundle.trust_domain, own.id.trust_domain);
-            return Err(PkiError::Bundle { path: bundle_path, detail, node });
+            return Err(TrustError::Bundle { path: bundle_path, detail, node });
         }
         if own.id.role != Role::Node(node) {
-            return Err(PkiError::Identity {
+            return Err(TrustError::Identity {
                 path: own.path,
                 found: own.id.role.to_string(),
                 wanted: Role::Node(node).to_string(),
@@ -142,12 +142,12 @@ impl NodeFiles {
     ///
     /// # Errors
     /// When it does not: the others would refuse this member, and it could not prove to be at that address.
-    pub fn check_address(&self, configured: &Host) -> Result<(), PkiError> {
+    pub fn check_address(&self, configured: &Host) -> Result<(), TrustError> {
         if self.leaf.hosts.contains(configured) {
             return Ok(());
         }
         let names: Vec<String> = self.leaf.hosts.iter().map(ToString::to_string).collect();
-        Err(PkiError::Address {
+        Err(TrustError::Address {
             node: self.bundle.id,
             variable: self.bundle.id.variable(),
             configured: configured.clone(),
@@ -161,9 +161,9 @@ impl NodeFiles {
     ///
     /// # Errors
     /// When they would not.
-    pub fn check_server(&self) -> Result<(), PkiError> {
+    pub fn check_server(&self) -> Result<(), TrustError> {
         let refused =
-            |detail| PkiError::Chain { path: self.path.clone(), authority: self.path.with_file_name(CA), detail };
+            |detail| TrustError::Chain { path: self.path.clone(), authority: self.path.with_file_name(CA), detail };
         let judge = check::Judge::new(&self.ca, &self.crls, self.loaded_at).map_err(refused)?;
         for host in &self.leaf.hosts {
             let name =
@@ -179,7 +179,7 @@ impl ClientFiles {
     ///
     /// # Errors
     /// When anything is missing, unsafe, expired, or does not fit the rest.
-    pub fn load(dir: &Path) -> Result<Self, PkiError> {
+    pub fn load(dir: &Path) -> Result<Self, TrustError> {
         Self::load_at(dir, Timestamp::now())
     }
 
@@ -187,7 +187,7 @@ impl ClientFiles {
     ///
     /// # Errors
     /// When anything is missing, unsafe, expired, or does not fit the rest.
-    pub fn load_at(dir: &Path, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn load_at(dir: &Path, now: Timestamp) -> Result<Self, TrustError> {
         let name = dir.file_name().map_or_else(|| "operator-admin".into(), |name| name.display().to_string());
         let advice = format!("copy {name}/ from the certs/ where `canary pki init` ran to {}", shown(dir));
         let parent = dir.parent().unwrap_or(dir);
@@ -218,7 +218,7 @@ impl fmt::Debug for ClientFiles {
 ///
 /// # Errors
 /// When the file is missing, or an authority in it cannot be trusted.
-pub fn load_ca(certs_dir: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+pub fn load_ca(certs_dir: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let advice = format!(
         "copy ca.pem from the certs/ where `canary pki init` ran into {}, or name its directory with --certs",
         shown(certs_dir)
@@ -246,29 +246,29 @@ pub fn judge_chain(
     (ca_path, ca): (&Path, &[CertificateDer<'static>]),
     crls: &[CertificateRevocationListDer<'static>],
     now: Timestamp,
-) -> Result<CertificateFacts, PkiError> {
+) -> Result<CertificateFacts, TrustError> {
     let path = path.to_owned();
     let Some(facts) = chain.first().and_then(CertificateFacts::of) else {
-        return Err(malformed(&path, "a certificate", "it is not DER"));
+        return Err(malformed(&path, "a certificate", "it is not DER").into());
     };
     if now > facts.not_after {
-        return Err(PkiError::Expired { path, not_after: facts.not_after, now });
+        return Err(TrustError::Expired { path, not_after: facts.not_after, now });
     }
     if now < facts.not_before {
-        return Err(PkiError::NotYetValid { path, not_before: facts.not_before, now });
+        return Err(TrustError::NotYetValid { path, not_before: facts.not_before, now });
     }
     let judged = check::Judge::new(ca, crls, now).and_then(|judge| judge.accepts_client(chain));
-    judged.map_err(|detail| PkiError::Chain { path, authority: ca_path.to_owned(), detail })?;
+    judged.map_err(|detail| TrustError::Chain { path, authority: ca_path.to_owned(), detail })?;
     Ok(facts)
 }
 
-fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> Result<Pair, PkiError> {
+fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> Result<Pair, TrustError> {
     let (path, chain) = read_first::<CertificateDer<'static>>(&[folder], certificate, "certificates", advice)?;
-    let Some(leaf) = chain.first() else { return Err(malformed(&path, "certificates", "it holds none")) };
-    let id = svid::identity(leaf).map_err(|source| PkiError::Svid { path: path.clone(), source })?;
+    let Some(leaf) = chain.first() else { return Err(malformed(&path, "certificates", "it holds none").into()) };
+    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.clone(), source })?;
     let key_path = folder.join(key);
     let Some(pem) = read_key(&key_path)? else {
-        return Err(PkiError::Missing { path: key_path, advice: advice.to_owned() });
+        return Err(FileError::Missing { path: key_path, advice: advice.to_owned() }.into());
     };
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map(Zeroizing::new)
@@ -276,8 +276,8 @@ fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> R
     // rustls itself says whether the two belong together.
     match CertifiedKey::from_der(chain.clone(), key.clone_key(), &aws_lc_rs::default_provider()) {
         Ok(_) => Ok(Pair { chain, key, id, path }),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(PkiError::KeyMismatch { key: key_path, certificate: path }),
-        Err(error) => Err(malformed(&key_path, "a private key", &error.to_string())),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(TrustError::KeyMismatch { key: key_path, certificate: path }),
+        Err(error) => Err(malformed(&key_path, "a private key", &error.to_string()).into()),
     }
 }
 
@@ -285,19 +285,19 @@ fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> R
 ///
 /// # Errors
 /// When it is missing, which `advice` is for, cannot be read, or is that of another member.
-pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), PkiError> {
+pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), TrustError> {
     let path = folder.join(BUNDLE);
     let Some(json) = file::read(&path)? else {
-        return Err(PkiError::Missing { path, advice: advice.to_owned() });
+        return Err(FileError::Missing { path, advice: advice.to_owned() }.into());
     };
     let bundle: Bundle =
         serde_json::from_slice(&json).map_err(|error| malformed(&path, "a bundle", &error.to_string()))?;
     if bundle.id != node {
-        return Err(PkiError::Identity { path, found: bundle.id.to_string(), wanted: node.to_string() });
+        return Err(TrustError::Identity { path, found: bundle.id.to_string(), wanted: node.to_string() });
     }
     if bundle.peers.host(node).is_none() {
         let detail = format!("{node} is not among its peers");
-        return Err(PkiError::Bundle { path, detail, node });
+        return Err(TrustError::Bundle { path, detail, node });
     }
     Ok((path, bundle))
 }
@@ -323,7 +323,7 @@ mod tests {
         "node-b".parse().expect("a node")
     }
 
-    fn refused(certs: &Path) -> PkiError {
+    fn refused(certs: &Path) -> TrustError {
         NodeFiles::load(certs, NodeId::A).expect_err("these files must be refused")
     }
 
@@ -364,7 +364,10 @@ mod tests {
             let (_dir, certs) = tree();
             let path = certs.join("node-a").join(name);
             fs::remove_file(&path).expect("there");
-            assert!(matches!(refused(&certs), PkiError::Missing { path: missing, .. } if missing == path), "{name}");
+            assert!(
+                matches!(refused(&certs), TrustError::File(FileError::Missing { path: missing, .. }) if missing == path),
+                "{name}"
+            );
         }
     }
 
@@ -382,7 +385,10 @@ mod tests {
                 let error = refused(&certs);
                 let clear = matches!(
                     error,
-                    PkiError::Format { .. } | PkiError::Ca { .. } | PkiError::Crl { .. } | PkiError::Svid { .. }
+                    TrustError::File(FileError::Format { .. })
+                        | TrustError::Ca { .. }
+                        | TrustError::Crl { .. }
+                        | TrustError::Svid { .. }
                 );
                 assert!(clear, "{name} with {contents:?}: {error:?}");
             }
@@ -396,21 +402,21 @@ mod tests {
             copy(&certs.join("node-b").join(name), &certs.join("node-a").join(name));
             let error = refused(&certs);
             match name {
-                "node.pem" => assert!(matches!(error, PkiError::KeyMismatch { .. }), "{error:?}"),
-                _ => assert!(matches!(error, PkiError::Identity { .. }), "{error:?}"),
+                "node.pem" => assert!(matches!(error, TrustError::KeyMismatch { .. }), "{error:?}"),
+                _ => assert!(matches!(error, TrustError::Identity { .. }), "{error:?}"),
             }
         }
         copy(&certs.join("node-b/bundle.json"), &certs.join("node-a/bundle.json"));
-        assert!(matches!(refused(&certs), PkiError::Identity { .. }));
+        assert!(matches!(refused(&certs), TrustError::Identity { .. }));
 
         let ((_one, certs), (_two, other)) = (tree(), tree());
         copy(&other.join("ca.pem"), &certs.join("node-a/ca.pem"));
-        assert!(matches!(refused(&certs), PkiError::Crl { problem: CrlProblem::UnknownIssuer(_), .. }));
+        assert!(matches!(refused(&certs), TrustError::Crl { problem: CrlProblem::UnknownIssuer(_), .. }));
         copy(&other.join("crl.pem"), &certs.join("node-a/crl.pem"));
-        assert!(matches!(refused(&certs), PkiError::Bundle { .. }));
+        assert!(matches!(refused(&certs), TrustError::Bundle { .. }));
         copy(&other.join("node-a/bundle.json"), &certs.join("node-a/bundle.json"));
         let error = refused(&certs);
-        assert!(matches!(&error, PkiError::Chain { detail, .. } if detail.contains("UnknownIssuer")), "{error:?}");
+        assert!(matches!(&error, TrustError::Chain { detail, .. } if detail.contains("UnknownIssuer")), "{error:?}");
     }
 
     #[test]
@@ -420,7 +426,7 @@ mod tests {
         assert_eq!(ClientFiles::load(&operator).expect("a client").id.role, Role::Operator("admin".into()));
         copy(&operator.join("client.pem"), &certs.join("node-a/node.pem"));
         copy(&operator.join("client.key"), &certs.join("node-a/node.key"));
-        assert!(matches!(refused(&certs), PkiError::Identity { .. }));
+        assert!(matches!(refused(&certs), TrustError::Identity { .. }));
     }
 
     #[test]
@@ -428,11 +434,11 @@ mod tests {
         let (_dir, certs) = tree();
         let at = |hours: i64| NodeFiles::load_at(&certs, NodeId::A, Timestamp::now() + hours.hours());
         assert!(at(0).is_ok() && at(89 * 24).is_ok());
-        assert!(matches!(at(90 * 24 + 1), Err(PkiError::Expired { .. })));
-        assert!(matches!(at(3650 * 24 + 1), Err(PkiError::Ca { problem: CaProblem::Expired(..), .. })));
-        assert!(matches!(at(-2), Err(PkiError::Ca { problem: CaProblem::NotYetValid(..), .. })));
+        assert!(matches!(at(90 * 24 + 1), Err(TrustError::Expired { .. })));
+        assert!(matches!(at(3650 * 24 + 1), Err(TrustError::Ca { problem: CaProblem::Expired(..), .. })));
+        assert!(matches!(at(-2), Err(TrustError::Ca { problem: CaProblem::NotYetValid(..), .. })));
         let late = ClientFiles::load_at(&certs.join("operator-admin"), Timestamp::now() + (91 * 24).hours());
-        assert!(matches!(late, Err(PkiError::Expired { .. })));
+        assert!(matches!(late, Err(TrustError::Expired { .. })));
     }
 
     #[test]
@@ -440,7 +446,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let (_dir, certs) = tree();
         fs::set_permissions(certs.join("node-a/node.key"), fs::Permissions::from_mode(0o640)).expect("own file");
-        assert!(matches!(refused(&certs), PkiError::UnsafeKey { .. }));
+        assert!(matches!(refused(&certs), TrustError::UnsafeKey { .. }));
     }
 
     #[test]
@@ -460,8 +466,8 @@ mod tests {
         let mut list = CertificateRevocationListDer::from_pem_file(&path).expect("a list").to_vec();
         *list.last_mut().expect("it has a signature") ^= 1;
         let problem = check::revocation_lists(&path, &[list.into()], &load_ca(&certs).expect("an authority"));
-        assert!(matches!(problem, Err(PkiError::Crl { problem: CrlProblem::BadSignature(_), .. })), "{problem:?}");
+        assert!(matches!(problem, Err(TrustError::Crl { problem: CrlProblem::BadSignature(_), .. })), "{problem:?}");
         let none = check::revocation_lists(&path, &[], &load_ca(&certs).expect("an authority"));
-        assert!(matches!(none, Err(PkiError::Crl { problem: CrlProblem::Absent(_), .. })));
+        assert!(matches!(none, Err(TrustError::Crl { problem: CrlProblem::Absent(_), .. })));
     }
 }

@@ -3,7 +3,7 @@
 //! A link is followed, because secret stores and certificate renewers mount keys as links, but only when each link on
 //! the way belongs to root or to this user. The file itself is judged through the descriptor that is then read.
 
-use super::PkiError;
+use super::TrustError;
 use super::file::{MAX_FILE_BYTES, failed, read_opened};
 use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ const STICKY: u32 = 0o1000;
 ///
 /// # Errors
 /// When others can read or replace it, or it cannot be read.
-pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
+pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
     if matches!(fs::symlink_metadata(path), Err(error) if is_absence(&error)) {
         return Ok(None);
     }
@@ -36,7 +36,7 @@ pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PkiError> {
     check_file(&resolved, &facts)?;
     let parent = resolved.parent().unwrap_or(Path::new("/"));
     check_directory(parent, &fs::metadata(parent).map_err(failed("read", parent))?)?;
-    read_opened(file, path, MAX_FILE_BYTES).map(Some)
+    Ok(Some(read_opened(file, path, MAX_FILE_BYTES)?))
 }
 
 /// The path as a word that a shell takes literally.
@@ -52,7 +52,7 @@ fn is_absence(error: &std::io::Error) -> bool {
 }
 
 /// The path without links, each of which was seen to be root's or this user's.
-fn resolve(path: &Path) -> Result<PathBuf, PkiError> {
+fn resolve(path: &Path) -> Result<PathBuf, TrustError> {
     let absolute = std::path::absolute(path).map_err(failed("read", path))?;
     let mut ahead: VecDeque<OsString> = absolute.components().map(|part| part.as_os_str().to_owned()).collect();
     let mut resolved = PathBuf::from("/");
@@ -72,7 +72,7 @@ fn resolve(path: &Path) -> Result<PathBuf, PkiError> {
                 }
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(failed("read", path)(rustix::io::Errno::LOOP.into()));
+                    return Err(failed("read", path)(rustix::io::Errno::LOOP.into()).into());
                 }
                 check_link(&next, &facts, &resolved)?;
                 let target = fs::read_link(&next).map_err(failed("read", &next))?;
@@ -86,9 +86,9 @@ fn resolve(path: &Path) -> Result<PathBuf, PkiError> {
     Ok(resolved)
 }
 
-fn check_link(link: &Path, facts: &Metadata, parent: &Path) -> Result<(), PkiError> {
+fn check_link(link: &Path, facts: &Metadata, parent: &Path) -> Result<(), TrustError> {
     if !is_trusted_owner(facts.uid()) {
-        return Err(PkiError::UnsafeKey {
+        return Err(TrustError::UnsafeKey {
             path: link.to_owned(),
             problem: format!("this link belongs to user {}, not to root or user {}", facts.uid(), own_uid()),
             fix: "put the key itself there instead of a link".into(),
@@ -99,8 +99,8 @@ fn check_link(link: &Path, facts: &Metadata, parent: &Path) -> Result<(), PkiErr
     if directory.mode() & STICKY == 0 { check_directory(parent, &directory) } else { Ok(()) }
 }
 
-fn check_file(path: &Path, facts: &Metadata) -> Result<(), PkiError> {
-    let refused = |problem: String, fix: String| Err(PkiError::UnsafeKey { path: path.to_owned(), problem, fix });
+fn check_file(path: &Path, facts: &Metadata) -> Result<(), TrustError> {
+    let refused = |problem: String, fix: String| Err(TrustError::UnsafeKey { path: path.to_owned(), problem, fix });
     if !facts.is_file() {
         return refused("it is not a regular file".into(), "put the key file there".into());
     }
@@ -115,8 +115,8 @@ fn check_file(path: &Path, facts: &Metadata) -> Result<(), PkiError> {
     Ok(())
 }
 
-fn check_directory(path: &Path, facts: &Metadata) -> Result<(), PkiError> {
-    let refused = |problem: String, fix: String| Err(PkiError::UnsafeKey { path: path.to_owned(), problem, fix });
+fn check_directory(path: &Path, facts: &Metadata) -> Result<(), TrustError> {
+    let refused = |problem: String, fix: String| Err(TrustError::UnsafeKey { path: path.to_owned(), problem, fix });
     if !is_trusted_owner(facts.uid()) {
         let problem = format!("this directory belongs to user {}, not to root or user {}", facts.uid(), own_uid());
         return refused(problem, format!("type: chown {} {}", own_uid(), shell_word(path)));
@@ -142,6 +142,7 @@ fn own_uid() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::FileError;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use tempfile::TempDir;
 
@@ -159,7 +160,7 @@ mod tests {
 
     fn problem(path: &Path) -> String {
         match read_key(path) {
-            Err(error @ PkiError::UnsafeKey { .. }) => error.to_string(),
+            Err(error @ TrustError::UnsafeKey { .. }) => error.to_string(),
             other => panic!("{path:?} must be unsafe, not {other:?}"),
         }
     }
@@ -219,7 +220,7 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         symlink(&two, &one).expect("a link");
         symlink(&one, &two).expect("a link");
-        assert!(matches!(read_key(&one), Err(PkiError::Io { .. })));
+        assert!(matches!(read_key(&one), Err(TrustError::File(FileError::Io { .. }))));
         assert!(problem_or_error(dir.path()));
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)

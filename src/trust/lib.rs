@@ -18,8 +18,9 @@ mod testing;
 mod watch;
 
 pub use cidr::{Cidr, CidrError};
-pub use error::{CaProblem, CrlProblem, PkiError};
+pub use error::{CaProblem, CrlProblem, TrustError};
 pub use facts::{CertificateFacts, CrlFacts, fingerprint};
+pub use file::FileError;
 pub use files::{Bundle, ClientFiles, NodeFiles, load_ca};
 pub use keyfile::shell_word;
 pub use svid::{SvidError, peer_identity};

@@ -14,7 +14,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use std::fs;
 use time::{Duration, OffsetDateTime};
-use trust::{NodeFiles, PkiError, load_ca};
+use trust::{FileError, NodeFiles, TrustError, load_ca};
 
 /// An authority, and a good certificate of the peer below it.
 struct Rooted {
@@ -284,10 +284,10 @@ fn ours(mint: &Mint, root: &CertificateDer<'_>) -> [Result<(), String>; 3] {
     for path in [dir.join("ca.pem"), dir.join("node-a/ca.pem")] {
         write_pem(&path, "CERTIFICATE", &[root]);
     }
-    let of_files = |error: PkiError| {
+    let of_files = |error: TrustError| {
         // An authority that passes is followed by files that are not there.
-        let passed = matches!(error, PkiError::Missing { .. });
-        assert!(passed || matches!(error, PkiError::Ca { .. }), "{error}");
+        let passed = matches!(error, TrustError::File(FileError::Missing { .. }));
+        assert!(passed || matches!(error, TrustError::Ca { .. }), "{error}");
         if passed { Ok(()) } else { Err(error.to_string()) }
     };
     let expected = Expectations { now: Timestamp::now(), fail_within: SignedDuration::ZERO, node: None, peers: None };
@@ -296,7 +296,7 @@ fn ours(mint: &Mint, root: &CertificateDer<'_>) -> [Result<(), String>; 3] {
     [
         NodeFiles::load(&dir, NodeId::A).map(drop).or_else(of_files),
         load_ca(&dir).map(drop).or_else(of_files),
-        problem.map_or(Ok(()), |problem| Err(problem.text)),
+        problem.map_or(Ok(()), |problem| Err(problem.to_string())),
     ]
 }
 

@@ -113,13 +113,16 @@ impl FromStr for NodeSpec {
 pub(super) fn run(args: InitArgs, certs: &Path) -> Result<Exit, Failure> {
     let output = args.output;
     let report = issue::init(&plan(args, certs)?)?;
-    for warning in &report.warnings {
+    let warnings: Vec<String> = report.warnings.iter().map(super::told::warning).collect();
+    for warning in &warnings {
         anstream::eprintln!("warning: {warning}");
     }
     let steps = Steps::after(&report);
     match output {
         Output::Table => print_text(&told(&report, &steps))?,
-        Output::Json => print_json(&Printed { report: &report, fingerprint: fingerprint(&report), next: &steps })?,
+        Output::Json => {
+            print_json(&Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps })?
+        }
     }
     Ok(Exit::Done)
 }
@@ -172,6 +175,7 @@ fn nodes(specs: Vec<NodeSpec>) -> Result<BTreeMap<NodeId, Vec<Host>>, Failure> {
 struct Printed<'a> {
     #[serde(flatten)]
     report: &'a InitReport,
+    warnings: Vec<String>,
     fingerprint: String,
     #[serde(flatten)]
     next: &'a Steps,

@@ -13,15 +13,15 @@ mod renew;
 mod revoke;
 mod rotate;
 mod sign;
+mod told;
 mod verify;
 
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
-use issue::Existing;
+use issue::{Existing, IssueError};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use model::{Host, Peers};
 use std::path::Path;
-use trust::PkiError;
 
 /// Make, renew, revoke and look at the certificates of a mesh.
 #[derive(Debug, Args)]
@@ -93,35 +93,8 @@ fn each_once(addresses: Vec<Host>, more: Vec<Host>) -> Vec<Host> {
     all
 }
 
-impl From<PkiError> for Failure {
-    fn from(error: PkiError) -> Self {
-        let exit = match &error {
-            PkiError::Plan(_) => Exit::Usage,
-            PkiError::Refused(_) | PkiError::Exists { .. } | PkiError::Interrupted { .. } => Exit::Refused,
-            PkiError::Expired { .. } => Exit::CertificateExpiry,
-            PkiError::UnsafeKey { .. } => Exit::UnsafeKey,
-            PkiError::Busy { .. } | PkiError::Io { .. } | PkiError::Generate(_) | PkiError::Random(_) => Exit::Failed,
-            PkiError::Peers(_)
-            | PkiError::NotADirectory(_)
-            | PkiError::Missing { .. }
-            | PkiError::TooLarge { .. }
-            | PkiError::Format { .. }
-            | PkiError::Ca { .. }
-            | PkiError::Crl { .. }
-            | PkiError::Svid { .. }
-            | PkiError::Identity { .. }
-            | PkiError::KeyMismatch { .. }
-            | PkiError::Chain { .. }
-            | PkiError::NotYetValid { .. }
-            | PkiError::Address { .. }
-            | PkiError::Bundle { .. } => Exit::Configuration,
-        };
-        Self::new(exit, error)
-    }
-}
-
 /// The `PEERS_NODE_*` variables of this process; none when none is set.
-fn peers_of_environment() -> Result<Option<Peers>, PkiError> {
+fn peers_of_environment() -> Result<Option<Peers>, IssueError> {
     // Names that are not text are none of ours; values that are not text are refused as addresses.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));

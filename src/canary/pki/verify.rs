@@ -6,6 +6,7 @@ use clap::Args;
 use issue::{Cause, Expectations, Finding};
 use jiff::{SignedDuration, Timestamp};
 use model::{Host, NodeId};
+use serde::Serialize;
 use serde_json::json;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
     let expected =
         Expectations { now, fail_within: args.fail_within, node: args.node, peers: super::peers_of_environment()? };
     let paths = if args.paths.is_empty() { vec![certs.to_owned()] } else { args.paths };
-    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| issue::verify(path, certs, &expected)).collect();
+    let found = paths.iter().flat_map(|path| issue::verify(path, certs, &expected));
+    let mut findings: Vec<Said> = found.map(Said::from).collect();
     if let Some(address) = args.peer_addr {
         findings.iter_mut().for_each(|finding| check_address(finding, address));
     }
@@ -57,8 +59,34 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// A finding as it is shown.
+#[derive(Serialize)]
+struct Said {
+    path: PathBuf,
+    what: String,
+    not_after: Option<Timestamp>,
+    hosts: Vec<Host>,
+    problem: Option<Problem>,
+}
+
+/// Why something would not be accepted, as it is shown.
+#[derive(Serialize)]
+struct Problem {
+    cause: Cause,
+    text: String,
+}
+
+impl From<Finding> for Said {
+    fn from(found: Finding) -> Self {
+        let problem = found.problem.as_ref();
+        let problem = problem.map(|problem| Problem { cause: problem.cause(), text: super::told::problem(problem) });
+        let Finding { path, what, not_after, hosts, .. } = found;
+        Self { path, what, not_after, hosts, problem }
+    }
+}
+
 /// One problem that is not of age outweighs all that are.
-fn exit(findings: &[Finding]) -> Exit {
+fn exit(findings: &[Said]) -> Exit {
     let mut causes = findings.iter().filter_map(|finding| Some(finding.problem.as_ref()?.cause)).peekable();
     if causes.peek().is_none() {
         return Exit::Done;
@@ -67,7 +95,7 @@ fn exit(findings: &[Finding]) -> Exit {
 }
 
 /// As a peer does after the handshake: the remote address must be one that is configured for the node.
-fn check_address(finding: &mut Finding, address: IpAddr) {
+fn check_address(finding: &mut Said, address: IpAddr) {
     if finding.problem.is_some() || finding.hosts.is_empty() {
         return;
     }
@@ -77,7 +105,7 @@ fn check_address(finding: &mut Finding, address: IpAddr) {
     }
     let hosts: Vec<String> = finding.hosts.iter().map(ToString::to_string).collect();
     let text = format!("address_mismatch: the others expect it at {}, not at {address}", hosts.join(" or "));
-    finding.problem = Finding::invalid(&finding.path, text).problem;
+    finding.problem = Some(Problem { cause: Cause::Invalid, text });
 }
 
 /// The addresses of a host now; a name that is not found has none.
@@ -91,7 +119,7 @@ fn resolved(host: &Host) -> Vec<IpAddr> {
     }
 }
 
-fn told(findings: &[Finding], now: Timestamp) -> String {
+fn told(findings: &[Said], now: Timestamp) -> String {
     let mut rows = vec![["FILE", "WHAT", "LEFT", "RESULT"].map(str::to_owned)];
     for finding in findings {
         let left = finding.not_after.map(|until| until.duration_since(now));

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    tls::fuzz::certificate(bytes);
+    let _ = fuzz::certificate(bytes);
 });

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    tls::fuzz::lists(bytes);
+    let _ = fuzz::lists(bytes);
 });

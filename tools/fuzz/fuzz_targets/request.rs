@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    issue::fuzz::request(bytes);
+    let _ = fuzz::request(bytes);
 });
