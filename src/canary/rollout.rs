@@ -8,12 +8,8 @@ mod set_weight;
 mod start;
 mod status;
 
-use super::change;
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
-use client::{Client, ClientError};
-use model::NodeId;
-use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Bring a new version into the traffic step by step, and see how it does.
@@ -52,25 +48,4 @@ pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
         RolloutCommand::SetWeight(args) => set_weight::run(&args, certs),
         RolloutCommand::History(args) => history::run(&args, certs),
     }
-}
-
-/// The document of the first node, in id order, that answers.
-async fn first<T: DeserializeOwned>(client: &Client, path: &str) -> Result<(NodeId, T), Failure> {
-    first_of(client, client.peers().iter().map(|(node, _)| node), path).await
-}
-
-/// The document of the first of `nodes` that answers.
-async fn first_of<T: DeserializeOwned>(
-    client: &Client,
-    nodes: impl Iterator<Item = NodeId>,
-    path: &str,
-) -> Result<(NodeId, T), Failure> {
-    let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
-    for node in nodes {
-        match client.read(node, path).await {
-            Ok(document) => return Ok((node, document)),
-            Err(error) => silent.push((node, error)),
-        }
-    }
-    Err(change::nobody(&silent))
 }

@@ -1,12 +1,13 @@
 //! `canary pki inspect`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, length, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use pki::{self, CertificateFacts, CrlFacts, Item};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use terminal::{columns, length};
 
 /// Show what certificates and revocation lists say. Nothing is judged; see `verify`.
 #[derive(Debug, Args)]

@@ -1,10 +1,11 @@
 //! `canary pki rotate-ca`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::{Args, ValueEnum};
 use pki::{self, Cidr, MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
 use std::path::Path;
+use terminal::columns;
 
 const EXAMPLES: &str = "\
 Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:

@@ -1,7 +1,7 @@
 //! `canary pki verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, length, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use model::{Host, NodeId};
@@ -9,6 +9,7 @@ use pki::{self, Cause, Expectations, Finding};
 use serde_json::json;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use terminal::{columns, length};
 
 const EXAMPLES: &str = "\
 Examples:
