@@ -1,12 +1,18 @@
 //! `canary rollout`.
 
+mod abort;
+mod approve;
 mod follow;
 mod history;
-mod say;
+mod pause;
+mod promote;
+mod resume;
+mod retry;
 mod screen;
 mod set_weight;
 mod start;
 mod status;
+mod undo;
 
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
@@ -23,13 +29,13 @@ pub(crate) struct RolloutArgs {
 enum RolloutCommand {
     Start(start::StartArgs),
     Status(status::StatusArgs),
-    Promote(say::PromoteArgs),
-    Approve(say::ApproveArgs),
-    Pause(say::PauseArgs),
-    Resume(say::ResumeArgs),
-    Abort(say::AbortArgs),
-    Retry(say::RetryArgs),
-    Undo(say::UndoArgs),
+    Promote(promote::PromoteArgs),
+    Approve(approve::ApproveArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+    Abort(abort::AbortArgs),
+    Retry(retry::RetryArgs),
+    Undo(undo::UndoArgs),
     SetWeight(set_weight::SetWeightArgs),
     History(history::HistoryArgs),
 }
@@ -38,13 +44,13 @@ pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
     match args.command {
         RolloutCommand::Start(args) => start::run(args, certs),
         RolloutCommand::Status(args) => status::run(&args, certs),
-        RolloutCommand::Promote(args) => say::promote(&args, certs),
-        RolloutCommand::Approve(args) => say::approve(&args, certs),
-        RolloutCommand::Pause(args) => say::pause(&args, certs),
-        RolloutCommand::Resume(args) => say::resume(&args, certs),
-        RolloutCommand::Abort(args) => say::abort(&args, certs),
-        RolloutCommand::Retry(args) => say::retry(&args, certs),
-        RolloutCommand::Undo(args) => say::undo(&args, certs),
+        RolloutCommand::Promote(args) => promote::run(&args, certs),
+        RolloutCommand::Approve(args) => approve::run(&args, certs),
+        RolloutCommand::Pause(args) => pause::run(&args, certs),
+        RolloutCommand::Resume(args) => resume::run(&args, certs),
+        RolloutCommand::Abort(args) => abort::run(&args, certs),
+        RolloutCommand::Retry(args) => retry::run(&args, certs),
+        RolloutCommand::Undo(args) => undo::run(&args, certs),
         RolloutCommand::SetWeight(args) => set_weight::run(&args, certs),
         RolloutCommand::History(args) => history::run(&args, certs),
     }
