@@ -1,4 +1,4 @@
-//! What is printed: lines as things happen, for a terminal of usual size, and plain where there is none.
+//! The printed lines: one as each thing happens, for a terminal of usual size, and plain where there is none.
 
 use super::ledger::{Ledger, USERS, tolerance};
 use super::models::{ERRORS_IN_TEN, Model, ModelServers, SLOW_IN_TEN};

@@ -1,4 +1,4 @@
-//! What the demo needs before a node can start: free addresses, a directory, certificates.
+//! Addresses, directory and certificates of the demo, made before a node starts.
 
 use super::error::DemoError;
 use model::{Host, NodeId, NodeSet, Peers};

@@ -1,4 +1,4 @@
-//! What is shown, in order; any difference from what should be ends it.
+//! The order of what is shown; any difference from what should be ends it.
 
 use super::error::DemoError;
 use super::mesh::Mesh;

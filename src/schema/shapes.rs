@@ -1,4 +1,4 @@
-//! The JSON that nodes answer with; servers write it, the command line reads it.
+//! The JSON of the state, of an answer to a change, and of the history.
 
 use super::rollout::RolloutShape;
 use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, UnixMillis, Weight};
