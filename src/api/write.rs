@@ -247,12 +247,37 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             Problem::conflict("would_raise", "It would give the canary more than it has", detail)
                 .with("current", version)
         }
-        Refusal::Invalid(error) => match conflict(&error) {
-            Some(code) => Problem::conflict(code, "The rollout stands in the way", detail),
-            None => Problem::bad_request(detail),
-        },
+        Refusal::Invalid(error) => {
+            let detail = detail + advice(&error);
+            match conflict(&error) {
+                Some(code) => Problem::conflict(code, "The rollout stands in the way", detail),
+                None => Problem::bad_request(detail),
+            }
+        }
         Refusal::NotJoined => Problem::unavailable("not_joined", detail),
         Refusal::Leaving => Problem::unavailable("stopping", detail),
+    }
+}
+
+/// The end of the detail for a change that does not fit: what to ask for instead, in the words of requests and of the
+/// command line, which the rule itself does not know.
+const fn advice(error: &ChangeError) -> &'static str {
+    match error {
+        ChangeError::NoCanary(_) => ": name one (--canary MODEL, canary_model_id in JSON)",
+        ChangeError::RolloutOpen { .. } => ", or start the new one with --supersede",
+        ChangeError::NotApproved(_) => ": canary rollout approve, by operators who have not yet",
+        ChangeError::CanaryIsStable(_)
+        | ChangeError::NotAMember(..)
+        | ChangeError::LastMember(_)
+        | ChangeError::NoRollout
+        | ChangeError::WrongPhase { .. }
+        | ChangeError::StepOver(_)
+        | ChangeError::AlreadyApproved { .. }
+        | ChangeError::ApprovedByEnough { .. }
+        | ChangeError::NothingToApprove { .. }
+        | ChangeError::NothingBefore(_)
+        | ChangeError::NotBefore(..)
+        | ChangeError::UnknownModel(..) => "",
     }
 }
 
@@ -275,5 +300,25 @@ const fn conflict(error: &ChangeError) -> Option<&'static str> {
         | ChangeError::LastMember(_)
         | ChangeError::NotBefore(..)
         | ChangeError::UnknownModel(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service::Missing;
+
+    #[test]
+    fn a_change_that_does_not_fit_is_told_with_what_to_ask_for_instead() {
+        let said = |error: ChangeError| error.to_string() + advice(&error);
+        let nobody = "there is no canary model to give 5 % to: name one (--canary MODEL, canary_model_id in JSON)";
+        let weight = Weight::from_percent("5").expect("a weight");
+        assert_eq!(said(ChangeError::NoCanary(weight)), nobody);
+        let open = ChangeError::RolloutOpen { id: "r".into(), canary: "v2".parse().expect("a model id"), weight };
+        let expected = "r of v2 is open at 5 %: promote, pause or abort it, or start the new one with --supersede";
+        assert_eq!(said(open), expected);
+        let lacking = Missing { step: 1, weight, count: 1, by: Vec::new() };
+        let waits = said(ChangeError::NotApproved(lacking));
+        assert!(waits.ends_with("nobody approved: canary rollout approve, by operators who have not yet"), "{waits}");
     }
 }
