@@ -3,7 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value, json};
+use schema::ProblemShape;
+use serde_json::{Map, Value};
 
 /// Enough to name what is wrong; a message that quotes its input must not become as long as the input.
 const MAX_DETAIL: usize = 400;
@@ -98,17 +99,15 @@ impl Problem {
     }
 
     fn document(&self) -> Value {
-        let mut document = json!({
-            "type": format!("urn:canary:problem:{}", self.0.code),
-            "title": self.0.title,
-            "status": self.0.status.as_u16(),
-            "detail": self.0.detail,
-            "code": self.0.code,
-        });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.0.more.clone());
-        }
-        document
+        let problem = ProblemShape {
+            kind: format!("urn:canary:problem:{}", self.0.code),
+            title: self.0.title.into(),
+            status: self.0.status.as_u16(),
+            detail: self.0.detail.clone(),
+            code: self.0.code.into(),
+            more: self.0.more.clone(),
+        };
+        serde_json::to_value(problem).expect("text, a number and what is JSON already make JSON")
     }
 }
 
@@ -126,6 +125,7 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_problem_names_its_code_and_keeps_its_members() {

@@ -7,7 +7,7 @@ use clap::Args;
 use client::{Client, Silent, Told, Undecided};
 use http::StatusCode;
 use model::NodeId;
-use schema::Committed;
+use schema::{Committed, code};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
@@ -76,15 +76,15 @@ impl From<Silent> for Failure {
 
 /// What a problem means: its exit code, its words, and each node's reason.
 fn refusal(told: &Told) -> Failure {
-    let code = told.document["code"].as_str().unwrap_or_default();
+    let problem = told.problem();
     let exit = match told.status {
         StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
         StatusCode::GATEWAY_TIMEOUT => Exit::TimedOut,
         status if status.is_client_error() => Exit::Refused,
         _ => Exit::Failed,
     };
-    let failure = Failure::message(exit, told.explain());
-    match hint(code) {
+    let failure = Failure::message(exit, problem.to_string());
+    match hint(&problem.code) {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
@@ -92,16 +92,18 @@ fn refusal(told: &Told) -> Failure {
 
 fn hint(code: &str) -> Option<&'static str> {
     match code {
-        "no_majority" => {
+        code::NO_MAJORITY => {
             Some("nothing was changed; more than half of the nodes must be up and connected: canary query")
         }
-        "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
-        "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
-        "busy" | "stopping" => Some("try again in a moment"),
-        "not_approved" => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
-        "rollout_open" => Some("canary rollout status shows it"),
-        "no_rollout" => Some("canary rollout start MODEL"),
-        "role_not_allowed" | "unauthenticated" => {
+        code::OUTCOME_UNKNOWN => Some("it is shown as pending until it is settled: canary rollout status"),
+        code::BASE_VERSION | code::SUPERSEDED | code::WOULD_RAISE => {
+            Some("look at the state as it is now: canary rollout status")
+        }
+        code::BUSY | code::STOPPING => Some("try again in a moment"),
+        code::NOT_APPROVED => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
+        code::ROLLOUT_OPEN => Some("canary rollout status shows it"),
+        code::NO_ROLLOUT => Some("canary rollout start MODEL"),
+        code::ROLE_NOT_ALLOWED | code::UNAUTHENTICATED => {
             Some("use an operator's certificate: --operator NAME or --identity DIR")
         }
         _ => None,

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::{NodeId, Peers};
 use rustls::ClientConfig;
-use schema::{HealthSnapshot, NodeReason, ServedState};
+use schema::{HealthSnapshot, ProblemShape, ServedState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -85,17 +85,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// The problem in words, or each member's reason in a line of its own where there are some.
+    /// The document as that of a problem.
     #[must_use]
-    pub fn explain(&self) -> String {
-        let text = |name: &str| self.document[name].as_str().unwrap_or_default();
-        let reasons: Vec<NodeReason> = serde_json::from_value(self.document["reasons"].clone()).unwrap_or_default();
-        let decision = if self.document["decision"] == "ABORT" { "ABORT: " } else { "" };
-        if reasons.is_empty() {
-            return format!("{decision}{} ({}): {}", text("title"), text("code"), text("detail"));
-        }
-        let lines = reasons.iter().map(|reason| format!("\n  {}: {}", reason.node, reason.reason)).collect::<String>();
-        format!("{decision}{} ({}){lines}", text("title"), text("code"))
+    pub fn problem(&self) -> ProblemShape {
+        ProblemShape::read(&self.document)
     }
 }
 

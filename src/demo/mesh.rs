@@ -8,7 +8,7 @@ use client::{ChangeFailure, Client, Row, Verdict};
 use http::StatusCode;
 use model::NodeId;
 use pki::ClientFiles;
-use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
+use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest, code};
 use std::time::{Duration, Instant};
 
 /// How long a node may take to answer.
@@ -51,13 +51,13 @@ impl Mesh {
         let told = loop {
             let told = self.client.change(NodeId::A, "/rollouts", &body).await;
             let told = told.map_err(|error: ChangeFailure| DemoError::failed(error))?;
-            if told.document["code"] != "busy" || Instant::now() > give_up {
+            if told.problem().code != code::BUSY || Instant::now() > give_up {
                 break told;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
         if told.status != StatusCode::OK {
-            return Err(DemoError::Wrong(told.explain()));
+            return Err(DemoError::Wrong(told.problem().to_string()));
         }
         let committed: Committed = serde_json::from_value(told.document).map_err(DemoError::failed)?;
         Ok(committed.state.version)
