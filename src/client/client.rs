@@ -71,7 +71,7 @@ pub enum ClientError {
     Circles,
 }
 
-/// What a node answered to a request for a change.
+/// A node's answer to a request for a change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// The node that gave the answer.
@@ -113,7 +113,7 @@ pub enum ChangeFailure {
     },
 }
 
-/// What a wait for another state brought.
+/// The outcome of a wait for another state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Polled {
     /// The state and its tag.
@@ -171,7 +171,7 @@ impl Client {
         Ok(Polled::State(Box::new(state), tag))
     }
 
-    /// What `node` measured and whom it hears.
+    /// The health of `node`: its measurements, and whom it hears.
     ///
     /// # Errors
     /// When it does not answer.

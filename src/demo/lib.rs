@@ -1,8 +1,8 @@
 //! A whole mesh on one machine, shown from a good canary's way up to the rollback of bad ones.
 //!
-//! The nodes are processes of the very program that runs this, by its command `node`, and the requests go over HTTPS; only the model servers are stand-ins, within
-//! this process. What is shown was measured from answers, at the model servers, or told by the nodes. It leaves nothing
-//! behind, however it ends.
+//! The nodes are processes of the very program that runs this, by its command `node`, and the requests go over HTTPS;
+//! only the model servers are stand-ins, within this process. What is shown was measured from answers, at the model
+//! servers, or told by the nodes. It leaves nothing behind, however it ends.
 
 mod bad;
 mod error;

@@ -36,7 +36,7 @@ pub struct AgreedState {
     pub drained: NodeSet,
 }
 
-/// What `GET /routing/state` shows: the agreed part, and what this node makes of it now.
+/// The answer to `GET /routing/state`: the agreed part, and what this node makes of it now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServedState {
     /// The agreed part.
@@ -148,7 +148,7 @@ pub struct HistoryLine {
     pub rollout: Option<RolloutShape>,
 }
 
-/// What a voter had measured on its own node in the step before.
+/// A voter's measurements on its own node in the step before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvidenceShape {
     /// Requests to the canary.
