@@ -14,6 +14,7 @@ use http::StatusCode;
 use judge::{Sample, Verdict};
 use member::unix_millis;
 use model::ModelId;
+use schema::code;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ impl Outcome {
 fn unknown_model(place: usize, outcome: &Outcome, stable: &ModelId, canary: Option<&ModelId>) -> Problem {
     let known = canary.map_or_else(|| stable.to_string(), |canary| format!("{stable} or {canary}"));
     let detail = format!("outcome {place}: {} serves nothing now: use {known}", outcome.model);
-    Problem::new(StatusCode::BAD_REQUEST, "unknown_model", "There is no such model in the state", detail)
+    Problem::new(StatusCode::BAD_REQUEST, code::UNKNOWN_MODEL, "There is no such model in the state", detail)
 }
 
 impl<'de> Deserialize<'de> for Outcomes {
@@ -200,7 +201,7 @@ mod tests {
         for (second, named) in [
             (r#"{"model":"v1","ok":true,"latency_ms":1,"user":"x"}"#, "user"),
             (r#"{"model":"v1","ok":true}"#, "latency_ms"),
-            (r#"{"model":"v3","ok":true,"latency_ms":1}"#, "unknown_model"),
+            (r#"{"model":"v3","ok":true,"latency_ms":1}"#, code::UNKNOWN_MODEL),
             (r#"{"model":"-","ok":true,"latency_ms":1}"#, "model id"),
             (r#"{"model":"v1","ok":true,"latency_ms":-0.1}"#, "-0.1"),
             (r#"{"model":"v1","ok":true,"latency_ms":3600000.1}"#, "3600000"),

@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use edge::Problem;
 use member::Stage;
-use schema::{HealthSnapshot, HistoryLine};
+use schema::{HealthSnapshot, HistoryLine, code};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -45,10 +45,12 @@ pub(super) async fn livez() -> &'static str {
 /// asking the others what they hold is not, and neither is one that stops.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Problem> {
     if api.leaving.is_cancelled() || api.stopping.is_cancelled() {
-        return Err(Problem::unavailable("stopping", "this node is stopping"));
+        return Err(Problem::unavailable(code::STOPPING, "this node is stopping"));
     }
     match &api.handle.view().stage {
-        Stage::Rejoining => Err(Problem::unavailable("not_joined", "this node is asking the others what they hold")),
+        Stage::Rejoining => {
+            Err(Problem::unavailable(code::NOT_JOINED, "this node is asking the others what they hold"))
+        }
         Stage::Blank { .. } | Stage::Member | Stage::Founder { .. } => Ok("ok\n"),
     }
 }

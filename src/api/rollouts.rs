@@ -11,7 +11,7 @@ use edge::body;
 use http::StatusCode;
 use model::ModelId;
 use proxy::Upstream;
-use schema::{CurrentRollout, ModelRequest, PlanShape, RolloutShape, StartRequest, UndoRequest, VerbRequest};
+use schema::{CurrentRollout, ModelRequest, PlanShape, RolloutShape, StartRequest, UndoRequest, VerbRequest, code};
 use serde::de::DeserializeOwned;
 use service::{Change, Extent, Model, Plan, WhenOpen};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) async fn current(State(api): State<Arc<Api>>) -> Result<Json<CurrentR
     let current = shown::current(&api.handle.view(), status.as_deref());
     current.map(Json).ok_or_else(|| {
         let detail = "there has been no rollout, and the canary gets nothing: start one with POST /rollouts";
-        Problem::new(StatusCode::NOT_FOUND, "no_rollout", "There is no rollout", detail)
+        Problem::new(StatusCode::NOT_FOUND, code::NO_ROLLOUT, "There is no rollout", detail)
     })
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn say(
         "retry" => Change::Retry,
         _ => {
             let detail = "a rollout can be told to pause, resume, promote, approve, abort or retry";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail));
+            return Err(Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, "There is no such route", detail));
         }
     };
     propose(&api, asked, change, None).await

@@ -14,7 +14,7 @@ use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Uri};
 use member::{Answer, Refusal, Stopped, Vote, unix_millis};
 use model::{Actor, MAX_REASON, NodeId, NodeSet, TxId, Weight};
-use schema::{AgreedState, Committed, WeightRequest, rfc3339};
+use schema::{AgreedState, Committed, WeightRequest, code, rfc3339};
 use serde_json::json;
 use service::{Change, ChangeError, Model, RoutingState};
 use std::sync::Arc;
@@ -113,12 +113,12 @@ pub(super) fn refuse_other_sites(request: &Request) -> Result<(), Problem> {
         return Ok(());
     }
     let title = "Changes are not taken from other sites";
-    Err(Problem::new(StatusCode::FORBIDDEN, "other_origin", title, "the page that sends this is of another site"))
+    Err(Problem::new(StatusCode::FORBIDDEN, code::OTHER_ORIGIN, title, "the page that sends this is of another site"))
 }
 
 fn elsewhere(api: &Api, other: NodeId, target: &Uri) -> Problem {
     let Some(host) = api.peers.host(other) else {
-        return Problem::unavailable("no_majority", format!("{other} coordinates and is not configured here"));
+        return Problem::unavailable(code::NO_MAJORITY, format!("{other} coordinates and is not configured here"));
     };
     let path = target.path_and_query().map_or("/", |path| path.as_str());
     let location = format!("https://{}:{}{path}", host.in_url(), other.data_port());
@@ -128,7 +128,7 @@ fn elsewhere(api: &Api, other: NodeId, target: &Uri) -> Problem {
 fn member(api: &Api, id: &str) -> Result<NodeId, Problem> {
     let unknown = || {
         let detail = format!("no such member (members: {})", api.peers.members());
-        Problem::new(StatusCode::NOT_FOUND, "not_a_member", "There is no such member", detail)
+        Problem::new(StatusCode::NOT_FOUND, code::NOT_A_MEMBER, "There is no such member", detail)
     };
     let member: NodeId = id.parse().map_err(|_| unknown())?;
     if api.peers.members().contains(member) { Ok(member) } else { Err(unknown()) }
@@ -139,7 +139,7 @@ pub(super) async fn propose(api: &Api, asked: Asked, change: Change, base: Optio
         return Err(unknown("the agreement gave no answer: see /routing/state for what became of it"));
     };
     let answer = answer.map_err(|stopped| match stopped {
-        Stopped::Before => Problem::unavailable("stopping", stopped.to_string()),
+        Stopped::Before => Problem::unavailable(code::STOPPING, stopped.to_string()),
         // It may have been sent for acceptance, and a majority of the others is enough.
         Stopped::Meanwhile => unknown("the node stopped before the change was settled: ask another for /routing/state"),
     })?;
@@ -174,11 +174,11 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
                 true => "The members voted it down",
                 false => "It did not get the vote of every member",
             };
-            Err(aborted("aborted", title, txid, detail).with("reasons", json!(reasons)))
+            Err(aborted(code::ABORTED, title, txid, detail).with("reasons", json!(reasons)))
         }
         Answer::Superseded { txid, by } => {
             let detail = format!("{by} was decided at its version: it is the state now, and this change never will be");
-            Err(aborted("superseded", "Another change was decided first", txid, detail)
+            Err(aborted(code::SUPERSEDED, "Another change was decided first", txid, detail)
                 .with("reasons", json!([]))
                 .with("superseded_by", by.to_string()))
         }
@@ -231,28 +231,55 @@ fn aborted(code: &'static str, title: &'static str, txid: TxId, detail: String) 
 }
 
 fn unknown(detail: &str) -> Problem {
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", "The outcome is not known yet", detail)
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, code::OUTCOME_UNKNOWN, "The outcome is not known yet", detail)
 }
 
 fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
     let detail = refusal.to_string();
     match refusal {
         Refusal::NotCoordinating(other) if other != api.handle.view().me => elsewhere(api, other, target),
-        Refusal::NotCoordinating(_) | Refusal::NoMajority => Problem::unavailable("no_majority", detail),
-        Refusal::BaseVersion { current, wanted } => Problem::conflict("base_version", "The state has moved on", detail)
-            .with("current", current)
-            .with("wanted", wanted),
-        Refusal::Busy => Problem::conflict("busy", "Another change is under way", detail),
+        Refusal::NotCoordinating(_) | Refusal::NoMajority => Problem::unavailable(code::NO_MAJORITY, detail),
+        Refusal::BaseVersion { current, wanted } => {
+            Problem::conflict(code::BASE_VERSION, "The state has moved on", detail)
+                .with("current", current)
+                .with("wanted", wanted)
+        }
+        Refusal::Busy => Problem::conflict(code::BUSY, "Another change is under way", detail),
         Refusal::WouldRaise { version } => {
-            Problem::conflict("would_raise", "It would give the canary more than it has", detail)
+            Problem::conflict(code::WOULD_RAISE, "It would give the canary more than it has", detail)
                 .with("current", version)
         }
-        Refusal::Invalid(error) => match conflict(&error) {
-            Some(code) => Problem::conflict(code, "The rollout stands in the way", detail),
-            None => Problem::bad_request(detail),
-        },
-        Refusal::NotJoined => Problem::unavailable("not_joined", detail),
-        Refusal::Leaving => Problem::unavailable("stopping", detail),
+        Refusal::Invalid(error) => {
+            let detail = detail + advice(&error);
+            match conflict(&error) {
+                Some(code) => Problem::conflict(code, "The rollout stands in the way", detail),
+                None => Problem::bad_request(detail),
+            }
+        }
+        Refusal::NotJoined => Problem::unavailable(code::NOT_JOINED, detail),
+        Refusal::Leaving => Problem::unavailable(code::STOPPING, detail),
+    }
+}
+
+/// The end of the detail for a change that does not fit: what to ask for instead, in the words of requests and of the
+/// command line, which the rule itself does not know.
+const fn advice(error: &ChangeError) -> &'static str {
+    match error {
+        ChangeError::NoCanary(_) => ": name one (--canary MODEL, canary_model_id in JSON)",
+        ChangeError::RolloutOpen { .. } => ", or start the new one with --supersede",
+        ChangeError::NotApproved(_) => ": canary rollout approve, by operators who have not yet",
+        ChangeError::CanaryIsStable(_)
+        | ChangeError::NotAMember(..)
+        | ChangeError::LastMember(_)
+        | ChangeError::NoRollout
+        | ChangeError::WrongPhase { .. }
+        | ChangeError::StepOver(_)
+        | ChangeError::AlreadyApproved { .. }
+        | ChangeError::ApprovedByEnough { .. }
+        | ChangeError::NothingToApprove { .. }
+        | ChangeError::NothingBefore(_)
+        | ChangeError::NotBefore(..)
+        | ChangeError::UnknownModel(..) => "",
     }
 }
 
@@ -260,13 +287,13 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
 /// anywhere.
 const fn conflict(error: &ChangeError) -> Option<&'static str> {
     match error {
-        ChangeError::RolloutOpen { .. } => Some("rollout_open"),
-        ChangeError::NoRollout => Some("no_rollout"),
-        ChangeError::WrongPhase { .. } => Some("wrong_phase"),
-        ChangeError::StepOver(_) => Some("step_over"),
-        ChangeError::NothingBefore(_) => Some("nothing_before"),
-        ChangeError::NotApproved(_) => Some("not_approved"),
-        ChangeError::ApprovedByEnough { .. } | ChangeError::NothingToApprove { .. } => Some("nothing_to_approve"),
+        ChangeError::RolloutOpen { .. } => Some(code::ROLLOUT_OPEN),
+        ChangeError::NoRollout => Some(code::NO_ROLLOUT),
+        ChangeError::WrongPhase { .. } => Some(code::WRONG_PHASE),
+        ChangeError::StepOver(_) => Some(code::STEP_OVER),
+        ChangeError::NothingBefore(_) => Some(code::NOTHING_BEFORE),
+        ChangeError::NotApproved(_) => Some(code::NOT_APPROVED),
+        ChangeError::ApprovedByEnough { .. } | ChangeError::NothingToApprove { .. } => Some(code::NOTHING_TO_APPROVE),
         // An answer of its own: what was asked for is there.
         ChangeError::AlreadyApproved { .. } => None,
         ChangeError::NoCanary(_)
@@ -275,5 +302,25 @@ const fn conflict(error: &ChangeError) -> Option<&'static str> {
         | ChangeError::LastMember(_)
         | ChangeError::NotBefore(..)
         | ChangeError::UnknownModel(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service::Missing;
+
+    #[test]
+    fn a_change_that_does_not_fit_is_told_with_what_to_ask_for_instead() {
+        let said = |error: ChangeError| error.to_string() + advice(&error);
+        let nobody = "there is no canary model to give 5 % to: name one (--canary MODEL, canary_model_id in JSON)";
+        let weight = Weight::from_percent("5").expect("a weight");
+        assert_eq!(said(ChangeError::NoCanary(weight)), nobody);
+        let open = ChangeError::RolloutOpen { id: "r".into(), canary: "v2".parse().expect("a model id"), weight };
+        let expected = "r of v2 is open at 5 %: promote, pause or abort it, or start the new one with --supersede";
+        assert_eq!(said(open), expected);
+        let lacking = Missing { step: 1, weight, count: 1, by: Vec::new() };
+        let waits = said(ChangeError::NotApproved(lacking));
+        assert!(waits.ends_with("nobody approved: canary rollout approve, by operators who have not yet"), "{waits}");
     }
 }

@@ -3,20 +3,15 @@
 use super::cluster::{IdentityArgs, block_on, parse_span};
 use super::failure::{Exit, Failure};
 use super::output::{Output, print_json, print_text};
-use super::query::shares;
 use clap::Args;
-use client::{ChangeFailure, Client, ClientError, Told};
+use client::{Client, Silent, Told, Undecided};
 use http::StatusCode;
 use model::NodeId;
-use schema::{Committed, NodeReason};
+use schema::{Committed, code};
 use serde::Serialize;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
-const TAKEOVER: Duration = Duration::from_secs(7);
-/// How often it is looked whether one is.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+use std::time::Duration;
+use terminal::shares;
 
 /// What every command that changes something takes.
 #[derive(Debug, Args)]
@@ -46,7 +41,10 @@ impl ChangeArgs {
 /// Asks the nodes in order, beginning with the usual coordinator, until one takes the change.
 pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Serialize) -> Result<Exit, Failure> {
     let client = args.client(certs)?;
-    let told = block_on(ask(&client, path, body))?;
+    let waits = |gone| {
+        terminal::note(format_args!("{gone} coordinates and does not answer: waiting for another node to take over"))
+    };
+    let told = block_on(async { client.decide(path, body, waits).await.map_err(undecided) })?;
     if args.output == Output::Json {
         print_json(&told.document)?;
     }
@@ -61,85 +59,32 @@ pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Seria
     Ok(Exit::Done)
 }
 
-/// Asks until somebody takes the change, or nobody is to be expected to: while others say that a node coordinates which
-/// cannot be reached, one of them soon will.
-async fn ask(client: &Client, path: &str, body: &impl Serialize) -> Result<Told, Failure> {
-    let until = Instant::now() + TAKEOVER;
-    let mut has_said = false;
-    loop {
-        match ask_all(client, path, body).await? {
-            Asked::Told(told) => return Ok(told),
-            Asked::Nobody { gone: Some(gone), .. } if Instant::now() < until => {
-                if !std::mem::replace(&mut has_said, true) {
-                    anstream::eprintln!(
-                        "{gone} coordinates and does not answer: waiting for another node to take over"
-                    );
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Asked::Nobody { silent, .. } => return Err(nobody(&silent)),
-        }
+fn undecided(undecided: Undecided) -> Failure {
+    match undecided {
+        Undecided::NotSent(silent) => silent.into(),
+        unknown @ Undecided::Unknown { .. } => Failure::new(Exit::TimedOut, unknown)
+            .with_hint("it may have been decided: see `canary query` and `canary rollout history`"),
     }
 }
 
-/// What came of asking every node once.
-enum Asked {
-    Told(Told),
-    /// None could take the change, and it was sent to none.
-    Nobody {
-        silent: Vec<(NodeId, ClientError)>,
-        /// One of them, to which another one had sent the request on.
-        gone: Option<NodeId>,
-    },
-}
-
-/// A node that is dead, or in touch with no majority, does not have the last word while there are others.
-async fn ask_all(client: &Client, path: &str, body: &impl Serialize) -> Result<Asked, Failure> {
-    let (mut silent, mut gone, mut powerless) = (Vec::new(), None, None);
-    for (asked, _) in client.peers().iter() {
-        match client.change(asked, path, body).await {
-            Ok(told) if told.status == StatusCode::SERVICE_UNAVAILABLE => powerless = Some(told),
-            Ok(told) => return Ok(Asked::Told(told)),
-            Err(ChangeFailure::NotSent { node, error }) => {
-                gone = gone.or_else(|| (node != asked).then_some(node));
-                silent.push((node, error));
-            }
-            Err(unknown @ ChangeFailure::Unknown { .. }) => {
-                return Err(Failure::new(Exit::TimedOut, unknown)
-                    .with_hint("it may have been decided: see `canary query` and `canary rollout history`"));
-            }
-        }
+impl From<Silent> for Failure {
+    fn from(silent: Silent) -> Self {
+        Self::new(Exit::Unreachable, silent)
+            .with_hint("are the nodes running, and are PEERS_NODE_A, PEERS_NODE_B and PEERS_NODE_C their addresses?")
     }
-    Ok(powerless.map_or(Asked::Nobody { silent, gone }, Asked::Told))
-}
-
-/// The failure when no node answers.
-pub(super) fn nobody(silent: &[(NodeId, ClientError)]) -> Failure {
-    let reasons = silent.iter().map(|(node, error)| format!("\n  {node}: {error}")).collect::<String>();
-    Failure::message(Exit::Unreachable, format!("no node can be asked:{reasons}"))
-        .with_hint("are the nodes running, and are PEERS_NODE_A, PEERS_NODE_B and PEERS_NODE_C their addresses?")
 }
 
 /// What a problem means: its exit code, its words, and each node's reason.
-pub(super) fn refusal(told: &Told) -> Failure {
-    let text = |name: &str| told.document[name].as_str().unwrap_or_default();
-    let code = text("code");
-    let reasons: Vec<NodeReason> = serde_json::from_value(told.document["reasons"].clone()).unwrap_or_default();
-    let decision = if told.document["decision"] == "ABORT" { "ABORT: " } else { "" };
-    let message = if reasons.is_empty() {
-        format!("{decision}{} ({code}): {}", text("title"), text("detail"))
-    } else {
-        let lines = reasons.iter().map(|reason| format!("\n  {}: {}", reason.node, reason.reason)).collect::<String>();
-        format!("{decision}{} ({code}){lines}", text("title"))
-    };
+fn refusal(told: &Told) -> Failure {
+    let problem = told.problem();
     let exit = match told.status {
         StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
         StatusCode::GATEWAY_TIMEOUT => Exit::TimedOut,
         status if status.is_client_error() => Exit::Refused,
         _ => Exit::Failed,
     };
-    let failure = Failure::message(exit, message);
-    match hint(code) {
+    let failure = Failure::message(exit, problem.to_string());
+    match hint(&problem.code) {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
@@ -147,16 +92,18 @@ pub(super) fn refusal(told: &Told) -> Failure {
 
 fn hint(code: &str) -> Option<&'static str> {
     match code {
-        "no_majority" => {
+        code::NO_MAJORITY => {
             Some("nothing was changed; more than half of the nodes must be up and connected: canary query")
         }
-        "outcome_unknown" => Some("it is shown as pending until it is settled: canary rollout status"),
-        "base_version" | "superseded" | "would_raise" => Some("look at the state as it is now: canary rollout status"),
-        "busy" | "stopping" => Some("try again in a moment"),
-        "not_approved" => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
-        "rollout_open" => Some("canary rollout status shows it"),
-        "no_rollout" => Some("canary rollout start MODEL"),
-        "role_not_allowed" | "unauthenticated" => {
+        code::OUTCOME_UNKNOWN => Some("it is shown as pending until it is settled: canary rollout status"),
+        code::BASE_VERSION | code::SUPERSEDED | code::WOULD_RAISE => {
+            Some("look at the state as it is now: canary rollout status")
+        }
+        code::BUSY | code::STOPPING => Some("try again in a moment"),
+        code::NOT_APPROVED => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
+        code::ROLLOUT_OPEN => Some("canary rollout status shows it"),
+        code::NO_ROLLOUT => Some("canary rollout start MODEL"),
+        code::ROLE_NOT_ALLOWED | code::UNAUTHENTICATED => {
             Some("use an operator's certificate: --operator NAME or --identity DIR")
         }
         _ => None,

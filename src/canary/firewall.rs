@@ -1,6 +1,5 @@
 //! `canary firewall`: prints nftables rules; changes nothing itself.
 
-use super::cluster;
 use super::failure::{Exit, Failure};
 use clap::Args;
 use model::{Host, NodeId, Peers};
@@ -36,7 +35,7 @@ pub(crate) struct FirewallArgs {
 }
 
 pub(crate) fn run(args: FirewallArgs, certs: &Path) -> Result<Exit, Failure> {
-    let peers = cluster::peers(certs)?;
+    let peers = client::peers(certs)?;
     if peers.iter().all(|(_, host)| host.is_loopback()) {
         anstream::eprintln!(
             "warning: all members are on loopback addresses, so no other machine will get through; \

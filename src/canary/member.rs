@@ -1,9 +1,10 @@
 //! `canary member`.
 
-use super::change;
+mod drain;
+mod undrain;
+
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
-use model::NodeId;
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -23,26 +24,13 @@ pub(crate) struct MemberArgs {
 
 #[derive(Debug, Subcommand)]
 enum MemberCommand {
-    /// Take a member out of the vote: it serves the stable model only. A majority suffices.
-    Drain(OneMember),
-    /// Take a drained member back into the vote.
-    Undrain(OneMember),
-}
-
-#[derive(Debug, Args)]
-struct OneMember {
-    /// Which one, node-a or coordinator.
-    #[arg(value_name = "ID")]
-    id: NodeId,
-    #[command(flatten)]
-    change: change::ChangeArgs,
+    Drain(drain::DrainArgs),
+    Undrain(undrain::UndrainArgs),
 }
 
 pub(crate) fn run(args: MemberArgs, certs: &Path) -> Result<Exit, Failure> {
-    let (verb, args) = match &args.command {
-        MemberCommand::Drain(args) => ("drain", args),
-        MemberCommand::Undrain(args) => ("undrain", args),
-    };
-    let path = format!("/members/{}/{verb}", args.id);
-    change::run(&args.change, certs, &path, &serde_json::json!({}))
+    match args.command {
+        MemberCommand::Drain(args) => drain::run(&args, certs),
+        MemberCommand::Undrain(args) => undrain::run(&args, certs),
+    }
 }

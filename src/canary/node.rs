@@ -1,6 +1,6 @@
 //! `canary node`.
 
-use super::cluster::{configured_peers, parse_span, unusable};
+use super::cluster::{parse_span, unusable};
 use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use clap::{Args, ValueEnum};
@@ -116,7 +116,7 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     let upstreams = Upstreams::from_entries(upstreams).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let config = NodeConfig {
         me: args.role,
-        peers: configured_peers()?,
+        peers: client::configured_peers().map_err(|error| Failure::new(Exit::Configuration, error))?,
         certs: certs.to_owned(),
         data: args.data,
         stable: args.stable,

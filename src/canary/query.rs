@@ -1,20 +1,14 @@
 //! `canary query`.
 
 mod show;
-mod verdict;
 mod watch;
-
-pub(super) use show::shares;
-pub(super) use verdict::{Row, Verdict};
 
 use super::cluster::{ReadArgs, block_on};
 use super::failure::{Exit, Failure};
 use super::output::{Output, print_json, print_text};
 use clap::Args;
-use client::Client;
-use model::NodeId;
+use client::Verdict;
 use std::path::Path;
-use verdict::Seen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,26 +39,38 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
         if args.watch {
             return watch::run(&client, args.read.output()).await;
         }
-        let rows = gather(&client).await;
+        let rows = client.compare().await;
         let verdict = Verdict::of(&rows);
         match args.read.output() {
-            Output::Table => print_text(&format!("{}\n{verdict}\n", show::table(&rows)))?,
+            Output::Table => print_text(&format!("{}\n{}\n", show::table(&rows), terminal::verdict(&verdict)))?,
             Output::Json => print_json(&show::json(&rows))?,
         }
-        Ok(verdict.exit())
+        Ok(exit(&verdict))
     })
 }
 
-/// Asks all nodes at once; one that does not answer in time is a row, too.
-pub(super) async fn gather(client: &Client) -> Vec<Row> {
-    let nodes: Vec<NodeId> = client.peers().iter().map(|(node, _)| node).collect();
-    futures_util::future::join_all(nodes.into_iter().map(|node| look(client, node))).await
+/// The exit code of a verdict.
+const fn exit(verdict: &Verdict) -> Exit {
+    match verdict {
+        Verdict::Synchronized { .. } => Exit::Done,
+        Verdict::CatchingUp { .. } | Verdict::Diverged { .. } | Verdict::Unreachable { .. } => Exit::Unreachable,
+    }
 }
 
-async fn look(client: &Client, node: NodeId) -> Row {
-    let answer = match client.state(node).await {
-        Ok(state) => Ok(Box::new(Seen { state, health: client.health(node).await.ok() })),
-        Err(error) => Err(error.to_string()),
-    };
-    Row { node, answer }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nodes_in_step_are_a_success() {
+        assert_eq!(exit(&Verdict::Synchronized { version: 4, isolated: Vec::new() }), Exit::Done);
+        let isolated = vec![model::NodeId::A];
+        assert_eq!(exit(&Verdict::Synchronized { version: 4, isolated }), Exit::Done);
+        let others = [
+            Verdict::CatchingUp { newest: 4, behind: Vec::new() },
+            Verdict::Diverged { version: 4, nodes: Vec::new() },
+            Verdict::Unreachable { silent: Vec::new() },
+        ];
+        assert!(others.iter().all(|verdict| exit(verdict) == Exit::Unreachable));
+    }
 }

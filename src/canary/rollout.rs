@@ -1,19 +1,21 @@
 //! `canary rollout`.
 
+mod abort;
+mod approve;
 mod follow;
 mod history;
-mod say;
+mod pause;
+mod promote;
+mod resume;
+mod retry;
 mod screen;
 mod set_weight;
 mod start;
 mod status;
+mod undo;
 
-use super::change;
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
-use client::{Client, ClientError};
-use model::NodeId;
-use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Bring a new version into the traffic step by step, and see how it does.
@@ -27,13 +29,13 @@ pub(crate) struct RolloutArgs {
 enum RolloutCommand {
     Start(start::StartArgs),
     Status(status::StatusArgs),
-    Promote(say::PromoteArgs),
-    Approve(say::ApproveArgs),
-    Pause(say::PauseArgs),
-    Resume(say::ResumeArgs),
-    Abort(say::AbortArgs),
-    Retry(say::RetryArgs),
-    Undo(say::UndoArgs),
+    Promote(promote::PromoteArgs),
+    Approve(approve::ApproveArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+    Abort(abort::AbortArgs),
+    Retry(retry::RetryArgs),
+    Undo(undo::UndoArgs),
     SetWeight(set_weight::SetWeightArgs),
     History(history::HistoryArgs),
 }
@@ -42,35 +44,14 @@ pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
     match args.command {
         RolloutCommand::Start(args) => start::run(args, certs),
         RolloutCommand::Status(args) => status::run(&args, certs),
-        RolloutCommand::Promote(args) => say::promote(&args, certs),
-        RolloutCommand::Approve(args) => say::approve(&args, certs),
-        RolloutCommand::Pause(args) => say::pause(&args, certs),
-        RolloutCommand::Resume(args) => say::resume(&args, certs),
-        RolloutCommand::Abort(args) => say::abort(&args, certs),
-        RolloutCommand::Retry(args) => say::retry(&args, certs),
-        RolloutCommand::Undo(args) => say::undo(&args, certs),
+        RolloutCommand::Promote(args) => promote::run(&args, certs),
+        RolloutCommand::Approve(args) => approve::run(&args, certs),
+        RolloutCommand::Pause(args) => pause::run(&args, certs),
+        RolloutCommand::Resume(args) => resume::run(&args, certs),
+        RolloutCommand::Abort(args) => abort::run(&args, certs),
+        RolloutCommand::Retry(args) => retry::run(&args, certs),
+        RolloutCommand::Undo(args) => undo::run(&args, certs),
         RolloutCommand::SetWeight(args) => set_weight::run(&args, certs),
         RolloutCommand::History(args) => history::run(&args, certs),
     }
-}
-
-/// The document of the first node, in id order, that answers.
-async fn first<T: DeserializeOwned>(client: &Client, path: &str) -> Result<(NodeId, T), Failure> {
-    first_of(client, client.peers().iter().map(|(node, _)| node), path).await
-}
-
-/// The document of the first of `nodes` that answers.
-async fn first_of<T: DeserializeOwned>(
-    client: &Client,
-    nodes: impl Iterator<Item = NodeId>,
-    path: &str,
-) -> Result<(NodeId, T), Failure> {
-    let mut silent: Vec<(NodeId, ClientError)> = Vec::new();
-    for node in nodes {
-        match client.read(node, path).await {
-            Ok(document) => return Ok((node, document)),
-            Err(error) => silent.push((node, error)),
-        }
-    }
-    Err(change::nobody(&silent))
 }

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::{NodeId, Peers};
 use rustls::ClientConfig;
-use schema::{HealthSnapshot, ServedState};
+use schema::{HealthSnapshot, ProblemShape, ServedState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -71,7 +71,7 @@ pub enum ClientError {
     Circles,
 }
 
-/// What a node answered to a request for a change.
+/// A node's answer to a request for a change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// The node that gave the answer.
@@ -82,6 +82,14 @@ pub struct Told {
     pub document: Value,
     /// From when this node was asked to when its answer was there.
     pub took: Duration,
+}
+
+impl Told {
+    /// The document as that of a problem.
+    #[must_use]
+    pub fn problem(&self) -> ProblemShape {
+        ProblemShape::read(&self.document)
+    }
 }
 
 /// Why a change got no answer.
@@ -105,7 +113,7 @@ pub enum ChangeFailure {
     },
 }
 
-/// What a wait for another state brought.
+/// The outcome of a wait for another state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Polled {
     /// The state and its tag.
@@ -163,7 +171,7 @@ impl Client {
         Ok(Polled::State(Box::new(state), tag))
     }
 
-    /// What `node` measured and whom it hears.
+    /// The health of `node`: its measurements, and whom it hears.
     ///
     /// # Errors
     /// When it does not answer.

@@ -1,7 +1,17 @@
-//! Any program's end of a mesh: requests to its nodes.
+//! Any program's end of a mesh: finds who decides, asks others where one fails, and compares what the nodes show.
 //!
-//! It trusts the mesh's authority alone and prints nothing; of every failure it says whether a change may have been made.
+//! It trusts the mesh's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and says of
+//! every failure whether a change may have been made. It prints nothing, and what to do about a failure is for the program
+//! to say.
 
 mod client;
+mod compare;
+mod decide;
+mod follow;
+mod setup;
 
 pub use client::{ChangeFailure, Client, ClientError, Polled, Told};
+pub use compare::{Answers, Row, Verdict};
+pub use decide::{Silent, Undecided};
+pub use follow::Followers;
+pub use setup::{SetupError, configured_peers, peers};

@@ -70,7 +70,7 @@ pub struct HealthSnapshot {
     pub software: String,
 }
 
-/// What a node knows of another.
+/// A peer as the answering node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerHealth {
     /// Whether there is a link.

@@ -6,6 +6,7 @@
 mod health;
 pub mod openapi;
 mod plan;
+mod problem;
 mod requests;
 mod rollout;
 mod shapes;
@@ -14,6 +15,7 @@ mod step;
 
 pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
 pub use plan::{GatesShape, PlanShape, PlanShapeError};
+pub use problem::{ProblemShape, code};
 pub use requests::{ModelRequest, StartRequest, UndoRequest, VerbRequest, WeightRequest};
 pub use rollout::{
     ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,

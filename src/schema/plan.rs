@@ -15,7 +15,8 @@ const MICROS_PER_MILLI: f64 = 1_000.0;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanShape {
-    /// `{"setWeight": 20}`, `{"setWeight": 100, "approvals": 2}` and `{"pause": {"duration": "10m"}}` or `{"pause": {}}`, in their order.
+    /// `{"setWeight": 20}`, `{"setWeight": 100, "approvals": 2}` and `{"pause": {"duration": "10m"}}` or
+    /// `{"pause": {}}`, in their order.
     pub steps: Vec<StepShape>,
     /// How long a weight is held that no pause follows; 30 s where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +70,7 @@ pub struct GateShape {
     pub mode: Option<ModeShape>,
 }
 
-/// What a broken limit does.
+/// The consequence of a broken limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModeShape {

@@ -77,7 +77,7 @@ pub struct CurrentRollout {
     pub trial: Option<TrialShape>,
 }
 
-/// What is known of a member.
+/// A member as the answering node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeShape {
     /// Whether there is a link to it.
@@ -96,7 +96,7 @@ pub struct NodeShape {
     pub ejected: Option<String>,
 }
 
-/// What is measured.
+/// The measurements of the canary and of the stable model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialShape {
     /// How long the step is held already, in seconds; none before the last member serves it.
@@ -159,7 +159,7 @@ pub struct GateFinding {
     pub verdict: String,
 }
 
-/// What happens next.
+/// The next thing that happens, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextShape {
     /// `begins`, `holds`, `undecided`, `awaits_approval`, `advances`, `rolls_back`, `waits` or `manual`.
@@ -174,7 +174,7 @@ pub struct NextShape {
 }
 
 impl RolloutShape {
-    /// What is shown of `rollout`.
+    /// The shape of `rollout`.
     #[must_use]
     pub fn of(rollout: &Rollout) -> Self {
         let (phase, outcome) = words(rollout.phase);

@@ -1,4 +1,4 @@
-//! The JSON that nodes answer with; servers write it, the command line reads it.
+//! The JSON of the state, of an answer to a change, and of the history.
 
 use super::rollout::RolloutShape;
 use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, UnixMillis, Weight};
@@ -36,7 +36,7 @@ pub struct AgreedState {
     pub drained: NodeSet,
 }
 
-/// What `GET /routing/state` shows: the agreed part, and what this node makes of it now.
+/// The answer to `GET /routing/state`: the agreed part, and what this node makes of it now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServedState {
     /// The agreed part.
@@ -148,7 +148,7 @@ pub struct HistoryLine {
     pub rollout: Option<RolloutShape>,
 }
 
-/// What a voter had measured on its own node in the step before.
+/// A voter's measurements on its own node in the step before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvidenceShape {
     /// Requests to the canary.

@@ -102,7 +102,7 @@ pub enum Extent {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ChangeError {
     /// A share without a model to give it to.
-    #[error("there is no canary model to give {0} to: name one (--canary MODEL, canary_model_id in JSON)")]
+    #[error("there is no canary model to give {0} to")]
     NoCanary(Weight),
     /// The canary would be the stable model.
     #[error("{0} is the stable model already: the canary must be another one")]
@@ -114,7 +114,7 @@ pub enum ChangeError {
     #[error("{0} is the last member that is not drained: undrain another one first")]
     LastMember(NodeId),
     /// A rollout is open and decides the weight.
-    #[error("{id} of {canary} is open at {weight}: promote, pause or abort it, or start the new one with --supersede")]
+    #[error("{id} of {canary} is open at {weight}: promote, pause or abort it")]
     RolloutOpen {
         /// The rollout.
         id: String,
@@ -140,7 +140,7 @@ pub enum ChangeError {
     #[error("the step that began at version {0} is over")]
     StepOver(u64),
     /// Not enough operators have approved what would be entered.
-    #[error("it waits for {0}: canary rollout approve, by operators who have not yet")]
+    #[error("it waits for {0}")]
     NotApproved(Missing),
     /// The same operator once more.
     #[error("{operator} has approved step {step} ({weight}) already")]

@@ -1,7 +1,7 @@
 //! `canary audit verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use audit::{self, Decision, Finding, Source, Verification, files_in};
 use clap::Args;
 use rustls_pki_types::CertificateDer;
@@ -9,6 +9,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use service::Direction;
 use std::path::{Path, PathBuf};
+use terminal::columns;
 
 const EXAMPLES: &str = "\
 Examples:

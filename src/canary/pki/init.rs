@@ -1,7 +1,7 @@
 //! `canary pki init`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::{Args, ValueEnum};
 use issue::{
     Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
@@ -12,6 +12,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use terminal::columns;
 use trust::Cidr;
 
 const EXAMPLES: &str = "\

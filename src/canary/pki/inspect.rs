@@ -1,12 +1,13 @@
 //! `canary pki inspect`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, length, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::Args;
 use issue::Item;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use terminal::{columns, length};
 use trust::{CertificateFacts, CrlFacts};
 
 /// Show what certificates and revocation lists say. Nothing is judged; see `verify`.

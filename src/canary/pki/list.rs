@@ -1,12 +1,13 @@
 //! `canary pki list`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, length, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::Args;
 use issue::{IndexEntry, Status};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;
+use terminal::{columns, length};
 
 /// Show what was issued, and what became of it.
 #[derive(Debug, Args)]

@@ -95,10 +95,7 @@ fn each_once(addresses: Vec<Host>, more: Vec<Host>) -> Vec<Host> {
 
 /// The `PEERS_NODE_*` variables of this process; none when none is set.
 fn peers_of_environment() -> Result<Option<Peers>, IssueError> {
-    // Names that are not text are none of ours; values that are not text are refused as addresses.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    Ok(Peers::from_variables(variables)?)
+    Ok(client::configured_peers()?)
 }
 
 /// A length of time on the command line.

@@ -1,10 +1,11 @@
 //! `canary pki rotate-ca`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::{Args, ValueEnum};
 use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
 use std::path::Path;
+use terminal::columns;
 use trust::Cidr;
 
 const EXAMPLES: &str = "\

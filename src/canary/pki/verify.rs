@@ -1,7 +1,7 @@
 //! `canary pki verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, columns, length, print_json, print_text};
+use super::super::output::{Output, print_json, print_text};
 use clap::Args;
 use issue::{Cause, Expectations, Finding};
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use terminal::{columns, length};
 
 const EXAMPLES: &str = "\
 Examples:

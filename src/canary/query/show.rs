@@ -1,11 +1,11 @@
 //! The rows as a table, as one JSON document, or as one line each.
 
-use super::verdict::{Row, Seen, Verdict};
-use crate::output::columns;
+use client::{Answers, Row, Verdict};
 use mesh::WireVersion;
-use schema::{HealthSnapshot, Shares};
+use schema::HealthSnapshot;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use terminal::{columns, shares};
 
 const HEADER: [&str; 11] =
     ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS", "NOTE"];
@@ -67,30 +67,18 @@ fn note(health: &HealthSnapshot) -> String {
 }
 
 /// The node's word, and a mark where another than usual coordinates.
-fn role(row: &Row, seen: &Seen) -> String {
+fn role(row: &Row, seen: &Answers) -> String {
     let acts = seen.state.acting_coordinator == Some(row.node);
     let mark = if acts && row.node != model::NodeId::A { " (acting)" } else { "" };
     format!("{}{mark}", row.node.role_word())
 }
 
-fn status(seen: &Seen) -> String {
+fn status(seen: &Answers) -> String {
     let drained = seen.state.agreed.drained.contains(seen.state.node_id).then(|| "drained".to_owned());
     let isolated = seen.state.isolated.then(|| "isolated".to_owned());
     let pending = seen.state.pending.as_ref().map(|pending| format!("pending {}", pending.version));
     let parts = [Some(seen.state.agreed.status.clone()), isolated, drained, pending];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// `v1 80 %, v2 20 %`.
-pub(crate) fn shares(shares: &Shares) -> String {
-    let share = |(model, share): (&model::ModelId, &f64)| format!("{model} {} %", per_cent(*share));
-    shares.iter().map(share).collect::<Vec<_>>().join(", ")
-}
-
-/// Two decimals at most, and none that are zero.
-fn per_cent(fraction: f64) -> String {
-    let text = format!("{:.2}", fraction * 100.0);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 pub(super) fn json(rows: &[Row]) -> Value {
@@ -141,8 +129,33 @@ pub(super) fn line(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verdict::tests::{seen, silent};
     use super::*;
+    use model::{Digest, NodeId};
+    use schema::{AgreedState, ServedState};
+    use service::RoutingState;
+
+    fn seen(letter: char, version: u64, digest: u8) -> Row {
+        let node = NodeId::from_letter(letter).expect("a letter");
+        let state = RoutingState { version, ..RoutingState::initial("v1".parse().expect("a model id")) };
+        let agreed = AgreedState::of(&state, Digest([digest; 32]));
+        let state = ServedState {
+            serving: agreed.weights.clone(),
+            agreed,
+            node_id: node,
+            isolated: false,
+            pending: None,
+            acting_coordinator: Some(NodeId::A),
+            upstreams: [].into(),
+            rollout: None,
+            ejected: None,
+        };
+        Row { node, answer: Ok(Box::new(Answers { state, health: None })) }
+    }
+
+    fn silent(letter: char) -> Row {
+        let node = NodeId::from_letter(letter).expect("a letter");
+        Row { node, answer: Err("connection refused: no node runs at 10.0.0.3:50053".into()) }
+    }
 
     #[test]
     fn a_dead_node_is_a_row_with_its_reason() {
@@ -162,10 +175,5 @@ mod tests {
         assert_eq!((&shown["nodes"][0]["version"], &shown["nodes"][0]["reachable"]), (&json!(4), &json!(true)));
         assert_eq!(shown["nodes"][1]["reachable"], false);
         assert!(shown["nodes"][1]["reason"].as_str().is_some_and(|reason| reason.contains("refused")));
-    }
-
-    #[test]
-    fn per_cent_is_short() {
-        assert_eq!([0.2, 0.0007, 1.0, 0.3333, 0.0].map(per_cent), ["20", "0.07", "100", "33.33", "0"]);
     }
 }

@@ -1,14 +1,15 @@
 //! Watching a rollout until it is over.
 
-use super::{first_of, screen};
+use super::screen;
 use crate::cluster::block_on;
 use crate::failure::{Exit, Failure};
-use crate::output::{CLEAR, Output};
+use crate::output::Output;
 use client::Client;
 use model::NodeId;
 use schema::CurrentRollout;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
+use terminal::CLEAR;
 
 /// How often the nodes are asked: soon enough to see a rollback while it happens.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -78,12 +79,12 @@ impl Watch<'_> {
     async fn ask(&mut self) -> Result<Option<CurrentRollout>, Failure> {
         let known = self.node;
         let others = self.client.peers().iter().map(|(node, _)| node).filter(|node| Some(*node) != known);
-        match first_of(self.client, known.into_iter().chain(others), "/rollouts/current").await {
+        match self.client.first_of(known.into_iter().chain(others), "/rollouts/current").await {
             Ok((node, current)) => {
                 (self.node, self.heard) = (Some(node), Instant::now());
                 Ok(Some(current))
             }
-            Err(silent) if known.is_none() || self.heard.elapsed() > SILENT_FOR => Err(silent),
+            Err(silent) if known.is_none() || self.heard.elapsed() > SILENT_FOR => Err(silent.into()),
             Err(_) => Ok(None),
         }
     }

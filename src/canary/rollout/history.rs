@@ -1,15 +1,15 @@
 //! `canary rollout history`.
 
-use super::first;
 use crate::cluster::{ReadArgs, block_on};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, columns, print_json, print_text};
-use crate::query::shares;
+use crate::output::{Output, print_json, print_text};
 use clap::Args;
 use model::NodeId;
 use schema::{ApprovalsShape, EvidenceShape, HistoryLine, RolloutShape};
 use service::operators;
 use std::path::Path;
+use terminal::columns;
+use terminal::shares;
 
 /// Show decided transactions, newest first, from the first node that answers.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct HistoryArgs {
 pub(super) fn run(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
     let client = args.read.client(certs)?;
-    let (_, lines): (NodeId, Vec<HistoryLine>) = block_on(first(&client, &path))?;
+    let (_, lines): (NodeId, Vec<HistoryLine>) = block_on(async { Ok(client.first(&path).await?) })?;
     if args.read.output() == Output::Json {
         print_json(&lines)?;
         return Ok(Exit::Done);

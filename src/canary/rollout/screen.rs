@@ -1,10 +1,10 @@
 //! A rollout in text: one screen, or one line.
 
-use crate::output::columns;
-use crate::query::shares;
 use schema::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
 use service::operators;
 use std::fmt::Write as _;
+use terminal::columns;
+use terminal::shares;
 
 /// Everything about it.
 pub(super) fn rollout(current: &CurrentRollout) -> String {

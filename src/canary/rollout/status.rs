@@ -1,17 +1,18 @@
 //! `canary rollout status`.
 
 use super::follow::{self, Until};
-use super::{first, screen};
+use super::screen;
 use crate::cluster::{ViewerArgs, block_on, parse_span};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, columns, print_json, print_text};
-use crate::query::shares;
+use crate::output::{Output, print_json, print_text};
 use clap::Args;
 use client::Client;
 use model::NodeId;
 use schema::{CurrentRollout, ServedState};
 use std::path::Path;
 use std::time::Duration;
+use terminal::columns;
+use terminal::shares;
 
 /// How long each node may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ pub(super) fn run(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
 
 /// What the first node that answers shows of its state and, if there is one, of its rollout.
 async fn look(client: &Client) -> Result<(NodeId, ServedState, Option<CurrentRollout>), Failure> {
-    let (node, state) = first(client, "/routing/state").await?;
+    let (node, state) = client.first("/routing/state").await?;
     Ok((node, state, client.read(node, "/rollouts/current").await.ok()))
 }
 

@@ -1,6 +1,6 @@
-//! What the demo needs before a node can start: free addresses, a directory, certificates.
+//! Addresses, directory and certificates of the demo, made before a node starts.
 
-use crate::failure::{Exit, Failure};
+use super::error::DemoError;
 use issue::InitPlan;
 use model::{Host, NodeId, NodeSet, Peers};
 use node::holder_of;
@@ -21,7 +21,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn build() -> Result<Self, Failure> {
+    pub(super) fn build() -> Result<Self, DemoError> {
         let places: Vec<(NodeId, Ipv4Addr)> =
             NodeSet::first(NODES).iter().zip(FIRST_HOST..).map(|(id, host)| (id, [127, 0, 0, host].into())).collect();
         for (node, address) in &places {
@@ -30,22 +30,17 @@ impl Stage {
             }
         }
         let hosts = places.into_iter().map(|(node, address)| (node, Host::Ip(address.into())));
-        let peers = Peers::new(hosts).map_err(|error| Failure::new(Exit::Failed, error))?;
-        let directory = tempfile::Builder::new().prefix("canary-demo-").tempdir().map_err(|error| {
-            Failure::message(Exit::Failed, format!("cannot make a directory for the demo: {error}"))
-                .with_hint("set TMPDIR to a directory that can be written")
-        })?;
+        let peers = Peers::new(hosts).map_err(DemoError::failed)?;
+        let directory = tempfile::Builder::new().prefix("canary-demo-").tempdir().map_err(DemoError::NoDirectory)?;
         let stage = Self { directory, peers };
         for folder in [stage.logs(), stage.data()] {
-            std::fs::create_dir(&folder).map_err(|error| Failure::new(Exit::Failed, error))?;
+            std::fs::create_dir(&folder).map_err(DemoError::failed)?;
         }
-        issue::init(&InitPlan::for_peers(stage.certs(), &stage.peers))
-            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        issue::init(&InitPlan::for_peers(stage.certs(), &stage.peers)).map_err(DemoError::failed)?;
         // Nothing more is issued; as on real machines, the authority's key is not where nodes run.
         let authority = stage.certs().join("ca");
-        std::fs::remove_dir_all(&authority).map_err(|error| {
-            Failure::message(Exit::Failed, format!("cannot remove {}: {error}", authority.display()))
-        })?;
+        std::fs::remove_dir_all(&authority)
+            .map_err(|error| DemoError::Wrong(format!("cannot remove {}: {error}", authority.display())))?;
         Ok(stage)
     }
 
@@ -71,31 +66,25 @@ impl Stage {
     }
 
     /// Removes the directory, and tells when that cannot be done.
-    pub(super) fn clear(self) -> Result<(), Failure> {
+    pub(super) fn clear(self) -> Result<(), DemoError> {
         let path = self.path().to_owned();
         self.directory
             .close()
-            .map_err(|error| Failure::message(Exit::Failed, format!("{} cannot be removed: {error}", path.display())))
+            .map_err(|error| DemoError::Wrong(format!("{} cannot be removed: {error}", path.display())))
     }
 }
 
 /// A node would try a taken port for a while; who only wants to see the demo is told at once.
-fn must_be_free(address: SocketAddr) -> Result<(), Failure> {
+fn must_be_free(address: SocketAddr) -> Result<(), DemoError> {
     let Err(error) = TcpListener::bind(address) else { return Ok(()) };
-    let failure = |text: String| Failure::message(Exit::Failed, text);
-    let (ip, port) = (address.ip(), address.port());
     if error.kind() == ErrorKind::AddrInUse {
         let holder = holder_of(address).unwrap_or_else(|| "another program".into());
-        return Err(failure(format!("port {port} on {ip} is taken by {holder}"))
-            .with_hint("stop it; the demo always uses ports 60001 to 60003 and 50051 to 50053 on 127.0.0.11 to 13"));
+        return Err(DemoError::PortTaken { address, holder });
     }
     if error.kind() == ErrorKind::AddrNotAvailable {
-        return Err(failure(format!("{ip} is not an address of this machine")).with_hint(
-            "Linux answers on all of 127.0.0.0/8; on macOS add the addresses first: \
-             for i in 11 12 13; do sudo ifconfig lo0 alias 127.0.0.$i; done",
-        ));
+        return Err(DemoError::NoSuchAddress(address.ip()));
     }
-    Err(failure(format!("cannot listen on {address}: {error}")))
+    Err(DemoError::Wrong(format!("cannot listen on {address}: {error}")))
 }
 
 #[cfg(test)]

@@ -1,43 +1,63 @@
-//! What the nodes' answers add up to; pure.
+//! A comparison of what the nodes show: a row each, and one verdict.
 
-use crate::failure::Exit;
-use anstyle::{AnsiColor, Style};
+use crate::Client;
 use model::{Digest, NodeId};
 use schema::{HealthSnapshot, ServedState};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-/// What one node answered, or why it did not.
+/// One node's answers, or why there are none.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) node: NodeId,
-    pub(crate) answer: Result<Box<Seen>, String>,
+pub struct Row {
+    /// The node.
+    pub node: NodeId,
+    /// Its answers, or the reason in words.
+    pub answer: Result<Box<Answers>, String>,
 }
 
 /// A node's answers.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen {
-    pub(crate) state: ServedState,
-    /// None where only the state could be read.
-    pub(crate) health: Option<HealthSnapshot>,
+pub struct Answers {
+    /// The state that it shows.
+    pub state: ServedState,
+    /// Its health; none where only the state could be read.
+    pub health: Option<HealthSnapshot>,
 }
 
 /// Whether the nodes agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// All are at one version and digest, though some may be isolated and serve the stable model only.
-    Synchronized { version: u64, isolated: Vec<NodeId> },
+    Synchronized {
+        /// The version.
+        version: u64,
+        /// Those that are isolated.
+        isolated: Vec<NodeId>,
+    },
     /// Their versions differ.
-    CatchingUp { newest: u64, behind: Vec<NodeId> },
+    CatchingUp {
+        /// The newest version.
+        newest: u64,
+        /// Those that are not at it yet.
+        behind: Vec<NodeId>,
+    },
     /// Two nodes show different states for one version, which must never be.
-    Diverged { version: u64, nodes: Vec<NodeId> },
+    Diverged {
+        /// The newest such version.
+        version: u64,
+        /// Those that are at it.
+        nodes: Vec<NodeId>,
+    },
     /// Some do not answer.
-    Unreachable { silent: Vec<NodeId> },
+    Unreachable {
+        /// Which.
+        silent: Vec<NodeId>,
+    },
 }
 
 impl Verdict {
     /// The gravest thing that the rows show: states that contradict one another, then silence, then delay.
-    pub(crate) fn of(rows: &[Row]) -> Self {
+    #[must_use]
+    pub fn of(rows: &[Row]) -> Self {
         let seen: Vec<(NodeId, u64, Digest)> = rows
             .iter()
             .filter_map(|row| row.answer.as_ref().ok().map(|seen| (row.node, seen)))
@@ -61,7 +81,9 @@ impl Verdict {
         Self::Synchronized { version: newest, isolated }
     }
 
-    pub(super) const fn word(&self) -> &'static str {
+    /// Its word, for people and programs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
         match self {
             Self::Synchronized { .. } => "SYNCHRONIZED",
             Self::CatchingUp { .. } => "CATCHING UP",
@@ -70,24 +92,9 @@ impl Verdict {
         }
     }
 
-    pub(super) const fn exit(&self) -> Exit {
-        match self {
-            Self::Synchronized { .. } => Exit::Done,
-            Self::CatchingUp { .. } | Self::Diverged { .. } | Self::Unreachable { .. } => Exit::Unreachable,
-        }
-    }
-
-    pub(super) const fn style(&self) -> Style {
-        let color = match self {
-            Self::Synchronized { .. } => AnsiColor::Green,
-            Self::CatchingUp { .. } => AnsiColor::Yellow,
-            Self::Diverged { .. } | Self::Unreachable { .. } => AnsiColor::Red,
-        };
-        color.on_default().bold()
-    }
-
     /// What it says beyond its word.
-    pub(super) fn detail(&self) -> String {
+    #[must_use]
+    pub fn detail(&self) -> String {
         match self {
             Self::Synchronized { version, isolated } if isolated.is_empty() => {
                 format!("all nodes at version {version}")
@@ -104,10 +111,19 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let style = self.style();
-        write!(f, "{style}{}{style:#}: {}", self.word(), self.detail())
+impl Client {
+    /// Asks all nodes at once; one that does not answer in time is a row, too.
+    pub async fn compare(&self) -> Vec<Row> {
+        let nodes: Vec<NodeId> = self.peers().iter().map(|(node, _)| node).collect();
+        futures_util::future::join_all(nodes.into_iter().map(|node| self.row(node))).await
+    }
+
+    async fn row(&self, node: NodeId) -> Row {
+        let answer = match self.state(node).await {
+            Ok(state) => Ok(Box::new(Answers { state, health: self.health(node).await.ok() })),
+            Err(error) => Err(error.to_string()),
+        };
+        Row { node, answer }
     }
 }
 
@@ -126,13 +142,13 @@ fn listed(nodes: &[NodeId]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use model::NodeSet;
     use schema::AgreedState;
     use service::RoutingState;
 
-    pub(crate) fn seen(letter: char, version: u64, digest: u8) -> Row {
+    fn seen(letter: char, version: u64, digest: u8) -> Row {
         let node = NodeId::from_letter(letter).expect("a letter");
         let state = RoutingState { version, ..RoutingState::initial("v1".parse().expect("a model id")) };
         let agreed = AgreedState::of(&state, Digest([digest; 32]));
@@ -147,10 +163,10 @@ pub(super) mod tests {
             rollout: None,
             ejected: None,
         };
-        Row { node, answer: Ok(Box::new(Seen { state: served, health: None })) }
+        Row { node, answer: Ok(Box::new(Answers { state: served, health: None })) }
     }
 
-    pub(crate) fn silent(letter: char) -> Row {
+    fn silent(letter: char) -> Row {
         let node = NodeId::from_letter(letter).expect("a letter");
         Row { node, answer: Err("connection refused: no node runs at 10.0.0.3:50053".into()) }
     }
@@ -159,7 +175,6 @@ pub(super) mod tests {
     fn all_at_one_version_and_digest_is_synchronized() {
         let verdict = Verdict::of(&[seen('a', 4, 1), seen('b', 4, 1), seen('c', 4, 1)]);
         assert_eq!(verdict, Verdict::Synchronized { version: 4, isolated: Vec::new() });
-        assert_eq!(verdict.exit(), Exit::Done);
     }
 
     #[test]
@@ -170,7 +185,7 @@ pub(super) mod tests {
         }
         let verdict = Verdict::of(&rows);
         assert_eq!(verdict.detail(), "all nodes at version 4, but isolated: node-b");
-        assert_eq!((verdict.word(), verdict.exit()), ("SYNCHRONIZED", Exit::Done));
+        assert_eq!(verdict.word(), "SYNCHRONIZED");
     }
 
     #[test]
@@ -178,7 +193,6 @@ pub(super) mod tests {
         let verdict = Verdict::of(&[seen('a', 4, 1), seen('b', 3, 2), seen('c', 4, 1)]);
         let behind = NodeSet::first(3).iter().nth(1).into_iter().collect();
         assert_eq!(verdict, Verdict::CatchingUp { newest: 4, behind });
-        assert_eq!(verdict.exit(), Exit::Unreachable);
     }
 
     #[test]
@@ -194,7 +208,7 @@ pub(super) mod tests {
     fn silence_is_named() {
         let verdict = Verdict::of(&[seen('a', 4, 1), silent('b'), seen('c', 3, 2)]);
         assert_eq!(verdict.detail(), "no answer from node-b");
-        assert_eq!((verdict.word(), verdict.exit()), ("UNREACHABLE", Exit::Unreachable));
+        assert_eq!(verdict.word(), "UNREACHABLE");
         assert!(
             matches!(Verdict::of(&[silent('a'), silent('b'), silent('c')]), Verdict::Unreachable { silent } if silent.len() == 3)
         );

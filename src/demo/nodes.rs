@@ -1,7 +1,7 @@
 //! The three nodes: processes of this program that end with it, however it ends.
 
+use super::error::DemoError;
 use super::stage::Stage;
-use crate::failure::{Exit, Failure};
 use model::NodeId;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -34,10 +34,9 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// None yet.
-    pub(super) fn new(stage: &Stage) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(|error| {
-            Failure::message(Exit::Failed, format!("cannot find this very program, to start nodes: {error}"))
-        })?;
+    pub(super) fn new(stage: &Stage) -> Result<Self, DemoError> {
+        let program = std::env::current_exe()
+            .map_err(|error| DemoError::Wrong(format!("cannot find this very program, to start nodes: {error}")))?;
         let (certs, data, logs) = (stage.certs(), stage.data(), stage.logs());
         Ok(Self { program, certs, data, logs, upstreams: Vec::new(), running: BTreeMap::new(), dying: Vec::new() })
     }
@@ -48,8 +47,8 @@ impl Nodes {
     }
 
     /// Starts `node`, with the disk that it had.
-    pub(super) fn start(&mut self, node: NodeId) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::message(Exit::Failed, format!("cannot start {node}: {error}"));
+    pub(super) fn start(&mut self, node: NodeId) -> Result<(), DemoError> {
+        let failed = |error: io::Error| DemoError::Wrong(format!("cannot start {node}: {error}"));
         for mut child in self.dying.drain(..) {
             child.wait().map_err(failed)?;
         }
@@ -70,20 +69,18 @@ impl Nodes {
     }
 
     /// Kills `node` with kill -9, and does not wait until it is gone.
-    pub(super) fn kill(&mut self, node: NodeId) -> Result<(), Failure> {
+    pub(super) fn kill(&mut self, node: NodeId) -> Result<(), DemoError> {
         let Some(mut child) = self.running.remove(&node) else { return Ok(()) };
         let killed = child.kill();
         self.dying.push(child);
-        killed.map_err(|error| Failure::message(Exit::Failed, format!("cannot kill {node}: {error}")))
+        killed.map_err(|error| DemoError::Wrong(format!("cannot kill {node}: {error}")))
     }
 
     /// Fails when a node has ended that nobody ended.
-    pub(super) fn must_run(&mut self) -> Result<(), Failure> {
+    pub(super) fn must_run(&mut self) -> Result<(), DemoError> {
         let ended = |(node, child): (&NodeId, &mut Child)| Some((*node, child.try_wait().ok()??));
         let ended: Option<(NodeId, ExitStatus)> = self.running.iter_mut().find_map(ended);
-        ended.map_or(Ok(()), |(node, status)| {
-            Err(Failure::message(Exit::Failed, format!("{node} has ended by itself: {status}")))
-        })
+        ended.map_or(Ok(()), |(node, status)| Err(DemoError::Wrong(format!("{node} has ended by itself: {status}"))))
     }
 
     /// Stops all nodes, in order if they obey.

@@ -1,4 +1,4 @@
-//! What the answers to real requests add up to, and whether they are what was agreed; pure.
+//! The sum of the answers to real requests, compared with what was agreed; pure.
 
 use super::models::Model;
 use hdrhistogram::Histogram;

@@ -1,16 +1,13 @@
 //! The mesh as an operator sees it from outside: what the nodes show, and what they answer to a change.
 
+use super::error::DemoError;
 use super::models::Model;
 use super::nodes::Nodes;
 use super::stage::Stage;
-use crate::change::refusal;
-use crate::cluster::unusable;
-use crate::failure::{Exit, Failure};
-use crate::query::{Row, Verdict, gather};
-use client::{ChangeFailure, Client};
+use client::{ChangeFailure, Client, Row, Verdict};
 use http::StatusCode;
 use model::NodeId;
-use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest};
+use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest, code};
 use std::time::{Duration, Instant};
 use trust::ClientFiles;
 
@@ -30,10 +27,9 @@ pub(super) struct Mesh {
 }
 
 impl Mesh {
-    pub(super) fn new(stage: &Stage) -> Result<Self, Failure> {
-        let files =
-            ClientFiles::load(&stage.certs().join("operator-admin")).map_err(|error| unusable(error, Exit::Failed))?;
-        let tls = tls::api_client(&files.ca, Some(&files)).map_err(|error| Failure::new(Exit::Failed, error))?;
+    pub(super) fn new(stage: &Stage) -> Result<Self, DemoError> {
+        let files = ClientFiles::load(&stage.certs().join("operator-admin")).map_err(DemoError::Certificates)?;
+        let tls = tls::api_client(&files.ca, Some(&files)).map_err(DemoError::failed)?;
         Ok(Self { client: Client::new(tls, stage.peers.clone(), PATIENCE) })
     }
 
@@ -43,9 +39,9 @@ impl Mesh {
     }
 
     /// Starts a rollout of `canary`; gives the version of its first step.
-    pub(super) async fn start(&self, canary: Model, plan: PlanShape) -> Result<u64, Failure> {
+    pub(super) async fn start(&self, canary: Model, plan: PlanShape) -> Result<u64, DemoError> {
         let body = StartRequest {
-            canary_model_id: canary.name().parse().map_err(|error| Failure::new(Exit::Failed, error))?,
+            canary_model_id: canary.name().parse().map_err(DemoError::failed)?,
             upstream: None,
             plan: Some(plan),
             supersede: false,
@@ -54,41 +50,37 @@ impl Mesh {
         let give_up = Instant::now() + BUSY_FOR;
         let told = loop {
             let told = self.client.change(NodeId::A, "/rollouts", &body).await;
-            let told = told.map_err(|error: ChangeFailure| Failure::new(Exit::Failed, error))?;
-            if told.document["code"] != "busy" || Instant::now() > give_up {
+            let told = told.map_err(|error: ChangeFailure| DemoError::failed(error))?;
+            if told.problem().code != code::BUSY || Instant::now() > give_up {
                 break told;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
         if told.status != StatusCode::OK {
-            return Err(Failure::message(Exit::Failed, refusal(&told)));
+            return Err(DemoError::Wrong(told.problem().to_string()));
         }
-        let committed: Committed =
-            serde_json::from_value(told.document).map_err(|error| Failure::new(Exit::Failed, error))?;
+        let committed: Committed = serde_json::from_value(told.document).map_err(DemoError::failed)?;
         Ok(committed.state.version)
     }
 
     /// How the rollout stands, as the coordinator sees it.
-    pub(super) async fn rollout(&self) -> Result<CurrentRollout, Failure> {
-        self.client.read(NodeId::A, "/rollouts/current").await.map_err(|error| Failure::new(Exit::Failed, error))
+    pub(super) async fn rollout(&self) -> Result<CurrentRollout, DemoError> {
+        self.client.read(NodeId::A, "/rollouts/current").await.map_err(DemoError::failed)
     }
 
     /// How long the coordinator needed to have `version` agreed, from the request on.
-    pub(super) async fn commit_time(&self, version: u64) -> Result<Duration, Failure> {
+    pub(super) async fn commit_time(&self, version: u64) -> Result<Duration, DemoError> {
         let give_up = Instant::now() + IN_STEP_WITHIN;
         loop {
-            let lines: Vec<HistoryLine> = self
-                .client
-                .read(NodeId::A, "/history?limit=10")
-                .await
-                .map_err(|error| Failure::new(Exit::Failed, error))?;
+            let lines: Vec<HistoryLine> =
+                self.client.read(NodeId::A, "/history?limit=10").await.map_err(DemoError::failed)?;
             let line = lines.into_iter().find(|line| line.version == version && line.decision == "COMMIT");
             if let Some(millis) = line.and_then(|line| line.took_ms) {
                 return Ok(Duration::from_secs_f64(millis / 1e3));
             }
             if Instant::now() > give_up {
                 let text = format!("the coordinator's history does not say how version {version} was agreed");
-                return Err(Failure::message(Exit::Failed, text));
+                return Err(DemoError::Wrong(text));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -100,11 +92,11 @@ impl Mesh {
         nodes: &mut Nodes,
         members: &[NodeId],
         version: u64,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<Vec<Row>, DemoError> {
         let give_up = Instant::now() + IN_STEP_WITHIN;
         loop {
             nodes.must_run()?;
-            let mut rows = gather(&self.client).await;
+            let mut rows = self.client.compare().await;
             rows.retain(|row| members.contains(&row.node));
             let verdict = Verdict::of(&rows);
             if matches!(verdict, Verdict::Synchronized { version: at, .. } if at == version)
@@ -114,21 +106,24 @@ impl Mesh {
             }
             if Instant::now() > give_up {
                 let limit = IN_STEP_WITHIN.as_secs();
-                let text = format!("the nodes are not in step at version {version} after {limit} s: {verdict}");
-                return Err(Failure::message(Exit::Failed, text));
+                let text = format!(
+                    "the nodes are not in step at version {version} after {limit} s: {}",
+                    terminal::verdict(&verdict)
+                );
+                return Err(DemoError::Wrong(text));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// Waits until `node` answers.
-    pub(super) async fn answers(&self, nodes: &mut Nodes, node: NodeId) -> Result<(), Failure> {
+    pub(super) async fn answers(&self, nodes: &mut Nodes, node: NodeId) -> Result<(), DemoError> {
         let give_up = Instant::now() + IN_STEP_WITHIN;
         while let Err(error) = self.client.state(node).await {
             nodes.must_run()?;
             if Instant::now() > give_up {
                 let limit = IN_STEP_WITHIN.as_secs();
-                return Err(Failure::message(Exit::Failed, format!("{node} does not answer after {limit} s: {error}")));
+                return Err(DemoError::Wrong(format!("{node} does not answer after {limit} s: {error}")));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

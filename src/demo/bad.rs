@@ -1,11 +1,11 @@
 //! The story of a bad canary: it is started like a good one, fails on real requests, and is rolled back by itself.
 
+use super::error::DemoError;
 use super::ledger::Rule;
 use super::models::{Deeds, Model};
 use super::screen::{self, Damage};
 use super::serving::Lookout;
-use super::story::{Story, command, plan, wrong};
-use crate::failure::Failure;
+use super::story::{Story, command, plan, slow, wrong};
 use model::NodeId;
 use schema::RolloutShape;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 
 impl Story<'_> {
     /// One rollout from its start to its rollback; nothing is done but look.
-    pub(super) async fn bad(&mut self, canary: Model) -> Result<(), Failure> {
+    pub(super) async fn bad(&mut self, canary: Model) -> Result<(), DemoError> {
         let number = self.next_number();
         screen::bad_title(number, canary, self.stable, &command(canary));
         self.traffic.ledger.begin(Rule::TakenBack(canary));
@@ -41,7 +41,7 @@ impl Story<'_> {
     }
 
     /// Watches the open rollout until it is rolled back; gives it, and the version that did it.
-    async fn until_over(&mut self) -> Result<(RolloutShape, u64), Failure> {
+    async fn until_over(&mut self) -> Result<(RolloutShape, u64), DemoError> {
         let give_up = Instant::now() + LONGEST;
         loop {
             let current = self.mesh.rollout().await?;
@@ -53,8 +53,7 @@ impl Story<'_> {
                 None if rollout.step > 1 => return Err(wrong("the bad model has passed its first step")),
                 None if Instant::now() > give_up => {
                     let limit = LONGEST.as_secs();
-                    return Err(wrong(format!("the bad model was not rolled back within {limit} s: {verdict}"))
-                        .with_hint("is this machine busy with other things?"));
+                    return Err(slow(format!("the bad model was not rolled back within {limit} s: {verdict}")));
                 }
                 None => {}
             }
@@ -64,7 +63,7 @@ impl Story<'_> {
     }
 
     /// What the canary did until it was stopped everywhere.
-    fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, Failure> {
+    fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, DemoError> {
         let (Some(first), Some(first_bad)) = (deeds.first_asked(), deeds.first_bad()) else {
             return Err(wrong(format!("{canary} was rolled back without one bad answer")));
         };
@@ -83,7 +82,7 @@ impl Story<'_> {
     }
 
     /// Whether nobody met the canary once a node had stopped serving it, and only a canary that fails was seen failing.
-    fn must_be_over(&self, canary: Model, stopped: &BTreeMap<NodeId, Instant>) -> Result<(), Failure> {
+    fn must_be_over(&self, canary: Model, stopped: &BTreeMap<NodeId, Instant>) -> Result<(), DemoError> {
         for (node, stopped) in stopped {
             let late = self.traffic.ledger.last_canary(*node).and_then(|last| last.checked_duration_since(*stopped));
             if let Some(late) = late {

@@ -1,7 +1,7 @@
 //! Looks at what each node serves, as fast as that can be asked, while a canary is taken back.
 
+use super::error::DemoError;
 use super::models::Model;
-use crate::failure::{Exit, Failure};
 use client::Client;
 use model::NodeId;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Someone who looks at all nodes.
 pub(super) struct Lookout {
-    looking: JoinSet<Result<(NodeId, Option<Instant>), Failure>>,
+    looking: JoinSet<Result<(NodeId, Option<Instant>), DemoError>>,
     enough: watch::Sender<bool>,
 }
 
@@ -31,11 +31,11 @@ impl Lookout {
 
     /// For each node, when it was seen for the first time that it had stopped serving the canary. A node that never served
     /// it, or still does, is missing.
-    pub(super) async fn end(mut self) -> Result<BTreeMap<NodeId, Instant>, Failure> {
+    pub(super) async fn end(mut self) -> Result<BTreeMap<NodeId, Instant>, DemoError> {
         self.enough.send_replace(true);
         let mut stopped = BTreeMap::new();
         while let Some(looked) = self.looking.join_next().await {
-            let (node, at) = looked.map_err(|error| Failure::new(Exit::Failed, error))??;
+            let (node, at) = looked.map_err(DemoError::failed)??;
             stopped.extend(at.map(|at| (node, at)));
         }
         Ok(stopped)
@@ -47,13 +47,12 @@ async fn look(
     node: NodeId,
     canary: Model,
     enough: watch::Receiver<bool>,
-) -> Result<(NodeId, Option<Instant>), Failure> {
+) -> Result<(NodeId, Option<Instant>), DemoError> {
     let mut seen = Seen::default();
     loop {
         // Whoever has seen enough of the nodes' states lets each be looked at once more.
         let is_last = *enough.borrow();
-        let state =
-            client.state(node).await.map_err(|error| Failure::message(Exit::Failed, format!("{node}: {error}")))?;
+        let state = client.state(node).await.map_err(|error| DemoError::Wrong(format!("{node}: {error}")))?;
         let share =
             state.serving.iter().find(|(model, _)| model.as_str() == canary.name()).map_or(0.0, |(_, share)| *share);
         seen.note(Instant::now(), share);

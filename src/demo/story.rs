@@ -1,12 +1,12 @@
-//! What is shown, in order; any difference from what should be ends it.
+//! The order of what is shown; any difference from what should be ends it.
 
+use super::error::DemoError;
 use super::mesh::Mesh;
 use super::models::{Model, ModelServers};
 use super::nodes::Nodes;
 use super::screen;
 use super::stage::Stage;
 use super::traffic::Traffic;
-use crate::failure::{Exit, Failure};
 use model::{NodeId, Weight};
 use schema::PlanShape;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const HOLD: Duration = Duration::from_secs(5);
 
 /// Which stories are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Programme {
+pub enum Programme {
     /// That of the good canary.
     Good,
     /// Those of the bad ones.
@@ -46,7 +46,7 @@ pub(super) async fn tell(
     stage: &Stage,
     nodes: &mut Nodes,
     programme: Programme,
-) -> Result<(Traffic, ModelServers), Failure> {
+) -> Result<(Traffic, ModelServers), DemoError> {
     let began = Instant::now();
     let mut story = Story::open(stage, nodes, programme).await?;
     if programme != Programme::Bad {
@@ -66,7 +66,7 @@ pub(super) async fn tell(
 
 impl<'a> Story<'a> {
     /// The nodes, the model servers and the users, before anything is decided.
-    async fn open(stage: &Stage, nodes: &'a mut Nodes, programme: Programme) -> Result<Self, Failure> {
+    async fn open(stage: &Stage, nodes: &'a mut Nodes, programme: Programme) -> Result<Self, DemoError> {
         screen::title();
         let models = ModelServers::start(programme.models()).await?;
         let members: Vec<NodeId> = stage.peers.members().iter().collect();
@@ -90,7 +90,7 @@ impl<'a> Story<'a> {
     }
 
     /// Whether all that has happened until now is as it should be.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(super) fn check(&mut self) -> Result<(), DemoError> {
         self.nodes.must_run()?;
         let complaints = self.traffic.ledger.complaints();
         let Some((first, others)) = complaints.split_first() else { return Ok(()) };
@@ -111,9 +111,9 @@ impl Programme {
 }
 
 /// The plan of every rollout here: the usual limits, and holds that one can sit through.
-pub(super) fn plan() -> Result<PlanShape, Failure> {
+pub(super) fn plan() -> Result<PlanShape, DemoError> {
     let weights: Result<Vec<Weight>, _> = WAY_UP.into_iter().map(Weight::from_percent).collect();
-    let weights = weights.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let weights = weights.map_err(DemoError::failed)?;
     Ok(PlanShape::of_weights(&weights, Some(HOLD)))
 }
 
@@ -123,6 +123,12 @@ pub(super) fn command(canary: Model) -> String {
 }
 
 /// Something is not as it should be.
-pub(super) fn wrong(text: impl Into<String>) -> Failure {
-    Failure::message(Exit::Failed, text.into())
+pub(super) fn wrong(text: impl Into<String>) -> DemoError {
+    DemoError::Wrong(text.into())
+}
+
+/// Something is not as it should be, as it may be on a machine that stops for a second at a time, which makes a good model
+/// slow.
+pub(super) fn slow(text: impl Into<String>) -> DemoError {
+    DemoError::Slow(text.into())
 }

@@ -1,10 +1,9 @@
 //! The client: many users who ask all three nodes over HTTPS, all the time.
 
+use super::error::DemoError;
 use super::ledger::{Answer, Ledger, Observation, Refusal, USERS, Worth};
 use super::models::Model;
 use super::stage::Stage;
-use crate::cluster::unusable;
-use crate::failure::{Exit, Failure};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, StatusCode};
@@ -53,9 +52,9 @@ enum Gate {
 
 impl Traffic {
     /// Starts to ask all nodes.
-    pub(super) fn start(stage: &Stage) -> Result<Self, Failure> {
-        let ca = trust::load_ca(&stage.certs()).map_err(|error| unusable(error, Exit::Failed))?;
-        let tls = tls::api_client(&ca, None).map_err(|error| Failure::new(Exit::Failed, error))?;
+    pub(super) fn start(stage: &Stage) -> Result<Self, DemoError> {
+        let ca = trust::load_ca(&stage.certs()).map_err(DemoError::Certificates)?;
+        let tls = tls::api_client(&ca, None).map_err(DemoError::failed)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);

@@ -1,16 +1,16 @@
-//! What is printed: lines as things happen, for a terminal of usual size, and plain where there is none.
+//! The printed lines: one as each thing happens, for a terminal of usual size, and plain where there is none.
 
 use super::ledger::{Ledger, USERS, tolerance};
 use super::models::{ERRORS_IN_TEN, Model, ModelServers, SLOW_IN_TEN};
 use super::stage::Stage;
-use crate::output::{columns, print_text};
-use crate::query::{Row, Verdict, shares};
 use anstyle::{AnsiColor, Style};
+use client::{Row, Verdict};
 use model::{NodeId, Weight};
 use schema::CurrentRollout;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
+use terminal::{columns, shares};
 use trust::shell_word;
 
 const BOLD: Style = Style::new().bold();
@@ -186,7 +186,7 @@ pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
 }
 
 pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
-    print(format_args!("\n{}\n{}\n", table(rows), Verdict::of(rows)));
+    print(format_args!("\n{}\n{}\n", table(rows), terminal::verdict(&Verdict::of(rows))));
     let (answers, failed, took) = (ledger.answers(), ledger.failed(), took.as_secs_f64());
     let (half, nearly_all) = (millis(ledger.latency(0.5)), millis(ledger.latency(0.99)));
     print(format_args!(
@@ -248,16 +248,16 @@ pub(super) fn logs(logs: Vec<(String, Vec<String>)>) {
         if lines.is_empty() {
             continue;
         }
-        anstream::eprintln!("last log lines of {node}:");
+        terminal::note(format_args!("last log lines of {node}:"));
         for line in lines {
-            anstream::eprintln!("  {line}");
+            terminal::note(format_args!("  {line}"));
         }
     }
 }
 
 /// One line, or more. Someone who no longer reads is no reason to end; the exit code still tells.
 fn print(text: impl Display) {
-    let _ = print_text(&format!("{text}\n"));
+    let _ = terminal::print(&format!("{text}\n"));
 }
 
 /// The letter of `node-a`.

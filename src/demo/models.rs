@@ -1,6 +1,6 @@
 //! Small HTTP model servers, within this process: good ones, one that fails and one that is slow.
 
-use crate::failure::{Exit, Failure};
+use super::error::DemoError;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
@@ -143,7 +143,7 @@ impl Deeds {
 
 impl ModelServers {
     /// Starts one for each of `models`, on ports that are free.
-    pub(super) async fn start(models: &[Model]) -> Result<Self, Failure> {
+    pub(super) async fn start(models: &[Model]) -> Result<Self, DemoError> {
         let mut all = Self { servers: Vec::new(), serving: JoinSet::new() };
         for model in models {
             all.add(*model).await?;
@@ -152,8 +152,8 @@ impl ModelServers {
     }
 
     /// Starts one more; gives where it answers.
-    pub(super) async fn add(&mut self, model: Model) -> Result<String, Failure> {
-        let failed = |error| Failure::message(Exit::Failed, format!("cannot start the model server {model}: {error}"));
+    pub(super) async fn add(&mut self, model: Model) -> Result<String, DemoError> {
+        let failed = |error| DemoError::Wrong(format!("cannot start the model server {model}: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         // A socket that cannot be told to send at once still answers.

@@ -1,17 +1,15 @@
 //! The story of a good canary: it is started once, takes every step by itself and becomes the stable model; then a node is
 //! killed and comes back.
 
+use super::error::DemoError;
 use super::ledger::{Ledger, Rule, USERS};
 use super::models::Model;
 use super::screen::{self, Seen, Step};
-use super::story::{Story, command, plan, wrong};
-use crate::failure::{Exit, Failure};
+use super::story::{Story, command, plan, slow, wrong};
 use model::{NodeId, Weight};
 use schema::CurrentRollout;
 use std::time::{Duration, Instant};
 
-/// A machine that stops for a second at a time makes a good model slow.
-const BUSY: &str = "is this machine busy with other things?";
 /// How often it is looked at how the rollout stands.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A step whose hold is over is passed within a tenth of a second; on a busy machine its latencies may take a while to
@@ -26,7 +24,7 @@ const LONGEST_COUNT: Duration = Duration::from_secs(8);
 
 impl Story<'_> {
     /// One rollout from its start to its end; nothing is done but look.
-    pub(super) async fn good(&mut self, canary: Model) -> Result<(), Failure> {
+    pub(super) async fn good(&mut self, canary: Model) -> Result<(), DemoError> {
         let number = self.next_number();
         screen::good_title(number, canary, self.stable, &command(canary));
         screen::header(&self.members, canary);
@@ -42,7 +40,7 @@ impl Story<'_> {
 
     /// Watches the step that `version` began until the next one is taken, and gives the version of that; none when the
     /// canary was promoted.
-    async fn step(&mut self, version: u64) -> Result<Option<u64>, Failure> {
+    async fn step(&mut self, version: u64) -> Result<Option<u64>, DemoError> {
         let members = self.members.clone();
         let rows = self.mesh.in_step(self.nodes, &members, version).await?;
         let commit = self.mesh.commit_time(version).await?;
@@ -58,13 +56,13 @@ impl Story<'_> {
             None => Err(wrong(format!("after version {version} came version {}, not the next step", next.version))),
             Some(outcome) => {
                 let why = rollout.why.as_deref().unwrap_or("without a reason");
-                Err(wrong(format!("the good model was not promoted but {outcome}: {why}")).with_hint(BUSY))
+                Err(slow(format!("the good model was not promoted but {outcome}: {why}")))
             }
         }
     }
 
     /// What the coordinator showed last of `version`, and first after it.
-    async fn watch_step(&mut self, version: u64) -> Result<(CurrentRollout, CurrentRollout), Failure> {
+    async fn watch_step(&mut self, version: u64) -> Result<(CurrentRollout, CurrentRollout), DemoError> {
         let give_up = Instant::now() + LONGEST_STEP;
         let mut last = None;
         loop {
@@ -81,7 +79,7 @@ impl Story<'_> {
             }
             if Instant::now() > give_up {
                 let (limit, verdict) = (LONGEST_STEP.as_secs(), screen::verdict(&current));
-                return Err(wrong(format!("the step was not taken within {limit} s: {verdict}")).with_hint(BUSY));
+                return Err(slow(format!("the step was not taken within {limit} s: {verdict}")));
             }
             last = Some(current);
             self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints().is_empty()).await;
@@ -90,7 +88,7 @@ impl Story<'_> {
     }
 
     /// The canary is the stable model.
-    async fn promoted(&mut self, canary: Model, version: u64) -> Result<(), Failure> {
+    async fn promoted(&mut self, canary: Model, version: u64) -> Result<(), DemoError> {
         let members = self.members.clone();
         let rows = self.mesh.in_step(self.nodes, &members, version).await?;
         let commit = self.mesh.commit_time(version).await?;
@@ -106,7 +104,7 @@ impl Story<'_> {
     }
 
     /// One node is killed, and returns with what it had.
-    async fn kill_and_return(&mut self, stable: Model, version: u64) -> Result<(), Failure> {
+    async fn kill_and_return(&mut self, stable: Model, version: u64) -> Result<(), DemoError> {
         let Some(killed) = self.members.last().copied() else { return Err(wrong("there are no nodes")) };
         self.traffic.turn_away_from(killed);
         self.nodes.kill(killed)?;
@@ -140,13 +138,13 @@ impl Story<'_> {
     }
 
     /// Whether each node gave the canary `weight` of its users at `version`.
-    fn must_have_share(&mut self, weight: Weight, version: u64) -> Result<(), Failure> {
+    fn must_have_share(&mut self, weight: Weight, version: u64) -> Result<(), DemoError> {
         self.check()?;
         for node in &self.members {
             let share = self.traffic.ledger.share(version, *node);
             if share.answers < FEWEST_ANSWERS {
                 let text = format!("{node} answered only {} requests at version {version}", share.answers);
-                return Err(wrong(text).with_hint(BUSY));
+                return Err(slow(text));
             }
             if !share.fits(weight) {
                 let seen = share.fraction() * 100.0;
@@ -159,8 +157,8 @@ impl Story<'_> {
 }
 
 /// The weight of the step that `current` shows.
-fn agreed(current: &CurrentRollout) -> Result<Weight, Failure> {
+fn agreed(current: &CurrentRollout) -> Result<Weight, DemoError> {
     let canary = current.rollout.as_ref().map(|rollout| &rollout.canary_model_id);
     let share = canary.and_then(|canary| current.weights.get(canary)).copied().unwrap_or_default();
-    Weight::from_fraction(share).map_err(|error| Failure::new(Exit::Failed, error))
+    Weight::from_fraction(share).map_err(DemoError::failed)
 }

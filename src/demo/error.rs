@@ -1,0 +1,43 @@
+//! The reasons for which the demo does not come to its end.
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use trust::TrustError;
+
+/// Why the demo did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The throw-away certificates cannot be used.
+    #[error(transparent)]
+    Certificates(TrustError),
+    /// Something that it needs has failed.
+    #[error(transparent)]
+    Failed(Box<dyn Error + Send + Sync>),
+    /// Something is not as it should be.
+    #[error("{0}")]
+    Wrong(String),
+    /// Something is not as it should be, as it may be on a machine that is busy with other things.
+    #[error("{0}")]
+    Slow(String),
+    /// It has no place for its files.
+    #[error("cannot make a directory for the demo: {0}")]
+    NoDirectory(io::Error),
+    /// A port of a node is in use.
+    #[error("port {} on {} is taken by {holder}", address.port(), address.ip())]
+    PortTaken {
+        /// The address with the port.
+        address: SocketAddr,
+        /// Who uses it.
+        holder: String,
+    },
+    /// A node's address is not one of this machine.
+    #[error("{0} is not an address of this machine")]
+    NoSuchAddress(IpAddr),
+}
+
+impl DemoError {
+    pub(super) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
+}
