@@ -41,6 +41,9 @@ fi
 step 'tests'
 cargo test
 
+step 'crash points'
+tools/hooks.sh
+
 step 'faults on real nodes'
 if has python3 python3; then
     tools/chaos/run self-test

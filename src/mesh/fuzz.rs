@@ -139,7 +139,7 @@ mod tests {
         assert!(seeds("peers").all(|seed| variables(&seed)));
     }
 
-    /// For when the words between members have changed: `cargo test --lib write_the_seeds -- --ignored`.
+    /// For when the words between members have changed: `cargo test -p mesh --lib write_the_seeds -- --ignored`.
     #[test]
     #[ignore = "it writes files"]
     fn write_the_seeds() {

@@ -5,7 +5,7 @@
 //! that everyone notices who is silent. What the wire holds at the end of a path has been lost on it. A message that came
 //! too late to mean anything is taken off it, see [`World::drop_spent`].
 //!
-//! `CANARY_SEARCH=deep cargo test --lib exhaustive -- --nocapture` takes the larger budgets.
+//! `CANARY_SEARCH=deep cargo test -p sim --lib exhaustive -- --nocapture` takes the larger budgets.
 
 use super::ghost::{Broken, Promise, broken};
 use super::world::{Fate, Heartbeats, World, id, pull_back, share};

@@ -318,7 +318,7 @@ fn random_schedules_of_five_members_break_no_promise() {
     run_all(5, 0..10_000);
 }
 
-/// Follows one schedule step by step: `CANARY_SEED=7 CANARY_MEMBERS=3 cargo test --lib follow_a_seed -- --nocapture`.
+/// Follows one schedule step by step: `CANARY_SEED=7 CANARY_MEMBERS=3 cargo test -p sim --lib follow_a_seed -- --nocapture`.
 #[test]
 fn follow_a_seed() {
     let Ok(seed) = std::env::var("CANARY_SEED") else { return };

@@ -123,8 +123,8 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
     }
 }
 
-/// The nightly run: `cargo test --profile nightly --lib sim::nightly -- --ignored --nocapture`, of `CANARY_SIM_SCHEDULES`
-/// schedules from the seed `CANARY_SIM_FROM` on, where these are given.
+/// The nightly run: `cargo test --profile nightly -p sim --lib system::nightly -- --ignored --nocapture`, of
+/// `CANARY_SIM_SCHEDULES` schedules from the seed `CANARY_SIM_FROM` on, where these are given.
 #[test]
 #[ignore = "it takes minutes"]
 fn nightly() {
@@ -143,8 +143,8 @@ fn nightly() {
     must_all_have_happened(&seen);
 }
 
-/// Follows schedules: `CANARY_SIM=3:7 cargo test --lib sim::follow -- --nocapture`, 3 members and seed 7; or `3:0-5000` for a
-/// look at the speed. `CANARY_SIM_WITHOUT=WriteAgain` leaves a rule out.
+/// Follows schedules: `CANARY_SIM=3:7 cargo test -p sim --lib system::follow -- --nocapture`, 3 members and seed 7; or
+/// `3:0-5000` for a look at the speed. `CANARY_SIM_WITHOUT=WriteAgain` leaves a rule out.
 #[test]
 fn follow() {
     let Ok(text) = std::env::var("CANARY_SIM") else { return };

@@ -90,7 +90,7 @@ fn a_named_schedule_shows_what_each_rule_is_for() {
 }
 
 /// Finds the first schedule that shows what each rule is for:
-/// `cargo test --lib sim::mutants::hunt -- --ignored --nocapture`.
+/// `cargo test -p sim --lib system::mutants::hunt -- --ignored --nocapture`.
 #[test]
 #[ignore = "it takes minutes; its finds are in the list that is tried each time"]
 fn hunt() {
