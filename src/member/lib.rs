@@ -18,6 +18,6 @@ pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
 pub use agreement::{
-    Answer, Config, IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Refusal, Stage, Stop, Timing, View, Vote,
-    Votes,
+    Answer, Config, Engine, IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Refusal, Stage, Stop, Timing,
+    View, Vote, Votes,
 };

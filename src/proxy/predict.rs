@@ -27,6 +27,7 @@ use service::{Model, Smoke};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 
 const KEY: HeaderName = HeaderName::from_static("x-canary-key");
 
@@ -95,12 +96,19 @@ impl Proxy {
         Self::with_timeouts(handle, upstreams, Timeouts::default())
     }
 
+    /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
+    /// upstreams, and the closing of those that were kept for long enough.
+    #[must_use]
+    pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
+        let plan = ArcSwap::from_pointee(Plan::new(&handle.view(), &upstreams));
+        let (kept, forwarder) = (Kept::new(tasks.clone()), Forwarder::new(timeouts, tasks));
+        Self(Arc::new(Shared { handle, upstreams, plan, forwarder, kept, observer: Arc::default() }))
+    }
+
     /// The same, with other bounds on how long upstreams may take.
     #[must_use]
     pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
-        let plan = ArcSwap::from_pointee(Plan::new(&handle.view(), &upstreams));
-        let (forwarder, kept, observer) = (Forwarder::new(timeouts), Kept::default(), Arc::default());
-        Self(Arc::new(Shared { handle, upstreams, plan, forwarder, kept, observer }))
+        Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
