@@ -7,7 +7,7 @@ use crate::observe::{SHARDS, own_shard};
 use crate::upload::Progress;
 use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
-use crate::upstream::replay::Sent;
+use crate::upstream::replay::Replay;
 use bytes::Bytes;
 use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
@@ -120,7 +120,7 @@ impl Forwarder {
         until: Instant,
     ) -> Result<Response<Incoming>, Problem> {
         let answered = async {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(Sent::new(upstream))).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(Replay::new(upstream))).await?;
             // It ends with the answer; what is wrong with it, the answer's body says.
             self.tasks.spawn(connection);
             sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
