@@ -18,4 +18,4 @@ pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
 // What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
 pub use agreement::{IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Stage, Stop, Timing, Vote, Votes};
-pub use service::{Answer, Config, Refusal, View};
+pub use service::{Answer, Config, Engine, Refusal, View};

@@ -23,13 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{History, Room, Store};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How often the room on the disk is looked at. A disk fills in minutes, so seconds are soon enough.
 const ROOM_EVERY: Duration = Duration::from_secs(2);
-/// How many finished probes may wait for the driver; there is one transaction at a time.
-const PROBES: usize = 16;
-
 /// The answer of an upstream, when it comes.
 pub type Probing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -51,7 +49,6 @@ type Reply = oneshot::Sender<Answer>;
 pub struct Driver {
     member: Member<Store, Reply>,
     node: Node,
-    probed: mpsc::Receiver<Input>,
 }
 
 /// The rest of the node, as far as the member acts on it.
@@ -63,7 +60,8 @@ struct Node {
     traffic: Box<dyn Traffic>,
     chronicle: Chronicle,
     witness: Witness,
-    probes: mpsc::Sender<Input>,
+    /// Questions to upstreams that are under way.
+    probes: JoinSet<Input>,
 }
 
 /// What reaches the driver from outside.
@@ -97,13 +95,12 @@ impl Driver {
         log: Log,
         (history, lines): (History, Vec<String>),
     ) -> Self {
-        let (probes, probed) = mpsc::channel(PROBES);
         let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
         let witness = Witness::new(log, &engine);
         let me = engine.me();
         let others = engine.members().without(me);
-        let node = Node { me, others, mesh, publisher, traffic, chronicle, witness, probes };
-        Self { member: Member::new(engine, store), node, probed }
+        let node = Node { me, others, mesh, publisher, traffic, chronicle, witness, probes: JoinSet::new() };
+        Self { member: Member::new(engine, store), node }
     }
 
     /// An engine that has just started, for [`Driver::new`] and the first view.
@@ -143,7 +140,7 @@ impl Driver {
                     Happened::Nothing
                 }
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
-                Some(input) = self.probed.recv() => Happened::Input(input),
+                Some(probed) = self.node.probes.join_next() => from_probe(probed),
                 Some(outgoing) = inbox.outgoing.recv() => self.node.hand_on(outgoing),
                 Some(request) = inbox.requests.recv() => from_caller(request),
                 () = tokio::time::sleep(due.since(now)) => {
@@ -155,6 +152,8 @@ impl Driver {
             self.take(happened).await?;
         }
         self.node.chronicle.write();
+        // Whoever asked has left, and nobody waits for the answer.
+        self.node.probes.shutdown().await;
         self.member.end()
     }
 
@@ -208,15 +207,14 @@ impl Outside for Node {
 
     fn probe(&mut self, probe: Probe) {
         let Probe { txid, check: Check { model, smoke } } = probe;
-        let probes = self.probes.clone();
-        match self.traffic.probe(&model, smoke.as_ref()) {
-            // There is one probe at a time, so there is room.
-            None => drop(probes.try_send(Input::Probed { txid, result: Ok(()) })),
-            Some(probing) => drop(tokio::spawn(async move {
-                let result = probing.await;
-                let _ = probes.send(Input::Probed { txid, result }).await;
-            })),
-        }
+        let probing = self.traffic.probe(&model, smoke.as_ref());
+        self.probes.spawn(async move {
+            let result = match probing {
+                None => Ok(()),
+                Some(probing) => probing.await,
+            };
+            Input::Probed { txid, result }
+        });
     }
 
     fn count(&mut self, trial: Option<&Trial>) {
@@ -264,6 +262,11 @@ fn from_mesh(event: mesh::Event) -> Happened<Reply> {
         mesh::Event::Down(id) => Happened::Down(id),
         mesh::Event::Message { from, message } => Happened::Message(from, message),
     }
+}
+
+/// The answer of a probe. One that panicked answers nothing, and the transaction's time runs out.
+fn from_probe(probed: Result<Input, JoinError>) -> Happened<Reply> {
+    probed.map_or(Happened::Nothing, Happened::Input)
 }
 
 fn from_caller(request: Request) -> Happened<Reply> {

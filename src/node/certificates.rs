@@ -25,7 +25,7 @@ pub struct Certificates {
     pub(super) shown: Arc<ArcSwap<Vec<CertificateInfo>>>,
     pub(super) reloads: Arc<Reloads>,
     /// Where reloads are filed.
-    pub(super) audit: Log,
+    audit: Log,
     files: FileWatch,
     lives: Vec<Lifetime>,
     reminders: Reminders,
@@ -118,6 +118,11 @@ impl Certificates {
             lives,
             reminders: Reminders::default(),
         })
+    }
+
+    /// The same, whose reloads are filed in `audit`: the record is signed with them, so they come first.
+    pub(super) fn filed_in(self, audit: Log) -> Self {
+        Self { audit, ..self }
     }
 
     /// Loads them anew; any error keeps what there is.
@@ -288,7 +293,7 @@ fn word(error: &LoadError) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use issue::{Existing, InitPlan, init};
     use member::{IsolationPolicy, OnEmptyDisk};
@@ -302,17 +307,22 @@ mod tests {
     use time::OffsetDateTime;
     use tls::ClientAuth;
 
-    struct World {
+    pub(crate) struct World {
         dir: tempfile::TempDir,
-        config: NodeConfig,
-        peers: Peers,
+        pub(crate) config: NodeConfig,
+        pub(crate) peers: Peers,
     }
 
     impl World {
         fn new() -> (Self, Certificates) {
+            Self::on(["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+        }
+
+        /// Node A's, with the members at these addresses.
+        pub(crate) fn on(hosts: [&str; 3]) -> (Self, Certificates) {
             let dir = tempfile::tempdir().expect("a directory");
-            let peers = [("node-a", "127.0.0.1"), ("node-b", "127.0.0.2"), ("node-c", "127.0.0.3")]
-                .map(|(id, host)| (id.parse().expect("a member"), host.parse().expect("an address")));
+            let members = hosts.into_iter().zip(["node-a", "node-b", "node-c"]);
+            let peers = members.map(|(host, id)| (id.parse().expect("a member"), host.parse().expect("an address")));
             let peers = Peers::new(peers).expect("three members");
             init(&InitPlan::for_peers(dir.path(), &peers)).expect("certificates");
             let config = NodeConfig {

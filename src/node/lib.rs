@@ -1,8 +1,10 @@
-//! Floor 5: configuration and assembly of one node.
+//! Configuration and assembly of one node.
 //!
-//! Open → recover → bind → serve → drain. The agreement and the mesh live on a thread of their own, so that neither a
+//! Open → bind → recover → ready → drain. The agreement and the mesh live on a thread of their own, so that neither a
 //! disk that takes its time nor a flood of requests makes the other wait. Nothing is decided here.
 
+mod agreement;
+mod assembly;
 mod bind;
 mod certificates;
 mod clock;
@@ -11,6 +13,9 @@ mod descriptors;
 mod expiry;
 mod metrics;
 mod run;
+mod signals;
+mod stages;
+mod traffic;
 
 pub use bind::{BindError, holder_of};
 pub use certificates::Certificates;

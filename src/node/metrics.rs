@@ -6,12 +6,10 @@ use mesh::Mesh;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Adds them to a node's metrics. There is no mesh before it has begun to listen.
-pub(super) fn write(text: &mut Exposition, mesh: Option<&Mesh>, reloads: &Reloads) {
+/// Adds them to a node's metrics.
+pub(super) fn write(text: &mut Exposition, mesh: &Mesh, reloads: &Reloads) {
     certificates(text, reloads);
-    if let Some(mesh) = mesh {
-        links(text, mesh);
-    }
+    links(text, mesh);
 }
 
 fn certificates(text: &mut Exposition, reloads: &Reloads) {

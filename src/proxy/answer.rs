@@ -1,7 +1,7 @@
 //! Answers that are made here: the decision without an upstream, and problems.
 
 use crate::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
-use crate::table::{Plan, Target};
+use crate::table::{Table, Target};
 use bytes::Bytes;
 use edge::{PROBLEM_JSON, problem_document};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -106,11 +106,11 @@ impl Problem {
     }
 
     /// The answer, with the names of the state and the model that the request belongs to.
-    pub(super) fn answer(&self, plan: &Plan, target: &Target) -> Response<Body> {
+    pub(super) fn answer(&self, table: &Table, target: &Target) -> Response<Body> {
         let (status, code) = self.status_and_code();
         let title = status.canonical_reason().unwrap_or_default();
         let problem = serde_json::Value::Object(problem_document(status, code, title, &self.to_string()));
-        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, plan, target);
+        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, table, target);
         *response.status_mut() = status;
         if matches!(self, Self::NoSuchMethod { .. }) {
             response.headers_mut().insert(ALLOW, POST);
@@ -120,13 +120,13 @@ impl Problem {
 }
 
 /// The decision itself, for a model that has no upstream here.
-pub(super) fn decision(body: Bytes, plan: &Plan, target: &Target) -> Response<Body> {
-    whole(body, JSON, plan, target)
+pub(super) fn decision(body: Bytes, table: &Table, target: &Target) -> Response<Body> {
+    whole(body, JSON, table, target)
 }
 
 /// Puts this node's names on an upstream's answer, over what it may have said there.
-pub(super) fn sign_over(headers: &mut HeaderMap, plan: &Plan, target: &Target) {
-    sign(headers, plan, target);
+pub(super) fn sign_over(headers: &mut HeaderMap, table: &Table, target: &Target) {
+    sign(headers, table, target);
     headers.remove(SHIELDED);
 }
 
@@ -135,18 +135,18 @@ pub(super) fn sign_shielded(headers: &mut HeaderMap, failed: &Target) {
     headers.insert(SHIELDED, failed.name.clone());
 }
 
-fn sign(headers: &mut HeaderMap, plan: &Plan, target: &Target) {
+fn sign(headers: &mut HeaderMap, table: &Table, target: &Target) {
     headers.insert(MODEL, target.name.clone());
-    headers.insert(VERSION, plan.version.clone());
-    headers.insert(NODE, plan.node.clone());
+    headers.insert(VERSION, table.version.clone());
+    headers.insert(NODE, table.node.clone());
 }
 
-fn whole(body: Bytes, content_type: HeaderValue, plan: &Plan, target: &Target) -> Response<Body> {
+fn whole(body: Bytes, content_type: HeaderValue, table: &Table, target: &Target) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     // One allocation with room for what the server adds: length and date.
     headers.reserve(6);
     headers.insert(CONTENT_TYPE, content_type);
-    sign(headers, plan, target);
+    sign(headers, table, target);
     response
 }

@@ -1,4 +1,4 @@
-//! Floor 4: `/predict`, the Open Inference Protocol below `/v2`, and the upstreams behind them.
+//! `/predict`, the Open Inference Protocol below `/v2`, and the upstreams behind them.
 //!
 //! A request is read as far as its key, the model is chosen by the agreed state and this moment's lease, and the request
 //! goes to the model's upstream, or is answered here when there is none. When the canary cannot be asked, the stable model

@@ -51,7 +51,7 @@ struct Second {
 
 /// What is kept of a request for a second try: all of it, if there is somebody to send it to.
 fn second<B>(chosen: &Chosen, outbound: &Outbound, body: &Taken<B>) -> Option<Second> {
-    let choice = chosen.plan.substitute(chosen.choice, outbound.route)?;
+    let choice = chosen.table.substitute(chosen.choice, outbound.route)?;
     match body {
         Taken::Whole(bytes) => Some(Second { choice, outbound: outbound.clone(), bytes: bytes.clone() }),
         Taken::Long(_) => None,
@@ -88,7 +88,7 @@ impl Proxy {
         // It was read once, so it is all there.
         let body = match body::take(body, Client::Sends, route.reading(&parts.headers)).await {
             Ok(body) => body,
-            Err(error) => return Problem::from(error).answer(&chosen.plan, chosen.target()),
+            Err(error) => return Problem::from(error).answer(&chosen.table, chosen.target()),
         };
         let second = second(&chosen, &Outbound::new(route, remote, parts), &body);
         let first = match begun {
@@ -115,7 +115,7 @@ impl Proxy {
                 answer::sign_shielded(response.headers_mut(), chosen.target());
                 response
             }
-            (Err(problem), _) => problem.answer(&chosen.plan, chosen.target()),
+            (Err(problem), _) => problem.answer(&chosen.table, chosen.target()),
         }
     }
 
@@ -126,7 +126,7 @@ impl Proxy {
         }
         match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes)).await {
             Ok(response) => response,
-            Err(problem) => problem.answer(&chosen.plan, chosen.target()),
+            Err(problem) => problem.answer(&chosen.table, chosen.target()),
         }
     }
 
@@ -153,7 +153,7 @@ impl Proxy {
                 recording.on_answer(response.status());
                 let idle_timeout = self.0.forwarder.timeouts().idle;
                 let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
-                answer::sign_over(response.headers_mut(), &chosen.plan, chosen.target());
+                answer::sign_over(response.headers_mut(), &chosen.table, chosen.target());
                 Ok(response)
             }
             Err(problem) => {
@@ -192,7 +192,7 @@ impl Proxy {
 
 #[cfg(test)]
 mod tests {
-    use crate::table::Plan;
+    use crate::table::Table;
     use crate::{Proxy, Route, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};
@@ -233,7 +233,7 @@ mod tests {
         for (shield, status, model) in
             [(Shield::On, StatusCode::OK, "v1"), (Shield::Off, StatusCode::BAD_GATEWAY, "v2")]
         {
-            proxy.0.plan.store(Arc::new(Plan::new(&handle.view(), &upstreams).with_shield(shield)));
+            proxy.0.table.store(Arc::new(Table::new(&handle.view(), &upstreams).with_shield(shield)));
             let request = Request::post("/predict").body(Full::<Bytes>::from("{}")).expect("a request");
             let answer = proxy.answer(Route::Prediction, None, request).await;
             assert_eq!(answer.status(), status, "{shield:?}");

@@ -7,12 +7,12 @@ use crate::key::key_of;
 use crate::observe::{Observations, Observer, Recording};
 use crate::pass::Outbound;
 use crate::route::Route;
-use crate::table::{Plan, Prepared, Stickiness, Target};
+use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::Tester;
 use crate::upstream::address::Upstreams;
 use crate::upstream::client::{Forwarder, Timeouts};
-use crate::upstream::health as smoke;
-use crate::upstream::pool::Kept;
+use crate::upstream::health;
+use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use edge::BoxError;
@@ -27,6 +27,7 @@ use service::{Model, Smoke, serving_weight};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 
 const KEY: HeaderName = HeaderName::from_static("x-canary-key");
 
@@ -38,16 +39,16 @@ pub struct Proxy(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     handle: Handle,
     upstreams: Upstreams,
-    pub(super) plan: ArcSwap<Plan>,
+    pub(super) table: ArcSwap<Table>,
     pub(super) forwarder: Forwarder,
     /// Connections for plain requests.
-    pub(super) kept: Kept,
+    pub(super) pool: Pool,
     observer: Arc<Observer>,
 }
 
 /// What became of one request before it is carried out.
 pub(super) struct Chosen {
-    pub(super) plan: Guard<Arc<Plan>>,
+    pub(super) table: Guard<Arc<Table>>,
     pub(super) choice: Choice,
     stickiness: Stickiness,
     counted: Counted,
@@ -73,18 +74,18 @@ pub(super) enum Decided {
 
 impl Chosen {
     pub(super) fn target(&self) -> &Target {
-        self.plan.target(self.choice)
+        self.table.target(self.choice)
     }
 
     /// The same for as long as an upstream may take: with a plan that is counted rather than borrowed.
     pub(super) fn held(self) -> Self {
-        Self { plan: Guard::from_inner(Guard::into_inner(self.plan)), ..self }
+        Self { table: Guard::from_inner(Guard::into_inner(self.table)), ..self }
     }
 
     /// The same request with another choice, from now on.
     pub(super) fn instead(&self, choice: Choice) -> Self {
-        let plan = Guard::from_inner(Arc::clone(&self.plan));
-        Self { plan, choice, stickiness: self.stickiness, counted: self.counted, at: boottime() }
+        let table = Guard::from_inner(Arc::clone(&self.table));
+        Self { table, choice, stickiness: self.stickiness, counted: self.counted, at: boottime() }
     }
 }
 
@@ -95,12 +96,19 @@ impl Proxy {
         Self::with_timeouts(handle, upstreams, Timeouts::default())
     }
 
+    /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
+    /// upstreams, and the closing of those that were kept for long enough.
+    #[must_use]
+    pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
+        let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
+        let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
+        Self(Arc::new(Shared { handle, upstreams, table, forwarder, pool, observer: Arc::default() }))
+    }
+
     /// The same, with other bounds on how long upstreams may take.
     #[must_use]
     pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
-        let plan = ArcSwap::from_pointee(Plan::new(&handle.view(), &upstreams));
-        let (forwarder, kept, observer) = (Forwarder::new(timeouts), Kept::default(), Arc::default());
-        Self(Arc::new(Shared { handle, upstreams, plan, forwarder, kept, observer }))
+        Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
@@ -133,7 +141,7 @@ impl Proxy {
             (Ok(None), Route::Prediction) => self.decide_at_end(&chosen, arrived, body).await,
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
                 body.discard(client).await;
-                unserved(route, parts.method, &chosen.target().model).answer(&chosen.plan, chosen.target())
+                unserved(route, parts.method, &chosen.target().model).answer(&chosen.table, chosen.target())
             }
             (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
         }
@@ -180,7 +188,7 @@ impl Proxy {
         match (self.0.upstreams.of(model), smoke) {
             (Ok(None), _) => Ok(()),
             (Ok(Some(upstream)), None) => self.0.forwarder.probe(&upstream).await,
-            (Ok(Some(upstream)), Some(smoke)) => smoke::test(&self.0.forwarder, &upstream, smoke).await,
+            (Ok(Some(upstream)), Some(smoke)) => health::smoke_test(&self.0.forwarder, &upstream, smoke).await,
             (Err(error), _) => Err(format!("the upstream of {}: {error}", model.id)),
         }
     }
@@ -199,11 +207,11 @@ impl Proxy {
     /// The choice of a model, by the state and the lease of this very moment.
     fn choose(&self, tester: Option<Tester>, key: Option<&[u8]>) -> Chosen {
         let view = self.0.handle.view();
-        let mut plan = self.0.plan.load();
-        if !plan.is_of(&view) {
-            let fresh = Arc::new(Plan::new(&view, &self.0.upstreams));
-            self.0.plan.store(Arc::clone(&fresh));
-            plan = Guard::from_inner(fresh);
+        let mut table = self.0.table.load();
+        if !table.is_of(&view) {
+            let fresh = Arc::new(Table::new(&view, &self.0.upstreams));
+            self.0.table.store(Arc::clone(&fresh));
+            table = Guard::from_inner(fresh);
         }
         let at = boottime();
         let (choice, counted) = match tester {
@@ -211,7 +219,7 @@ impl Proxy {
             Some(tester) => (by_wish(&view, at, tester), Counted::No),
         };
         let stickiness = if key.is_some() { Stickiness::Sticky } else { Stickiness::Random };
-        Chosen { plan, choice, stickiness, counted, at }
+        Chosen { table, choice, stickiness, counted, at }
     }
 
     /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`, when the
@@ -243,14 +251,14 @@ impl Proxy {
     {
         match body.drain().await {
             Ok(()) => self.decide(chosen, arrived),
-            Err(error) => Problem::from(error).answer(&chosen.plan, chosen.target()),
+            Err(error) => Problem::from(error).answer(&chosen.table, chosen.target()),
         }
     }
 
     /// Answers with the decision itself.
     pub(super) fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
         let body = self.decided(chosen, arrived).body.clone();
-        answer::decision(body, &chosen.plan, chosen.target())
+        answer::decision(body, &chosen.table, chosen.target())
     }
 
     /// Counts a decision, and gives the prepared answer.
@@ -276,7 +284,7 @@ impl Proxy {
     /// counted for none.
     fn refuse(&self, tester: Option<Tester>, headers: &HeaderMap, problem: &Problem) -> Response<Body> {
         let chosen = self.choose(tester, header_key(headers));
-        problem.answer(&chosen.plan, chosen.target())
+        problem.answer(&chosen.table, chosen.target())
     }
 }
 

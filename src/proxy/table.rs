@@ -1,6 +1,7 @@
-//! What a routing state means for this node's requests, worked out once for each state instead of once for each request.
+//! The routing table: what a routing state means for this node's requests, worked out once for each state instead of
+//! once for each request.
 
-use crate::fast::template::Way;
+use crate::fast::template::Template;
 use crate::route::Route;
 use crate::upstream::address::{Upstream, UpstreamError, Upstreams};
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use routing::Choice;
 use service::{Model, RoutingState, Shield};
 use std::sync::Arc;
 
-/// A routing state, prepared.
-pub(super) struct Plan {
+/// A routing table, made of one routing state.
+pub(super) struct Table {
     /// The state that this was made from.
     pub(super) state: Arc<RoutingState>,
     /// `x-canary-node`.
@@ -38,7 +39,7 @@ pub(super) struct Target {
     /// Where it is served.
     pub(super) upstream: Result<Option<Upstream>, UpstreamError>,
     /// How plain requests get there.
-    way: Option<Way>,
+    template: Option<Template>,
     /// The headers that name model, version and node, as lines of HTTP/1.1.
     pub(super) signature: Vec<u8>,
     sticky: Prepared,
@@ -62,7 +63,7 @@ pub(super) enum Stickiness {
     Random,
 }
 
-impl Plan {
+impl Table {
     /// Prepares what `view` shows.
     pub(super) fn new(view: &View, upstreams: &Upstreams) -> Self {
         let target = |model| Target::new(model, view, upstreams);
@@ -113,7 +114,7 @@ impl Target {
         Self {
             model: model.id.clone(),
             name: header(model.id.as_str()),
-            way: upstream.as_ref().ok().and_then(Option::as_ref).map(Way::to),
+            template: upstream.as_ref().ok().and_then(Option::as_ref).map(Template::to),
             signature: signature(model, view).into_bytes(),
             upstream,
             sticky: Prepared::new(model, view, "true"),
@@ -122,8 +123,8 @@ impl Target {
     }
 
     /// How plain requests get to the upstream, if there is one.
-    pub(super) const fn way(&self) -> Option<&Way> {
-        self.way.as_ref()
+    pub(super) const fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
     }
 
     /// The answer when the model is served nowhere.

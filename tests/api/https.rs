@@ -256,6 +256,22 @@ async fn a_stop_does_not_wait_for_the_idle() {
     timeout(PATIENCE, serving).await.expect("the server must end").unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn no_task_of_a_connection_outlives_the_server() {
+    let cluster = Cluster::new(83);
+    let limits = Limits { drain: Duration::ZERO, grace: Duration::ZERO, ..Limits::default() };
+    let mut node = cluster.start_with('a', view(state(3, 500)), agrees, limits);
+    let mut client = node.connect(cluster.anonymous()).await.unwrap();
+    client.write_all(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+    let mut answer = [0; 1024];
+    assert_ne!(timeout(PATIENCE, client.read(&mut answer)).await.unwrap().unwrap(), 0);
+    assert_eq!(node.tasks.len(), 1, "the client rests on the fast way");
+    node.api.stopping.cancel();
+    let serving = node.serving.take().unwrap();
+    timeout(PATIENCE, serving).await.expect("the server must end").unwrap().unwrap();
+    assert_eq!(node.tasks.len(), 0);
+}
+
 /// Believes any server, as an attacker's client would.
 fn trusting() -> std::sync::Arc<dyn rustls::client::danger::ServerCertVerifier> {
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -7,8 +7,8 @@
 //! the server's; this only must not answer anything that the server would answer otherwise.
 
 use crate::fast::date::write_date;
-use crate::fast::relay::{Desk, Relayed, Side, Underway, write};
-use crate::fast::request::{Seen, look, space};
+use crate::fast::relay::{Buffers, Relayed, Side, Underway, write};
+use crate::fast::request::{Parsed, no_headers, parse};
 use crate::headers::Remote;
 use crate::predict::{Chosen, Decided, Proxy};
 use edge::{Prefixed, Until};
@@ -91,10 +91,10 @@ impl Connection<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut pause = pin!(sleep(PAUSE));
-        let (mut output, mut desk) = (Vec::new(), Desk::new(self.until.stopping.clone()));
+        let (mut output, mut buffers) = (Vec::new(), Buffers::new(self.until.stopping.clone()));
         let mut client = Client::New;
         loop {
-            let (next, answered) = self.answer_all(input, &mut output, &mut desk);
+            let (next, answered) = self.answer_all(input, &mut output, &mut buffers);
             if answered > 0 {
                 client = Client::Busy;
                 input.drain(..answered);
@@ -117,7 +117,7 @@ impl Connection<'_> {
                         output: &mut output,
                         common: &self.path.common,
                     };
-                    match self.path.proxy.relay(chosen, &mut desk, side).await {
+                    match self.path.proxy.relay(chosen, &mut buffers, side).await {
                         Relayed::Answered => {
                             input.drain(..length);
                             continue;
@@ -128,7 +128,7 @@ impl Connection<'_> {
                     }
                 }
             }
-            let stop = matches!(client, Client::Rests).then_some(&mut desk);
+            let stop = matches!(client, Client::Rests).then_some(&mut buffers);
             let next = match (read(stream, input, pause.as_mut(), stop).await, client) {
                 (Read::Ended | Read::Stopping, _) => return Leave::HandOver,
                 (Read::Paused, _) if self.until.stopping.is_cancelled() => return Leave::HandOver,
@@ -146,15 +146,15 @@ impl Connection<'_> {
     }
 
     /// Answers the plain requests that `input` begins with into `output`; says what to do next, and how many bytes they
-    /// were. A request that an upstream is to answer is laid on `desk`.
-    fn answer_all(&self, input: &[u8], output: &mut Vec<u8>, desk: &mut Desk) -> (Next, usize) {
+    /// were. A request that an upstream is to answer is written to `buffers`.
+    fn answer_all(&self, input: &[u8], output: &mut Vec<u8>, buffers: &mut Buffers) -> (Next, usize) {
         let mut answered = 0;
         while output.len() < MOST_OUTPUT {
-            let mut headers = space();
-            let plain = match look(&input[answered..], &mut headers) {
-                Seen::Plain(plain) => plain,
-                Seen::Unfinished => return (Next::Read, answered),
-                Seen::Other => return (Next::HandOver, answered),
+            let mut headers = no_headers();
+            let plain = match parse(&input[answered..], &mut headers) {
+                Parsed::Plain(plain) => plain,
+                Parsed::Unfinished => return (Next::Read, answered),
+                Parsed::Other => return (Next::HandOver, answered),
             };
             let decided = self.path.proxy.decide_plain(plain.key, plain.body, |answer, now| {
                 output.extend_from_slice(&answer.head);
@@ -167,9 +167,9 @@ impl Connection<'_> {
                 Decided::NotPlain => return (Next::HandOver, answered),
                 Decided::Upstream(chosen) => {
                     // When the node stops, the server says so to the client.
-                    let next = match chosen.target().way() {
-                        Some(way) if !self.until.stopping.is_cancelled() => {
-                            desk.lay(way, &plain, self.remote);
+                    let next = match chosen.target().template() {
+                        Some(template) if !self.until.stopping.is_cancelled() => {
+                            buffers.write_request(template, &plain, self.remote);
                             Next::Relay { chosen: chosen.held(), length: plain.length }
                         }
                         _ => Next::HandOver,
@@ -214,13 +214,13 @@ enum Read {
     Stopping,
 }
 
-/// Waits for more bytes, the end of the pause or, if `desk` is given, a stop: a client that rests does so for long, and for
+/// Waits for more bytes, the end of the pause or, if `buffers` are given, a stop: a client that rests does so for long, and for
 /// all others it would cost more than it is worth. What fails to be read is the server's to find out again.
 async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut Vec<u8>,
     mut pause: Pin<&mut Sleep>,
-    mut desk: Option<&mut Desk>,
+    mut buffers: Option<&mut Buffers>,
 ) -> Read {
     let mut reading = pin!(stream.read_buf(input));
     poll_fn(|context| {
@@ -229,7 +229,7 @@ async fn read<S: AsyncRead + Unpin>(
             Poll::Ready(_) => return Poll::Ready(Read::Ended),
             Poll::Pending => {}
         }
-        if desk.as_mut().is_some_and(|desk| desk.poll_stopping(context).is_ready()) {
+        if buffers.as_mut().is_some_and(|buffers| buffers.poll_stopping(context).is_ready()) {
             return Poll::Ready(Read::Stopping);
         }
         pause.as_mut().poll(context).map(|()| Read::Paused)

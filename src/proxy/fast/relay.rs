@@ -5,9 +5,9 @@
 
 use crate::answer::Problem;
 use crate::fast::date::write_date;
-use crate::fast::reply::{self, After, Dated, Heard};
-use crate::fast::request::{LONGEST, Plain, space};
-use crate::fast::template::Way;
+use crate::fast::reply::{self, After, Dated};
+use crate::fast::request::{LONGEST, Parsed, Plain, no_headers};
+use crate::fast::template::Template;
 use crate::headers::Remote;
 use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
@@ -33,7 +33,7 @@ const FIRST_READ: usize = 4 * 1024;
 const PIECE: usize = 16 * 1024;
 
 /// What a connection needs to pass on requests; it is used from one to the next.
-pub(crate) struct Desk {
+pub(crate) struct Buffers {
     /// The request as the upstream is to see it.
     request: Vec<u8>,
     /// What was read of its answer.
@@ -53,7 +53,7 @@ enum Awaited {
     Body,
 }
 
-impl Desk {
+impl Buffers {
     pub(crate) fn new(stopping: CancellationToken) -> Self {
         Self {
             request: Vec::new(),
@@ -63,10 +63,10 @@ impl Desk {
         }
     }
 
-    /// Lays a request on the desk that is to go `way`.
-    pub(crate) fn lay(&mut self, way: &Way, plain: &Plain<'_, '_>, remote: Option<Remote>) {
+    /// Writes a request as the upstream of `template` is to see it.
+    pub(crate) fn write_request(&mut self, template: &Template, plain: &Plain<'_, '_>, remote: Option<Remote>) {
         self.request.clear();
-        way.write(plain, remote, &mut self.request);
+        template.write(plain, remote, &mut self.request);
     }
 
     /// Ready when the node stops.
@@ -127,30 +127,30 @@ struct Head {
 }
 
 impl Proxy {
-    /// Passes on the request that lies on `desk`, and its answer to the client.
-    pub(crate) async fn relay<S>(&self, chosen: Chosen, desk: &mut Desk, mut client: Side<'_, S>) -> Relayed
+    /// Passes on the request that `buffers` hold, and its answer to the client.
+    pub(crate) async fn relay<S>(&self, chosen: Chosen, buffers: &mut Buffers, mut client: Side<'_, S>) -> Relayed
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = chosen.target();
-        let Some(way) = target.way() else {
+        let Some(template) = target.template() else {
             let begun = Begun::Failed(Problem::NoUpstream { model: target.model.to_string() });
             return Relayed::Underway(Underway { chosen, begun });
         };
         let mut recording = self.recording(&chosen);
         let until = Instant::now() + self.0.forwarder.timeouts().answer;
-        desk.answer.clear();
+        buffers.answer.clear();
         let asked = async {
-            desk.limit.as_mut().reset(until);
-            let mut upstream = self.connect(way, target, desk, &mut client).await?;
-            send(&mut upstream, desk, until).await.map_err(|_| self.slow(target))?;
-            let head = self.head(&mut upstream, target, &mut recording, desk, &mut client).await?;
+            buffers.limit.as_mut().reset(until);
+            let mut upstream = self.connect(template, target, buffers, &mut client).await?;
+            send(&mut upstream, buffers, until).await.map_err(|_| self.slow(target))?;
+            let head = self.head(&mut upstream, target, &mut recording, buffers, &mut client).await?;
             Ok((upstream, head))
         };
         match asked.await {
-            Ok((upstream, Some(head))) => self.body(upstream, head, way, recording, desk, client).await,
+            Ok((upstream, Some(head))) => self.body(upstream, head, template, recording, buffers, client).await,
             Ok((upstream, None)) => {
-                let upstream = Prefixed::new(upstream, std::mem::take(&mut desk.answer));
+                let upstream = Prefixed::new(upstream, std::mem::take(&mut buffers.answer));
                 Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
             }
             Err(Failure::Upstream(problem)) => {
@@ -176,18 +176,18 @@ impl Proxy {
     /// A connection that was kept, or a new one, for which the upstream has no more time than for its answer.
     async fn connect<S>(
         &self,
-        way: &Way,
+        template: &Template,
         target: &Target,
-        desk: &mut Desk,
+        buffers: &mut Buffers,
         client: &mut Side<'_, S>,
     ) -> Result<TcpStream, Failure>
     where
         S: AsyncRead + Unpin,
     {
-        if let Some(kept) = self.0.kept.take(&way.name) {
+        if let Some(kept) = self.0.pool.take(&template.name) {
             return Ok(kept);
         }
-        let mut connecting = pin!(self.0.forwarder.connect(&target.model, way.place()));
+        let mut connecting = pin!(self.0.forwarder.connect(&target.model, template.place()));
         poll_fn(|context| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
                 return Poll::Ready(connected.map_err(Failure::Upstream));
@@ -195,10 +195,10 @@ impl Proxy {
             if poll_gone(client, context).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone));
             }
-            if desk.poll_stopping(context).is_ready() {
+            if buffers.poll_stopping(context).is_ready() {
                 return Poll::Ready(Err(Failure::Stopping));
             }
-            desk.limit.as_mut().poll(context).map(|()| Err(self.slow(target)))
+            buffers.limit.as_mut().poll(context).map(|()| Err(self.slow(target)))
         })
         .await
     }
@@ -209,14 +209,14 @@ impl Proxy {
         upstream: &mut TcpStream,
         target: &Target,
         recording: &mut Recording,
-        desk: &mut Desk,
+        buffers: &mut Buffers,
         client: &mut Side<'_, S>,
     ) -> Result<Option<Head>, Failure>
     where
         S: AsyncRead + Unpin,
     {
         loop {
-            match hear(upstream, desk, client, Awaited::Head).await {
+            match hear(upstream, buffers, client, Awaited::Head).await {
                 Said::Something => {}
                 // The server tells the client to go elsewhere.
                 Said::Stopping => return Ok(None),
@@ -227,11 +227,11 @@ impl Proxy {
                 Said::Nothing => return Err(self.slow(target)),
                 Said::ClientGone => return Err(Failure::ClientGone),
             }
-            let mut headers = space();
-            let reply = match reply::look(&desk.answer, &mut headers) {
-                Heard::Plain(reply) => reply,
-                Heard::Unfinished => continue,
-                Heard::Other => return Ok(None),
+            let mut headers = no_headers();
+            let reply = match reply::parse(&buffers.answer, &mut headers) {
+                Parsed::Plain(reply) => reply,
+                Parsed::Unfinished => continue,
+                Parsed::Other => return Ok(None),
             };
             recording.on_answer(reply.status);
             let dated = reply.write(client.output);
@@ -242,7 +242,7 @@ impl Proxy {
                 Dated::No => write_date(boottime(), client.output),
             }
             let (head, body, after) = (reply.head, reply.body, reply.after);
-            desk.answer.drain(..head);
+            buffers.answer.drain(..head);
             return Ok(Some(Head { body, after }));
         }
     }
@@ -252,9 +252,9 @@ impl Proxy {
         &self,
         mut upstream: TcpStream,
         head: Head,
-        way: &Way,
+        template: &Template,
         recording: Recording,
-        desk: &mut Desk,
+        buffers: &mut Buffers,
         mut client: Side<'_, S>,
     ) -> Relayed
     where
@@ -263,8 +263,8 @@ impl Proxy {
         let mut recording = Some(recording);
         let mut left = head.body;
         loop {
-            let piece = left.min(desk.answer.len());
-            client.output.extend_from_slice(&desk.answer[..piece]);
+            let piece = left.min(buffers.answer.len());
+            client.output.extend_from_slice(&buffers.answer[..piece]);
             left -= piece;
             if left == 0 {
                 // Counted before it is written: how fast a client reads says nothing about the model.
@@ -275,14 +275,14 @@ impl Proxy {
             }
             client.output.clear();
             if left == 0 {
-                if head.after == After::Keep && desk.answer.len() == piece {
-                    self.0.kept.put(&way.name, upstream);
+                if head.after == After::Keep && buffers.answer.len() == piece {
+                    self.0.pool.put(&template.name, upstream);
                 }
                 return Relayed::Answered;
             }
-            desk.answer.clear();
-            desk.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts().idle);
-            match hear(&mut upstream, desk, &mut client, Awaited::Body).await {
+            buffers.answer.clear();
+            buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts().idle);
+            match hear(&mut upstream, buffers, &mut client, Awaited::Body).await {
                 Said::Something => {}
                 Said::ClientGone => return Relayed::Broken,
                 Said::Failed(_) | Said::Nothing | Said::Stopping => {
@@ -297,8 +297,8 @@ impl Proxy {
 }
 
 /// Sends the request to the upstream, until `until` at the longest.
-async fn send(upstream: &mut TcpStream, desk: &Desk, until: Instant) -> Result<(), Elapsed> {
-    let mut sending = pin!(upstream.write_all(&desk.request));
+async fn send(upstream: &mut TcpStream, buffers: &Buffers, until: Instant) -> Result<(), Elapsed> {
+    let mut sending = pin!(upstream.write_all(&buffers.request));
     let sent = match at_once(sending.as_mut()).await {
         Some(sent) => Ok(sent),
         None => timeout_at(until, sending).await,
@@ -345,13 +345,13 @@ enum Said {
 /// Waits for more of the answer.
 async fn hear<S: AsyncRead + Unpin>(
     upstream: &mut TcpStream,
-    desk: &mut Desk,
+    buffers: &mut Buffers,
     client: &mut Side<'_, S>,
     awaited: Awaited,
 ) -> Said {
-    desk.answer.reserve(if desk.answer.is_empty() { FIRST_READ } else { PIECE });
+    buffers.answer.reserve(if buffers.answer.is_empty() { FIRST_READ } else { PIECE });
     poll_fn(|context| {
-        match poll_read(upstream, &mut desk.answer, context) {
+        match poll_read(upstream, &mut buffers.answer, context) {
             Poll::Ready(Ok(0)) => {
                 let early = io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed before message completed");
                 return Poll::Ready(Said::Failed(early));
@@ -363,10 +363,10 @@ async fn hear<S: AsyncRead + Unpin>(
         if poll_gone(client, context).is_ready() {
             return Poll::Ready(Said::ClientGone);
         }
-        if awaited == Awaited::Head && desk.poll_stopping(context).is_ready() {
+        if awaited == Awaited::Head && buffers.poll_stopping(context).is_ready() {
             return Poll::Ready(Said::Stopping);
         }
-        desk.limit.as_mut().poll(context).map(|()| Said::Nothing)
+        buffers.limit.as_mut().poll(context).map(|()| Said::Nothing)
     })
     .await
 }

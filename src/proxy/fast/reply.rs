@@ -2,24 +2,13 @@
 //!
 //! As with requests, it judges nothing: what is not plain beyond doubt is left, byte for byte, to the real HTTP client.
 
-use crate::fast::request::{Space, decimal, set_once};
+use crate::fast::request::{Headers, Parsed, decimal, set_once};
 use http::StatusCode;
 use httparse::{Header, Response, Status};
 
 /// Longest head that is looked at, and longest body; the real client takes longer ones.
 const LONGEST_HEAD: usize = 16 * 1024;
 const LONGEST_BODY: usize = 64 * 1024;
-
-/// What the beginning of some bytes is.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard<'h, 'a> {
-    /// The whole head of a plain answer.
-    Plain(Reply<'h, 'a>),
-    /// Perhaps the beginning of one.
-    Unfinished,
-    /// Something else, or nothing that HTTP knows.
-    Other,
-}
 
 /// The head of a plain answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,17 +38,17 @@ pub(crate) enum Dated {
 }
 
 /// What `bytes` begin with.
-pub(crate) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Heard<'h, 'a> {
-    let mut response = Response::new(space);
+pub(crate) fn parse<'h, 'a>(bytes: &'a [u8], headers: &'h mut Headers<'a>) -> Parsed<Reply<'h, 'a>> {
+    let mut response = Response::new(headers);
     let head = match response.parse(bytes) {
         Ok(Status::Complete(head)) => head,
-        Ok(Status::Partial) if bytes.len() < LONGEST_HEAD => return Heard::Unfinished,
-        Ok(Status::Partial) | Err(_) => return Heard::Other,
+        Ok(Status::Partial) if bytes.len() < LONGEST_HEAD => return Parsed::Unfinished,
+        Ok(Status::Partial) | Err(_) => return Parsed::Other,
     };
     let headers: &'h [Header<'a>] = response.headers;
-    let (Some(1), Some(status)) = (response.version, response.code.and_then(with_body)) else { return Heard::Other };
-    let Some((body, after)) = framing(headers) else { return Heard::Other };
-    Heard::Plain(Reply { status, reason: response.reason.unwrap_or_default(), headers, head, body, after })
+    let (Some(1), Some(status)) = (response.version, response.code.and_then(with_body)) else { return Parsed::Other };
+    let Some((body, after)) = framing(headers) else { return Parsed::Other };
+    Parsed::Plain(Reply { status, reason: response.reason.unwrap_or_default(), headers, head, body, after })
 }
 
 /// A status after which there is a body and nothing else: no interim one, and none that has no body.
@@ -132,7 +121,7 @@ pub(crate) fn write_header(name: &str, value: &[u8], output: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fast::request::space;
+    use crate::fast::request::no_headers;
     use proptest::prelude::*;
 
     const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\n{}";
@@ -146,10 +135,10 @@ mod tests {
     fn a_plain_answer_is_seen_as_soon_as_its_head_is_whole() {
         let head = PLAIN.len() - 2;
         for length in 0..head {
-            assert_eq!(look(&PLAIN.as_bytes()[..length], &mut space()), Heard::Unfinished, "at {length} bytes");
+            assert_eq!(parse(&PLAIN.as_bytes()[..length], &mut no_headers()), Parsed::Unfinished, "at {length} bytes");
         }
-        let mut headers = space();
-        let Heard::Plain(reply) = look(&PLAIN.as_bytes()[..head], &mut headers) else { panic!("the head is whole") };
+        let mut headers = no_headers();
+        let Parsed::Plain(reply) = parse(&PLAIN.as_bytes()[..head], &mut headers) else { panic!("the head is whole") };
         assert_eq!((reply.status, reply.head, reply.body, reply.after), (StatusCode::OK, head, 2, After::Keep));
     }
 
@@ -160,8 +149,8 @@ mod tests {
             "X-A: b\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nProxy-Authenticate: x\r\n\
              X-Canary-Model: x\r\nX-Canary-Version: 9\r\nX-Canary-Node: x\r\nX-Canary-Shielded: x\r\nDate: d\r\nx-a: C",
         );
-        let mut headers = space();
-        let Heard::Plain(reply) = look(answer.as_bytes(), &mut headers) else { panic!("it is plain") };
+        let mut headers = no_headers();
+        let Parsed::Plain(reply) = parse(answer.as_bytes(), &mut headers) else { panic!("it is plain") };
         let mut output = Vec::new();
         assert_eq!((reply.write(&mut output), reply.after), (Dated::Yes, After::Close));
         let text = String::from_utf8(output).expect("text");
@@ -190,15 +179,15 @@ mod tests {
             "\u{16}\u{3}\u{1}".to_owned(),
             "SSH-2.0-x\r\n".to_owned(),
         ] {
-            assert_eq!(look(answer.as_bytes(), &mut space()), Heard::Other, "{answer}");
+            assert_eq!(parse(answer.as_bytes(), &mut no_headers()), Parsed::Other, "{answer}");
         }
     }
 
     #[test]
     fn a_head_that_never_ends_is_given_up() {
         let endless = with("X-A: b", &format!("X-A: {}", "b".repeat(LONGEST_HEAD)));
-        assert_eq!(look(&endless.as_bytes()[..LONGEST_HEAD - 1], &mut space()), Heard::Unfinished);
-        assert_eq!(look(&endless.as_bytes()[..LONGEST_HEAD], &mut space()), Heard::Other);
+        assert_eq!(parse(&endless.as_bytes()[..LONGEST_HEAD - 1], &mut no_headers()), Parsed::Unfinished);
+        assert_eq!(parse(&endless.as_bytes()[..LONGEST_HEAD], &mut no_headers()), Parsed::Other);
     }
 
     proptest! {
@@ -206,7 +195,7 @@ mod tests {
         fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..PLAIN.len()) {
             let mut mixed = PLAIN.as_bytes().to_vec();
             mixed.splice(at..at, bytes);
-            if let Heard::Plain(reply) = look(&mixed, &mut space()) {
+            if let Parsed::Plain(reply) = parse(&mixed, &mut no_headers()) {
                 prop_assert!(reply.head <= mixed.len() && reply.body <= LONGEST_BODY);
                 reply.write(&mut Vec::new());
             }

@@ -9,19 +9,19 @@ pub(crate) const LONGEST: usize = 16 * 1024;
 /// Most headers; clients send about ten.
 const MOST_HEADERS: usize = 32;
 
-/// Where [`look`] puts the headers that it finds.
-pub(crate) type Space<'a> = [Header<'a>; MOST_HEADERS];
+/// Where [`parse`] puts the headers that it finds.
+pub(crate) type Headers<'a> = [Header<'a>; MOST_HEADERS];
 
 /// Empty space for the headers of one request or answer.
-pub(crate) const fn space<'a>() -> Space<'a> {
+pub(crate) const fn no_headers<'a>() -> Headers<'a> {
     [EMPTY_HEADER; MOST_HEADERS]
 }
 
 /// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Seen<'h, 'a> {
-    /// A whole plain request.
-    Plain(Plain<'h, 'a>),
+pub(crate) enum Parsed<T> {
+    /// What was looked for.
+    Plain(T),
     /// Perhaps the beginning of one.
     Unfinished,
     /// Something else, or nothing that HTTP knows.
@@ -44,26 +44,26 @@ pub(crate) struct Plain<'h, 'a> {
 }
 
 /// What `bytes` begin with.
-pub(crate) fn look<'h, 'a>(bytes: &'a [u8], space: &'h mut Space<'a>) -> Seen<'h, 'a> {
-    let mut request = Request::new(space);
+pub(crate) fn parse<'h, 'a>(bytes: &'a [u8], headers: &'h mut Headers<'a>) -> Parsed<Plain<'h, 'a>> {
+    let mut request = Request::new(headers);
     let head = match request.parse(bytes) {
         Ok(Status::Complete(head)) => head,
-        Ok(Status::Partial) if bytes.len() < LONGEST => return Seen::Unfinished,
-        Ok(Status::Partial) | Err(_) => return Seen::Other,
+        Ok(Status::Partial) if bytes.len() < LONGEST => return Parsed::Unfinished,
+        Ok(Status::Partial) | Err(_) => return Parsed::Other,
     };
     let rest = request.path.and_then(|path| path.strip_prefix("/predict"));
     let query = rest.and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('?') });
-    let (Some("POST"), Some(1), Some(query)) = (request.method, request.version, query) else { return Seen::Other };
+    let (Some("POST"), Some(1), Some(query)) = (request.method, request.version, query) else { return Parsed::Other };
     if !query.bytes().all(is_plain_in_query) {
-        return Seen::Other;
+        return Parsed::Other;
     }
     let headers: &'h [Header<'a>] = request.headers;
-    let Some(Fields { key, length: body }) = fields(headers) else { return Seen::Other };
+    let Some(Fields { key, length: body }) = fields(headers) else { return Parsed::Other };
     let length = head + body;
     match bytes.get(head..length) {
-        Some(body) => Seen::Plain(Plain { query, headers, key, body, length }),
-        None if length <= LONGEST => Seen::Unfinished,
-        None => Seen::Other,
+        Some(body) => Parsed::Plain(Plain { query, headers, key, body, length }),
+        None if length <= LONGEST => Parsed::Unfinished,
+        None => Parsed::Other,
     }
 }
 
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_plain_request_is_seen_as_soon_as_it_is_whole() {
-        let mut headers = space();
-        let Seen::Plain(plain) = look(PLAIN.as_bytes(), &mut headers) else { panic!("it is whole") };
+        let mut headers = no_headers();
+        let Parsed::Plain(plain) = parse(PLAIN.as_bytes(), &mut headers) else { panic!("it is whole") };
         assert_eq!(
             (plain.key, plain.body, plain.query, plain.length),
             (Some(&b"bob"[..]), &b"{}"[..], "", PLAIN.len())
@@ -157,11 +157,11 @@ mod tests {
             ["Host", "Content-Length", "X-Canary-Key"]
         );
         for length in 0..PLAIN.len() {
-            assert_eq!(look(&PLAIN.as_bytes()[..length], &mut space()), Seen::Unfinished, "at {length} bytes");
+            assert_eq!(parse(&PLAIN.as_bytes()[..length], &mut no_headers()), Parsed::Unfinished, "at {length} bytes");
         }
         let two = format!("{PLAIN}GET / HTTP/1.1\r\n");
-        let mut headers = space();
-        let Seen::Plain(first) = look(two.as_bytes(), &mut headers) else { panic!("it is whole") };
+        let mut headers = no_headers();
+        let Parsed::Plain(first) = parse(two.as_bytes(), &mut headers) else { panic!("it is whole") };
         assert_eq!(first.length, PLAIN.len());
     }
 
@@ -173,7 +173,7 @@ mod tests {
             with("X-Canary-Key: bob\r\n", ""),
             with("Content-Length: 2", "content-length: 0002"),
         ] {
-            assert!(matches!(look(request.as_bytes(), &mut space()), Seen::Plain(_)), "{request}");
+            assert!(matches!(parse(request.as_bytes(), &mut no_headers()), Parsed::Plain(_)), "{request}");
         }
     }
 
@@ -210,15 +210,15 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             "\u{16}\u{3}\u{1}".to_owned(),
         ] {
-            assert_eq!(look(request.as_bytes(), &mut space()), Seen::Other, "{request}");
+            assert_eq!(parse(request.as_bytes(), &mut no_headers()), Parsed::Other, "{request}");
         }
     }
 
     #[test]
     fn what_never_ends_is_given_up() {
         let endless = with("Host: a", &format!("Host: {}", "a".repeat(LONGEST)));
-        assert_eq!(look(&endless.as_bytes()[..LONGEST - 1], &mut space()), Seen::Unfinished);
-        assert_eq!(look(&endless.as_bytes()[..LONGEST], &mut space()), Seen::Other);
+        assert_eq!(parse(&endless.as_bytes()[..LONGEST - 1], &mut no_headers()), Parsed::Unfinished);
+        assert_eq!(parse(&endless.as_bytes()[..LONGEST], &mut no_headers()), Parsed::Other);
     }
 
     proptest! {
@@ -226,7 +226,7 @@ mod tests {
         fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..PLAIN.len()) {
             let mut mixed = PLAIN.as_bytes().to_vec();
             mixed.splice(at..at, bytes);
-            if let Seen::Plain(plain) = look(&mixed, &mut space()) {
+            if let Parsed::Plain(plain) = parse(&mixed, &mut no_headers()) {
                 prop_assert!(plain.length <= mixed.len());
                 prop_assert!(plain.body.len() <= plain.length);
             }

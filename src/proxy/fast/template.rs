@@ -9,8 +9,8 @@ use httparse::Header;
 use std::io::Write;
 use std::sync::Arc;
 
-/// What all plain requests to an upstream have in common.
-pub(crate) struct Way {
+/// A request template: what all plain requests to an upstream have in common.
+pub(crate) struct Template {
     /// Host and port, which tell connections apart.
     pub(crate) name: Arc<str>,
     /// Where to connect to.
@@ -23,8 +23,8 @@ pub(crate) struct Way {
     common: Vec<u8>,
 }
 
-impl Way {
-    /// The way to `upstream`.
+impl Template {
+    /// The template of requests to `upstream`.
     pub(crate) fn to(upstream: &Upstream) -> Self {
         let uri = upstream.uri();
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
@@ -69,7 +69,7 @@ impl Way {
             }
         }
         if let Some(remote) = remote {
-            write_way(plain.headers, remote, output);
+            write_forwarded_for(plain.headers, remote, output);
         }
         let length = plain.body.len();
         // Writing to a vector does not fail.
@@ -79,7 +79,7 @@ impl Way {
 }
 
 /// The way so far, as the client tells it, and the client itself.
-fn write_way(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8>) {
+fn write_forwarded_for(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8>) {
     output.extend_from_slice(b"x-forwarded-for: ");
     for before in headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for")) {
         output.extend_from_slice(before.value);

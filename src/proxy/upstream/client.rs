@@ -7,7 +7,7 @@ use crate::observe::{SHARDS, own_shard};
 use crate::upload::Progress;
 use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
-use crate::upstream::replay::Sent;
+use crate::upstream::replay::Replay;
 use bytes::Bytes;
 use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
@@ -15,15 +15,17 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::rt::Executor;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use member::boottime;
 use model::ModelId;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// How long a probe may take, connecting included.
@@ -59,23 +61,34 @@ pub(crate) struct Forwarder {
     prober: Client<HttpConnector, Outgoing>,
     connector: HttpConnector,
     timeouts: Timeouts,
+    tasks: TaskTracker,
+}
+
+/// Has the tasks counted that a client starts for its connections.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
+    fn execute(&self, task: F) {
+        self.0.spawn(async { drop(task.await) });
+    }
 }
 
 impl Forwarder {
-    pub(crate) fn new(timeouts: Timeouts) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, tasks: TaskTracker) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeouts.connect));
         let client = |_| {
-            Client::builder(TokioExecutor::new())
+            Client::builder(Tracked(tasks.clone()))
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_FOR)
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .build(connector.clone())
         };
         let clients = std::array::from_fn(client);
-        let prober = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.clone());
-        Self { clients, prober, connector, timeouts }
+        let prober = Client::builder(Tracked(tasks.clone())).pool_max_idle_per_host(0).build(connector.clone());
+        Self { clients, prober, connector, timeouts, tasks }
     }
 
     pub(crate) const fn timeouts(&self) -> Timeouts {
@@ -107,9 +120,9 @@ impl Forwarder {
         until: Instant,
     ) -> Result<Response<Incoming>, Problem> {
         let answered = async {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(Sent::new(upstream))).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(Replay::new(upstream))).await?;
             // It ends with the answer; what is wrong with it, the answer's body says.
-            tokio::spawn(connection);
+            self.tasks.spawn(connection);
             sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
         };
         let model_name = || model.to_string();

@@ -15,7 +15,7 @@ const MEASURED: usize = 10;
 const LONGEST: Duration = Duration::from_millis(1_700);
 
 /// Puts the upstream to the test.
-pub(crate) async fn test(forwarder: &Forwarder, upstream: &Upstream, smoke: &Smoke) -> Result<(), String> {
+pub(crate) async fn smoke_test(forwarder: &Forwarder, upstream: &Upstream, smoke: &Smoke) -> Result<(), String> {
     let uri = place(upstream, smoke.path.as_deref()).map_err(|error| error.to_string())?;
     let tested = timeout(LONGEST, async {
         for _ in 0..WARM_UPS {

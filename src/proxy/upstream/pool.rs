@@ -1,4 +1,4 @@
-//! Connections to upstreams that are kept from one plain request to the next.
+//! The pool of connections to upstreams that are kept from one plain request to the next.
 
 use crate::observe::{SHARDS, own_shard};
 use rustix::io::Errno;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 /// Idle connections kept for each upstream: as many as there may be requests at once on a busy small machine.
 pub(crate) const IDLE_CONNECTIONS: usize = 128;
@@ -16,9 +17,11 @@ pub(crate) const IDLE_FOR: Duration = Duration::from_secs(4);
 /// How often it is looked for those that were kept long enough.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// Kept connections, apart for each thread: a connection is woken by the thread that opened it.
-#[derive(Default)]
-pub(crate) struct Kept([Shard; SHARDS]);
+/// Pool connections, apart for each thread: a connection is woken by the thread that opened it.
+pub(crate) struct Pool {
+    shards: [Shard; SHARDS],
+    tasks: TaskTracker,
+}
 
 #[derive(Clone, Default)]
 struct Shard(Arc<Mutex<Shelf>>);
@@ -36,11 +39,16 @@ struct Place {
     idle: VecDeque<(TcpStream, Instant)>,
 }
 
-impl Kept {
+impl Pool {
+    /// No connections yet; who closes them again is counted in `tasks`.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self { shards: Default::default(), tasks }
+    }
+
     /// A connection to `place` of which nothing was heard since it was kept: one by which the upstream said something
     /// meanwhile, or that it closed, is not used. The system is asked, which knows sooner than the runtime.
     pub(crate) fn take(&self, place: &str) -> Option<TcpStream> {
-        let mut shelf = self.0[own_shard()].lock();
+        let mut shelf = self.shards[own_shard()].lock();
         let kept = shelf.places.iter_mut().find(|kept| *kept.name == *place)?;
         let youngest = Instant::now() - IDLE_FOR;
         while let Some((stream, since)) = kept.idle.pop_back() {
@@ -54,7 +62,7 @@ impl Kept {
 
     /// Keeps a connection to `place` on which nothing is under way.
     pub(crate) fn put(&self, place: &Arc<str>, stream: TcpStream) {
-        let shard = &self.0[own_shard()];
+        let shard = &self.shards[own_shard()];
         let mut shelf = shard.lock();
         let at = shelf.places.iter().position(|kept| kept.name == *place).unwrap_or_else(|| {
             shelf.places.push(Place { name: Arc::clone(place), idle: VecDeque::new() });
@@ -67,7 +75,7 @@ impl Kept {
         idle.push_back((stream, Instant::now()));
         if !shelf.swept {
             shelf.swept = true;
-            tokio::spawn(shard.clone().sweep());
+            self.tasks.spawn(shard.clone().sweep());
         }
     }
 }
@@ -114,19 +122,19 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_of_a_place_is_used_first_and_once() {
-        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let (pool, place) = (Pool::new(TaskTracker::new()), Arc::from("a:1"));
         let ((first, _one), (second, _two)) = (pair().await, pair().await);
         let newest = second.local_addr().expect("a socket");
-        kept.put(&place, first);
-        kept.put(&place, second);
-        assert!(kept.take("a:2").is_none());
-        assert_eq!(kept.take("a:1").and_then(|stream| stream.local_addr().ok()), Some(newest));
-        assert!(kept.take("a:1").is_some() && kept.take("a:1").is_none());
+        pool.put(&place, first);
+        pool.put(&place, second);
+        assert!(pool.take("a:2").is_none());
+        assert_eq!(pool.take("a:1").and_then(|stream| stream.local_addr().ok()), Some(newest));
+        assert!(pool.take("a:1").is_some() && pool.take("a:1").is_none());
     }
 
     #[tokio::test]
     async fn one_that_ended_or_spoke_meanwhile_is_not_used() {
-        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let (pool, place) = (Pool::new(TaskTracker::new()), Arc::from("a:1"));
         for speaks in [true, false] {
             let (ours, mut theirs) = pair().await;
             if speaks {
@@ -135,31 +143,31 @@ mod tests {
                 drop(theirs);
             }
             timeout(DEADLINE, ours.readable()).await.expect("it arrives").expect("it is open");
-            kept.put(&place, ours);
-            assert!(kept.take("a:1").is_none(), "{speaks}");
+            pool.put(&place, ours);
+            assert!(pool.take("a:1").is_none(), "{speaks}");
         }
     }
 
     #[tokio::test]
     async fn no_more_are_kept_than_may_be() {
-        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let (pool, place) = (Pool::new(TaskTracker::new()), Arc::from("a:1"));
         let mut others = Vec::new();
         for _ in 0..=IDLE_CONNECTIONS {
             let (ours, theirs) = pair().await;
-            kept.put(&place, ours);
+            pool.put(&place, ours);
             others.push(theirs);
         }
         let closed = timeout(DEADLINE, others[0].read(&mut [0])).await.expect("the oldest is closed");
         assert_eq!(closed.expect("an end is no error"), 0);
-        assert_eq!(std::iter::from_fn(|| kept.take("a:1")).count(), IDLE_CONNECTIONS);
+        assert_eq!(std::iter::from_fn(|| pool.take("a:1")).count(), IDLE_CONNECTIONS);
     }
 
     #[tokio::test]
     async fn what_nobody_asks_for_is_closed_in_time() {
-        let (kept, place) = (Kept::default(), Arc::from("a:1"));
+        let (pool, place) = (Pool::new(TaskTracker::new()), Arc::from("a:1"));
         for _ in 0..2 {
             let (ours, mut theirs) = pair().await;
-            kept.put(&place, ours);
+            pool.put(&place, ours);
             let closed = timeout(DEADLINE, theirs.read(&mut [0])).await.expect("it is closed");
             assert_eq!(closed.expect("an end is no error"), 0);
         }

@@ -1,4 +1,4 @@
-//! A connection on which a request was sent already, for an HTTP client that is still to send it.
+//! A replay: a connection on which a request was sent already, for an HTTP client that is still to send it.
 
 use edge::Prefixed;
 use std::io;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 /// Takes a request and forgets it; gives the answer, but not before it was asked for: clients end a connection that
 /// answers unasked.
-pub(crate) struct Sent {
+pub(crate) struct Replay {
     stream: Prefixed<TcpStream>,
     asked: Asked,
 }
@@ -20,14 +20,14 @@ enum Asked {
     Already,
 }
 
-impl Sent {
+impl Replay {
     /// A connection that is to answer what was sent on `stream`.
     pub(crate) const fn new(stream: Prefixed<TcpStream>) -> Self {
         Self { stream, asked: Asked::NotYet(None) }
     }
 }
 
-impl AsyncRead for Sent {
+impl AsyncRead for Replay {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,7 +43,7 @@ impl AsyncRead for Sent {
     }
 }
 
-impl AsyncWrite for Sent {
+impl AsyncWrite for Replay {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Asked::NotYet(Some(reader)) = std::mem::replace(&mut self.asked, Asked::Already) {
             reader.wake();
