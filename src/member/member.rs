@@ -6,8 +6,7 @@
 //! made of. So a simulation runs what a node runs, to the last line.
 
 use super::rule::Rule;
-use agreement::{Reason, Ticket};
-use agreement::{Stop, Vote};
+use agreement::{All, Reason, Rules, Stop, Ticket, Vote};
 use judge::Samples;
 use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
 use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
@@ -154,8 +153,8 @@ enum Act {
 }
 
 /// The member.
-pub struct Member<M, Caller> {
-    engine: Engine,
+pub struct Member<M, Caller, R = All> {
+    engine: Engine<R>,
     store: M,
     controller: Controller,
     waiting: BTreeMap<Ticket, Waiter<Caller>>,
@@ -168,9 +167,9 @@ pub struct Member<M, Caller> {
     omitted: Option<Rule>,
 }
 
-impl<M: Memory, Caller> Member<M, Caller> {
+impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
     /// The member of `engine`, which was made of what `store` remembers.
-    pub fn new(engine: Engine, store: M) -> Self {
+    pub fn new(engine: Engine<R>, store: M) -> Self {
         Self {
             controller: Controller::new(engine.me()),
             engine,
@@ -202,7 +201,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
     }
 
     /// The agreement as this member lives it.
-    pub const fn engine(&self) -> &Engine {
+    pub const fn engine(&self) -> &Engine<R> {
         &self.engine
     }
 

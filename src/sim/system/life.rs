@@ -349,8 +349,7 @@ impl World {
         let on_isolation = IsolationPolicy::Stable;
         let config = Config { me: id, members, initial, on_isolation, on_empty_disk: how, timing: Timing::default() };
         node.desk.now = node.clock.reading(now);
-        let mut engine = Engine::new(Arc::new(config), durable.clone(), node.desk.now);
-        engine.omit(omitted.engine());
+        let engine = Engine::with_rules(Arc::new(config), durable.clone(), node.desk.now, omitted.engine());
         let mut process = Member::new(engine, omitted.prepare(store));
         process.omit(omitted.controller(), omitted.member());
         node.process = Some(process);

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::desk::{Desk, Quality, Question, Traffic};
 use crate::disk::{Shared, SimulatedStore};
+use crate::search::rules::Without;
 use agreement::OnEmptyDisk;
 use member::{Happened, Member, Memory};
 use model::{Digest, NodeId, Time};
@@ -25,7 +26,7 @@ impl Memory for SimulatedStore {
 }
 
 /// A process.
-pub(super) type Process = Member<SimulatedStore, Question>;
+pub(super) type Process = Member<SimulatedStore, Question, Without>;
 
 /// Why a machine does nothing for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a simulated member does without: nothing, or one rule of one of its parts.
 
 use crate::disk::SimulatedStore;
+use crate::search::rules::{Rule, Without};
 use member::Rule as Glue;
 
 /// The rule that is left out.
@@ -10,7 +11,7 @@ pub(crate) enum Omitted {
     #[default]
     Nothing,
     /// One of the agreement.
-    Engine(agreement::Rule),
+    Engine(Rule),
     /// One of the controller of rollouts.
     Controller(rollout::Rule),
     /// One of the log.
@@ -20,10 +21,10 @@ pub(crate) enum Omitted {
 }
 
 impl Omitted {
-    pub(super) const fn engine(self) -> Option<agreement::Rule> {
+    pub(super) const fn engine(self) -> Without {
         match self {
-            Self::Engine(rule) => Some(rule),
-            Self::Nothing | Self::Controller(_) | Self::Store(_) | Self::Member(_) => None,
+            Self::Engine(rule) => Without(Some(rule)),
+            Self::Nothing | Self::Controller(_) | Self::Store(_) | Self::Member(_) => Without(None),
         }
     }
 
