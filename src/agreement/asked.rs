@@ -1,8 +1,7 @@
 //! The callers who wait for a decision: each is told what became of its request, and never a guess.
 
 use super::coordinator::Task;
-use super::rule::Rule;
-use super::{Answer, Direction, Engine, Output, Register, Ticket};
+use super::{Answer, Direction, Engine, Output, Register, Rules, Ticket};
 use model::{NodeId, NodeSet, Time, TxId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +39,7 @@ impl<V> Asked<V> {
     }
 }
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Remembers who waits for `state`, which is about to be sent for acceptance.
     pub(super) fn await_decision(&mut self, now: Time, task: &Task<V>, state: &Arc<V>) {
         let timing = &self.config.timing;
@@ -113,10 +112,8 @@ impl<V: Register> Engine<V> {
         let (txid, version) = (asked.state.txid()?, asked.state.version());
         match asked.stage {
             Stage::Open(until) if now < self.leaving.map_or(until, |leaving| leaving.min(until)) => None,
-            Stage::Open(_) if !self.keeps(Rule::AbortOnlyWhenDecided) => {
-                Some(Answer::Aborted { txid, votes: super::Votes::new() })
-            }
-            Stage::Open(_) | Stage::Forgotten => Some(Answer::Unknown { txid, version }),
+            Stage::Open(_) => Some(self.rules.overdue(txid, version)),
+            Stage::Forgotten => Some(Answer::Unknown { txid, version }),
             Stage::Lost(by) => Some(Answer::Superseded { txid, by }),
             Stage::Decided(until) => {
                 let acknowledged = self.acknowledged(version);

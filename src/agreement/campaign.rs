@@ -1,8 +1,7 @@
 //! Phase one: how a proposer comes to a ballot of its own, and to the value that it has to go on from.
 
 use super::coordinator::Seat;
-use super::rule::Rule;
-use super::{Alarm, Answer, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Votes};
+use super::{Alarm, Answer, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Rules, Votes};
 use model::{Ballot, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ pub(super) struct Campaigning<V> {
     pub(super) resend_at: Time,
 }
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// When a proposer that waits out a refusal tries again.
     pub(super) fn poll_retry(&self, now: Time) -> Option<Time> {
         let waits = match &self.seat {
@@ -42,19 +41,14 @@ impl<V: Register> Engine<V> {
 
     /// Begins phase one: first its own promise on disk, then the question to all others.
     pub(super) fn campaign(&mut self, now: Time, out: &mut Output<V>) {
-        let reuse = !self.keeps(Rule::NeverReuseBallot) && self.disk.promise.node == self.config.me;
-        let round = self.round.max(self.disk.promise.round) + u64::from(!reuse);
+        let round = self.rules.next_round(self.round, self.disk.promise, self.config.me);
         let ballot = Ballot { round, node: self.config.me, incarnation: self.disk.incarnation };
         self.round = round;
         // Not before this one has had its time: what others say of themselves may be older than it.
         self.retry_at = now + self.backoff();
         self.append(Record::Promised(ballot), out);
-        let message = Message::Campaign { ballot };
-        if self.keeps(Rule::OwnPromiseFirst) {
-            self.send_to_others(&message, out);
-        } else {
-            out.ask.extend(self.config.others().iter().map(|to| Envelope { to, message: message.clone() }));
-        }
+        let question = |to| Envelope { to, message: Message::Campaign { ballot } };
+        self.rules.campaign(self.config.others().iter().map(question), out);
         let promises = BTreeMap::from([(self.config.me, self.disk.accepted.clone())]);
         let resend_at = now + self.config.timing.resend;
         self.seat = Seat::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
@@ -81,8 +75,7 @@ impl<V: Register> Engine<V> {
         if self.disk.promise > ballot || (!self.acts && self.tasks.is_empty()) {
             return true;
         }
-        let enough = members.majority() - usize::from(!self.keeps(Rule::MajorityPromises));
-        if campaigning.promises.len() >= enough {
+        if self.rules.takes_over(campaigning.promises.len(), members) {
             self.take_over(now, ballot, campaigning.promises.into_values().flatten(), out);
             return true;
         }
@@ -110,9 +103,8 @@ impl<V: Register> Engine<V> {
         accepted: impl Iterator<Item = Arc<Proposal<V>>>,
         out: &mut Output<V>,
     ) {
-        let highest = accepted.max_by_key(|proposal| (proposal.ballot, proposal.state.version()));
+        let highest = self.rules.continues(accepted, &self.committed);
         let found = highest.unwrap_or_else(|| Arc::new(self.config.undecided()));
-        let found = if self.keeps(Rule::HighestAccepted) { found } else { Arc::clone(&self.committed) };
         let (version, known) = (found.state.version(), self.committed.state.version());
         if version < known {
             out.events.push(Event::Alarm(Alarm::Forgotten { found: version, known }));
@@ -134,7 +126,7 @@ impl<V: Register> Engine<V> {
                 Err(refusal) => out.reply.push((task.question.ticket, Answer::Refused(refusal))),
             }
         }
-        if version == known && !self.keeps(Rule::WriteAgain) {
+        if !self.rules.writes_again(version, known) {
             self.seat = Seat::Holding { ballot, chosen: found };
             return;
         }

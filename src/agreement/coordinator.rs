@@ -3,8 +3,7 @@
 //! Any member may take this seat at any time; promises keep two who sit in it from harming each other.
 
 use super::campaign::Campaigning;
-use super::rule::Rule;
-use super::{Answer, Direction, Register, Ticket};
+use super::{Answer, Direction, Register, Rules, Ticket};
 use super::{Base, Engine, Envelope, Event, Message, Output, Proposal, Question, Reason, Refusal, Vote, Votes};
 use model::{Ballot, Evidence, NodeId, NodeSet, Time, TxId};
 use std::collections::BTreeMap;
@@ -78,7 +77,7 @@ impl<V: Register> Seat<V> {
     }
 }
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Takes a caller's request, or says at once why not.
     pub(super) fn on_propose(&mut self, now: Time, question: Question<V>, out: &mut Output<V>) {
         let ticket = question.ticket;
@@ -195,8 +194,7 @@ impl<V: Register> Engine<V> {
     /// What a retreat makes of `base`, unless that would be no retreat.
     pub(super) fn retreat_from(&mut self, base: &V, task: &Task<V>) -> Result<Arc<V>, Refusal<V::Refusal>> {
         let next = self.follow(base, &task.question, self.next_txid())?;
-        let raises = base.direction(&next) == Direction::Advance;
-        if raises && self.keeps(Rule::RetreatNeverRaises) {
+        if !self.rules.is_retreat(base.direction(&next)) {
             return Err(Refusal::WouldRaise { version: base.version() });
         }
         self.sequence += 1;
@@ -299,9 +297,8 @@ impl<V: Register> Engine<V> {
     }
 
     pub(super) fn on_vote(&mut self, from: NodeId, txid: TxId, vote: Vote, evidence: Evidence) {
-        let counts_any = !self.keeps(Rule::CountOwnVotes);
         if let Seat::Preparing(preparing) = &mut self.seat
-            && (preparing.next.txid() == Some(txid) || counts_any)
+            && self.rules.counts(txid, preparing.next.txid())
             && preparing.voters.contains(from)
         {
             preparing.votes.entry(from).or_insert(vote);
@@ -321,8 +318,8 @@ impl<V: Register> Engine<V> {
     }
 
     fn advance_preparing(&mut self, now: Time, mut preparing: Box<Preparing<V>>, out: &mut Output<V>) -> bool {
-        let base_is_chosen =
-            self.committed.state.version() == preparing.chosen.state.version() || !self.keeps(Rule::BaseStillChosen);
+        let (base, decided) = (preparing.chosen.state.version(), self.committed.state.version());
+        let base_is_chosen = self.rules.is_still_chosen(base, decided);
         let replaced = self.disk.promise != preparing.ballot || !base_is_chosen || !self.acts;
         let overtaken = self.tasks.iter().any(|task| task.direction == Direction::Retreat);
         let late = now >= preparing.deadline;
@@ -341,7 +338,7 @@ impl<V: Register> Engine<V> {
             }
         }
         let against = preparing.votes.values().any(|vote| matches!(vote, Vote::Abort(_)));
-        let complete = missing.is_empty() || !self.keeps(Rule::EveryVote);
+        let complete = self.rules.has_all_votes(missing);
         if against {
             self.abort(now, *preparing, out);
         } else if complete {
@@ -415,8 +412,7 @@ impl<V: Register> Engine<V> {
             // Another proposer was faster; the caller learns it from the decision.
             return true;
         }
-        let enough = members.majority() - usize::from(!self.keeps(Rule::MajorityDecides));
-        if accepted.len() >= enough {
+        if self.rules.decides(accepted, members) {
             self.decide(now, proposal, out);
             return true;
         }
@@ -442,10 +438,9 @@ impl<V: Register> Engine<V> {
 
     /// Gives up an open advance for a retreat: it may have been chosen, so only phase one can tell what to build on.
     fn give_up(&mut self, now: Time, proposal: &Proposal<V>, out: &mut Output<V>) {
-        if self.keeps(Rule::NewBallotToGiveUp) {
-            self.campaign(now, out);
-        } else {
-            self.seat = Seat::Holding { ballot: proposal.ballot, chosen: Arc::clone(&self.committed) };
+        match self.rules.ballot_after_giving_up(proposal.ballot) {
+            None => self.campaign(now, out),
+            Some(ballot) => self.seat = Seat::Holding { ballot, chosen: Arc::clone(&self.committed) },
         }
     }
 
@@ -461,7 +456,7 @@ impl<V: Register> Engine<V> {
             out.send.push(Envelope { to, message: Message::Decision { proposal: Arc::clone(&proposal) } });
         }
         let ballot = proposal.ballot;
-        let chosen = if self.keeps(Rule::BuildOnChosen) { proposal } else { before };
+        let chosen = self.rules.builds_on(proposal, before);
         self.seat = Seat::Holding { ballot, chosen };
     }
 

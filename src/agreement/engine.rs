@@ -5,10 +5,9 @@ use super::coordinator::{Seat, Task};
 use super::joining::Joining;
 use super::participant::Probing;
 use super::presence::{Link, Presence};
-use super::rule::Rule;
 use super::{
-    Config, Durable, Envelope, Event, Heartbeat, Input, IsolationPolicy, Message, Output, PeerView, Pending, Proposal,
-    Reason, Register, Stage, Standing, View, Vote,
+    All, Config, Durable, Envelope, Event, Heartbeat, Input, IsolationPolicy, Message, Output, PeerView, Pending,
+    Proposal, Reason, Register, Rules, Stage, Standing, View, Vote,
 };
 use model::{Digest, Evidence, NodeId, NodeSet, Time, TxId};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +20,7 @@ const RENEW_BEFORE: u32 = 2;
 
 /// The agreement as one member lives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Engine<V: Register> {
+pub struct Engine<V: Register, R = All> {
     pub(super) config: Shared<V>,
     /// What is on disk once the records handed out so far are.
     pub(super) disk: Durable<V>,
@@ -54,13 +53,13 @@ pub struct Engine<V: Register> {
     /// The standing that the last heartbeats told.
     pub(super) told: Standing,
     /// What the log was told about the lease last.
-    confirmed: bool,
+    shown_lease: Lease,
     /// Who coordinates, as it was shown last.
     shown_coordinator: Option<NodeId>,
     started: Time,
     /// Messages of this member to itself, handled before the step ends.
     pub(super) to_self: VecDeque<Message<V>>,
-    pub(super) omitted: Option<Rule>,
+    pub(super) rules: R,
 }
 
 /// The configuration, which never changes: copies share it, and it tells no two engines of one member apart.
@@ -93,6 +92,14 @@ impl<V: Register> Engine<V> {
     /// A member that starts at `now` with what its disk remembers. It has no lease yet, and no links.
     #[must_use]
     pub fn new(config: Arc<Config<V>>, disk: Durable<V>, now: Time) -> Self {
+        Self::with_rules(config, disk, now, All)
+    }
+}
+
+impl<V: Register, R: Rules> Engine<V, R> {
+    /// The same, going by these rules.
+    #[must_use]
+    pub fn with_rules(config: Arc<Config<V>>, disk: Durable<V>, now: Time, rules: R) -> Self {
         let committed = disk.committed.clone().unwrap_or_else(|| Arc::new(config.undecided()));
         Self {
             committed_digest: committed.state.digest(),
@@ -118,12 +125,17 @@ impl<V: Register> Engine<V> {
             pending_since: now,
             next_heartbeat: now,
             told: Standing::Follows,
-            confirmed: false,
+            shown_lease: Lease::Over,
             shown_coordinator: None,
             started: now,
             to_self: VecDeque::new(),
-            omitted: None,
+            rules,
         }
+    }
+
+    /// Goes by these rules from now on.
+    pub fn go_by(&mut self, rules: R) {
+        self.rules = rules;
     }
 
     /// Takes one input into account, and gives what has to be done because of it.
@@ -160,7 +172,7 @@ impl<V: Register> Engine<V> {
     /// When the engine wants to be stepped again though nothing happens.
     #[must_use]
     pub fn poll_timeout(&self, now: Time) -> Time {
-        let lease = self.confirmed.then(|| self.lease_end());
+        let lease = (self.shown_lease == Lease::Holds).then(|| self.lease_end());
         let standing = self.presence.next_change(now, self.config.timing.silence);
         let questions = self.asked.iter().map(Asked::deadline);
         let tasks = self.tasks.iter().map(|task| task.deadline);
@@ -255,16 +267,6 @@ impl<V: Register> Engine<V> {
         if self.acts { Some(self.config.me) } else { self.config.others().iter().find(leads) }
     }
 
-    /// Whether the engine keeps this rule.
-    pub(super) fn keeps(&self, rule: Rule) -> bool {
-        self.omitted != Some(rule)
-    }
-
-    /// Leaves a rule out from now on.
-    pub const fn omit(&mut self, rule: Option<Rule>) {
-        self.omitted = rule;
-    }
-
     fn on_message(&mut self, now: Time, from: NodeId, message: Message<V>, out: &mut Output<V>) {
         if !self.config.members.contains(from) {
             return;
@@ -357,11 +359,11 @@ impl<V: Register> Engine<V> {
         // An echo of what an earlier process sent says nothing of what this one has forgotten.
         let Some(sent) = heartbeat.echo.filter(|sent| *sent >= self.started) else { return };
         let committed = self.committed.state.version();
-        let counts = heartbeat.stage.has_joined() || !self.keeps(Rule::JoinedEchoes);
-        let clean_echo = heartbeat.accepted.max(heartbeat.committed.0) <= committed || !self.keeps(Rule::CleanEcho);
-        let clean_self = self.accepted_version() <= committed || !self.keeps(Rule::CleanSelf);
+        let counts = self.rules.echoes_count(&heartbeat.stage);
+        let clean_echo = self.rules.is_clean_echo(heartbeat.accepted.max(heartbeat.committed.0), committed);
+        let clean_self = self.rules.is_clean_self(self.accepted_version(), committed);
         if counts && clean_echo && clean_self && self.has_joined() {
-            self.presence.credit(from, if self.keeps(Rule::LeaseFromSent) { sent } else { now });
+            self.presence.credit(from, self.rules.lease_begins(sent, now));
         }
     }
 
@@ -373,26 +375,22 @@ impl<V: Register> Engine<V> {
     /// When the lease ends.
     pub(super) fn lease_end(&self) -> Time {
         let timing = &self.config.timing;
-        let echoes = if self.keeps(Rule::LeaseByMajority) { self.config.members.majority() - 1 } else { 1 };
-        let end = self.presence.lease_end(echoes, timing.lease).unwrap_or(Time::ZERO);
-        if !self.keeps(Rule::NoLeaseAtStart) {
-            return end.max(self.started + timing.lease);
-        }
-        if !self.keeps(Rule::LeaseAtEveryChoice) && self.confirmed {
-            return end + timing.lease * 1_000;
-        }
-        end
+        let counted = self.presence.lease_end(self.rules.echoes(self.config.members), timing.lease);
+        let at_start = self.rules.lease_at_start(self.started, timing);
+        self.rules.lease_end(counted.map_or(at_start, |end| end.max(at_start)), self.shown_lease, timing)
     }
 
     /// Tells the log when the lease comes or goes. What is served does not wait for this.
     fn report_lease(&mut self, now: Time, out: &mut Output<V>) {
-        let holds = now < self.lease_end();
-        if holds != self.confirmed {
-            self.confirmed = holds;
-            out.publish = true;
-            if holds {
-                out.events.push(Event::Confirmed { version: self.committed.state.version() });
-            } else {
+        let lease = if now < self.lease_end() { Lease::Holds } else { Lease::Over };
+        if lease == self.shown_lease {
+            return;
+        }
+        self.shown_lease = lease;
+        out.publish = true;
+        match lease {
+            Lease::Holds => out.events.push(Event::Confirmed { version: self.committed.state.version() }),
+            Lease::Over => {
                 out.events.push(Event::Isolated);
                 self.send_heartbeats(now, out);
             }
@@ -405,7 +403,7 @@ impl<V: Register> Engine<V> {
         let accepted =
             self.disk.accepted.as_ref().filter(|proposal| proposal.state.version() > self.committed.state.version());
         let own = accepted.map(|proposal| &proposal.state).or_else(|| self.seat.open_state());
-        let awaited = || self.longest_asked().filter(|_| self.keeps(Rule::ShowWhatIsAwaited));
+        let awaited = || self.rules.shows(self.longest_asked());
         let (state, since) = own.map(|state| (state, self.pending_since)).or_else(awaited)?;
         Some(Pending { txid: state.txid()?, version: state.version(), since })
     }
@@ -421,13 +419,13 @@ impl<V: Register> Engine<V> {
     pub(super) fn send_heartbeat(&mut self, now: Time, to: NodeId, wish: EchoWish, out: &mut Output<V>) {
         let timing = &self.config.timing;
         let renew = now + timing.heartbeat * RENEW_BEFORE >= self.lease_end();
-        let may_echo = self.has_joined() || !self.keeps(Rule::JoinedEchoes);
+        let stage = self.stage(Some(to));
         let committed = (self.committed.state.version(), self.committed_digest);
         let heartbeat = Heartbeat {
             sent: now,
-            echo: self.presence.stamp_of(to).filter(|_| may_echo),
+            echo: self.presence.stamp_of(to).filter(|_| self.rules.echoes_count(&stage)),
             wants_echo: wish == EchoWish::IfNeeded && renew,
-            stage: self.stage(Some(to)),
+            stage,
             incarnation: self.disk.incarnation,
             committed,
             accepted: self.accepted_version().max(committed.0),
@@ -473,16 +471,8 @@ impl<V: Register> Engine<V> {
     /// Another member's standing, as heard or as reported.
     fn standing_of(&self, id: NodeId, now: Time) -> Option<Standing> {
         let silence = self.config.timing.silence;
-        let heard = self.presence.heard_standing(id, now, silence);
-        // That it leaves, a member knows best itself; what others report of it may be from before.
-        if heard == Some(Standing::Leaves) || !self.keeps(Rule::DeferToReported) {
-            return heard;
-        }
-        // There is none above this.
-        if heard == Some(Standing::Leads) {
-            return heard;
-        }
-        heard.max(self.presence.reported_standing(id, now, silence))
+        let reported = || self.presence.reported_standing(id, now, silence);
+        self.rules.standing(self.presence.heard_standing(id, now, silence), reported)
     }
 
     /// Whether this member should coordinate: it is ready, and no member before it in id order is.
@@ -526,4 +516,13 @@ impl<V: Register> Engine<V> {
 pub(super) enum EchoWish {
     IfNeeded,
     Never,
+}
+
+/// Whether a member's lease holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lease {
+    /// It serves what is agreed.
+    Holds,
+    /// It is isolated.
+    Over,
 }

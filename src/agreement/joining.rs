@@ -2,10 +2,9 @@
 //!
 //! Until then it says nothing that anyone could build on.
 
-use super::rule::Rule;
 use super::{
     Config, Durable, Engine, Envelope, Event, Heartbeat, Message, OnEmptyDisk, Output, Proposal, Record, Register,
-    Stage, Stop,
+    Rules, Stage, Stop,
 };
 use model::{Ballot, Incarnation, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
@@ -76,7 +75,7 @@ impl<V> Joining<V> {
     }
 }
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Takes into account whether another member takes part, while this one does not.
     pub(super) fn on_stage(&mut self, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
         let Joining::Blank { seen, seen_by } = &mut self.joining else { return };
@@ -112,7 +111,7 @@ impl<V: Register> Engine<V> {
                 let founders = seen.clone();
                 if all && self.config.on_empty_disk == OnEmptyDisk::AwaitFirstBoot {
                     self.join(founders, None, out);
-                } else if self.config.on_empty_disk == OnEmptyDisk::FirstBoot || !self.keeps(Rule::FirstBootProved) {
+                } else if self.rules.boots_unproved(self.config.on_empty_disk) {
                     self.join(BTreeMap::new(), None, out);
                 } else {
                     return false;
@@ -128,11 +127,7 @@ impl<V: Register> Engine<V> {
     /// whose disk was lost, too, began anew with their ballots.
     fn advance_asking(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let others = self.config.others();
-        let (awaited, enough) = if self.keeps(Rule::RejoinByAll) {
-            (others.minus(self.presence.blank()), others.majority())
-        } else {
-            (NodeSet::EMPTY, 1)
-        };
+        let (awaited, enough) = self.rules.awaited_to_rejoin(others, self.presence.blank());
         let fresh = Ballot { round: self.round + 1, node: self.config.me, incarnation: self.disk.incarnation };
         let connected = self.presence.connected();
         let Joining::Asking { ballot, promises, resend_at } = &mut self.joining else { return false };
@@ -164,7 +159,7 @@ impl<V: Register> Engine<V> {
 
     /// Takes part from now on, once that and what the others hold is on disk.
     fn join(&mut self, founders: BTreeMap<NodeId, Incarnation>, held: Option<Proposal<V>>, out: &mut Output<V>) {
-        if let Some(held) = held.filter(|_| self.keeps(Rule::RejoinAdopts)) {
+        if let Some(held) = self.rules.adopts(held) {
             self.append(Record::Accepted(Arc::new(held)), out);
         }
         self.append(Record::Joined(founders), out);

@@ -4,11 +4,10 @@
 //! one that could not say that it leaves is one that crashed.
 
 use super::coordinator::Seat;
-use super::rule::Rule;
-use super::{Answer, Engine, Output, Refusal, Register};
+use super::{Answer, Engine, Output, Refusal, Register, Rules};
 use model::Time;
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Takes into account that the process is about to end: from now on this member begins nothing.
     pub(super) fn on_stop(&mut self, now: Time, out: &mut Output<V>) {
         if self.leaving.is_none() {
@@ -39,7 +38,7 @@ impl<V: Register> Engine<V> {
             &self.seat,
             Seat::Accepting { proposal, .. } if proposal.state.version() > self.committed.state.version()
         );
-        self.acts && is_open && self.leaving.is_some_and(|until| now < until || !self.keeps(Rule::FarewellEnds))
+        self.acts && is_open && self.leaving.is_some_and(|until| self.rules.awaits_farewell(now, until))
     }
 
     /// When that moment is over, and with it the wait of those whose request may have been chosen.

@@ -1,8 +1,8 @@
 //! A member's part as one of many: it votes, promises, accepts and applies.
 
-use super::rule::Rule;
 use super::{
-    Alarm, Base, Engine, Event, Message, Output, Probe, Proposal, Reason, Record, Register, Standing, Vote, Votes,
+    Alarm, Base, Engine, Envelope, Event, Message, Output, Probe, Proposal, Reason, Record, Register, Rules, Standing,
+    Vote, Votes,
 };
 use model::{Actor, Ballot, NodeId, Time, TxId};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Probing<V> {
     by: Actor,
 }
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Votes, unless the upstream has to be asked first.
     pub(super) fn on_prepare(
         &mut self,
@@ -32,7 +32,7 @@ impl<V: Register> Engine<V> {
         out: &mut Output<V>,
     ) {
         let Some(txid) = next.txid() else { return };
-        if let Some(vote) = self.vote_on(txid).filter(|_| self.keeps(Rule::VoteOnce)) {
+        if let Some(vote) = self.rules.stands(self.vote_on(txid)) {
             return self.send(from, Message::Vote { txid, vote: vote.clone(), evidence: self.evidence }, out);
         }
         if self.probing.as_ref().is_some_and(|waiting| waiting.next.txid() == Some(txid)) {
@@ -70,8 +70,8 @@ impl<V: Register> Engine<V> {
             return Some(Reason::MayNotCoordinate);
         }
         let own = &self.committed.state;
-        let differs = base.version != own.version() || base.digest != self.committed_digest;
-        if differs && self.keeps(Rule::VoteOnOwnBase) {
+        let own_base = Base { version: own.version(), digest: self.committed_digest };
+        if !self.rules.is_own_base(base, &own_base) {
             return Some(Reason::BaseDiffers { has: own.version() });
         }
         if self.is_isolated(now) {
@@ -152,7 +152,7 @@ impl<V: Register> Engine<V> {
         if let Some(alarm) = self.unlawful(from, proposal) {
             return out.events.push(Event::Alarm(alarm));
         }
-        if ballot < self.disk.promise && self.keeps(Rule::NothingBelowPromise) {
+        if !self.rules.promise_allows(self.disk.promise, ballot) {
             return self.send(from, Message::Reject { ballot, promised: self.disk.promise }, out);
         }
         let last = self.disk.accepted.as_ref().map(|last| (last.ballot, last.state.version(), last.state.txid()));
@@ -163,7 +163,7 @@ impl<V: Register> Engine<V> {
                 }
             }
             Some((last_ballot, last_version, _))
-                if (last_ballot, last_version) > (ballot, version) && self.keeps(Rule::AcceptUpward) =>
+                if !self.rules.is_upward((last_ballot, last_version), (ballot, version)) =>
             {
                 return;
             }
@@ -176,12 +176,10 @@ impl<V: Register> Engine<V> {
     pub(super) fn take_in(&mut self, now: Time, proposal: &Arc<Proposal<V>>, out: &mut Output<V>) {
         let before = self.disk.promise;
         self.append(Record::Accepted(Arc::clone(proposal)), out);
-        if !self.keeps(Rule::AcceptingPromises) {
-            self.disk.promise = before;
-        }
+        self.disk.promise = self.rules.promise_by_accepting(before, proposal.ballot);
         if proposal.state.version() > self.committed.state.version() {
             self.pending_since = now;
-            if !self.keeps(Rule::ApplyWhenChosen) {
+            if self.rules.serves_accepted() {
                 self.apply(now, proposal, out);
             }
         }
@@ -259,7 +257,7 @@ impl<V: Register> Engine<V> {
 
     /// Whether the member may promise and accept.
     fn may_take_part(&self) -> bool {
-        self.has_joined() || !self.keeps(Rule::EmptyDiskIsSilent)
+        self.rules.takes_part(&self.disk)
     }
 
     /// Hands out a record. What is said in the same step is said after it is on disk.
@@ -276,9 +274,10 @@ impl<V: Register> Engine<V> {
 
     /// Says what rests on a record.
     fn speak(&mut self, to: NodeId, message: Message<V>, out: &mut Output<V>) {
-        if !self.keeps(Rule::WriteThenSpeak) && to != self.config.me {
-            return out.ask.push(super::Envelope { to, message });
+        if to == self.config.me {
+            self.to_self.push_back(message);
+        } else {
+            self.rules.say(Envelope { to, message }, out);
         }
-        self.send(to, message, out);
     }
 }

@@ -1,117 +1,217 @@
-//! The rules of the agreement that nothing but themselves can replace, by name.
+//! The rules of the agreement that nothing but themselves can replace.
 //!
-//! The engine asks [`Engine::keeps`](super::Engine) at each place where one is applied. Outside of tests the answer is
-//! the constant "yes". The tests leave each rule out in turn and show that the search then finds a broken promise.
+//! The engine asks for each at the place where it decides something, so that tests can put another in its place and show
+//! what it is for.
 
-/// One rule. The sentence says what the engine does because of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
-    /// A refused proposer, a restarted one and one with a new disk take a ballot that nobody ever used.
-    NeverReuseBallot,
-    /// A member votes on a transaction once.
-    VoteOnce,
-    /// Votes count only for the transaction they were given for.
-    CountOwnVotes,
-    /// An advance needs the vote of every member that is not drained.
-    EveryVote,
-    /// An advance is sent for acceptance only while its base is still the state known as chosen.
-    BaseStillChosen,
-    /// A member votes only on what follows its own committed state.
-    VoteOnOwnBase,
-    /// A member accepts only what is above, by ballot and version, what it accepted last.
-    AcceptUpward,
-    /// Nothing below a promise is accepted.
-    NothingBelowPromise,
-    /// Accepting is also promising.
-    AcceptingPromises,
-    /// A promise or an acceptance is on disk before it is said.
-    WriteThenSpeak,
-    /// A proposer promises its ballot to itself, on disk, before it asks others.
-    OwnPromiseFirst,
-    /// Under one ballot at most one proposal is open; to give one up takes a new ballot, with phase one.
-    NewBallotToGiveUp,
-    /// A proposal builds on the value chosen last under its ballot.
-    BuildOnChosen,
-    /// What counts as decided is what a majority of all configured members has accepted under one ballot.
-    MajorityDecides,
-    /// Who takes over hears a majority before it proposes.
-    MajorityPromises,
-    /// Who takes over continues with the value accepted under the highest ballot and version that it is told of.
-    HighestAccepted,
-    /// Who takes over writes that value again under its own ballot, even if it knows it as chosen.
-    WriteAgain,
-    /// A retreat that would give the canary more than the state it is built on is refused.
-    RetreatNeverRaises,
-    /// After acceptance was asked for, "aborted" is said only when another transaction is decided at that version.
-    AbortOnlyWhenDecided,
-    /// A state is served when it is chosen, not before.
-    ApplyWhenChosen,
-    /// A lower member that a peer reports as ready keeps a higher one from coordinating.
-    DeferToReported,
-    /// A lease runs from when the echoed heartbeat was sent, not from when the echo came.
-    LeaseFromSent,
-    /// A lease is counted by as many echoes as make a majority together with the member itself.
-    LeaseByMajority,
-    /// An echo counts only if its sender holds nothing accepted above the member's committed state.
-    CleanEcho,
-    /// No echo counts while the member itself holds something accepted above its committed state.
-    CleanSelf,
-    /// The echoes of members that are blank or rejoining count for nothing.
-    JoinedEchoes,
-    /// A member starts without a lease.
-    NoLeaseAtStart,
-    /// What is served is decided by comparing the lease's end with the clock at every choice.
-    LeaseAtEveryChoice,
-    /// A member with an empty disk promises, accepts and echoes nothing.
-    EmptyDiskIsSilent,
-    /// A first boot is proved by members that were all blank at once, in their present lives.
-    FirstBootProved,
-    /// A member that rejoins asks all others that have something to tell, and a majority of the others at least.
-    RejoinByAll,
-    /// A member that rejoins keeps what it is told, under its new ballot.
-    RejoinAdopts,
-    /// A coordinator that was told to stop awaits what it sent for acceptance for a moment, and no longer.
-    FarewellEnds,
-    /// What a caller waits for shows as pending, also when an older value has taken its place on the disk.
-    ShowWhatIsAwaited,
+use super::{
+    Answer, Base, Direction, Durable, Envelope, Lease, OnEmptyDisk, Output, Proposal, Register, Stage, Standing,
+    Timing, Vote,
+};
+use model::{Ballot, NodeId, NodeSet, Time, TxId};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// The rules that an engine goes by. What each does by itself is the rule.
+pub trait Rules: Clone + Debug + Eq + Hash {
+    /// The round of a proposer's next ballot: a refused proposer, a restarted one and one with a new disk take a ballot
+    /// that nobody ever used.
+    fn next_round(&self, heard: u64, promised: Ballot, me: NodeId) -> u64 {
+        let _ = me;
+        heard.max(promised.round) + 1
+    }
+
+    /// The vote that stands for a transaction: a member votes on one once.
+    fn stands<'a>(&self, given: Option<&'a Vote>) -> Option<&'a Vote> {
+        given
+    }
+
+    /// Whether a vote counts: only for the transaction it was given for.
+    fn counts(&self, vote_for: TxId, open: Option<TxId>) -> bool {
+        open == Some(vote_for)
+    }
+
+    /// Whether an advance has its votes: it needs one of every member that is not drained.
+    fn has_all_votes(&self, missing: NodeSet) -> bool {
+        missing.is_empty()
+    }
+
+    /// Whether an advance may be sent for acceptance: only while its base is still the state known as chosen.
+    fn is_still_chosen(&self, base: u64, decided: u64) -> bool {
+        base == decided
+    }
+
+    /// Whether a member may vote on what follows `base`: only if that is its own committed state.
+    fn is_own_base(&self, base: &Base, own: &Base) -> bool {
+        base == own
+    }
+
+    /// Whether a member may accept what is `asked`: only what is above, by ballot and version, what it accepted last.
+    fn is_upward(&self, last: (Ballot, u64), asked: (Ballot, u64)) -> bool {
+        asked > last
+    }
+
+    /// Whether a promise lets a ballot pass: nothing below it is accepted.
+    fn promise_allows(&self, promised: Ballot, asked: Ballot) -> bool {
+        asked >= promised
+    }
+
+    /// The promise after something was accepted: accepting is also promising.
+    fn promise_by_accepting(&self, promised: Ballot, accepted: Ballot) -> Ballot {
+        promised.max(accepted)
+    }
+
+    /// Says a promise or an acceptance: when it is on disk.
+    fn say<V: Register>(&self, written: Envelope<V>, out: &mut Output<V>) {
+        out.send.push(written);
+    }
+
+    /// Asks for promises: when the proposer's own is on disk.
+    fn campaign<V: Register>(&self, questions: impl Iterator<Item = Envelope<V>>, out: &mut Output<V>) {
+        out.send.extend(questions);
+    }
+
+    /// The ballot under which a proposer goes on that gives an open proposal up: a new one, with phase one. Under one
+    /// ballot at most one proposal is open.
+    fn ballot_after_giving_up(&self, open: Ballot) -> Option<Ballot> {
+        let _ = open;
+        None
+    }
+
+    /// What the next proposal builds on: the value chosen last under the ballot.
+    fn builds_on<T>(&self, chosen: T, before: T) -> T {
+        drop(before);
+        chosen
+    }
+
+    /// Whether a value is decided: when a majority of all configured members has accepted it under one ballot.
+    fn decides(&self, accepted: NodeSet, members: NodeSet) -> bool {
+        accepted.len() >= members.majority()
+    }
+
+    /// Whether a proposer may propose: when it has heard a majority.
+    fn takes_over(&self, promised: usize, members: NodeSet) -> bool {
+        promised >= members.majority()
+    }
+
+    /// What a proposer that takes over continues with: the value accepted under the highest ballot and version that it
+    /// is told of.
+    fn continues<V: Register>(
+        &self,
+        accepted: impl Iterator<Item = Arc<Proposal<V>>>,
+        committed: &Arc<Proposal<V>>,
+    ) -> Option<Arc<Proposal<V>>> {
+        let _ = committed;
+        accepted.max_by_key(|proposal| (proposal.ballot, proposal.state.version()))
+    }
+
+    /// Whether a proposer that takes over writes the value that it found again under its own ballot: even if it knows it
+    /// as chosen.
+    fn writes_again(&self, found: u64, known: u64) -> bool {
+        let _ = (found, known);
+        true
+    }
+
+    /// Whether something may go without votes: not when it gives more than the state that it is built on.
+    fn is_retreat(&self, direction: Direction) -> bool {
+        direction == Direction::Retreat
+    }
+
+    /// What a caller is told of something sent for acceptance when its time is over: "aborted" only when another
+    /// transaction is decided at that version.
+    fn overdue<V: Register>(&self, txid: TxId, version: u64) -> Answer<V> {
+        Answer::Unknown { txid, version }
+    }
+
+    /// Whether a state is served when it is accepted: no, when it is chosen.
+    fn serves_accepted(&self) -> bool {
+        false
+    }
+
+    /// Another member's standing: a lower member that a peer reports as ready keeps a higher one from coordinating. That
+    /// it leaves, a member knows best itself; what others report of it may be from before. And there is none above
+    /// leading.
+    fn standing(&self, heard: Option<Standing>, reported: impl FnOnce() -> Option<Standing>) -> Option<Standing> {
+        match heard {
+            Some(Standing::Leaves | Standing::Leads) => heard,
+            Some(Standing::Follows | Standing::Ready) | None => heard.max(reported()),
+        }
+    }
+
+    /// When a lease begins: when the echoed heartbeat was sent, not when the echo came.
+    fn lease_begins(&self, sent: Time, came: Time) -> Time {
+        let _ = came;
+        sent
+    }
+
+    /// How many echoes a lease is counted by: as many as make a majority together with the member itself.
+    fn echoes(&self, members: NodeSet) -> usize {
+        members.majority() - 1
+    }
+
+    /// Whether an echo counts whose sender holds version `held`: only if that is not above what is committed here.
+    fn is_clean_echo(&self, held: u64, committed: u64) -> bool {
+        held <= committed
+    }
+
+    /// Whether echoes count while this member itself holds version `held`: only if that is not above what is committed.
+    fn is_clean_self(&self, held: u64, committed: u64) -> bool {
+        held <= committed
+    }
+
+    /// Whether a member at this stage gives echoes that count: not while it is blank or rejoining.
+    fn echoes_count(&self, stage: &Stage) -> bool {
+        stage.has_joined()
+    }
+
+    /// Until when a member that has just started has a lease: it starts without one.
+    fn lease_at_start(&self, started: Time, timing: &Timing) -> Time {
+        let _ = (started, timing);
+        Time::ZERO
+    }
+
+    /// When the lease ends: what is served is decided by comparing this with the clock at every choice.
+    fn lease_end(&self, counted: Time, shown: Lease, timing: &Timing) -> Time {
+        let _ = (shown, timing);
+        counted
+    }
+
+    /// Whether a member promises, accepts and echoes: not with an empty disk.
+    fn takes_part<V: Register>(&self, disk: &Durable<V>) -> bool {
+        disk.joined.is_some()
+    }
+
+    /// Whether a blank member takes part without proof of a first boot: at the operator's word only. The proof is
+    /// members that were all blank at once, in their present lives.
+    fn boots_unproved(&self, how: OnEmptyDisk) -> bool {
+        how == OnEmptyDisk::FirstBoot
+    }
+
+    /// Whose answers a member that rejoins awaits, and how many at least: all others' that have something to tell, and a
+    /// majority of the others.
+    fn awaited_to_rejoin(&self, others: NodeSet, blank: NodeSet) -> (NodeSet, usize) {
+        (others.minus(blank), others.majority())
+    }
+
+    /// What a member that rejoins keeps of what it is told: the highest, under its new ballot.
+    fn adopts<T>(&self, held: Option<T>) -> Option<T> {
+        held
+    }
+
+    /// Whether a coordinator that was told to stop still awaits what it sent for acceptance: for a moment, and no longer.
+    fn awaits_farewell(&self, now: Time, until: Time) -> bool {
+        now < until
+    }
+
+    /// What of that which a caller waits for shows as pending: it does, also when an older value has taken its place on
+    /// the disk.
+    fn shows<T>(&self, awaited: Option<T>) -> Option<T> {
+        awaited
+    }
 }
 
-impl Rule {
-    /// All of them.
-    pub const ALL: [Self; 34] = [
-        Self::NeverReuseBallot,
-        Self::VoteOnce,
-        Self::CountOwnVotes,
-        Self::EveryVote,
-        Self::BaseStillChosen,
-        Self::VoteOnOwnBase,
-        Self::AcceptUpward,
-        Self::NothingBelowPromise,
-        Self::AcceptingPromises,
-        Self::WriteThenSpeak,
-        Self::OwnPromiseFirst,
-        Self::NewBallotToGiveUp,
-        Self::BuildOnChosen,
-        Self::MajorityDecides,
-        Self::MajorityPromises,
-        Self::HighestAccepted,
-        Self::WriteAgain,
-        Self::RetreatNeverRaises,
-        Self::AbortOnlyWhenDecided,
-        Self::ApplyWhenChosen,
-        Self::DeferToReported,
-        Self::LeaseFromSent,
-        Self::LeaseByMajority,
-        Self::CleanEcho,
-        Self::CleanSelf,
-        Self::JoinedEchoes,
-        Self::NoLeaseAtStart,
-        Self::LeaseAtEveryChoice,
-        Self::EmptyDiskIsSilent,
-        Self::FirstBootProved,
-        Self::RejoinByAll,
-        Self::RejoinAdopts,
-        Self::FarewellEnds,
-        Self::ShowWhatIsAwaited,
-    ];
-}
+/// All rules, as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct All;
+
+impl Rules for All {}

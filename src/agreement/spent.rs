@@ -1,10 +1,10 @@
 //! Messages that came too late to mean anything.
 
 use crate::coordinator::Seat;
-use crate::{Engine, Message, Register};
+use crate::{Engine, Message, Register, Rules};
 use model::{Ballot, NodeId};
 
-impl<V: Register> Engine<V> {
+impl<V: Register, R: Rules> Engine<V, R> {
     /// Whether the member would only shrug at a message, now and later. A search of schedules need not look at it.
     #[must_use]
     pub fn is_spent(&self, from: NodeId, message: &Message<V>) -> bool {

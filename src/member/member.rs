@@ -6,8 +6,7 @@
 //! made of. So a simulation runs what a node runs, to the last line.
 
 use super::rules::{All, Effect, Rules};
-use agreement::Ticket;
-use agreement::{Stop, Vote};
+use agreement::{Stop, Ticket, Vote};
 use judge::Samples;
 use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
 use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
@@ -155,7 +154,7 @@ enum Act {
 
 /// The member.
 pub struct Member<M, Caller, R: Rules = All> {
-    engine: Engine,
+    engine: Engine<R::Engine>,
     store: M,
     controller: Controller<R::Controller>,
     waiting: BTreeMap<Ticket, Waiter<Caller>>,
@@ -178,7 +177,7 @@ impl<M: Memory, Caller> Member<M, Caller> {
 
 impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
     /// The same by other rules, with a controller that has seen nothing yet.
-    pub fn with(rules: R, engine: Engine, store: M, controller: Controller<R::Controller>) -> Self {
+    pub fn with(rules: R, engine: Engine<R::Engine>, store: M, controller: Controller<R::Controller>) -> Self {
         Self {
             engine,
             store,
@@ -194,7 +193,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
     }
 
     /// The agreement as this member lives it.
-    pub const fn engine(&self) -> &Engine {
+    pub const fn engine(&self) -> &Engine<R::Engine> {
         &self.engine
     }
 

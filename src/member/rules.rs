@@ -23,6 +23,8 @@ pub enum Effect {
 
 /// The rules by which a member acts.
 pub trait Rules {
+    /// Those of its agreement.
+    type Engine: agreement::Rules;
     /// Those of its controller.
     type Controller: rollout::Rules;
 
@@ -73,5 +75,6 @@ pub trait Rules {
 pub struct All;
 
 impl Rules for All {
+    type Engine = agreement::All;
     type Controller = rollout::All;
 }

@@ -14,7 +14,7 @@ pub type Config = agreement::Config<RoutingState>;
 /// All that a member remembers.
 pub type Durable = agreement::Durable<RoutingState>;
 /// The agreement on the routing state as one member lives it.
-pub type Engine = agreement::Engine<RoutingState>;
+pub type Engine<R = agreement::All> = agreement::Engine<RoutingState, R>;
 /// A message and whom it is for.
 pub type Envelope = agreement::Envelope<RoutingState>;
 /// Something that operators want to know.

@@ -8,12 +8,13 @@
 //! `CANARY_SEARCH=deep cargo test -p sim --lib exhaustive -- --nocapture` takes the larger budgets.
 
 use super::ghost::{Broken, Promise, broken};
-use super::world::{Fate, Heartbeats, World, id, pull_back, share};
+use super::rules::Without;
+use super::subject::{Subject, Toy};
+use super::world::{Fate, Heartbeats, World, id};
 use crate::dice::Dice;
-use agreement::Rule;
-use agreement::Timing;
+use agreement::{Engine, Timing};
 use model::NodeId;
-use service::Engine;
+use service::RoutingState;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
@@ -95,8 +96,8 @@ pub(super) fn timing() -> Timing {
     Timing { lease: Duration::from_secs(100_000), ..Timing::default() }
 }
 
-fn begin(budget: Budget, omitted: Option<Rule>) -> Result<World, Broken> {
-    let mut world = World::new(3, Heartbeats::Instant, timing(), omitted)?;
+fn begin<V: Subject>(budget: Budget, rules: Without) -> Result<World<V>, Broken> {
+    let mut world = World::new(3, Heartbeats::Instant, timing(), rules)?;
     world.deliver_all()?;
     world.pass(Duration::from_millis(200))?;
     world.wire.clear();
@@ -110,8 +111,8 @@ fn begin(budget: Budget, omitted: Option<Rule>) -> Result<World, Broken> {
 }
 
 /// Takes one path within `budget`, drawn by `dice`: deeper than a search of everything gets.
-pub(super) fn walk(budget: Budget, dice: &mut Dice, omitted: Option<Rule>) -> Result<(), Broken> {
-    let (mut world, mut rest) = (begin(budget, omitted)?, budget);
+pub(super) fn walk(budget: Budget, dice: &mut Dice, rules: Without) -> Result<(), Broken> {
+    let (mut world, mut rest): (World, _) = (begin(budget, rules)?, budget);
     for _ in 0..LONGEST_WALK {
         let mut actions = actions(&world, rest);
         if actions.is_empty() {
@@ -125,8 +126,8 @@ pub(super) fn walk(budget: Budget, dice: &mut Dice, omitted: Option<Rule>) -> Re
 }
 
 /// Looks at every state within `budget`.
-pub(super) fn search(budget: Budget, omitted: Option<Rule>) -> Result<Found, Broken> {
-    let world = begin(budget, omitted)?;
+pub(super) fn search<V: Subject>(budget: Budget, rules: Without) -> Result<Found, Broken> {
+    let world: World<V> = begin(budget, rules)?;
     let mut seen: HashSet<u64, BuildHasherDefault<super::world::Fold>> = HashSet::default();
     // One path to its end first: little is in memory at once.
     let mut frontier = vec![(world, budget)];
@@ -170,7 +171,7 @@ impl Budget {
 }
 
 /// All that can happen next.
-fn actions(world: &World, budget: Budget) -> Vec<Action> {
+fn actions<V: Subject>(world: &World<V>, budget: Budget) -> Vec<Action> {
     let mut actions = Vec::new();
     for position in 0..world.wire.len() {
         actions.push(Action::Deliver(position, Fate::Survives));
@@ -203,19 +204,19 @@ fn actions(world: &World, budget: Budget) -> Vec<Action> {
         actions.extend(up.iter().map(|id| Action::Stride(Some(*id))));
     }
     if budget.stops > 0 {
-        let coordinates = |engine: &Engine| engine.acts() && !engine.is_leaving();
+        let coordinates = |engine: &Engine<V, Without>| engine.acts() && !engine.is_leaving();
         let acting = up.iter().filter(|id| world.engine(**id).is_some_and(coordinates));
         actions.extend(acting.map(|id| Action::Stop(*id)));
     }
     actions
 }
 
-fn take(world: &mut World, action: &Action) -> Result<(), Broken> {
+fn take<V: Subject>(world: &mut World<V>, action: &Action) -> Result<(), Broken> {
     match action {
         Action::Deliver(position, fate) => world.deliver(*position, *fate)?,
         Action::Repeat(position) => world.repeat(*position)?,
-        Action::Request(id, Wish::Advance) => world.propose(*id, share(20))?,
-        Action::Request(id, Wish::Retreat) => world.propose(*id, pull_back())?,
+        Action::Request(id, Wish::Advance) => world.propose(*id, V::raise())?,
+        Action::Request(id, Wish::Retreat) => world.propose(*id, V::clear())?,
         Action::Crash(id) => world.crash(*id)?,
         Action::Start(id) => world.start(*id)?,
         Action::Wipe(id) => world.wipe(*id)?,
@@ -226,7 +227,7 @@ fn take(world: &mut World, action: &Action) -> Result<(), Broken> {
 }
 
 /// Lets so much time pass that a member that is cut off is taken for gone. Its link stays up, as far as anyone knows.
-fn stride(world: &mut World, silent: Silent) -> Result<(), Broken> {
+fn stride<V: Subject>(world: &mut World<V>, silent: Silent) -> Result<(), Broken> {
     world.silent = silent;
     for _ in 0..3 {
         world.now = world.now + Duration::from_millis(2_100);
@@ -240,13 +241,23 @@ fn stride(world: &mut World, silent: Silent) -> Result<(), Broken> {
     }
 }
 
+/// Looks at the routing state, and at the toy, which is to have no more and no fewer states.
 fn run(name: &str, quick: Budget, deep: Budget) {
-    let budget = if std::env::var("CANARY_SEARCH").is_ok_and(|depth| depth == "deep") { deep } else { quick };
+    let is_deep = std::env::var("CANARY_SEARCH").is_ok_and(|depth| depth == "deep");
+    let budget = if is_deep { deep } else { quick };
+    let states = look::<RoutingState>(name, budget);
+    let toys = look::<Toy>(&format!("{name}, toy"), budget);
+    assert_eq!(states, toys, "{name}: what is agreed on makes a difference to the agreement");
+}
+
+fn look<V: Subject>(name: &str, budget: Budget) -> usize {
     let began = std::time::Instant::now();
-    let found = search(budget, None).unwrap_or_else(|Broken { promise, how }| panic!("{name}: {promise:?}: {how}"));
-    let Found { states, steps, healed } = found;
+    let found = search::<V>(budget, Without(None));
+    let Found { states, steps, healed } =
+        found.unwrap_or_else(|Broken { promise, how }| panic!("{name}: {promise:?}: {how}"));
     eprintln!("{name}: {states} states, {steps} steps, {healed} healed, complete, {:.0?}: {budget:?}", began.elapsed());
     assert!(states > 1_000, "{name} looked at {states} states: it searches nothing");
+    states
 }
 
 const NOTHING: Budget = Budget {

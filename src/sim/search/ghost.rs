@@ -1,8 +1,9 @@
 //! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
 
-use agreement::Vote;
+use super::subject::Subject;
+use agreement::{Answer, Message, Output, Proposal, Record, Vote};
 use model::{Ballot, Digest, NodeId, NodeSet, Time, TxId, Weight};
-use service::{Answer, CHAIN_LENGTH, Link, Message, Output, Proposal, Record, RoutingState};
+use service::{CHAIN_LENGTH, Link, RoutingState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -72,12 +73,12 @@ pub(crate) struct Watched {
 }
 
 /// The observer's memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Ghost {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ghost<V = RoutingState> {
     members: NodeSet,
     accepted: BTreeMap<(Ballot, u64, Option<TxId>), NodeSet>,
     pub(crate) chosen: BTreeMap<u64, (TxId, Digest)>,
-    pub(crate) newest: Option<Arc<RoutingState>>,
+    pub(crate) newest: Option<Arc<V>>,
     voted: BTreeMap<(TxId, NodeId, u32), Vote>,
     told_committed: BTreeSet<(u64, TxId)>,
     told_aborted: BTreeSet<TxId>,
@@ -90,18 +91,35 @@ pub(crate) struct Ghost {
     bases: BTreeMap<TxId, u64>,
     asked: BTreeSet<(Ballot, u64)>,
     /// Every state that was ever sent for acceptance.
-    states: BTreeMap<TxId, Arc<RoutingState>>,
+    states: BTreeMap<TxId, Arc<V>>,
     fresh_votes: BTreeSet<(TxId, NodeId, u32)>,
     rollbacks: Vec<Rollback>,
 }
 
-impl Ghost {
+impl<V: Subject> Ghost<V> {
     pub(crate) fn new(members: NodeSet) -> Self {
-        Self { members, ..Self::default() }
+        Self {
+            members,
+            accepted: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            newest: None,
+            voted: BTreeMap::new(),
+            told_committed: BTreeSet::new(),
+            told_aborted: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            highest: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            states: BTreeMap::new(),
+            fresh_votes: BTreeSet::new(),
+            rollbacks: Vec::new(),
+        }
     }
 
     /// Sees what `node`, in its `run`-th process, sends and answers, and what reached its disk.
-    pub(crate) fn observe(&mut self, watched: Watched, out: &Output, stored: &[Record]) -> Result<(), Broken> {
+    pub(crate) fn observe(&mut self, watched: Watched, out: &Output<V>, stored: &[Record<V>]) -> Result<(), Broken> {
         for record in stored {
             if let Record::Accepted(proposal) = record {
                 self.on_accepted(watched.node, proposal)?;
@@ -116,7 +134,7 @@ impl Ghost {
         Ok(())
     }
 
-    pub(crate) fn on_accepted(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
+    pub(crate) fn on_accepted(&mut self, node: NodeId, proposal: &Proposal<V>) -> Result<(), Broken> {
         if let Some(promised) = self.promised.get(&node).filter(|promised| proposal.ballot < **promised) {
             return broken(
                 Promise::Fencing,
@@ -126,7 +144,7 @@ impl Ghost {
         let highest = self.highest.entry(node).or_insert(proposal.ballot);
         *highest = (*highest).max(proposal.ballot);
         let state = &proposal.state;
-        let acceptors = self.accepted.entry((proposal.ballot, state.version, state.txid)).or_default();
+        let acceptors = self.accepted.entry((proposal.ballot, state.version(), state.txid())).or_default();
         acceptors.insert(node);
         if acceptors.len() < self.members.majority() {
             return Ok(());
@@ -134,11 +152,11 @@ impl Ghost {
         self.on_chosen(proposal)
     }
 
-    fn on_chosen(&mut self, proposal: &Proposal) -> Result<(), Broken> {
+    fn on_chosen(&mut self, proposal: &Proposal<V>) -> Result<(), Broken> {
         let state = &proposal.state;
-        let Some(txid) = state.txid else { return Ok(()) };
-        let own = Link { version: state.version, txid, digest: self.digest_of(state) };
-        for link in state.chain.iter().chain([&own]) {
+        let Some(txid) = state.txid() else { return Ok(()) };
+        let own = Link { version: state.version(), txid, digest: self.digest_of(state) };
+        for link in state.chain().iter().chain([&own]) {
             let before = *self.chosen.entry(link.version).or_insert((link.txid, link.digest));
             if before != (link.txid, link.digest) {
                 return broken(
@@ -150,32 +168,35 @@ impl Ghost {
                 return broken(Promise::Stability, format!("{} was told as aborted and is chosen", link.txid));
             }
         }
-        let first = state.chain.first().map_or(state.version, |link| link.version);
+        let first = state.chain().first().map_or(state.version(), |link| link.version);
         let missed = self
             .chosen
             .keys()
-            .find(|version| (first..state.version).contains(version) && state.decided_at(**version).is_none());
+            .find(|version| (first..state.version()).contains(version) && state.decided_at(**version).is_none());
         if let Some(version) = missed {
-            return broken(Promise::Agreement, format!("version {} does not know of version {version}", state.version));
+            return broken(
+                Promise::Agreement,
+                format!("version {} does not know of version {version}", state.version()),
+            );
         }
-        if self.newest.as_ref().is_none_or(|newest| newest.version < state.version) {
+        if self.newest.as_ref().is_none_or(|newest| newest.version() < state.version()) {
             self.newest = Some(Arc::clone(state));
         }
         Ok(())
     }
 
     /// The digest of a state that was just accepted; mostly it is the newest, and equal states have equal digests.
-    fn digest_of(&self, state: &RoutingState) -> Digest {
+    fn digest_of(&self, state: &V) -> Digest {
         let newest = self.newest.as_deref().filter(|newest| *newest == state);
-        let known = newest.and_then(|newest| self.chosen.get(&newest.version));
+        let known = newest.and_then(|newest| self.chosen.get(&newest.version()));
         known.map_or_else(|| state.digest(), |(_, digest)| *digest)
     }
 
-    pub(crate) fn on_sent(&mut self, watched: Watched, message: &Message) -> Result<(), Broken> {
+    pub(crate) fn on_sent(&mut self, watched: Watched, message: &Message<V>) -> Result<(), Broken> {
         let Watched { node, run, committed } = watched;
         match message {
             Message::Prepare { base, next, .. } => {
-                self.bases.extend(next.txid.map(|txid| (txid, base.version)));
+                self.bases.extend(next.txid().map(|txid| (txid, base.version)));
             }
             Message::Vote { txid, vote, .. } => {
                 let first = self.voted.entry((*txid, node, run)).or_insert_with(|| vote.clone());
@@ -219,14 +240,14 @@ impl Ghost {
         Ok(())
     }
 
-    fn on_asked(&mut self, watched: Watched, proposal: &Proposal) -> Result<(), Broken> {
+    fn on_asked(&mut self, watched: Watched, proposal: &Proposal<V>) -> Result<(), Broken> {
         self.on_new_state(watched, proposal)?;
-        if proposal.votes.is_empty() || !self.asked.insert((proposal.ballot, proposal.state.version)) {
+        if proposal.votes.is_empty() || !self.asked.insert((proposal.ballot, proposal.state.version())) {
             return Ok(());
         }
         let node = watched.node;
-        let txid = proposal.state.txid.unwrap_or_else(|| unreachable!("votes are given on transactions"));
-        let voters = self.members.minus(proposal.state.drained);
+        let txid = proposal.state.txid().unwrap_or_else(|| unreachable!("votes are given on transactions"));
+        let voters = self.members.minus(proposal.state.drained());
         // The coordinator's own vote is not sent; it is in the proposal.
         let voted = |id: NodeId| {
             let runs = (txid, id, 0)..=(txid, id, u32::MAX);
@@ -241,36 +262,36 @@ impl Ghost {
 
     /// That what is sent for acceptance for the first time follows what its proposer knows as decided, and, without votes,
     /// gives the canary no more than the state it is built on.
-    fn on_new_state(&mut self, watched: Watched, proposal: &Proposal) -> Result<(), Broken> {
+    fn on_new_state(&mut self, watched: Watched, proposal: &Proposal<V>) -> Result<(), Broken> {
         let state = &proposal.state;
-        let Some(txid) = state.txid else { return Ok(()) };
-        let parent = state.chain.last().and_then(|link| self.states.get(&link.txid).cloned());
+        let Some(txid) = state.txid() else { return Ok(()) };
+        let parent = state.chain().last().and_then(|link| self.states.get(&link.txid).cloned());
         let is_new = self.states.insert(txid, Arc::clone(state)).is_none();
-        let gave = parent.as_ref().map_or(Weight::ZERO, |parent| parent.canary_weight());
-        if is_new && state.version <= watched.committed {
+        let gave = parent.as_ref().map_or(Weight::ZERO, |parent| parent.weight());
+        if is_new && state.version() <= watched.committed {
             let Watched { node, committed, .. } = watched;
             return broken(
                 Promise::Validity,
-                format!("{node} knows version {committed} and asks for {}", state.version),
+                format!("{node} knows version {committed} and asks for {}", state.version()),
             );
         }
-        if is_new && proposal.votes.is_empty() && state.canary_weight() > gave {
+        if is_new && proposal.votes.is_empty() && state.weight() > gave {
             return broken(Promise::Validity, format!("{txid} raises the canary from {gave} without a vote"));
         }
         Ok(())
     }
 
-    pub(crate) fn on_answer(&mut self, watched: Watched, answer: &Answer) -> Result<(), Broken> {
+    pub(crate) fn on_answer(&mut self, watched: Watched, answer: &Answer<V>) -> Result<(), Broken> {
         match answer {
             Answer::Committed { state, acknowledged, others_until } => {
-                let Some(txid) = state.txid else { return broken(Promise::Durability, "no transaction".into()) };
-                self.told_committed.insert((state.version, txid));
-                if self.chosen.get(&state.version).map(|(chosen, _)| *chosen) != Some(txid) {
+                let Some(txid) = state.txid() else { return broken(Promise::Durability, "no transaction".into()) };
+                self.told_committed.insert((state.version(), txid));
+                if self.chosen.get(&state.version()).map(|(chosen, _)| *chosen) != Some(txid) {
                     return broken(Promise::Durability, format!("{txid} was told as committed and is not chosen"));
                 }
                 self.rollbacks.push(Rollback {
-                    version: state.version,
-                    weight: state.canary_weight(),
+                    version: state.version(),
+                    weight: state.weight(),
                     acknowledged: *acknowledged,
                     others_until: *others_until,
                 });
@@ -297,29 +318,23 @@ impl Ghost {
     }
 
     /// Sees what a living member serves, and whether its lease confirms it.
-    pub(crate) fn observe_served(&mut self, node: NodeId, state: &RoutingState, lease: Lease) -> Result<(), Broken> {
+    pub(crate) fn observe_served(&mut self, node: NodeId, state: &V, lease: Lease) -> Result<(), Broken> {
         self.observe_view(node, state, state.digest(), lease)
     }
 
     /// The same where the digest that the member shows is known.
-    pub(crate) fn observe_view(
-        &mut self,
-        node: NodeId,
-        state: &RoutingState,
-        digest: Digest,
-        lease: Lease,
-    ) -> Result<(), Broken> {
-        if let Some(txid) = state.txid
-            && self.chosen.get(&state.version) != Some(&(txid, digest))
+    pub(crate) fn observe_view(&mut self, node: NodeId, state: &V, digest: Digest, lease: Lease) -> Result<(), Broken> {
+        if let Some(txid) = state.txid()
+            && self.chosen.get(&state.version()) != Some(&(txid, digest))
         {
             return broken(Promise::NoDirtyRead, format!("{node} serves {txid}, which is not chosen"));
         }
         if lease == Lease::Holds {
-            let newest = self.confirmed.entry(node).or_insert(state.version);
-            if state.version < *newest {
-                return broken(Promise::Monotony, format!("{node} went back from {newest} to {}", state.version));
+            let newest = self.confirmed.entry(node).or_insert(state.version());
+            if state.version() < *newest {
+                return broken(Promise::Monotony, format!("{node} went back from {newest} to {}", state.version()));
             }
-            *newest = state.version;
+            *newest = state.version();
         }
         Ok(())
     }
@@ -342,13 +357,13 @@ impl Ghost {
     }
 
     /// Sees what a process of `node` finds on its disk: it may have been written just before the last one died.
-    pub(crate) fn observe_recovered(&mut self, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
-        let known = self.accepted.get(&(proposal.ballot, proposal.state.version, proposal.state.txid));
+    pub(crate) fn observe_recovered(&mut self, node: NodeId, proposal: &Proposal<V>) -> Result<(), Broken> {
+        let known = self.accepted.get(&(proposal.ballot, proposal.state.version(), proposal.state.txid()));
         if known.is_some_and(|nodes| nodes.contains(node)) { Ok(()) } else { self.on_accepted(node, proposal) }
     }
 
     /// Whether this is a member's first vote for a transaction.
-    pub(crate) fn is_new_vote_for(&self, node: NodeId, message: &Message) -> bool {
+    pub(crate) fn is_new_vote_for(&self, node: NodeId, message: &Message<V>) -> bool {
         let Message::Vote { txid, vote: Vote::Commit, .. } = message else { return false };
         self.voted.range((*txid, node, 0)..=(*txid, node, u32::MAX)).next().is_none()
     }
@@ -359,13 +374,13 @@ impl Ghost {
     }
 
     /// The state of a transaction, if it was ever sent for acceptance.
-    pub(crate) fn state_of(&self, txid: TxId) -> Option<&Arc<RoutingState>> {
+    pub(crate) fn state_of(&self, txid: TxId) -> Option<&Arc<V>> {
         self.states.get(&txid)
     }
 
     /// Whether something was accepted by someone and is neither chosen nor overtaken: a transaction in its midst.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        let newest = self.newest.as_ref().map_or(0, |newest| newest.version);
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.version());
         self.accepted.keys().any(|(_, version, _)| *version > newest)
     }
 

@@ -10,5 +10,7 @@ pub(crate) mod ghost;
 mod mutants;
 mod random;
 mod rejoin;
+pub(crate) mod rules;
 mod scenes;
+mod subject;
 mod world;

@@ -3,8 +3,9 @@
 use super::exhaustive::{self, ADVANCE, Budget, LOST_DISK, REPEATS, RETREAT, TAKEOVER};
 use super::ghost::Promise;
 use super::random::{self, Trace, Weather};
+use super::rules::{Rule, Without};
 use crate::dice::Dice;
-use agreement::Rule;
+use service::RoutingState;
 
 /// How the search finds what a rule is for.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +76,11 @@ const fn hunt(rule: Rule) -> Hunt {
 fn broken_without(rule: Rule) -> Option<(Promise, String)> {
     match hunt(rule) {
         Hunt::Random(members, weather) => (0..SEEDS).find_map(|seed| {
-            let broken = random::run(members, seed, weather, Some(rule), Trace::Off).err()?;
+            let broken = random::run(members, seed, weather, Without(Some(rule)), Trace::Off).err()?;
             Some((broken.promise, format!("{weather:?} seed {seed} of {members} members: {}", broken.how)))
         }),
         Hunt::Walks(budget) => (0..SEEDS).find_map(|seed| {
-            let broken = exhaustive::walk(budget, &mut Dice::new(seed), Some(rule)).err()?;
+            let broken = exhaustive::walk(budget, &mut Dice::new(seed), Without(Some(rule))).err()?;
             Some((broken.promise, format!("walk {seed}: {}", broken.how)))
         }),
     }
@@ -111,7 +112,7 @@ fn every_rule_left_out_breaks_a_promise() {
 #[test]
 fn searching_everything_shows_what_rules_are_for() {
     for (rule, budget) in SHOWN_BY_EXHAUSTION {
-        let broken = exhaustive::search(budget, Some(rule)).err();
+        let broken = exhaustive::search::<RoutingState>(budget, Without(Some(rule))).err();
         assert!(broken.is_some(), "everything within {budget:?} keeps its promises without {rule:?}");
     }
 }

@@ -1,9 +1,10 @@
 //! Long schedules drawn from seeds: changing mixes of trouble, heartbeats on the wire, the real spans of time.
 
 use super::ghost::Broken;
-use super::world::{Fate, Heartbeats, World, id, pull_back, share};
+use super::rules::Without;
+use super::subject::{pull_back, share};
+use super::world::{Fate, Heartbeats, World, id};
 use crate::dice::Dice;
-use agreement::Rule;
 use agreement::{OnEmptyDisk, Timing};
 use model::NodeId;
 use service::{Change, Engine, Input, Message};
@@ -15,15 +16,9 @@ const STEPS: usize = 120;
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the schedule of one seed; the error is the promise it broke.
-pub(super) fn run(
-    members: usize,
-    seed: u64,
-    weather: Weather,
-    omitted: Option<Rule>,
-    trace: Trace,
-) -> Result<Stats, Broken> {
+pub(super) fn run(members: usize, seed: u64, weather: Weather, rules: Without, trace: Trace) -> Result<Stats, Broken> {
     let mut dice = Dice::new(seed);
-    let mut world = World::new(members, Heartbeats::OnTheWire, Timing::default(), omitted)?;
+    let mut world = World::new(members, Heartbeats::OnTheWire, Timing::default(), rules)?;
     world.trace = trace == Trace::On;
     if !dice.once_in(4) {
         world.deliver_all()?;
@@ -191,7 +186,7 @@ fn crash(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
 /// Mostly whoever coordinates is told to stop. Its process ends when it has given its place up, or after that, or in the
 /// middle of it.
 fn leave(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
-    let of_kind = |kind: fn(&Engine) -> bool| world.ids().find(|id| world.engine(*id).is_some_and(kind));
+    let of_kind = |kind: fn(&Engine<Without>) -> bool| world.ids().find(|id| world.engine(*id).is_some_and(kind));
     if let Some(leaving) = of_kind(Engine::is_leaving) {
         let has_left = world.engine(leaving).is_some_and(Engine::has_left);
         return if has_left || dice.once_in(3) { world.end(leaving) } else { Ok(()) };
@@ -293,7 +288,7 @@ fn run_all(members: usize, seeds: std::ops::Range<u64>) {
                 scope.spawn(move || {
                     let mut versions = 0;
                     for seed in seeds.filter(|seed| seed % 2 == part) {
-                        match run(members, seed, Weather::of_seed(seed), None, Trace::Off) {
+                        match run(members, seed, Weather::of_seed(seed), Without(None), Trace::Off) {
                             Ok(stats) => versions += stats.versions,
                             Err(broken) => return Err(format!("seed {seed}: {:?}: {}", broken.promise, broken.how)),
                         }
@@ -327,6 +322,6 @@ fn follow_a_seed() {
     let named = std::env::var("CANARY_WEATHER").ok();
     let chosen = named.and_then(|name| Weather::ALL.into_iter().find(|weather| format!("{weather:?}") == name));
     let weather = chosen.unwrap_or(Weather::of_seed(seed));
-    let broken = run(members, seed, weather, None, Trace::On).map(|_| ());
+    let broken = run(members, seed, weather, Without(None), Trace::On).map(|_| ());
     assert_eq!(broken, Ok(()));
 }

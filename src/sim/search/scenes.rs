@@ -1,6 +1,8 @@
 //! Short scenes: what one member does in a situation that a search passes through without looking at its words.
 
-use super::world::{Fate, Heartbeats, World, id, pull_back, share};
+use super::rules::Without;
+use super::subject::{pull_back, share};
+use super::world::{Fate, Heartbeats, World, id};
 use agreement::{Reason, Ticket, Timing, Vote};
 use model::{Actor, Ballot, Incarnation, UnixMillis};
 use service::{Answer, Change, Engine, Input, Message, Output, Proposal, Question, Refusal};
@@ -9,7 +11,8 @@ use std::time::Duration;
 
 /// Three members that have booted; the first one coordinates.
 fn calm() -> World {
-    let mut world = World::new(3, Heartbeats::OnTheWire, Timing::default(), None).expect("nothing is broken yet");
+    let mut world =
+        World::new(3, Heartbeats::OnTheWire, Timing::default(), Without(None)).expect("nothing is broken yet");
     world.deliver_all().expect("a first boot");
     world.pass(Duration::from_millis(200)).expect("a first boot");
     world

@@ -1,13 +1,14 @@
 //! Some members, their disks, what is on the wire between them, and all that can happen to these.
 
 use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
-use agreement::Rule;
-use agreement::{IsolationPolicy, OnEmptyDisk, Ticket, Timing};
-use model::{Actor, Incarnation, NodeId, NodeSet, Time, UnixMillis, Weight};
-use service::{
-    Change, Config, Durable, Engine, Event, Input, Message, Model, Output, Question, Record, RoutingState,
-    serving_weight,
+use super::rules::Without;
+use super::subject::Subject;
+use agreement::{
+    Config, Durable, Engine, Event, Input, IsolationPolicy, Message, OnEmptyDisk, Output, Question, Record, Ticket,
+    Timing,
 };
+use model::{Actor, Incarnation, NodeId, NodeSet, Time, UnixMillis, Weight};
+use service::RoutingState;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use std::time::Duration;
 
 /// A member and its disk.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct Node {
-    pub(super) engine: Option<Engine>,
+pub(super) struct Node<V: Subject> {
+    pub(super) engine: Option<Engine<V, Without>>,
     /// What was forced.
-    disk: Durable,
+    disk: Durable<V>,
     /// What was written and not forced.
-    unforced: Vec<Record>,
+    unforced: Vec<Record<V>>,
     /// Counts the processes and the disks.
     run: u32,
     lives: u32,
@@ -32,10 +33,10 @@ pub(super) struct Node {
 
 /// A message on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Flight {
+pub(super) struct Flight<V: Subject> {
     pub(super) from: NodeId,
     pub(super) to: NodeId,
-    pub(super) message: Message,
+    pub(super) message: Message<V>,
 }
 
 /// How the wire carries heartbeats.
@@ -59,14 +60,14 @@ pub(super) enum Fate {
 
 /// Everything.
 #[derive(Clone, Debug)]
-pub(super) struct World {
-    pub(super) nodes: Vec<Arc<Node>>,
+pub(super) struct World<V: Subject = RoutingState> {
+    pub(super) nodes: Vec<Arc<Node<V>>>,
     prints: Vec<u64>,
-    pub(super) wire: Vec<(u64, Arc<Flight>)>,
+    pub(super) wire: Vec<(u64, Arc<Flight<V>>)>,
     /// Messages that were delivered long ago and may come once more.
-    pub(super) delivered: Vec<Arc<Flight>>,
+    pub(super) delivered: Vec<Arc<Flight<V>>>,
     pub(super) now: Time,
-    pub(super) ghost: Arc<Ghost>,
+    pub(super) ghost: Arc<Ghost<V>>,
     /// Pairs that cannot reach each other, by one direction.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
     linked: BTreeSet<(NodeId, NodeId)>,
@@ -74,7 +75,7 @@ pub(super) struct World {
     pub(super) silent: Option<NodeId>,
     heartbeats: Heartbeats,
     timing: Timing,
-    omitted: Option<Rule>,
+    rules: Without,
     tickets: u64,
     /// Probes whose answer the world still owes.
     pub(super) probes_fail: bool,
@@ -125,14 +126,9 @@ pub(super) fn fingerprint(value: &impl Hash) -> u64 {
     BuildHasherDefault::<Fold>::default().hash_one(value)
 }
 
-impl World {
+impl<V: Subject> World<V> {
     /// Members with empty disks, all started and linked.
-    pub(super) fn new(
-        members: usize,
-        heartbeats: Heartbeats,
-        timing: Timing,
-        omitted: Option<Rule>,
-    ) -> Result<Self, Broken> {
+    pub(super) fn new(members: usize, heartbeats: Heartbeats, timing: Timing, rules: Without) -> Result<Self, Broken> {
         let ghost = Arc::new(Ghost::new(NodeSet::first(members)));
         let node = |index: usize| Node {
             engine: None,
@@ -143,7 +139,7 @@ impl World {
             wiped: false,
             wake: Time::ZERO,
         };
-        let nodes: Vec<Arc<Node>> = (0..members).map(|index| Arc::new(node(index))).collect();
+        let nodes: Vec<Arc<Node<V>>> = (0..members).map(|index| Arc::new(node(index))).collect();
         let mut world = Self {
             prints: vec![0; members],
             nodes,
@@ -156,7 +152,7 @@ impl World {
             silent: None,
             heartbeats,
             timing,
-            omitted,
+            rules,
             tickets: 0,
             probes_fail: false,
             trace: false,
@@ -167,19 +163,19 @@ impl World {
         Ok(world)
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<V> {
         (0..self.nodes.len()).map(id)
     }
 
-    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+    fn node_mut(&mut self, id: NodeId) -> &mut Node<V> {
         Arc::make_mut(&mut self.nodes[usize::from(id.index())])
     }
 
-    pub(super) fn node(&self, id: NodeId) -> &Node {
+    pub(super) fn node(&self, id: NodeId) -> &Node<V> {
         &self.nodes[usize::from(id.index())]
     }
 
-    pub(super) fn engine(&self, id: NodeId) -> Option<&Engine> {
+    pub(super) fn engine(&self, id: NodeId) -> Option<&Engine<V, Without>> {
         self.node(id).engine.as_ref()
     }
 
@@ -210,18 +206,16 @@ impl World {
     /// Starts a member on its disk, as its operator says.
     pub(super) fn start_with(&mut self, id: NodeId, on_empty_disk: OnEmptyDisk) -> Result<(), Broken> {
         let members = NodeSet::first(self.nodes.len());
-        let (timing, now, omitted) = (self.timing, self.now, self.omitted);
+        let (timing, now, rules) = (self.timing, self.now, self.rules);
         let node = self.node_mut(id);
-        let initial = Arc::new(RoutingState::initial("v1".parse().expect("a model id")));
+        let initial = Arc::new(V::initial());
         let on_isolation = IsolationPolicy::Stable;
         let config = Config { me: id, members, initial, on_isolation, on_empty_disk, timing };
         if node.run > 0 {
             node.disk.epoch += 1;
         }
         node.run += 1;
-        let mut engine = Engine::new(Arc::new(config), node.disk.clone(), now);
-        engine.omit(omitted);
-        node.engine = Some(engine);
+        node.engine = Some(Engine::with_rules(Arc::new(config), node.disk.clone(), now, rules));
         self.step(id, Input::Timeout, Fate::Survives)?;
         self.link()
     }
@@ -280,7 +274,7 @@ impl World {
         outside.clone().all(|node| node.wiped).then(|| outside.count())
     }
 
-    pub(super) fn propose(&mut self, id: NodeId, change: Change) -> Result<(), Broken> {
+    pub(super) fn propose(&mut self, id: NodeId, change: V::Change) -> Result<(), Broken> {
         self.tickets += 1;
         let by = Actor { id: String::new(), serial: String::new(), remote: String::new() };
         let ticket = Ticket(self.tickets);
@@ -328,7 +322,7 @@ impl World {
         });
     }
 
-    fn hand_over(&mut self, flight: &Flight, fate: Fate) -> Result<(), Broken> {
+    fn hand_over(&mut self, flight: &Flight<V>, fate: Fate) -> Result<(), Broken> {
         if !self.is_up(flight.to) {
             return Ok(());
         }
@@ -336,7 +330,7 @@ impl World {
     }
 
     /// Steps a member and carries out what it says, as its owner would.
-    pub(super) fn step(&mut self, id: NodeId, input: Input, fate: Fate) -> Result<(), Broken> {
+    pub(super) fn step(&mut self, id: NodeId, input: Input<V>, fate: Fate) -> Result<(), Broken> {
         let mut inputs = VecDeque::from([(id, input, fate)]);
         while let Some((id, input, fate)) = inputs.pop_front() {
             let (now, trace) = (self.now, self.trace);
@@ -358,9 +352,9 @@ impl World {
     fn carry_out(
         &mut self,
         id: NodeId,
-        mut out: Output,
+        mut out: Output<V>,
         fate: Fate,
-        inputs: &mut VecDeque<(NodeId, Input, Fate)>,
+        inputs: &mut VecDeque<(NodeId, Input<V>, Fate)>,
     ) -> Result<(), Broken> {
         if fate == Fate::DiesBeforeDisk {
             out = Output { ask: out.ask, ..Output::default() };
@@ -372,7 +366,7 @@ impl World {
         self.node_mut(id).unforced.append(&mut out.note);
         let run = self.node(id).run;
         let mut ghost = Arc::clone(&self.ghost);
-        let committed = self.engine(id).map_or(0, |engine| engine.committed().state.version);
+        let committed = self.engine(id).map_or(0, |engine| engine.committed().state.version());
         Arc::make_mut(&mut ghost).observe(Watched { node: id, run, committed }, &out, &stored)?;
         self.ghost = ghost;
         for envelope in std::mem::take(&mut out.ask) {
@@ -405,7 +399,7 @@ impl World {
     }
 
     /// Forces records to disk, as the store does: with all that were written before.
-    fn force(&mut self, id: NodeId, records: &[Record]) -> Vec<Record> {
+    fn force(&mut self, id: NodeId, records: &[Record<V>]) -> Vec<Record<V>> {
         if records.is_empty() {
             return Vec::new();
         }
@@ -418,7 +412,7 @@ impl World {
         stored
     }
 
-    fn put_on_wire(&mut self, flight: Flight, inputs: &mut VecDeque<(NodeId, Input, Fate)>) {
+    fn put_on_wire(&mut self, flight: Flight<V>, inputs: &mut VecDeque<(NodeId, Input<V>, Fate)>) {
         if self.cut.contains(&(flight.from, flight.to)) || !self.is_up(flight.to) {
             return;
         }
@@ -462,12 +456,12 @@ impl World {
     pub(super) fn look(&self) -> Result<(), Broken> {
         for id in self.ids() {
             let Some(engine) = self.engine(id) else { continue };
-            let version = engine.committed().state.version;
+            let version = engine.committed().state.version();
             let view = engine.view(self.now);
             if engine.has_open_question() && view.pending.is_none() {
                 return broken(Promise::NoSilentWait, format!("{id} shows nothing of it: {}", self.describe()));
             }
-            let serving = serving_weight(&view, self.now);
+            let serving = if view.is_withdrawn(self.now) { Weight::ZERO } else { view.state.weight() };
             self.ghost.observe_serving(id, version, serving, self.now)?;
         }
         Ok(())
@@ -553,10 +547,10 @@ impl World {
 
     /// Whether all are at one version, nothing is pending, all hold a lease and exactly one coordinates.
     pub(super) fn is_settled(&self) -> bool {
-        let engines: Vec<&Engine> = self.nodes.iter().filter_map(|node| node.engine.as_ref()).collect();
-        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
-        let settled = |engine: &&Engine| {
-            engine.is_settled() && engine.committed().state.version == newest && !engine.is_isolated(self.now)
+        let engines: Vec<&Engine<V, Without>> = self.nodes.iter().filter_map(|node| node.engine.as_ref()).collect();
+        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version());
+        let settled = |engine: &&Engine<V, Without>| {
+            engine.is_settled() && engine.committed().state.version() == newest && !engine.is_isolated(self.now)
         };
         engines.len() == self.nodes.len()
             && engines.iter().all(settled)
@@ -569,25 +563,14 @@ impl World {
             let view = engine.view(self.now);
             format!(
                 "{id} v{} isolated={} acts={} pending={:?} coordinator={:?}",
-                view.state.version,
+                view.state.version(),
                 view.is_isolated(self.now),
                 engine.acts(),
                 view.pending,
                 view.coordinator
             )
         };
-        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
+        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version());
         format!("newest v{newest}; {}", self.ids().map(line).collect::<Vec<_>>().join("; "))
     }
-}
-
-/// Gives v2 this share.
-pub(super) fn share(percent: u16) -> Change {
-    let canary = Some(Model { id: "v2".parse().expect("a model id"), upstream: None });
-    Change::Weight { weight: Weight::from_basis_points(percent * 100).expect("a share"), canary }
-}
-
-/// Takes all traffic back.
-pub(super) fn pull_back() -> Change {
-    Change::Weight { weight: Weight::ZERO, canary: None }
 }

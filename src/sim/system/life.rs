@@ -350,8 +350,7 @@ impl World {
         let on_isolation = IsolationPolicy::Stable;
         let config = Config { me: id, members, initial, on_isolation, on_empty_disk: how, timing: Timing::default() };
         node.desk.now = node.clock.reading(now);
-        let mut engine = Engine::new(Arc::new(config), durable.clone(), node.desk.now);
-        engine.omit(omitted.engine());
+        let engine = Engine::with_rules(Arc::new(config), durable.clone(), node.desk.now, omitted.engine());
         node.process = Some(Member::with(omitted, engine, store, omitted.controller(id)));
         (node.look_at_room, node.awake_since) = (now, now);
         node.saw_full = false;

@@ -4,6 +4,7 @@
 use super::mode;
 use super::omitted::{Glue, Omitted};
 use super::schedule::{Start, Story};
+use crate::search::rules::Rule;
 use crate::{disk, rollout};
 
 /// The most schedules to try for one mutant.
@@ -11,36 +12,36 @@ const SEEDS: u64 = 30_000;
 
 /// What is left out, and the members and the seed of the first schedule that shows it: of three members, if any does.
 const CAUGHT: [(Omitted, usize, u64); 51] = [
-    (Omitted::Engine(agreement::Rule::NeverReuseBallot), 3, 0),
-    (Omitted::Engine(agreement::Rule::VoteOnce), 3, 588),
-    (Omitted::Engine(agreement::Rule::CountOwnVotes), 3, 914),
-    (Omitted::Engine(agreement::Rule::EveryVote), 3, 0),
-    (Omitted::Engine(agreement::Rule::VoteOnOwnBase), 3, 9),
-    (Omitted::Engine(agreement::Rule::AcceptUpward), 3, 415),
-    (Omitted::Engine(agreement::Rule::NothingBelowPromise), 3, 185),
-    (Omitted::Engine(agreement::Rule::AcceptingPromises), 3, 415),
-    (Omitted::Engine(agreement::Rule::WriteThenSpeak), 3, 48),
-    (Omitted::Engine(agreement::Rule::OwnPromiseFirst), 3, 203),
-    (Omitted::Engine(agreement::Rule::NewBallotToGiveUp), 3, 738),
-    (Omitted::Engine(agreement::Rule::MajorityDecides), 3, 0),
-    (Omitted::Engine(agreement::Rule::MajorityPromises), 3, 4),
-    (Omitted::Engine(agreement::Rule::HighestAccepted), 3, 69),
-    (Omitted::Engine(agreement::Rule::WriteAgain), 3, 597),
-    (Omitted::Engine(agreement::Rule::RetreatNeverRaises), 3, 95),
-    (Omitted::Engine(agreement::Rule::AbortOnlyWhenDecided), 3, 98),
-    (Omitted::Engine(agreement::Rule::ApplyWhenChosen), 3, 0),
-    (Omitted::Engine(agreement::Rule::LeaseByMajority), 5, 1843),
-    (Omitted::Engine(agreement::Rule::CleanEcho), 3, 287),
-    (Omitted::Engine(agreement::Rule::CleanSelf), 3, 46),
-    (Omitted::Engine(agreement::Rule::JoinedEchoes), 3, 287),
-    (Omitted::Engine(agreement::Rule::NoLeaseAtStart), 3, 18),
-    (Omitted::Engine(agreement::Rule::LeaseAtEveryChoice), 5, 19_819),
-    (Omitted::Engine(agreement::Rule::EmptyDiskIsSilent), 3, 77),
-    (Omitted::Engine(agreement::Rule::FirstBootProved), 3, 351),
-    (Omitted::Engine(agreement::Rule::RejoinByAll), 3, 31),
-    (Omitted::Engine(agreement::Rule::RejoinAdopts), 3, 892),
-    (Omitted::Engine(agreement::Rule::FarewellEnds), 3, 1301),
-    (Omitted::Engine(agreement::Rule::ShowWhatIsAwaited), 3, 778),
+    (Omitted::Engine(Rule::NeverReuseBallot), 3, 0),
+    (Omitted::Engine(Rule::VoteOnce), 3, 588),
+    (Omitted::Engine(Rule::CountOwnVotes), 3, 914),
+    (Omitted::Engine(Rule::EveryVote), 3, 0),
+    (Omitted::Engine(Rule::VoteOnOwnBase), 3, 9),
+    (Omitted::Engine(Rule::AcceptUpward), 3, 415),
+    (Omitted::Engine(Rule::NothingBelowPromise), 3, 185),
+    (Omitted::Engine(Rule::AcceptingPromises), 3, 415),
+    (Omitted::Engine(Rule::WriteThenSpeak), 3, 48),
+    (Omitted::Engine(Rule::OwnPromiseFirst), 3, 203),
+    (Omitted::Engine(Rule::NewBallotToGiveUp), 3, 738),
+    (Omitted::Engine(Rule::MajorityDecides), 3, 0),
+    (Omitted::Engine(Rule::MajorityPromises), 3, 4),
+    (Omitted::Engine(Rule::HighestAccepted), 3, 69),
+    (Omitted::Engine(Rule::WriteAgain), 3, 597),
+    (Omitted::Engine(Rule::RetreatNeverRaises), 3, 95),
+    (Omitted::Engine(Rule::AbortOnlyWhenDecided), 3, 98),
+    (Omitted::Engine(Rule::ApplyWhenChosen), 3, 0),
+    (Omitted::Engine(Rule::LeaseByMajority), 5, 1843),
+    (Omitted::Engine(Rule::CleanEcho), 3, 287),
+    (Omitted::Engine(Rule::CleanSelf), 3, 46),
+    (Omitted::Engine(Rule::JoinedEchoes), 3, 287),
+    (Omitted::Engine(Rule::NoLeaseAtStart), 3, 18),
+    (Omitted::Engine(Rule::LeaseAtEveryChoice), 5, 19_819),
+    (Omitted::Engine(Rule::EmptyDiskIsSilent), 3, 77),
+    (Omitted::Engine(Rule::FirstBootProved), 3, 351),
+    (Omitted::Engine(Rule::RejoinByAll), 3, 31),
+    (Omitted::Engine(Rule::RejoinAdopts), 3, 892),
+    (Omitted::Engine(Rule::FarewellEnds), 3, 1301),
+    (Omitted::Engine(Rule::ShowWhatIsAwaited), 3, 778),
     (Omitted::Controller(rollout::Rule::HoldEachStep), 3, 1215),
     (Omitted::Controller(rollout::Rule::CountAnew), 3, 255),
     (Omitted::Controller(rollout::Rule::EjectWhatFails), 3, 63),
@@ -66,7 +67,7 @@ const CAUGHT: [(Omitted, usize, u64); 51] = [
 
 /// Every rule of every part.
 pub(super) fn all() -> Vec<Omitted> {
-    let engine = agreement::Rule::ALL.into_iter().map(Omitted::Engine);
+    let engine = Rule::ALL.into_iter().map(Omitted::Engine);
     let controller = rollout::Rule::ALL.into_iter().map(Omitted::Controller);
     let store = disk::Rule::ALL.into_iter().map(Omitted::Store);
     let member = Glue::ALL.into_iter().map(Omitted::Member);

@@ -1,6 +1,7 @@
 //! What a simulated member does without: nothing, or one rule of one of its parts; and what it does instead of one by which
 //! it puts them together.
 
+use crate::search::rules::{Rule, Without};
 use crate::{disk, rollout};
 use ::rollout::Controller;
 use agreement::Reason;
@@ -44,7 +45,7 @@ pub(crate) enum Omitted {
     #[default]
     Nothing,
     /// One of the agreement.
-    Engine(agreement::Rule),
+    Engine(Rule),
     /// One of the controller of rollouts.
     Controller(rollout::Rule),
     /// One of the log.
@@ -54,10 +55,10 @@ pub(crate) enum Omitted {
 }
 
 impl Omitted {
-    pub(super) const fn engine(self) -> Option<agreement::Rule> {
+    pub(super) const fn engine(self) -> Without {
         match self {
-            Self::Engine(rule) => Some(rule),
-            Self::Nothing | Self::Controller(_) | Self::Store(_) | Self::Member(_) => None,
+            Self::Engine(rule) => Without(Some(rule)),
+            Self::Nothing | Self::Controller(_) | Self::Store(_) | Self::Member(_) => Without(None),
         }
     }
 
@@ -85,6 +86,7 @@ impl Omitted {
 }
 
 impl Rules for Omitted {
+    type Engine = Without;
     type Controller = rollout::Without;
 
     fn order(&self) -> [Effect; 3] {

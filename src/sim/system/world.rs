@@ -9,6 +9,7 @@ use super::watch::Watch;
 use crate::dice::Dice;
 use crate::disk::Shared;
 use crate::search::ghost::{Broken, Lease, Promise, broken};
+use crate::search::rules::Without;
 use agreement::OnEmptyDisk;
 use bytes::Bytes;
 use member::{Happened, Member, Progress};
@@ -179,7 +180,7 @@ impl World {
             let disk = from.disk.copied(seed ^ (index as u64) << 40);
             if let Some(process) = &from.process {
                 let mut engine = process.engine().clone();
-                engine.omit(omitted.engine());
+                engine.go_by(omitted.engine());
                 let store = process.store().fork(&disk, omitted.store());
                 node.process = Some(Member::with(omitted, engine, store, omitted.controller(node.id)));
             }
@@ -199,7 +200,7 @@ impl World {
         &mut self.nodes[usize::from(id.index())]
     }
 
-    pub(super) fn engine(&self, id: NodeId) -> Option<&Engine> {
+    pub(super) fn engine(&self, id: NodeId) -> Option<&Engine<Without>> {
         self.nodes[usize::from(id.index())].process.as_ref().map(Member::engine)
     }
 
