@@ -5,6 +5,8 @@ mod mesh {
     mod certificates;
     mod forge;
     mod frames;
+    #[path = "../shared/gullible.rs"]
+    mod gullible;
     mod https;
     mod intruder;
     mod links;

@@ -1,9 +1,9 @@
 //! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
 
 use model::{Host, NodeId};
+use procfs::process::{FDInfo, FDTarget, Process};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// connection of any program may hold one for a while.
 const RETRY_FOR: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// The inode of a socket that nobody has open any more.
+const CLOSED: u64 = 0;
 
 /// A place to listen that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -105,50 +107,20 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// found.
 #[must_use]
 pub fn holder_of(address: SocketAddr) -> Option<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|path| std::fs::read_to_string(path).ok());
-    let inodes: Vec<String> = tables.flat_map(|table| inodes_on(&table, address)).collect();
-    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
-    let is_holder = |process: &PathBuf| {
-        let Ok(files) = std::fs::read_dir(process.join("fd")) else { return false };
-        let links = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-        let names = links.map(|link| link.to_string_lossy().into_owned()).collect::<Vec<_>>();
-        inodes.iter().any(|inode| names.contains(&format!("socket:[{inode}]")))
-    };
-    let process = processes.filter(|path| path.file_name().is_some_and(is_number)).find(is_holder)?;
-    let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
-    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
+    let sockets = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
+    let in_the_way = sockets.filter(|socket| covers(socket.local_address, address));
+    let inodes: Vec<u64> = in_the_way.map(|socket| socket.inode).filter(|inode| *inode != CLOSED).collect();
+    let is_one = |file: FDInfo| if let FDTarget::Socket(inode) = file.target { inodes.contains(&inode) } else { false };
+    let is_holder = |process: &Process| process.fd().is_ok_and(|files| files.flatten().any(is_one));
+    let process = procfs::process::all_processes().ok()?.flatten().find(is_holder)?;
+    let name = process.stat().map(|facts| facts.comm).unwrap_or_default();
+    Some(format!("{name} (process {})", process.pid))
 }
 
-fn is_number(name: &std::ffi::OsStr) -> bool {
-    name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The inodes of the sockets in one of the kernel's tables that keep others from `address` (proc(5), `/proc/net/tcp`).
-fn inodes_on(table: &str, address: SocketAddr) -> Vec<String> {
-    const CLOSED: &str = "0";
-    let inode = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (local, port) = fields.get(1)?.rsplit_once(':')?;
-        let inode = *fields.get(9)?;
-        let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
-        (same_port && covers(local, address.ip()) && inode != CLOSED).then(|| inode.to_owned())
-    };
-    table.lines().skip(1).filter_map(inode).collect()
-}
-
-/// Whether an address in the kernel's hexadecimal form is `address`, that one mapped into IPv6, or all addresses.
-fn covers(local: &str, address: IpAddr) -> bool {
-    const MAPPED: &str = "0000000000000000FFFF0000";
-    // The kernel prints words of 32 bits as the machine holds them.
-    let word = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
-    let hexadecimal: String = match address {
-        IpAddr::V4(address) => word(address.octets()),
-        IpAddr::V6(address) => {
-            address.octets().chunks_exact(4).map(|four| word([four[0], four[1], four[2], four[3]])).collect()
-        }
-    };
-    let own = local.strip_prefix(MAPPED).unwrap_or(local);
-    own == hexadecimal || local.bytes().all(|digit| digit == b'0')
+/// Whether a socket on `local` keeps others from `address`: it is on that one, also as mapped into IPv6, or on all.
+fn covers(local: SocketAddr, address: SocketAddr) -> bool {
+    let same_address = local.ip().to_canonical() == address.ip() || local.ip().is_unspecified();
+    same_address && local.port() == address.port()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The HTTPS server: who gets in, in which role, and what a bad client costs.
 
 use crate::cluster::{Cluster, Node, PATIENCE, Reply, agrees, get, post, until};
+use crate::gullible::Gullible;
 use crate::world::{state, view};
 use edge::Limits;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -84,7 +86,7 @@ async fn a_certificate_of_another_cluster_does_not_come_in_at_all() {
     let (cluster, other) = (Cluster::new(13), Cluster::new(14));
     let node = start(&cluster);
     let mut config = other.operator();
-    config.dangerous().set_certificate_verifier(trusting());
+    config.dangerous().set_certificate_verifier(Arc::new(Gullible));
     // The client may think that it is in until it reads.
     if let Ok(mut stream) = node.connect(config).await {
         let mut byte = [0];
@@ -177,7 +179,7 @@ async fn a_flood_of_half_handshakes_only_delays_its_own_address() {
     })
     .await;
     // From the flood's own address one has to wait, until the flood is gone.
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(cluster.anonymous()));
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(cluster.anonymous()));
     let tcp = TcpStream::connect(node.address).await.unwrap();
     let mut waiting = std::pin::pin!(connector.connect(node.address.ip().into(), tcp));
     assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err(), "more than two handshakes at once");
@@ -270,50 +272,4 @@ async fn no_task_of_a_connection_outlives_the_server() {
     let serving = node.serving.take().unwrap();
     timeout(PATIENCE, serving).await.expect("the server must end").unwrap().unwrap();
     assert_eq!(node.tasks.len(), 0);
-}
-
-/// Believes any server, as an attacker's client would.
-fn trusting() -> std::sync::Arc<dyn rustls::client::danger::ServerCertVerifier> {
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-
-    #[derive(Debug)]
-    struct Trusting;
-
-    impl ServerCertVerifier for Trusting {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, rustls::Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            tls::provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
-
-    std::sync::Arc::new(Trusting)
 }

@@ -5,6 +5,8 @@
 mod changes;
 mod cluster;
 mod command;
+#[path = "../shared/gullible.rs"]
+mod gullible;
 mod https;
 mod matrix;
 mod models;

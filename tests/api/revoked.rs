@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, Node, PATIENCE, agrees, get, until};
 use crate::world::{state, view};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -33,10 +34,9 @@ fn operator_revoked(cluster: &Cluster) -> CertificateRevocationListDer<'static> 
     let key = KeyPair::from_pem(&read("ca/ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
     let serial = ClientFiles::load(&cluster.certs.path().join("operator-admin")).unwrap().leaf.serial;
-    let octets = (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(&serial[at..at + 2], 16).unwrap());
     let now = OffsetDateTime::now_utc();
     let revoked = RevokedCertParams {
-        serial_number: SerialNumber::from(octets.collect::<Vec<u8>>()),
+        serial_number: SerialNumber::from(HEXLOWER.decode(serial.as_bytes()).unwrap()),
         revocation_time: now,
         reason_code: None,
         invalidity_date: None,

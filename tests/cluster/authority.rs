@@ -1,6 +1,7 @@
 //! The authority of a cluster, which signs what no command of the program makes: expired certificates, and halves.
 
 use super::world::{A, Cluster};
+use data_encoding::HEXLOWER;
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
@@ -45,9 +46,7 @@ pub(crate) fn revocation_list(cluster: &Cluster, certificates: &[&str]) -> Strin
     let revoked = |name: &&str| {
         let der = CertificateDer::from_pem_file(cluster.path(name)).expect("a certificate");
         let facts = trust::CertificateFacts::of(&der).expect("a certificate");
-        let octets = (0..facts.serial.len()).step_by(2).map(|at| u8::from_str_radix(&facts.serial[at..at + 2], 16));
-        let serial: Vec<u8> = octets.collect::<Result<_, _>>().expect("hexadecimal");
-        let serial_number = SerialNumber::from(serial);
+        let serial_number = SerialNumber::from(HEXLOWER.decode(facts.serial.as_bytes()).expect("hexadecimal"));
         RevokedCertParams { serial_number, revocation_time: now, reason_code: None, invalidity_date: None }
     };
     let list = CertificateRevocationListParams {

@@ -4,6 +4,7 @@ use super::authority::certificate;
 use super::needs::Need;
 use super::process::eventually;
 use super::world::{A, ALL, B, C, Cluster, copy};
+use data_encoding::{Encoding, HEXLOWER, HEXUPPER};
 use rcgen::KeyPair;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustls_pki_types::PrivateKeyDer;
@@ -203,14 +204,11 @@ impl Secret {
         let der = PrivateKeyDer::from_pem_file(path).expect("a key");
         // In a P-256 key as PKCS#8 the secret number begins at byte 36.
         let number = der.secret_der()[36..68].to_vec();
-        let hex = |upper: bool| {
-            let digit = |byte: &u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
-            number.iter().map(digit).collect::<String>().into_bytes()
-        };
+        let hex = |digits: Encoding| digits.encode(&number).into_bytes();
         let decimal = number.iter().take(8).map(u8::to_string).collect::<Vec<_>>().join(", ").into_bytes();
         let text = fs::read_to_string(path).expect("it is ours");
         let line = text.lines().nth(1).expect("base64 in lines").as_bytes().to_vec();
-        let forms = vec![hex(false), hex(true), decimal, line, number, b"PRIVATE KEY".to_vec()];
+        let forms = vec![hex(HEXLOWER), hex(HEXUPPER), decimal, line, number, b"PRIVATE KEY".to_vec()];
         Self { path: path.to_owned(), forms }
     }
 

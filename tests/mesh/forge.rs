@@ -1,6 +1,7 @@
 //! Certificates that the authority of a world would never issue, signed with its key all the same.
 
 use super::world::World;
+use data_encoding::HEXLOWER;
 use model::NodeId;
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
@@ -43,10 +44,8 @@ pub(crate) fn revoke(
     let now = OffsetDateTime::now_utc();
     let serial = |id: &NodeId| {
         let digits = world.files(*id).leaf.serial;
-        let bytes =
-            (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("digits"));
         RevokedCertParams {
-            serial_number: SerialNumber::from(bytes.collect::<Vec<_>>()),
+            serial_number: SerialNumber::from(HEXLOWER.decode(digits.as_bytes()).expect("digits")),
             revocation_time: now - Duration::minutes(1),
             reason_code: Some(RevocationReason::KeyCompromise),
             invalidity_date: None,

@@ -6,6 +6,8 @@
 mod bad;
 mod der;
 mod good;
+#[path = "../shared/gullible.rs"]
+mod gullible;
 mod leaves;
 mod mint;
 mod mutants;

@@ -1,6 +1,7 @@
 //! A cluster whose authority signs whatever a test asks for.
 
 use super::der::Der;
+use data_encoding::HEXLOWER_PERMISSIVE;
 use issue::InitPlan;
 use model::{Host, NodeId};
 use rcgen::{
@@ -138,9 +139,7 @@ impl Mint {
 
     /// The peer's certificate for another key, of which only the public half is needed.
     pub(crate) fn keyed(&self, public: &str) -> Option<Chain> {
-        let bytes: Vec<u8> = (0..public.len() / 2)
-            .map(|at| u8::from_str_radix(&public[2 * at..2 * at + 2], 16).expect("digits"))
-            .collect();
+        let bytes = HEXLOWER_PERMISSIVE.decode(public.as_bytes()).expect("digits");
         self.patched(|inner| inner.parts()[6] = Der::read(&bytes))
     }
 
@@ -251,23 +250,7 @@ fn succeeds(command: &mut Command) -> bool {
 
 /// Writes these as the PEM blocks of one file.
 pub(crate) fn write_pem(path: &Path, label: &str, blocks: &[&[u8]]) {
-    let text: String =
-        blocks.iter().map(|der| format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", base64(der))).collect();
-    fs::write(path, text).expect("written");
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for line in bytes.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(*group.get(at).unwrap_or(&0)));
-            for at in 0..4 {
-                let digit = char::from(DIGITS[bits >> (18 - 6 * at) & 63]);
-                text.push(if at <= group.len() { digit } else { '=' });
-            }
-        }
-        text.push('\n');
-    }
-    text
+    let blocks: Vec<pem::Pem> = blocks.iter().map(|der| pem::Pem::new(label, *der)).collect();
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    fs::write(path, pem::encode_many_config(&blocks, lines)).expect("written");
 }

@@ -18,7 +18,6 @@ import sys
 from lab import both, figures
 from lab.canary import Ladder, pause_seconds
 from lab.etcd import put_message, put_request, revision
-from lab.place import options
 
 WARM_UP = 50
 
@@ -122,7 +121,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

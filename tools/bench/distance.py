@@ -17,7 +17,7 @@ from lab import both, figures
 from lab.canary import Canary, Ladder
 from lab.etcd import Etcd, put_message
 from lab.lan import MACHINES, Lan
-from lab.place import Place, inside, options, require_disk, require_programs
+from lab.place import Place, inside, require_disk, require_programs
 
 # One way, in milliseconds: the same room, the same region, the same continent.
 DELAYS = (0, 0.5, 2.5, 10)
@@ -102,7 +102,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

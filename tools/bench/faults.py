@@ -23,7 +23,7 @@ import time
 from lab import both, figures
 from lab.canary import IDS, Ladder, advance_until_committed
 from lab.etcd import KEY, put_message, put_request
-from lab.place import options, until
+from lab.place import until
 
 # A kill comes at a random moment of this many seconds, during which changes are made without a pause.
 LOAD_SECONDS = 0.1
@@ -220,5 +220,4 @@ def add_options(_parser):
 
 
 if __name__ == "__main__":
-    arguments = options(__doc__).parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -23,7 +23,7 @@ import time
 from lab import figures
 from lab.canary import PORTS, Canary
 from lab.clients import context
-from lab.place import Place, options, require_programs, stop, until
+from lab.place import Place, require_programs, stop, until
 from lab.wrk import USERS, resident_megabytes, wrk
 
 HALF_OPEN = 500
@@ -234,7 +234,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--flood"]:
         Flood(*sys.argv[2:5]).run(float(sys.argv[5]))
         sys.exit(0)
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -17,7 +17,7 @@ import time
 from lab import both, figures
 from lab.canary import Ladder
 from lab.etcd import put_message
-from lab.place import options, require_programs, until
+from lab.place import require_programs, until
 
 CALLS = "fsync,fdatasync,sync_file_range,syncfs,sync,msync"
 BETWEEN_SECONDS = 0.05
@@ -147,7 +147,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -8,15 +8,14 @@ upside down, as the time between answers: 0.952 is 1.05 times the requests of ng
 """
 
 import contextlib
-import json
 import sys
 
 from lab import figures
+from lab.both import split_alike
 from lab.canary import MODEL, PORTS, TOP, Canary, Ladder
-from lab.clients import Http
 from lab.nginx import start_nginx
-from lab.place import Place, options, require_programs, until
-from lab.wrk import Contestant, family, resident_megabytes, take_turns
+from lab.place import Place, require_programs
+from lab.wrk import Contestant, add_options, family, resident_megabytes, take_turns
 
 NGINX_PORT = 50443
 # The share of the keys that gets the canary, on both sides.
@@ -71,22 +70,9 @@ def servers(given):
 
 def tell_apart(canary: Canary, address: str):
     """Makes sure that both split the keys and answer alike, and not one of them something shorter."""
-
-    def answers(port: int) -> "list[dict]":
-        line = Http(canary.reading, address, port)
-        found = []
-        for n in range(200):
-            status, body = line.call(line.request("POST", f"/predict?key=user-{n}", b'{"key":"user-%d"}' % n))
-            assert status == 200, (port, status, body)
-            found.append(json.loads(body))
-        line.close()
-        return found
-
-    for port in (PORTS["a"], NGINX_PORT):
-        found = until(f"answers on port {port}", 10, lambda port=port: answers(port))
-        share = sum(answer["model_selected"] == MODEL for answer in found) / len(found)
-        assert 0.1 < share < 0.3, f"port {port} gave the canary {share:.0%} of the keys, not about {PER_CENT} %"
-        assert set(found[0]) >= {"model_selected", "version", "node_id", "sticky"}, found[0]
+    for port, found in split_alike(canary, address, (PORTS["a"], NGINX_PORT), PER_CENT).items():
+        assert all(model == answer["model_selected"] for model, answer in found), f"port {port} names two models for one answer"
+        assert set(found[0][1]) >= {"model_selected", "version", "node_id", "sticky"}, found[0]
 
 
 def measure(given) -> "list[figures.Figure]":
@@ -103,12 +89,5 @@ def measure(given) -> "list[figures.Figure]":
     ]
 
 
-def add_options(parser):
-    parser.add_argument("--seconds", type=int, default=4, help="length of each load (default 4)")
-
-
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -14,11 +14,11 @@ import json
 import sys
 
 from lab import figures
+from lab.both import split_alike
 from lab.canary import MODEL, PORTS, Canary, committed
-from lab.clients import Http
 from lab.nginx import start_nginx
-from lab.place import Place, options, require_programs, until
-from lab.wrk import Contestant, take_turns
+from lab.place import Place, require_programs
+from lab.wrk import Contestant, add_options, take_turns
 
 NGINX_PORT = 50443
 UPSTREAM_PORTS = {"v1": 9001, MODEL: 9002}
@@ -106,22 +106,8 @@ def shared_out(canary: Canary, upstreams: "dict[str, str]") -> dict:
 
 def tell_apart(canary: Canary, address: str):
     """Makes sure that both split the keys, and that both models are asked through both."""
-
-    def answers(port: int) -> "list[tuple]":
-        line = Http(canary.reading, address, port)
-        found = []
-        for n in range(200):
-            status, body = line.call(line.request("POST", f"/predict?key=user-{n}", b'{"key":"user-%d"}' % n))
-            assert status == 200, (port, status, body)
-            found.append((line.header(b"x-canary-model"), json.loads(body)["by"]))
-        line.close()
-        return found
-
-    for port in (PORTS["a"], NGINX_PORT):
-        found = until(f"answers on port {port}", 10, lambda port=port: answers(port))
-        assert all(model == by for model, by in found), f"port {port} names another model than the one that answered"
-        share = sum(model == MODEL for model, _ in found) / len(found)
-        assert 0.1 < share < 0.3, f"port {port} gave the canary {share:.0%} of the keys, not about {PER_CENT} %"
+    for port, found in split_alike(canary, address, (PORTS["a"], NGINX_PORT), PER_CENT).items():
+        assert all(model == answer["by"] for model, answer in found), f"port {port} names another model than the one that answered"
 
 
 def measure(given) -> "list[figures.Figure]":
@@ -137,12 +123,5 @@ def measure(given) -> "list[figures.Figure]":
     ]
 
 
-def add_options(parser):
-    parser.add_argument("--seconds", type=int, default=4, help="length of each load (default 4)")
-
-
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -15,7 +15,7 @@ from lab import figures
 from lab.canary import Canary, Ladder
 from lab.etcd import Etcd, put_message
 from lab.lan import MACHINES, Lan
-from lab.place import Place, options, require_disk, require_programs
+from lab.place import Place, require_disk, require_programs
 
 COMMITS = 50
 SETTLE_SECONDS = 10
@@ -100,7 +100,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -19,7 +19,7 @@ import time
 
 from lab import figures, serving
 from lab.canary import IDS, MODEL, Canary, committed
-from lab.place import Place, options, until
+from lab.place import Place, until
 
 RATE = 300
 THREADS_A_NODE = 2
@@ -270,5 +270,4 @@ def add_options(_parser):
 
 
 if __name__ == "__main__":
-    arguments = options(__doc__).parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -16,7 +16,7 @@ import time
 from lab import figures
 from lab.canary import IDS, MODEL, Canary, committed
 from lab.clients import Http
-from lab.place import Place, options
+from lab.place import Place
 
 STEPS = (5, 20, 50)
 # Requests that are under way at once on one connection.
@@ -98,7 +98,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

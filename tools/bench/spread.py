@@ -25,7 +25,7 @@ from lab import both, figures
 from lab.canary import IDS, Ladder, committed, pause_seconds
 from lab.clients import END_STREAM
 from lab.etcd import has_events, put_message, revision, watch_message
-from lab.place import options, until
+from lab.place import until
 
 WAIT_SECONDS = 10
 WARM_UP = 20
@@ -217,7 +217,4 @@ def add_options(parser):
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -10,7 +10,7 @@ import time
 
 from lab import both, figures
 from lab.canary import IDS, Ladder
-from lab.place import options, stop
+from lab.place import stop
 
 
 def restart(process, start, ready) -> float:
@@ -41,5 +41,4 @@ def add_options(_parser):
 
 
 if __name__ == "__main__":
-    arguments = options(__doc__).parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -15,8 +15,8 @@ import time
 from lab import figures
 from lab.both import rotated
 from lab.canary import MODEL, PORTS, Canary, committed
-from lab.place import Place, options, require_programs
-from lab.wrk import USERS, Contestant, wrk
+from lab.place import Place, require_programs
+from lab.wrk import USERS, Contestant, add_options, wrk
 
 COMMITS_A_SECOND = 10
 
@@ -104,12 +104,5 @@ def measure(given) -> "list[figures.Figure]":
     ]
 
 
-def add_options(parser):
-    parser.add_argument("--seconds", type=int, default=4, help="length of each load (default 4)")
-
-
 if __name__ == "__main__":
-    parser = options(__doc__)
-    add_options(parser)
-    arguments = parser.parse_args()
-    sys.exit(figures.finish(measure(arguments), arguments.json))
+    sys.exit(figures.alone(__doc__, add_options, measure))

@@ -2,11 +2,13 @@
 
 import contextlib
 import gc
+import json
 import time
 
-from .canary import Canary
+from .canary import MODEL, Canary
+from .clients import Http
 from .etcd import Etcd
-from .place import Place, require_disk, require_programs
+from .place import Place, require_disk, require_programs, until
 
 
 @contextlib.contextmanager
@@ -43,3 +45,24 @@ def rotated(contestants: list, turn: int) -> list:
     """The contestants in another order each round, so that none always runs after the same one."""
     turn %= len(contestants)
     return contestants[turn:] + contestants[:turn]
+
+
+def split_alike(canary: Canary, address: str, ports: "tuple[int, ...]", per_cent: int) -> "dict[int, list[tuple[str, dict]]]":
+    """What each port answers to the same 200 keys: the model that the headers name, and the body. Makes sure that the canary gets its share
+    of them at all."""
+
+    def answers(port: int) -> "list[tuple[str, dict]]":
+        line = Http(canary.reading, address, port)
+        found = []
+        for n in range(200):
+            status, body = line.call(line.request("POST", f"/predict?key=user-{n}", b'{"key":"user-%d"}' % n))
+            assert status == 200, (port, status, body)
+            found.append((line.header(b"x-canary-model"), json.loads(body)))
+        line.close()
+        return found
+
+    found = {port: until(f"answers on port {port}", 10, lambda port=port: answers(port)) for port in ports}
+    for port in ports:
+        share = sum(model == MODEL for model, _ in found[port]) / len(found[port])
+        assert 0.1 < share < 0.3, f"port {port} gave the canary {share:.0%} of the keys, not about {per_cent} %"
+    return found

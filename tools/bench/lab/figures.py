@@ -4,6 +4,8 @@ import dataclasses
 import json
 import statistics
 
+from .place import options
+
 
 @dataclasses.dataclass
 class Figure:
@@ -100,3 +102,11 @@ def finish(figures: "list[Figure]", path: "str | None") -> int:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(rows, file, ensure_ascii=False, indent=1)
     return 1 if any(figure.verdict() == "MISSED" for figure in figures) else 0
+
+
+def alone(description: str, add_options, measure) -> int:
+    """Runs one benchmark by itself, as its command line says; the exit code."""
+    parser = options(description)
+    add_options(parser)
+    given = parser.parse_args()
+    return finish(measure(given), given.json)

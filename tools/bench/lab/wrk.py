@@ -29,6 +29,11 @@ end
 """
 
 
+def add_options(parser):
+    """The option of benchmarks whose rounds are loads."""
+    parser.add_argument("--seconds", type=int, default=4, help="length of each load (default 4)")
+
+
 class Contestant:
     """A server under load, and what was measured of it."""
 
