@@ -200,7 +200,8 @@ impl Dispatcher {
     }
 }
 
-/// The kind of address whose connections are dispatched out, as the server wants to know it. Each [`Dispatched`] knows its own.
+/// The kind of address whose connections are dispatched, as the server wants to know it. Each [`Dispatched`] knows its
+/// own.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin;
 

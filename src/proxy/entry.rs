@@ -26,7 +26,6 @@ use tower::Service;
 /// [`Caller`] in a request's extensions.
 #[derive(Clone)]
 pub struct Entry<R> {
-    proxy: Proxy,
     fast: FastPath,
     routes: R,
 }
@@ -35,7 +34,7 @@ impl<R> Entry<R> {
     /// An entry to `proxy`, and to `routes` for what is not the models'.
     #[must_use]
     pub fn new(proxy: Proxy, routes: R) -> Self {
-        Self { fast: FastPath::new(proxy.clone(), &COMMON_HEADERS), proxy, routes }
+        Self { fast: FastPath::new(proxy, &COMMON_HEADERS), routes }
     }
 
     /// Answers one request, of which the fast way may have begun something.
@@ -53,7 +52,7 @@ impl<R> Entry<R> {
     {
         let path = request.uri().path();
         if let Some(route) = Route::of(request.method(), path) {
-            let (proxy, remote) = (self.proxy.clone(), Some(Remote(caller.remote)));
+            let (proxy, remote) = (self.fast.proxy().clone(), Some(Remote(caller.remote)));
             return Box::pin(async move {
                 let response = match begun {
                     Some(underway) => proxy.carry_on(underway, route, remote, request).await,

@@ -32,15 +32,17 @@ const FIRST_READ: usize = 1024;
 /// The fast way to the decisions and upstreams of a proxy: serves plain requests, one call of [`serve`](Self::serve) for
 /// each connection.
 #[derive(Clone)]
-pub struct FastPath {
+pub struct FastPath(Arc<Shared>);
+
+struct Shared {
     proxy: Proxy,
     /// Headers that go on every answer, as lines.
-    common: Arc<[u8]>,
+    common: Vec<u8>,
 }
 
 /// One connection on it.
 struct Connection<'a> {
-    path: &'a FastPath,
+    path: &'a Shared,
     remote: Option<Remote>,
     until: Until,
 }
@@ -66,7 +68,12 @@ impl FastPath {
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
-        Self { proxy, common: lines.into() }
+        Self(Arc::new(Shared { proxy, common: lines }))
+    }
+
+    /// The proxy that it leads to.
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.0.proxy
     }
 
     /// Answers the plain requests of a connection from `remote` that speaks HTTP/1.1, and gives back the connection as the
@@ -77,7 +84,7 @@ impl FastPath {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut input = Vec::with_capacity(FIRST_READ);
-        match (Connection { path: self, remote, until }).run(&mut stream, &mut input).await {
+        match (Connection { path: &self.0, remote, until }).run(&mut stream, &mut input).await {
             Leave::HandOver => (Prefixed::new(stream, input), None),
             Leave::Underway(underway) => (Prefixed::new(stream, input), Some(underway)),
             Leave::Broken => (Prefixed::broken(stream), None),
@@ -214,8 +221,8 @@ enum Read {
     Stopping,
 }
 
-/// Waits for more bytes, the end of the pause or, if `buffers` are given, a stop: a client that rests does so for long, and for
-/// all others it would cost more than it is worth. What fails to be read is the server's to find out again.
+/// Waits for more bytes, the end of the pause or, if `buffers` are given, a stop: a client that rests does so for long,
+/// and for all others it would cost more than it is worth. What fails to be read is the server's to find out again.
 async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut Vec<u8>,
