@@ -1,4 +1,4 @@
-//! Floor 3: the one task that owns the engine and the controller of rollouts, and the handle that all others hold.
+//! The one task that owns the agreement and the controller of rollouts, and the handle that all others hold.
 
 mod chronicle;
 mod clock;

@@ -19,7 +19,7 @@ use store::{Room, Store, StoreError};
 /// How often the measurements of a canary are looked at whose weight was set by hand.
 const LOOK_EVERY_BY_HAND: Duration = Duration::from_secs(1);
 
-/// Why the driver ended, other than by being asked to.
+/// The reason for which the driver ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The disk failed.
@@ -30,7 +30,7 @@ pub enum DriverError {
     Stop(#[from] Stop),
 }
 
-/// What must not be forgotten is kept here.
+/// A store of all that a member must not forget.
 pub trait Memory {
     /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
@@ -54,7 +54,7 @@ impl Memory for Store {
     }
 }
 
-/// What a member acts on. Nothing here answers, waits or fails: what comes back comes back as something that happened.
+/// The surroundings that a member acts on. Nothing here answers, waits or fails: what comes back comes back as something that happened.
 pub trait Outside {
     /// Where the answer to a caller goes.
     type Caller;
@@ -99,7 +99,7 @@ pub struct Asked<Caller> {
     pub caller: Caller,
 }
 
-/// What can happen to a member.
+/// One thing that happens to a member.
 pub enum Happened<Caller> {
     /// There is a link to this member now.
     Up(NodeId),
@@ -152,7 +152,7 @@ enum Act {
     Ask(Change, UnixMillis),
 }
 
-/// The member.
+/// One member: its engine, its controller and its store, by the rules `R`.
 pub struct Member<M, Caller, R: Rules = All> {
     engine: Engine<R::Engine>,
     store: M,
@@ -202,7 +202,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         &self.controller
     }
 
-    /// What must not be forgotten is kept there.
+    /// The store of all that it must not forget.
     pub const fn store(&self) -> &M {
         &self.store
     }

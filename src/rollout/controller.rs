@@ -11,7 +11,7 @@ use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a trial is looked at. The tests allow looking as often as one likes; ten times a second is soon enough.
+/// The time between two looks at a trial. The tests allow looking as often as one likes; ten times a second is soon enough.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The step begins without a member that is connected and does not acknowledge it for this long.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The same for what takes traffic away.
 const RETRY_RETREAT_AFTER: Duration = Duration::from_millis(100);
 
-/// What a node sees at one moment.
+/// The facts that a node sees at one moment.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The committed state.
@@ -40,7 +40,7 @@ pub struct Facts<'a> {
     pub own: &'a Samples,
 }
 
-/// What a node may ask for.
+/// The changes that a node may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayPropose {
     /// Everything: it coordinates.
@@ -51,7 +51,7 @@ pub enum MayPropose {
     Nothing,
 }
 
-/// What the controller's owner must do.
+/// The moves that the controller's owner must make.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moves {
@@ -69,7 +69,7 @@ pub struct Moves {
     pub status: Option<Arc<Status>>,
 }
 
-/// The controller of one node.
+/// The controller of one node, by the rules `R`.
 #[derive(Clone, Debug)]
 pub struct Controller<R = All> {
     me: NodeId,

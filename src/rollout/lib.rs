@@ -1,4 +1,4 @@
-//! Floor 1: the controller of a rollout; pure.
+//! The controller of rollouts: from what a node sees to the next change to ask for; pure.
 //!
 //! Every node runs it on what it sees: the agreed state, its own measurements and those that the others report. It turns
 //! them into the next change to ask for, which only the member that coordinates does; into a node's own decision to stop

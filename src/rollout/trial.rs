@@ -1,4 +1,4 @@
-//! What is measured under a routing state, and by which limits.
+//! The trial of a canary under a routing state: what is measured, and by which limits.
 
 use model::{ModelId, Weight};
 use service::{Gates, RoutingState, min_sample};
@@ -22,7 +22,7 @@ pub struct Trial {
     pub kind: Kind,
 }
 
-/// Who decides what follows.
+/// The one who decides what follows from a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The plan of the rollout that this version started.

@@ -1,4 +1,4 @@
-//! The few things that the store asks of a file system, so that tests can count them, fail them and cut them short.
+//! The few operations that the store needs of a file system, so that tests can count them, fail them and cut them short.
 
 use super::error::StoreError;
 use super::frame::SEGMENT;

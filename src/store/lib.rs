@@ -1,4 +1,4 @@
-//! Floor 2: what a member must not forget, on disk.
+//! The memory of a member on disk: all that it must not forget.
 //!
 //! An append-only log in two files that are written full of zeros once and used in turn ever after. So a record costs
 //! one write and one `fdatasync` that touches no metadata, and a full disk stops no record of the protocol. A record

@@ -16,7 +16,7 @@ use service::{Durable, Record};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An open log.
+/// An open log, written by the rules `R`.
 pub struct Log<R = All> {
     disk: Box<dyn Disk>,
     dir: PathBuf,

@@ -1,4 +1,4 @@
-//! What a start finds in the two segments, and what it makes of it: the member's memory, or the place that is corrupt.
+//! The reading of the two segments: to the member's memory, or to the place that is corrupt.
 
 use super::disk::Side;
 use super::frame::{Found, Header, SECTOR, SEGMENT, is_blank, look};

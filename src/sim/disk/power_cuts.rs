@@ -262,7 +262,10 @@ fn a_forced_record_costs_one_write_and_one_force() {
     let (disk, _) = small_log(0);
     let mut log = open(&disk, 7).expect("the disk works");
     let cost = |log: &mut Log, records: &[Record]| {
-        let figures = || (disk.lock().writes, disk.lock().forces);
+        let figures = || {
+            let platter = disk.lock();
+            (platter.writes, platter.forces)
+        };
         let (writes, forces) = figures();
         log.append(records).expect("the disk works");
         (figures().0 - writes, figures().1 - forces)

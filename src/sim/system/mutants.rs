@@ -55,7 +55,7 @@ const CAUGHT: [(Omitted, usize, u64); 51] = [
     (Omitted::Store(disk::Rule::BeginBeforeWipe), 3, 13),
     (Omitted::Store(disk::Rule::WipeAll), 3, 351),
     (Omitted::Store(disk::Rule::CutIsTheEnd), 3, 31),
-    (Omitted::Member(Glue::WriteThenSpeak), 3, 62),
+    (Omitted::Member(Glue::WriteThenSpeak), 3, 48),
     (Omitted::Member(Glue::EndWhenTheDiskFails), 3, 125),
     (Omitted::Member(Glue::VetoWhenFull), 3, 303),
     (Omitted::Member(Glue::ShowEjection), 3, 63),
