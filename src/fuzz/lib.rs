@@ -1,4 +1,4 @@
-//! Entry points of the fuzzers of `tools/fuzz`, for certificates, requests and revocation lists that somebody else made.
+//! Entry points of the fuzzers in `tools/fuzz`, for certificates, requests and revocation lists from outside.
 //!
 //! Each does all that is done with such bytes before anything is known to be genuine, and gives whether they were
 //! understood. The tests here replay the seeds, which must all be.

@@ -1,4 +1,4 @@
-//! The certificate authority while it is open: its key in memory, and what it signs.
+//! The certificate authority with its private key in memory, which signs certificates and revocation lists.
 
 use super::error::IssueError;
 use super::index::IndexEntry;
@@ -57,7 +57,7 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    /// What the certificate says.
+    /// The facts of the certificate.
     pub(super) fn said(&self) -> CertificateFacts {
         let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).ok();
         der.as_ref().and_then(CertificateFacts::of).expect("this PEM was written a moment ago")
@@ -115,12 +115,12 @@ impl Authority {
         Ok(Some(Self { certificate: certificate.clone(), facts, key, algorithm }))
     }
 
-    /// Whether this is its public key, as it stands in a certificate.
+    /// Compare a public key, as it stands in a certificate, with its own.
     pub(super) fn has_key(&self, public: &[u8]) -> bool {
         self.key.public_key_raw() == public
     }
 
-    /// What its own certificate says.
+    /// The facts of its own certificate.
     pub(super) const fn facts(&self) -> &CertificateFacts {
         &self.facts
     }
@@ -175,7 +175,7 @@ impl Authority {
         Ok(params.signed_by(&self.issuer()?)?.pem()?)
     }
 
-    /// How it is referred to: by what its own certificate says, or OpenSSL does not take a list for its.
+    /// The key identifier by which it is referred to: that of its own certificate, or OpenSSL takes no list for its.
     fn key_id(&self) -> KeyIdMethod {
         let parsed = X509Certificate::from_der(&self.certificate).map(|(_, parsed)| parsed);
         let id = parsed.ok().and_then(|parsed| {

@@ -1,4 +1,4 @@
-//! Whether an authority may issue for an address: its name constraints, read before they refuse a finished certificate.
+//! The name constraints of an authority, read before they refuse a finished certificate.
 
 use super::error::Refusal;
 use model::Host;

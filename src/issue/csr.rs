@@ -1,4 +1,4 @@
-//! A key that never leaves its machine, and the request for its certificate.
+//! Certificate signing requests, for private keys that never leave their machine.
 
 use super::authority::{KeyAlgorithm, key_pair};
 use super::error::{IssueError, Part, PlanError};
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// The name of the request in the node's folder.
 const REQUEST: &str = "node.csr";
 
-/// What to ask for.
+/// The contents of a certificate request.
 #[derive(Clone, Debug)]
 pub struct CsrPlan {
     /// The certificate directory of this machine; made if it is not there.
@@ -51,7 +51,7 @@ pub struct CsrReport {
     pub hosts: Vec<Host>,
 }
 
-/// Makes a key, unless there is one, and a request for a certificate of it.
+/// Make a key, unless there is one, and a request for a certificate of it.
 ///
 /// # Errors
 /// When the key that is there cannot be used, or the system refuses.

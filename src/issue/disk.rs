@@ -1,4 +1,4 @@
-//! Files and directories with exact modes, forced to disk.
+//! Files and directories written with exact modes and forced to disk.
 //!
 //! The modes do not depend on the umask. No link is followed when writing, and a file is replaced as a whole or not at
 //! all; only the index of what was issued is added to.

@@ -1,4 +1,4 @@
-//! Issues for someone new: another machine, or another operator, application or monitor.
+//! Certificates for new holders: another machine, or another operator, application or monitor.
 
 use super::error::{IssueError, PlanError};
 use super::folder::IssueReport;
@@ -35,7 +35,7 @@ pub struct ClientPlan {
     pub existing: Existing,
 }
 
-/// Issues a member's certificate with a new key, and tells the folders of all members about its address.
+/// Issue a member's certificate with a new key, and tells the folders of all members about its address.
 ///
 /// # Errors
 /// When it has another certificate already, the authority may not issue for an address, or the system refuses.
@@ -64,7 +64,7 @@ pub fn add_node(plan: &NodePlan) -> Result<IssueReport, IssueError> {
     Ok(report)
 }
 
-/// Issues a client's certificate with a new key.
+/// Issue a client's certificate with a new key.
 ///
 /// # Errors
 /// When the name cannot be one, there is a certificate that is no good any more, or the system refuses.
@@ -138,9 +138,9 @@ mod tests {
         let (_dir, certs) = tree();
         add_node(&node(&certs, 'd', &["127.0.0.4"])).expect("a certificate");
         let moved = node(&certs, 'd', &["127.0.0.5"]);
-        assert!(
-            matches!(add_node(&moved), Err(IssueError::Refused(Refusal::OtherAddresses { present, .. })) if present == "127.0.0.4")
-        );
+        let refusal = add_node(&moved);
+        let Err(IssueError::Refused(Refusal::OtherAddresses { present, .. })) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(present, "127.0.0.4");
         let key = fs::read(certs.join("node-d/node.key")).expect("a key");
         let forced = add_node(&NodePlan { existing: Existing::KeepAsBackup, ..moved }).expect("another");
         assert_eq!((forced.joins, forced.bundles.len(), forced.superseded.len()), (false, 3, 1));
@@ -183,8 +183,8 @@ mod tests {
         revoke(&certs, "app-shop", Reason::Unspecified).expect("revoked");
         let plan =
             ClientPlan { dir: certs.clone(), role: Role::App("shop".into()), days: 30, existing: Existing::Refuse };
-        assert!(
-            matches!(add_client(&plan), Err(IssueError::Refused(Refusal::Unusable { name, why: Flaw::Revoked })) if name == "app-shop")
-        );
+        let refusal = add_client(&plan);
+        let Err(IssueError::Refused(Refusal::Unusable { name, why })) = refusal else { panic!("{refusal:?}") };
+        assert_eq!((name.as_str(), why), ("app-shop", Flaw::Revoked));
     }
 }

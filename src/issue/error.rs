@@ -1,5 +1,6 @@
-//! Errors of making, renewing and revoking certificates, without what to type instead: that is for whoever has a command
-//! line.
+//! Errors of making, renewing and revoking certificates.
+//!
+//! They do not say what to type instead: that is for whoever has a command line.
 
 use super::{MAX_CA_DAYS, MAX_DAYS, Stage};
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use trust::TrustError;
 use trust::file::FileError;
 
-/// Why nothing was made, renewed, revoked or packed.
+/// The error of a command that made, renewed, revoked and packed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// What was asked for cannot be made.
@@ -91,7 +92,7 @@ pub enum Part {
     Request,
 }
 
-/// Why what was asked for cannot be made, whatever there is already.
+/// A fault in what was asked for, whatever there is already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A member without an address, where one is given with each.
@@ -138,7 +139,7 @@ pub enum PlanError {
     Holder(String),
 }
 
-/// Why what was asked for is not done: it would harm what is there.
+/// A refusal of what would harm what is there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// An authority's file with other certificates beside it: the file, and how many there are.
@@ -251,7 +252,7 @@ pub enum Refusal {
     LeftBehind(String),
 }
 
-/// Why a certificate is not good any more, as the end of a sentence.
+/// The flaw of a certificate that is not good any more, as the end of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// It is on the revocation list.

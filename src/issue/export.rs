@@ -1,4 +1,4 @@
-//! What a machine or person gets, as one tar file: the folder and `ca.pem`, never anything of the authority.
+//! The folder of a member or client packed with `ca.pem` as one tar file, without anything of the authority.
 
 use super::disk::{self, Change};
 use super::error::{IssueError, Part, Refusal};
@@ -17,7 +17,7 @@ use trust::keyfile::read_key;
 use trust::{CertificateFacts, file, layout};
 use zeroize::Zeroizing;
 
-/// Whether the folder's key is in it.
+/// The place of the folder's private key: in the tar file, or nowhere but on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyInside {
@@ -27,7 +27,7 @@ pub enum KeyInside {
     OnItsMachine,
 }
 
-/// What was written.
+/// The tar file that was written.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExportReport {
     /// The tar file.
@@ -42,7 +42,7 @@ pub struct ExportReport {
     pub written: bool,
 }
 
-/// Packs the folder of a member or client with `ca.pem`, after it was checked as its user will.
+/// Pack the folder of a member or client with `ca.pem`, after it was checked as its user will.
 ///
 /// # Errors
 /// When the folder is not there or no good, the file is there and differs, or the system refuses.

@@ -1,4 +1,4 @@
-//! The folders of members and clients beside an open authority: what is in them, and how a new one comes to its place.
+//! The folders of members and clients beside an open authority: their certificates, and what replaces them.
 
 use super::Existing;
 use super::authority::Issued;
@@ -165,7 +165,7 @@ impl Registry {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// What a member's folder is about, as of now.
+    /// The description of a member's folder, as of now.
     pub(super) fn describe(&self, node: NodeId, peers: &Peers) -> Result<Bundle, IssueError> {
         Ok(Bundle {
             id: node,
@@ -209,7 +209,7 @@ fn shown(hosts: &[Host]) -> String {
     hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Whose folder or certificate such a name is.
+/// The role of the holder whose folder has this name.
 ///
 /// # Errors
 /// When it is not a name of that kind.

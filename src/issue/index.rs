@@ -1,4 +1,6 @@
-//! `ca/index.jsonl`: what was issued, and what became of it. Lines are only added; the last line of a serial number holds.
+//! The index of all certificates that were issued, `ca/index.jsonl`.
+//!
+//! Lines are only added, and the last line of a serial number says what holds for it.
 
 use super::disk;
 use super::error::{IssueError, Part};
@@ -16,7 +18,7 @@ pub(super) const INDEX: &str = "index.jsonl";
 /// A line has some 500 bytes, so this holds 100 000: 26 members renewed every month for 150 years.
 const MAX_INDEX_BYTES: usize = 50 << 20;
 
-/// What became of a certificate.
+/// The status of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -28,7 +30,7 @@ pub enum Status {
     Revoked,
 }
 
-/// Why a certificate was revoked, after RFC 5280 §5.3.1; what does not fit a mesh is left out.
+/// The reason for which a certificate was revoked, after RFC 5280 §5.3.1; what does not fit a mesh is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {

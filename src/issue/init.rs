@@ -1,4 +1,4 @@
-//! Makes all certificates of a new cluster, or none.
+//! All certificates of a new cluster, made together or not at all.
 //!
 //! The tree is built and checked in a directory of its own within the target and moved into place at the end. A run
 //! that dies before that leaves nothing that counts; one that dies between the first move and the last is noticed by
@@ -23,7 +23,7 @@ use trust::TrustError;
 use trust::files::{Bundle, ClientFiles, NodeFiles};
 use trust::{check, facts, layout};
 
-/// What was made.
+/// The certificates of a new cluster.
 #[derive(Clone, Debug, Serialize)]
 pub struct InitReport {
     /// The certificate directory.
@@ -84,7 +84,7 @@ pub struct NodeReport {
     pub serial: String,
 }
 
-/// Makes the authority, a certificate for each member, one operator and an empty revocation list.
+/// Make the authority, a certificate for each member, one operator and an empty revocation list.
 ///
 /// The result has been read back and checked as the members and rustls will.
 ///
@@ -118,7 +118,7 @@ fn init_in(plan: &InitPlan, peers: &Peers) -> Result<InitReport, IssueError> {
     Ok(report(plan, peers, made, backups))
 }
 
-/// What the report needs to know of the new tree.
+/// The facts of a new tree that its report needs.
 struct Made {
     trust_domain: String,
     ca: facts::CertificateFacts,

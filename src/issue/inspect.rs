@@ -1,4 +1,4 @@
-//! What is in a file of certificates and revocation lists, in the order it stands there. Nothing is judged.
+//! The contents of a file of certificates and revocation lists, in order and without judging them.
 
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -8,7 +8,7 @@ use trust::svid::SvidError;
 use trust::{CertificateFacts, CrlFacts, file, svid};
 use zeroize::Zeroizing;
 
-/// One thing in a file.
+/// One section of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A certificate, and why it is not an identity, if it is none.
@@ -21,7 +21,7 @@ pub enum Item {
     Other(String),
 }
 
-/// Everything in a PEM file, or the one certificate or revocation list in a DER file.
+/// Read all sections of a PEM file, or the one certificate or revocation list in a DER file.
 ///
 /// # Errors
 /// When there is no such file, or nothing in it that this program knows.

@@ -1,4 +1,4 @@
-//! What was issued, and what became of it; the authority's key is not needed for that.
+//! The listing of all certificates that were issued; it needs no key of the authority.
 
 use super::error::IssueError;
 use super::index::{Index, IndexEntry, Status};
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use trust::layout;
 
-/// Every certificate that was ever issued, in the order in which that was, each with what holds for it now.
+/// List every certificate that was ever issued, in the order in which that was, each with what holds for it now.
 ///
 /// # Errors
 /// When the index is missing or cannot be read.
@@ -15,7 +15,7 @@ pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, IssueError> {
 }
 
 impl IndexEntry {
-    /// Whether it is in use and has less than this time left, or none.
+    /// Tell whether it is in use and has less than this time left, or none.
     #[must_use]
     pub fn expires_within(&self, time: SignedDuration, now: Timestamp) -> bool {
         self.status == Status::Valid && self.not_after.duration_since(now) < time

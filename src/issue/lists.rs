@@ -18,7 +18,7 @@ use trust::{CrlFacts, CrlProblem, check, facts, file, layout};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-/// How long a list is current unless it is said otherwise: as long as a certificate.
+/// The default time for which a list is current: as long as a certificate.
 pub const LIST_LENGTH: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// The shortest that a list may be current: below it, members would warn as soon as they have it.
 const MIN_LIST_LENGTH: SignedDuration = SignedDuration::from_hours(1);
@@ -42,7 +42,7 @@ pub struct ListReport {
     pub kept: Vec<String>,
 }
 
-/// Signs the lists anew, current for so long, and gives them out.
+/// Sign the lists anew, current for so long, and give them out.
 ///
 /// # Errors
 /// When the authority cannot be opened, or the system refuses.

@@ -1,4 +1,4 @@
-//! Where a new tree is built, and how it comes to its place: as a whole, or so that the next run notices.
+//! The certificate directory: its folders, and new trees moved into it as a whole or so that the next run notices.
 
 use super::disk;
 use super::error::IssueError;

@@ -1,4 +1,4 @@
-//! What an authority is to be made for: the plan of `pki init`, checked before anything is written.
+//! The plan of a new cluster's certificates, checked before anything is written.
 
 use super::error::{IssueError, PlanError};
 use super::profile::Permitted;
@@ -16,7 +16,7 @@ pub const MAX_CA_DAYS: u32 = 36_500;
 /// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
 const MAX_HOSTS: usize = 32;
 
-/// What to make. [`InitPlan::new`] fills in the defaults.
+/// The certificates of a new cluster. [`InitPlan::new`] fills in the defaults.
 #[derive(Clone, Debug)]
 pub struct InitPlan {
     /// The certificate directory; made if it is not there.
@@ -37,7 +37,7 @@ pub struct InitPlan {
     pub operator: String,
     /// Whether every member also answers to the names of its own machine.
     pub dev: DevNames,
-    /// What to do with certificates that are there already.
+    /// The treatment of certificates that are there already.
     pub existing: Existing,
     /// An authority of one's own, instead of a new one.
     pub authority: Option<OwnAuthority>,
@@ -52,7 +52,7 @@ pub struct OwnAuthority {
     pub key: PathBuf,
 }
 
-/// What the new authority may issue for.
+/// The names and addresses that the new authority may issue for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraints {
     /// The configured addresses and these.
@@ -66,7 +66,7 @@ pub enum Constraints {
     Unlimited,
 }
 
-/// Whether `localhost`, 127.0.0.1 and `::1` stand in every member's certificate.
+/// The place of `localhost`, 127.0.0.1 and `::1`: in every member's certificate, or in none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevNames {
     /// They do not.

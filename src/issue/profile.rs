@@ -1,5 +1,7 @@
-//! What stands in each kind of certificate. Every field is set here, since the defaults of rcgen are unfit: serials
-//! from the key, an end in the year 4096, no authority key identifier.
+//! The profile of each kind of certificate, request and list.
+//!
+//! Every field is set here, since the defaults of rcgen are unfit: serials from the key, an end in the year 4096, no
+//! authority key identifier.
 
 use super::error::IssueError;
 use super::index::{IndexEntry, Reason};

@@ -1,4 +1,4 @@
-//! Issues another certificate for someone who has one: the same name, the same addresses, a new key or the same.
+//! Renewal of a certificate: the same name, the same addresses, a new key or the same.
 
 use super::authority::Issued;
 use super::disk::{self, Change, Staged};
@@ -21,7 +21,7 @@ use x509_parser::prelude::FromDer;
 /// The kinds of keys that certificates are issued for.
 pub(super) const STRONG: [&str; 3] = ["P-256", "P-384", "Ed25519"];
 
-/// What to renew.
+/// The renewal of one certificate.
 #[derive(Clone, Debug)]
 pub struct RenewPlan {
     /// The certificate directory.
@@ -34,7 +34,7 @@ pub struct RenewPlan {
     pub days: Option<u32>,
 }
 
-/// Which key the new certificate is for.
+/// The key that the new certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewKey {
     /// A new one.
@@ -43,7 +43,7 @@ pub enum RenewKey {
     Same,
 }
 
-/// Issues another certificate and puts it in the place of the present one, which is accepted until it expires or is
+/// Issue another certificate and put it in the place of the present one, which is accepted until it expires or is
 /// revoked.
 ///
 /// # Errors

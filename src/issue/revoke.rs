@@ -1,4 +1,4 @@
-//! Takes certificates back: into the index, onto the revocation list, and with it to every member's folder.
+//! Revocation of certificates: in the index, on the revocation list, and with it in every member's folder.
 
 use super::error::{IssueError, Refusal};
 use super::index::{IndexEntry, Reason, Status};
@@ -13,7 +13,7 @@ use trust::{CertificateFacts, file, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// What was taken back.
+/// The certificates that were revoked.
 #[derive(Clone, Debug, Serialize)]
 pub struct RevokeReport {
     /// The certificates that were revoked now.
@@ -24,7 +24,7 @@ pub struct RevokeReport {
     pub lists: ListReport,
 }
 
-/// Revokes all certificates of a holder, or one by its serial number or file.
+/// Revoke all certificates of a holder, or one by its serial number or file.
 ///
 /// # Errors
 /// When nothing of that name was issued, it is an authority, or the system refuses.

@@ -1,4 +1,4 @@
-//! Puts a new authority in the place of the old one without a moment in which members refuse each other.
+//! Rotation of the authority without a moment in which members refuse each other.
 //!
 //! First everyone trusts both, then everyone has a certificate of the new one, then nobody trusts the old one. Each stage
 //! can be repeated: what a run that died left undone is done by the next.
@@ -22,7 +22,7 @@ use trust::file::failed;
 use trust::keyfile::read_key;
 use trust::{CertificateFacts, Cidr, layout};
 
-/// How far to go.
+/// A stage of the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -34,7 +34,7 @@ pub enum Stage {
     Retire,
 }
 
-/// What to do.
+/// One stage of the rotation, and what the new authority may issue for.
 #[derive(Clone, Debug)]
 pub struct RotatePlan {
     /// The certificate directory.
@@ -62,7 +62,7 @@ pub struct TrustedAuthority {
     pub issues: bool,
 }
 
-/// What a stage did.
+/// The outcome of a stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct RotateReport {
     /// Which stage.
@@ -77,7 +77,7 @@ pub struct RotateReport {
     pub changed: bool,
 }
 
-/// Goes one stage further, or completes one that was begun.
+/// Go one stage further, or complete one that was begun.
 ///
 /// # Errors
 /// When the stage before is not complete, or the system refuses.
@@ -363,9 +363,9 @@ mod tests {
         stage(&certs, Stage::Prepare).expect("done");
         fs::rename(certs.join("node-c"), certs.join("elsewhere")).expect("there");
         stage(&certs, Stage::Activate).expect("done");
-        assert!(
-            matches!(stage(&certs, Stage::Retire), Err(IssueError::Refused(Refusal::LeftBehind(names))) if names.contains("node-c"))
-        );
+        let refusal = stage(&certs, Stage::Retire);
+        let Err(IssueError::Refused(Refusal::LeftBehind(names))) = refusal else { panic!("{refusal:?}") };
+        assert!(names.contains("node-c"), "{names}");
         crate::revoke(&certs, "node-c", crate::Reason::Unspecified).expect("revoked");
         stage(&certs, Stage::Retire).expect("done");
     }

@@ -1,5 +1,6 @@
-//! Issues a certificate for a key that is elsewhere. Of the request, only its public key is taken: every other field is
-//! set from the profile and from what the caller says.
+//! Signing of requests, for keys that are elsewhere.
+//!
+//! Of the request, only its public key is taken: every other field is set from the profile and from what the caller says.
 
 use super::csr::Request;
 use super::error::{IssueError, PlanError, Refusal};
@@ -17,7 +18,7 @@ use trust::layout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// What to sign, and what for.
+/// A request to be signed, and the holder that it is signed for.
 #[derive(Clone, Debug)]
 pub struct SignPlan {
     /// The certificate directory.
@@ -32,7 +33,7 @@ pub struct SignPlan {
     pub days: u32,
 }
 
-/// Issues a certificate for the key of a request, and writes it with all that its machine needs beside it.
+/// Issue a certificate for the key of a request, and write it with all that its machine needs beside it.
 ///
 /// # Errors
 /// When the request does not prove possession of its key, the key is weak or another one is here, or the authority may

@@ -1,4 +1,4 @@
-//! Whether the certificates of a directory, folder or file would be accepted, and for how long.
+//! Verification of a directory, folder or file: would its certificates be accepted, and for how long?
 //!
 //! Everything is looked at: one problem does not hide the next. Names are not looked up here; what addresses a member
 //! should have is told by the caller or stands in its `bundle.json`.
@@ -18,7 +18,7 @@ use trust::files::{ClientFiles, NodeFiles, judge_chain};
 use trust::keyfile::read_key;
 use trust::{CaProblem, CertificateFacts, CrlFacts, check, file, layout, svid};
 
-/// What is expected of the certificates.
+/// The expectations that certificates are judged by.
 #[derive(Clone, Debug)]
 pub struct Expectations {
     /// The time at which they are judged.
@@ -31,7 +31,7 @@ pub struct Expectations {
     pub peers: Option<Peers>,
 }
 
-/// What was found out about one file.
+/// The finding about one file.
 #[derive(Debug)]
 pub struct Finding {
     /// The file.
@@ -46,7 +46,7 @@ pub struct Finding {
     pub problem: Option<Problem>,
 }
 
-/// Why something would not be accepted.
+/// The reason for which something would not be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// Its time is over, or will be too soon.
@@ -84,7 +84,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What kind of reason it is.
+    /// The kind of the reason.
     #[must_use]
     pub const fn cause(&self) -> Cause {
         match self {
@@ -119,7 +119,7 @@ pub enum Cause {
     Invalid,
 }
 
-/// Judges a certificate directory, the folder of one member or client, or one file. `certs_dir` is where `ca.pem` is
+/// Judge a certificate directory, the folder of one member or client, or one file. `certs_dir` is where `ca.pem` is
 /// sought when it does not lie beside.
 #[must_use]
 pub fn verify(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
@@ -437,10 +437,8 @@ mod tests {
         let peers = Peers::new(model::NodeSet::first(3).iter().zip(hosts)).expect("a mesh");
         let moved = Expectations { peers: Some(peers), ..expected() };
         let found = problems(&certs, &certs, &moved);
-        assert!(
-            matches!(found.as_slice(), [(_, problem)] if problem.to_string().contains("PEERS_NODE_B=10.0.0.2 contradicts")),
-            "{found:#?}"
-        );
+        let [(_, problem)] = found.as_slice() else { panic!("{found:#?}") };
+        assert!(problem.to_string().contains("PEERS_NODE_B=10.0.0.2 contradicts"), "{problem}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What rustls does not check: the authority itself, and that revocation lists are signed by it.
+//! Checks that rustls does not make: of the authority itself, and that revocation lists are signed by it.
 //!
 //! A chain is never validated here but by rustls' own verifiers.
 
@@ -25,7 +25,7 @@ const MAX_AUTHORITIES: usize = 8;
 /// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
 const MIN_RSA_BITS: usize = 2048;
 
-/// Checks every authority of a bundle.
+/// Check every authority of a bundle.
 ///
 /// # Errors
 /// When there is none, or one is expired, no authority, too weak, or shares its name with another.
@@ -85,7 +85,7 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
     Ok(facts)
 }
 
-/// What RFC 5280 forbids of an authority, and other verifiers refuse.
+/// The first thing in an authority that RFC 5280 forbids and other verifiers refuse.
 fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
     if !is_serial(authority.raw_serial()) {
         return Some("its serial number is not a positive number of at most 20 bytes");
@@ -118,13 +118,13 @@ fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
     None
 }
 
-/// Whether a key of this kind may stand in any certificate of a mesh.
+/// Tell whether a key of this kind may stand in a certificate of a mesh.
 pub fn is_strong(key: &str) -> bool {
     let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
     ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
 
-/// Checks that every list is signed by an authority, and that every authority has a list.
+/// Check that every list is signed by an authority, and that every authority has a list.
 ///
 /// # Errors
 /// When one is malformed, of another authority or with a wrong signature, or one is missing.
@@ -164,7 +164,7 @@ fn judge_lists(
     }
 }
 
-/// Judges a chain as the other members will: with rustls, under these authorities and lists.
+/// A judge of chains as the other members are: with rustls, under these authorities and lists.
 pub struct Judge {
     roots: Arc<RootCertStore>,
     lists: Vec<CertificateRevocationListDer<'static>>,
@@ -195,7 +195,7 @@ impl Judge {
         })
     }
 
-    /// Whether a server would accept this chain from a client.
+    /// Check that a server would accept this chain from a client.
     ///
     /// # Errors
     /// In rustls' words, when it would not.
@@ -209,7 +209,7 @@ impl Judge {
         judged.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Whether a client that asked for `name` would accept this chain.
+    /// Check that a client that asked for `name` would accept this chain.
     ///
     /// # Errors
     /// In rustls' words, when it would not.

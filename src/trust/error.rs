@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use model::{Host, NodeId};
 use std::path::PathBuf;
 
-/// Why certificates and their keys cannot be trusted.
+/// The error of certificates or keys that cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A file that is missing or cannot be read.
@@ -128,7 +128,7 @@ pub enum TrustError {
     },
 }
 
-/// Why an authority cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.
+/// The problem of an authority that cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaProblem {
     /// No certificate in the file.
@@ -160,7 +160,7 @@ pub enum CaProblem {
     SameName(String),
 }
 
-/// Why a revocation list cannot be used.
+/// The problem of a revocation list that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CrlProblem {
     /// Not readable as a revocation list.

@@ -1,4 +1,4 @@
-//! What a certificate or revocation list says, as plain values for people, JSON and checks.
+//! The facts of a certificate or revocation list, as plain values for people, JSON and checks.
 //!
 //! Nothing here is judged, and every text from a certificate is cleaned of control characters before it is kept.
 
@@ -20,7 +20,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 /// The most names, usages or serials of one kind that are kept: no certificate of a mesh comes near it.
 const MAX_NAMES: usize = 1000;
 
-/// What one certificate says.
+/// The facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateFacts {
     /// The subject's distinguished name.
@@ -58,7 +58,7 @@ pub struct CertificateFacts {
     pub sha256: String,
 }
 
-/// What one revocation list says.
+/// The facts of one revocation list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CrlFacts {
     /// The issuer's distinguished name.

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Why a file cannot be read, or does not hold what it should.
+/// The error of a file that cannot be read, or does not hold what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A file operation failed.

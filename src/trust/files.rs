@@ -40,7 +40,7 @@ impl Bundle {
     }
 }
 
-/// Everything that a member needs to prove who it is and to judge the others.
+/// The files of a member: all that it needs to prove who it is and to judge the others.
 pub struct NodeFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
@@ -66,7 +66,7 @@ pub struct NodeFiles {
     pub loaded_at: Timestamp,
 }
 
-/// Everything that a client with a certificate needs.
+/// The files of a client with a certificate.
 pub struct ClientFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
@@ -138,7 +138,7 @@ impl NodeFiles {
         &self.bundle.trust_domain
     }
 
-    /// Whether the own certificate carries the address that this member is configured to have.
+    /// Check that the own certificate carries the address that this member is configured to have.
     ///
     /// # Errors
     /// When it does not: the others would refuse this member, and it could not prove to be at that address.
@@ -156,7 +156,7 @@ impl NodeFiles {
         })
     }
 
-    /// Whether the others would accept the own certificate of a server at each of its addresses. That they accept it
+    /// Check that the others would accept the own certificate of a server at each of its addresses. That they accept it
     /// of a client was seen when it was read.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ struct Pair {
     path: PathBuf,
 }
 
-/// What a chain's first certificate says, once it is clear that the others will accept it.
+/// Judge a chain as the others will, and give the facts of its first certificate.
 ///
 /// # Errors
 /// When it cannot be read, is expired or not yet valid, or rustls refuses the chain under these authorities and lists.

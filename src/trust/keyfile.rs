@@ -19,7 +19,7 @@ const READABLE_BY_OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Reads a private key file into a buffer that is wiped when dropped; nothing when it is not there.
+/// Read a private key file into a buffer that is wiped when dropped; nothing when it is not there.
 ///
 /// # Errors
 /// When others can read or replace it, or it cannot be read.

@@ -15,7 +15,9 @@ const SHOWN: usize = 120;
 /// The longest serial number of RFC 5280, §4.1.2.2, without the zero that DER puts before a high bit.
 const MAX_SERIAL_BYTES: usize = 20;
 
-/// Why a certificate is not the identity of a member or client. In logs: `reason=bad_svid`, with this as the detail.
+/// The rule that a certificate breaks which is no identity of a member or client.
+///
+/// In logs: `reason=bad_svid`, with this as the detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SvidError {
     /// It cannot be read as a certificate.
@@ -74,7 +76,7 @@ pub enum SvidError {
     WeakKey(String),
 }
 
-/// Whose certificate this is: [`identity`], and of this trust domain.
+/// The identity that a certificate carries, which must be of this trust domain; see [`identity`].
 ///
 /// Role, membership and address are for the caller to judge.
 ///
@@ -88,7 +90,7 @@ pub fn peer_identity(certificate: &CertificateDer<'_>, trust_domain: &str) -> Re
     Ok(found)
 }
 
-/// Whose certificate this is, in whatever trust domain.
+/// The identity that a certificate carries, in whatever trust domain.
 ///
 /// # Errors
 /// When the certificate breaks a rule of the profile.

@@ -1,4 +1,4 @@
-//! Whether a member's files are still what they were when they were last looked at.
+//! A watch on a member's files, which tells whether they have changed since the last look.
 //!
 //! It looks at what the paths lead to, so that a link that is turned to another folder counts as a change, as the
 //! secrets of a container platform come. A file is read only when its date, place or size has changed, and what was
@@ -58,7 +58,7 @@ impl FileWatch {
         Self(paths.map(|path| Watched { seen: look(&path, None), path }).collect())
     }
 
-    /// Whether any file holds something else than at the last look.
+    /// Look at the files again, and tell whether any holds something else than at the last look.
     pub fn changed(&mut self) -> bool {
         let mut changed = false;
         for file in &mut self.0 {
