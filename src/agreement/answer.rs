@@ -1,4 +1,4 @@
-//! What a caller who asked for a change is told.
+//! Answers to callers who asked for a change.
 
 use super::{Register, Votes};
 use model::{NodeId, NodeSet, Time, TxId};
@@ -46,7 +46,7 @@ pub enum Answer<V: Register> {
     },
 }
 
-/// Why a request was turned away before anything was written.
+/// The reason for which a request was turned away before anything was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal<E> {
     /// Another member coordinates.

@@ -1,4 +1,4 @@
-//! What an engine is told once, and the spans of time it goes by.
+//! Configuration of an engine, and the spans of time that it goes by.
 
 use super::{IsolationPolicy, Proposal};
 use model::{Ballot, NodeId, NodeSet};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one member knows before anything happens.
+/// The configuration of one member: all that it knows before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config<V> {
     /// The member itself.
@@ -23,7 +23,7 @@ pub struct Config<V> {
     pub timing: Timing,
 }
 
-/// What a member with an empty disk does.
+/// The way of a member with an empty disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnEmptyDisk {
     /// Wait until all members say that theirs are empty too; stop when one has joined without this one.

@@ -1,4 +1,4 @@
-//! What goes into the engine and what comes out: effects are values, listed in the order they must happen.
+//! Inputs and effects of the engine: effects are values, listed in the order they must happen.
 
 use super::{Answer, Message, Proposal, Record, Register, Ticket, Votes};
 use model::{Actor, Evidence, NodeId, TxId, UnixMillis};
@@ -58,7 +58,7 @@ pub struct Question<V: Register> {
     pub at: UnixMillis,
 }
 
-/// What the engine's owner must do, in this order.
+/// The effects of one step: what the engine's owner must do, in this order.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output<V: Register> {
@@ -158,7 +158,7 @@ pub enum Event<V> {
     Alarm(Alarm),
 }
 
-/// What should not be.
+/// A sight that should not be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// A ballot in another member's name.
@@ -221,7 +221,7 @@ pub enum Alarm {
     },
 }
 
-/// Why a member cannot go on.
+/// The reason for which a member cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The disk is empty, but the others know this member.

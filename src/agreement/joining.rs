@@ -1,4 +1,4 @@
-//! How a member with an empty disk comes to take part: at the first boot of all, or after its disk was lost.
+//! Joining: a member with an empty disk comes to take part, at the first boot of all, or after its disk was lost.
 //!
 //! Until then it says nothing that anyone could build on.
 
@@ -10,7 +10,7 @@ use model::{Ballot, Incarnation, NodeId, NodeSet, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How far a member has come in joining.
+/// The stage that a member has come to in joining.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Joining<V> {
     /// It takes part.
@@ -79,7 +79,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Takes into account whether another member takes part, while this one does not.
     pub(super) fn on_stage(&mut self, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
         let Joining::Blank { seen, seen_by } = &mut self.joining else { return };
-        let me = (self.config.me, self.disk.incarnation);
+        let me = (self.config.me, self.acceptor.disk().incarnation);
         let knows_me = |known: &BTreeMap<NodeId, Incarnation>| known.get(&me.0) == Some(&me.1);
         match &heartbeat.stage {
             Stage::Blank { seen: theirs } => {
@@ -88,7 +88,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
                     seen_by.insert(from, heartbeat.incarnation);
                 }
                 if is_new {
-                    self.next_heartbeat = Time::ZERO;
+                    self.peers.hasten_heartbeat();
                 }
             }
             Stage::Founder { founders } if knows_me(founders) => {
@@ -127,9 +127,13 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// whose disk was lost, too, began anew with their ballots.
     fn advance_asking(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let others = self.config.others();
-        let (awaited, enough) = self.rules.awaited_to_rejoin(others, self.presence.blank());
-        let fresh = Ballot { round: self.round + 1, node: self.config.me, incarnation: self.disk.incarnation };
-        let connected = self.presence.connected();
+        let (awaited, enough) = self.rules.awaited_to_rejoin(others, self.peers.blank());
+        let fresh = Ballot {
+            round: self.proposer.round() + 1,
+            node: self.config.me,
+            incarnation: self.acceptor.disk().incarnation,
+        };
+        let connected = self.peers.connected();
         let Joining::Asking { ballot, promises, resend_at } = &mut self.joining else { return false };
         let promised: NodeSet = promises.keys().copied().collect();
         if let Some(ballot) = *ballot
@@ -148,10 +152,10 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let ballot = *ballot.get_or_insert(fresh);
         *resend_at = now + self.config.timing.resend;
         let silent = connected.minus(promised);
-        self.round = self.round.max(ballot.round);
+        self.proposer.hear(ballot.round);
         if is_new {
             // So that a restart takes another.
-            self.append(Record::Promised(ballot), out);
+            self.acceptor.append(Record::Promised(ballot), out);
         }
         out.send.extend(silent.iter().map(|to| Envelope { to, message: Message::Campaign { ballot } }));
         true
@@ -160,11 +164,11 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Takes part from now on, once that and what the others hold is on disk.
     fn join(&mut self, founders: BTreeMap<NodeId, Incarnation>, held: Option<Proposal<V>>, out: &mut Output<V>) {
         if let Some(held) = self.rules.adopts(held) {
-            self.append(Record::Accepted(Arc::new(held)), out);
+            self.acceptor.append(Record::Accepted(Arc::new(held)), out);
         }
-        self.append(Record::Joined(founders), out);
+        self.acceptor.append(Record::Joined(founders), out);
         self.joining = Joining::Done;
-        self.next_heartbeat = Time::ZERO;
+        self.peers.hasten_heartbeat();
         out.events.push(Event::Joined);
     }
 }

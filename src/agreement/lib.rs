@@ -1,4 +1,4 @@
-//! Floor 1: the agreement of the members on one register with a version, the routing state.
+//! Agreement of members on one register with a version, whatever its values are.
 //!
 //! Two-phase commit with the decision kept by a majority (Gray and Lamport, *Consensus on Transaction Commit*, 2004),
 //! the register after CASPaxos (Rystsov, 2018). The engine does no I/O, reads no clock and draws no random numbers:
@@ -6,23 +6,22 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod acceptor;
 mod answer;
-mod asked;
-mod campaign;
 mod config;
-mod coordinator;
 mod effect;
 mod engine;
 mod joining;
-mod leaving;
 mod message;
-mod participant;
-mod presence;
+mod peers;
+mod proposer;
+mod questions;
+mod readiness;
 mod record;
 mod register;
 mod rule;
-mod spent;
 mod view;
+mod voter;
 
 pub use answer::{Answer, Refusal, Ticket};
 pub use config::{Config, OnEmptyDisk, Timing};

@@ -1,4 +1,4 @@
-//! What the members say to one another.
+//! Messages between members.
 
 use model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, Testimony, Time, TxId};
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ pub enum Vote {
     Abort(Reason),
 }
 
-/// Why an advance was not made.
+/// The reason for which an advance was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -258,7 +258,7 @@ pub struct Heartbeat {
     pub hears: Vec<Hearing>,
 }
 
-/// What the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
+/// A report of what the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hearing(pub NodeId, pub u32, pub Standing);
 
@@ -299,7 +299,7 @@ impl Ord for Standing {
     }
 }
 
-/// Whether a member takes part.
+/// The stage of a member on its way to taking part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// Its disk is empty and it has seen no proof of a first boot.

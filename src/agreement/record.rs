@@ -1,4 +1,4 @@
-//! What a member must not forget.
+//! Records of what a member must not forget.
 
 use super::Proposal;
 use model::{Ballot, Incarnation, NodeId};

@@ -74,7 +74,7 @@ pub trait Register: Clone + Debug + Eq + Hash {
     fn is_watched(&self) -> bool;
 }
 
-/// Whether a change needs every vote or only a majority.
+/// The direction of a change: it needs every vote, or only a majority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// It gives more away than there was: all must vote for it.

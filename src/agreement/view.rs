@@ -1,11 +1,11 @@
-//! What one node shows of itself: an immutable picture, replaced as a whole.
+//! Snapshots of one node: an immutable picture of the agreement there, replaced as a whole.
 
 use super::{Register, Stage};
 use model::{Digest, NodeId, NodeSet, Time, TxId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What an isolated node serves.
+/// The policy for what an isolated node serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IsolationPolicy {
     /// The stable model only: a rollback that cannot reach the node takes effect when its lease ends.
@@ -55,7 +55,7 @@ pub struct Pending {
     pub since: Time,
 }
 
-/// What is known of another member.
+/// The picture of another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PeerView {
     /// Whether there is a link to it.

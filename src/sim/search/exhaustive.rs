@@ -7,7 +7,7 @@
 //!
 //! `CANARY_SEARCH=deep cargo test -p sim --lib exhaustive -- --nocapture` takes the larger budgets.
 
-use super::ghost::{Broken, Promise, broken};
+use super::observer::{Broken, Promise, broken};
 use super::rules::Without;
 use super::subject::{Subject, Toy};
 use super::world::{Fate, Heartbeats, World, id};
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How often the healing of a state is tried: it takes a thousand times as long as a step.
 const HEAL_ONE_IN: u64 = 512;
+/// The toy is searched where that takes seconds: each budget is there for what happens to members, not to the register.
+const MOST_TOYS: usize = 500_000;
 /// Steps of a walk: two transactions with all their messages are some thirty.
 const LONGEST_WALK: usize = 60;
 /// How soon after the last repair all must be settled.
@@ -241,13 +243,15 @@ fn stride<V: Subject>(world: &mut World<V>, silent: Silent) -> Result<(), Broken
     }
 }
 
-/// Looks at the routing state, and at the toy, which is to have no more and no fewer states.
+/// Looks at the routing state and, where there is little to look at, at the toy, which must have as many states.
 fn run(name: &str, quick: Budget, deep: Budget) {
     let is_deep = std::env::var("CANARY_SEARCH").is_ok_and(|depth| depth == "deep");
     let budget = if is_deep { deep } else { quick };
     let states = look::<RoutingState>(name, budget);
-    let toys = look::<Toy>(&format!("{name}, toy"), budget);
-    assert_eq!(states, toys, "{name}: what is agreed on makes a difference to the agreement");
+    if states <= MOST_TOYS {
+        let toys = look::<Toy>(&format!("{name}, toy"), budget);
+        assert_eq!(states, toys, "{name}: what is agreed on makes a difference to the agreement");
+    }
 }
 
 fn look<V: Subject>(name: &str, budget: Budget) -> usize {

@@ -1,9 +1,10 @@
 //! The search can fail: the engine without any one of its rules breaks a promise, and the search finds where.
 
 use super::exhaustive::{self, ADVANCE, Budget, LOST_DISK, REPEATS, RETREAT, TAKEOVER};
-use super::ghost::Promise;
+use super::observer::Promise;
 use super::random::{self, Trace, Weather};
 use super::rules::{Rule, Without};
+use super::subject::Toy;
 use crate::dice::Dice;
 use service::RoutingState;
 
@@ -112,7 +113,13 @@ fn every_rule_left_out_breaks_a_promise() {
 #[test]
 fn searching_everything_shows_what_rules_are_for() {
     for (rule, budget) in SHOWN_BY_EXHAUSTION {
-        let broken = exhaustive::search::<RoutingState>(budget, Without(Some(rule))).err();
-        assert!(broken.is_some(), "everything within {budget:?} keeps its promises without {rule:?}");
+        let rules = Without(Some(rule));
+        let broken = [
+            ("the routing state", exhaustive::search::<RoutingState>(budget, rules).err()),
+            ("the toy", exhaustive::search::<Toy>(budget, rules).err()),
+        ];
+        for (subject, broken) in broken {
+            assert!(broken.is_some(), "everything within {budget:?} keeps its promises without {rule:?}: {subject}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Long schedules drawn from seeds: changing mixes of trouble, heartbeats on the wire, the real spans of time.
 
-use super::ghost::Broken;
+use super::observer::Broken;
 use super::rules::Without;
 use super::subject::{pull_back, share};
 use super::world::{Fate, Heartbeats, World, id};
@@ -39,23 +39,23 @@ pub(super) fn run(members: usize, seed: u64, weather: Weather, rules: Without, t
     for change in [pull_back(), share(50)] {
         decide(&mut world, &change)?;
     }
-    Ok(Stats { versions: world.ghost.versions() })
+    Ok(Stats { versions: world.observer.versions() })
 }
 
 /// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
 fn decide(world: &mut World, change: &Change) -> Result<(), Broken> {
-    let before = world.ghost.versions();
+    let before = world.observer.versions();
     // Until the next heartbeat of everyone, some may still follow whom they heard before the repair.
     for _ in 0..10 {
         let acting = world.ids().find(|id| world.engine(*id).is_some_and(Engine::acts));
         world.propose(acting.unwrap_or(id(0)), change.clone())?;
         world.pass(Duration::from_millis(300))?;
-        if world.ghost.versions() > before && world.is_settled() {
+        if world.observer.versions() > before && world.is_settled() {
             return Ok(());
         }
     }
     let how = format!("healed, but nothing can be decided: {}", world.describe());
-    super::ghost::broken(super::ghost::Promise::Progress, how)
+    super::observer::broken(super::observer::Promise::Progress, how)
 }
 
 /// Whether every step is printed.
@@ -79,7 +79,7 @@ fn one_way_view(world: &mut World) -> Result<(), Broken> {
     let acting = world.ids().filter(|id| world.engine(*id).is_some_and(Engine::acts)).count();
     if acting != 1 {
         let how = format!("{acting} members coordinate: {}", world.describe());
-        return super::ghost::broken(super::ghost::Promise::Progress, how);
+        return super::observer::broken(super::observer::Promise::Progress, how);
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ fn a_coordinator_that_leaves_hands_over_before_any_time_passes() {
     world.end(id(0)).expect("it ends");
     world.propose(id(1), pull_back()).expect("it is asked");
     talk(&mut world);
-    assert_eq!(world.ghost.versions(), 2, "{}", world.describe());
+    assert_eq!(world.observer.versions(), 2, "{}", world.describe());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_was_sent_for_acceptance_is_chosen_before_the_coordinator_leaves() {
     assert!(engine.acts() && !engine.has_left(), "{}", world.describe());
     talk(&mut world);
     assert!(world.engine(id(0)).is_some_and(Engine::has_left), "{}", world.describe());
-    assert_eq!((world.ghost.versions(), acting(&world)), (1, vec![1]));
+    assert_eq!((world.observer.versions(), acting(&world)), (1, vec![1]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Some members, their disks, what is on the wire between them, and all that can happen to these.
 
-use super::ghost::{Broken, Ghost, Lease, Promise, Watched, broken};
+use super::observer::{Broken, Lease, Observer, Promise, Watched, broken};
 use super::rules::Without;
 use super::subject::Subject;
 use agreement::{
@@ -67,7 +67,7 @@ pub(super) struct World<V: Subject = RoutingState> {
     /// Messages that were delivered long ago and may come once more.
     pub(super) delivered: Vec<Arc<Flight<V>>>,
     pub(super) now: Time,
-    pub(super) ghost: Arc<Ghost<V>>,
+    pub(super) observer: Arc<Observer<V>>,
     /// Pairs that cannot reach each other, by one direction.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
     linked: BTreeSet<(NodeId, NodeId)>,
@@ -129,7 +129,7 @@ pub(super) fn fingerprint(value: &impl Hash) -> u64 {
 impl<V: Subject> World<V> {
     /// Members with empty disks, all started and linked.
     pub(super) fn new(members: usize, heartbeats: Heartbeats, timing: Timing, rules: Without) -> Result<Self, Broken> {
-        let ghost = Arc::new(Ghost::new(NodeSet::first(members)));
+        let observer = Arc::new(Observer::new(NodeSet::first(members)));
         let node = |index: usize| Node {
             engine: None,
             disk: Durable::blank(Incarnation(index as u64 + 1)),
@@ -146,7 +146,7 @@ impl<V: Subject> World<V> {
             wire: Vec::new(),
             delivered: Vec::new(),
             now: Time::from_micros(1_000_000_000),
-            ghost,
+            observer,
             cut: BTreeSet::new(),
             linked: BTreeSet::new(),
             silent: None,
@@ -191,7 +191,7 @@ impl<V: Subject> World<V> {
             print.hash(&mut hasher);
         }
         self.now.hash(&mut hasher);
-        self.ghost.hash(&mut hasher);
+        self.observer.hash(&mut hasher);
         self.cut.hash(&mut hasher);
         self.linked.hash(&mut hasher);
         hasher.finish()
@@ -365,10 +365,10 @@ impl<V: Subject> World<V> {
         let stored = self.force(id, &out.append);
         self.node_mut(id).unforced.append(&mut out.note);
         let run = self.node(id).run;
-        let mut ghost = Arc::clone(&self.ghost);
+        let mut observer = Arc::clone(&self.observer);
         let committed = self.engine(id).map_or(0, |engine| engine.committed().state.version());
-        Arc::make_mut(&mut ghost).observe(Watched { node: id, run, committed }, &out, &stored)?;
-        self.ghost = ghost;
+        Arc::make_mut(&mut observer).observe(Watched { node: id, run, committed }, &out, &stored)?;
+        self.observer = observer;
         for envelope in std::mem::take(&mut out.ask) {
             self.put_on_wire(Flight { from: id, to: envelope.to, message: envelope.message }, inputs);
         }
@@ -446,9 +446,9 @@ impl<V: Subject> World<V> {
         let Some(engine) = self.engine(id) else { return Ok(()) };
         let lease = if engine.is_isolated(self.now) { Lease::Over } else { Lease::Holds };
         let state = Arc::clone(&engine.committed().state);
-        let mut ghost = Arc::clone(&self.ghost);
-        Arc::make_mut(&mut ghost).observe_served(id, &state, lease)?;
-        self.ghost = ghost;
+        let mut observer = Arc::clone(&self.observer);
+        Arc::make_mut(&mut observer).observe_served(id, &state, lease)?;
+        self.observer = observer;
         Ok(())
     }
 
@@ -462,7 +462,7 @@ impl<V: Subject> World<V> {
                 return broken(Promise::NoSilentWait, format!("{id} shows nothing of it: {}", self.describe()));
             }
             let serving = if view.is_withdrawn(self.now) { Weight::ZERO } else { view.state.weight() };
-            self.ghost.observe_serving(id, version, serving, self.now)?;
+            self.observer.observe_serving(id, version, serving, self.now)?;
         }
         Ok(())
     }
@@ -548,7 +548,7 @@ impl<V: Subject> World<V> {
     /// Whether all are at one version, nothing is pending, all hold a lease and exactly one coordinates.
     pub(super) fn is_settled(&self) -> bool {
         let engines: Vec<&Engine<V, Without>> = self.nodes.iter().filter_map(|node| node.engine.as_ref()).collect();
-        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version());
+        let newest = self.observer.newest.as_ref().map_or(0, |newest| newest.version());
         let settled = |engine: &&Engine<V, Without>| {
             engine.is_settled() && engine.committed().state.version() == newest && !engine.is_isolated(self.now)
         };
@@ -570,7 +570,7 @@ impl<V: Subject> World<V> {
                 view.coordinator
             )
         };
-        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version());
+        let newest = self.observer.newest.as_ref().map_or(0, |newest| newest.version());
         format!("newest v{newest}; {}", self.ids().map(line).collect::<Vec<_>>().join("; "))
     }
 }

@@ -5,7 +5,7 @@ use super::node::{Leaving, Rest};
 use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::disk::{Fate, SimulatedStore};
-use crate::search::ghost::{Broken, Promise, Watched, broken};
+use crate::search::observer::{Broken, Promise, Watched, broken};
 use agreement::{self, IsolationPolicy, OnEmptyDisk, Timing};
 use member::DriverError;
 use member::{Asked, Happened, Member, Progress};
@@ -126,7 +126,7 @@ impl World {
             match effect {
                 Effect::Send { to, frame, message } => {
                     if let Some(message) = message {
-                        if self.node(id).saw_full && self.watch.ghost.is_new_vote_for(id, &message) {
+                        if self.node(id).saw_full && self.watch.observer.is_new_vote_for(id, &message) {
                             return broken(
                                 Promise::Validity,
                                 format!("{id} votes for an advance and its disk is full"),
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn note(&mut self, id: NodeId, event: &service::Event) {
-        let newest = self.watch.ghost.newest.as_ref();
+        let newest = self.watch.observer.newest.as_ref();
         let view = self.nodes[usize::from(id.index())].view.as_ref();
         if let (Some(newest), Some(view), service::Event::Isolated) = (newest, view, event) {
             let missed = newest.version > view.state.version && newest.canary_weight() < view.state.canary_weight();

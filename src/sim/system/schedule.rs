@@ -6,7 +6,7 @@ use super::sometimes::{Seen, Sometimes};
 use super::trouble::{Lasting, Trouble};
 use super::world::{Event, World, id, operator};
 use crate::dice::Dice;
-use crate::search::ghost::{Broken, Promise, broken};
+use crate::search::observer::{Broken, Promise, broken};
 use agreement::OnEmptyDisk;
 use model::{NodeId, Weight};
 use service::{Change, Extent, Model, Outcome, Phase, Plan, Span, Step, Then, WhenOpen};
@@ -89,7 +89,7 @@ impl Start {
                 print: world.print(),
                 seen: world.watch.seen,
                 steps: world.steps,
-                versions: world.watch.ghost.versions(),
+                versions: world.watch.observer.versions(),
                 story,
             }),
             Err(broken) => Err(Failure { broken, story }),
@@ -202,8 +202,8 @@ fn rest(world: &mut World) -> Result<(), Broken> {
 
 /// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
 fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
-    let before = world.watch.ghost.versions();
-    let newest = world.watch.ghost.newest.clone();
+    let before = world.watch.observer.versions();
+    let newest = world.watch.observer.newest.clone();
     let open = newest.as_ref().is_some_and(|newest| newest.open_rollout().is_some());
     let weight = newest.map_or(Weight::ZERO, |newest| newest.canary_weight());
     let change = match dice.below(2) {
@@ -213,7 +213,7 @@ fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     for _ in 0..4 {
         let node = world.acting().unwrap_or(NodeId::A);
         world.after_us(0, Event::Ask { node, change: change.clone(), by: 0, tries: 2 });
-        let decided = |world: &World| world.watch.ghost.versions() > before && world.is_settled();
+        let decided = |world: &World| world.watch.observer.versions() > before && world.is_settled();
         world.run_until(world.now + Duration::from_millis(1_200), decided)?;
         if decided(world) {
             return Ok(());
@@ -265,7 +265,7 @@ fn rollout(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, plan: &A
     let began = world.now;
     let mut started = false;
     while world.now.since(began) < ROLLOUT_WITHIN {
-        let newest = world.watch.ghost.newest.clone();
+        let newest = world.watch.observer.newest.clone();
         let last = newest.as_ref().and_then(|newest| newest.rollout.clone());
         let ended = last.as_ref().filter(|rollout| !rollout.is_open());
         // Operators may have ended it; then it begins again.
@@ -310,7 +310,7 @@ fn rollout(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, plan: &A
         }
         world.run_until(world.now + Duration::from_millis(500), |_| false)?;
     }
-    let newest = world.watch.ghost.newest.as_ref();
+    let newest = world.watch.observer.newest.as_ref();
     let phase = newest.and_then(|newest| newest.rollout.as_ref()).map(|rollout| (rollout.phase, rollout.why.clone()));
     broken(Promise::Plan, format!("good: {good}, but the rollout stands at {phase:?}: {}", world.describe()))
 }

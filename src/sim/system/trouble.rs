@@ -6,7 +6,7 @@ use super::sometimes::Sometimes;
 use super::world::{Event, World, id};
 use crate::dice::Dice;
 use crate::disk::Fate;
-use crate::search::ghost::Broken;
+use crate::search::observer::Broken;
 use agreement::OnEmptyDisk;
 use member::Happened;
 use model::NodeId;

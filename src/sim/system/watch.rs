@@ -2,7 +2,7 @@
 
 use super::clock::MOST_DRIFT_PPM;
 use super::sometimes::{Seen, Sometimes};
-use crate::search::ghost::{Broken, Ghost, Promise, Watched, broken};
+use crate::search::observer::{Broken, Observer, Promise, Watched, broken};
 use agreement::{Reason, Vote};
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
 use service::{Answer, Change, Durable, Event, Message, Outcome, Phase, Proposal, Rollout, RoutingState, Then};
@@ -40,7 +40,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// The watch.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
-    pub(super) ghost: Ghost,
+    pub(super) observer: Observer,
     pub(super) seen: Seen,
     said: BTreeMap<NodeId, Said>,
     /// The newest decision known to each process that has ended as it should, until the next one starts.
@@ -63,7 +63,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(members: NodeSet) -> Self {
         Self {
-            ghost: Ghost::new(members),
+            observer: Observer::new(members),
             seen: Seen::default(),
             said: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -99,7 +99,7 @@ impl Watch {
         said.epoch = durable.epoch;
         match &durable.accepted {
             Some(proposal) => {
-                self.ghost.observe_recovered(node, proposal)?;
+                self.observer.observe_recovered(node, proposal)?;
                 self.judge(now, proposal)
             }
             None => Ok(()),
@@ -133,7 +133,7 @@ impl Watch {
 
     /// Sees what reached a disk.
     pub(super) fn accepted(&mut self, now: Time, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
-        self.ghost.on_accepted(node, proposal)?;
+        self.observer.on_accepted(node, proposal)?;
         self.judge(now, proposal)
     }
 
@@ -150,7 +150,7 @@ impl Watch {
                 said.accepted = said.accepted.max(Some((*ballot, *version)));
                 said.promised = said.promised.max(*ballot);
             }
-            Message::Campaign { ballot } if ballot.node == node && self.ghost.is_in_doubt() => {
+            Message::Campaign { ballot } if ballot.node == node && self.observer.is_in_doubt() => {
                 self.seen.note(Sometimes::TakeoverInMidAccept);
             }
             Message::Accept { proposal } => self.asked(node, proposal),
@@ -166,12 +166,12 @@ impl Watch {
             | Message::Report(_)
             | Message::Testimony(_) => {}
         }
-        self.ghost.on_sent(watched, message)
+        self.observer.on_sent(watched, message)
     }
 
     fn asked(&mut self, node: NodeId, proposal: &Proposal) {
         let foreign = proposal.state.txid.is_some_and(|txid| txid.node != node);
-        let newest = self.ghost.newest.as_ref().map_or(0, |newest| newest.version);
+        let newest = self.observer.newest.as_ref().map_or(0, |newest| newest.version);
         if foreign && proposal.state.version > newest {
             self.seen.note(Sometimes::FinishedAnothersValue);
         }
@@ -219,7 +219,7 @@ impl Watch {
             }
             Answer::Committed { .. } | Answer::Refused(_) => {}
         }
-        self.ghost.on_answer(watched, answer)
+        self.observer.on_answer(watched, answer)
     }
 
     /// Hears what a member tells its log.
@@ -236,7 +236,7 @@ impl Watch {
             }
             Event::Isolated => {
                 self.seen.note(Sometimes::Isolated);
-                self.seen.note_if(self.ghost.is_in_doubt(), Sometimes::IsolatedInATransaction);
+                self.seen.note_if(self.observer.is_in_doubt(), Sometimes::IsolatedInATransaction);
                 Ok(())
             }
             Event::CoordinationGiven
@@ -264,7 +264,7 @@ impl Watch {
     fn judge(&mut self, now: Time, proposal: &Proposal) -> Result<(), Broken> {
         let state = &proposal.state;
         let Some(txid) = state.txid.filter(|_| state.version > self.judged) else { return Ok(()) };
-        if self.ghost.chosen.get(&state.version).is_none_or(|(chosen, _)| *chosen != txid) {
+        if self.observer.chosen.get(&state.version).is_none_or(|(chosen, _)| *chosen != txid) {
             return Ok(());
         }
         self.judged = state.version;
@@ -278,7 +278,7 @@ impl Watch {
         }
         self.seen.note_if(self.drained && state.drained.is_empty(), Sometimes::Undrained);
         let Some(rollout) = &state.rollout else { return Ok(()) };
-        let parent = state.chain.last().and_then(|link| self.ghost.state_of(link.txid)).map(Arc::clone);
+        let parent = state.chain.last().and_then(|link| self.observer.state_of(link.txid)).map(Arc::clone);
         match parent {
             Some(parent) => self.judge_step(now, &parent, state, rollout, proposal),
             None => Ok(()),
@@ -287,8 +287,8 @@ impl Watch {
 
     /// Those who were told "unknown" can see by now what became of it.
     fn settle_unknown(&mut self) {
-        let Self { unknown, ghost, seen, .. } = self;
-        unknown.retain(|txid, version| match ghost.chosen.get(version) {
+        let Self { unknown, observer, seen, .. } = self;
+        unknown.retain(|txid, version| match observer.chosen.get(version) {
             Some((chosen, _)) => {
                 let committed = chosen == txid;
                 seen.note_if(committed, Sometimes::UnknownWasCommitted);

@@ -2,7 +2,7 @@
 
 use super::sometimes::Sometimes;
 use super::world::{Event, World};
-use crate::search::ghost::{Broken, Promise, broken};
+use crate::search::observer::{Broken, Promise, broken};
 use bytes::Bytes;
 use member::Happened;
 use mesh::carry;

@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::dice::Dice;
 use crate::disk::Shared;
-use crate::search::ghost::{Broken, Lease, Promise, broken};
+use crate::search::observer::{Broken, Lease, Promise, broken};
 use crate::search::rules::Without;
 use agreement::OnEmptyDisk;
 use bytes::Bytes;
@@ -332,13 +332,13 @@ impl World {
 
     /// Looks at what everyone serves at this moment, without waking anyone up.
     pub(super) fn look(&self) -> Result<(), Broken> {
-        if !self.watch.ghost.has_rollbacks() {
+        if !self.watch.observer.has_rollbacks() {
             return Ok(());
         }
         for node in self.nodes.iter().filter(|node| node.serves()) {
             let Some(view) = &node.view else { continue };
             let serving = serving_weight(view, node.clock.reading(self.now));
-            self.watch.ghost.observe_serving(node.id, view.state.version, serving, self.now)?;
+            self.watch.observer.observe_serving(node.id, view.state.version, serving, self.now)?;
         }
         Ok(())
     }
@@ -362,12 +362,12 @@ impl World {
         }
         node.watched = seen;
         let lease = if isolated { Lease::Over } else { Lease::Holds };
-        self.watch.ghost.observe_view(id, &view.state, view.digest, lease)
+        self.watch.observer.observe_view(id, &view.state, view.digest, lease)
     }
 
     /// Whether all are up and at one version, nothing is pending, all hold a lease, and node-a alone coordinates.
     pub(super) fn is_settled(&self) -> bool {
-        let newest = self.watch.ghost.newest.as_ref().map_or(0, |newest| newest.version);
+        let newest = self.watch.observer.newest.as_ref().map_or(0, |newest| newest.version);
         self.nodes.iter().all(|node| {
             let Some(engine) = node.process.as_ref().map(Member::engine) else { return false };
             node.rest.is_none()
@@ -397,7 +397,7 @@ impl World {
                 node.leaving,
             )
         };
-        let newest = self.watch.ghost.newest.as_ref().map_or(0, |newest| newest.version);
+        let newest = self.watch.observer.newest.as_ref().map_or(0, |newest| newest.version);
         format!("newest v{newest}; {}", self.nodes.iter().map(line).collect::<Vec<_>>().join("; "))
     }
 }

@@ -1,6 +1,6 @@
 //! Messages that came too late to mean anything.
 
-use crate::coordinator::Seat;
+use super::Seat;
 use crate::{Engine, Message, Register, Rules};
 use model::{Ballot, NodeId};
 
@@ -8,20 +8,19 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Whether the member would only shrug at a message, now and later. A search of schedules need not look at it.
     #[must_use]
     pub fn is_spent(&self, from: NodeId, message: &Message<V>) -> bool {
-        let awaited =
-            |ballot: &Ballot| self.seat.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot);
+        let awaited = |ballot: &Ballot| {
+            self.proposer.seat.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)
+        };
         match message {
-            Message::Vote { txid, .. } => self.seat.open_state().and_then(|state| state.txid()) != Some(*txid),
+            Message::Vote { txid, .. } => self.proposer.seat.open_state().and_then(|state| state.txid()) != Some(*txid),
             // Probes are answered within a step, so nothing here waits for one.
-            Message::Abort { txid, .. } => {
-                self.probing.as_ref().is_none_or(|waiting| waiting.next.txid() != Some(*txid))
-            }
-            Message::Applied { version } => self.presence.peer(from).is_some_and(|peer| peer.applied >= *version),
+            Message::Abort { txid, .. } => !self.voter.awaits(*txid),
+            Message::Applied { version } => self.peers.peer(from).is_some_and(|peer| peer.applied >= *version),
             Message::Decision { proposal } => {
                 let (known, told) = (&self.committed().state, &proposal.state);
                 known.version() > told.version() || known == told
             }
-            Message::Accepted { ballot, version } => match &self.seat {
+            Message::Accepted { ballot, version } => match &self.proposer.seat {
                 Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version()) != (*ballot, *version),
                 Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
             },

@@ -1,18 +1,23 @@
-//! Who is there: what the others last said of themselves, whom they hear, and how long this member's lease lasts.
+//! The peers: what they last said of themselves, whom they hear, and how long this member's lease lasts.
 //!
 //! Everything here is for liveness, and may be wrong for a while without harm, except the lease: it bounds how long a
 //! member that no rollback can reach goes on serving the canary.
 
-use super::{Hearing, Heartbeat, Stage, Standing};
+mod heartbeat;
+
+use super::{Hearing, Heartbeat, Lease, Stage, Standing};
 use model::{Ballot, Digest, NodeId, NodeSet, Time};
 use std::time::Duration;
 
 /// What this member knows of all others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Presence {
+pub(super) struct Peers {
     /// In id order. They are few, and gone through several times in each step.
     peers: Vec<(NodeId, Peer)>,
     started: Time,
+    next_heartbeat: Time,
+    /// What the log was told about the lease last.
+    shown_lease: Lease,
 }
 
 /// What this member knows of one other.
@@ -45,16 +50,17 @@ pub(super) struct Says {
     hears: Vec<(NodeId, Time, Standing)>,
 }
 
-impl Presence {
+impl Peers {
     pub(super) fn new(others: NodeSet, started: Time) -> Self {
-        Self { peers: others.iter().map(|id| (id, Peer::default())).collect(), started }
+        let peers = others.iter().map(|id| (id, Peer::default())).collect();
+        Self { peers, started, next_heartbeat: started, shown_lease: Lease::Over }
     }
 
     pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
         self.peers.iter().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
     }
 
-    pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+    fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
         self.peers.iter_mut().find(|(peer, _)| *peer == id).map(|(_, peer)| peer)
     }
 
@@ -64,6 +70,34 @@ impl Presence {
 
     fn values(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().map(|(_, peer)| peer)
+    }
+
+    /// When the next heartbeat is due.
+    pub(super) const fn next_heartbeat(&self) -> Time {
+        self.next_heartbeat
+    }
+
+    /// Makes it due at once.
+    pub(super) const fn hasten_heartbeat(&mut self) {
+        self.next_heartbeat = Time::ZERO;
+    }
+
+    /// What the log was told about the lease last.
+    pub(super) const fn shown_lease(&self) -> Lease {
+        self.shown_lease
+    }
+
+    /// The members that are known to serve `version` or a later one, this one not counted.
+    pub(super) fn serving(&self, version: u64) -> impl Iterator<Item = NodeId> {
+        self.iter().filter(move |(_, peer)| peer.applied >= version).map(|(id, _)| id)
+    }
+
+    /// Takes note that `from` serves `version`, or a later one; says whether that is news.
+    fn on_applied(&mut self, from: NodeId, version: u64) -> bool {
+        let Some(peer) = self.peer_mut(from) else { return false };
+        let is_news = version > peer.applied;
+        peer.applied = peer.applied.max(version);
+        is_news
     }
 
     /// The members that there are links to.
@@ -104,7 +138,7 @@ impl Presence {
     }
 
     /// Counts an echo of the heartbeat that this member sent at `sent`.
-    pub(super) fn credit(&mut self, from: NodeId, sent: Time) {
+    fn credit(&mut self, from: NodeId, sent: Time) {
         if let Some(peer) = self.peer_mut(from) {
             peer.credit = peer.credit.max(Some(sent));
         }
@@ -129,7 +163,7 @@ impl Presence {
     }
 
     /// When the lease ends that `echoes` clean echoes give: it runs from the oldest of the newest that many.
-    pub(super) fn lease_end(&self, echoes: usize, lease: Duration) -> Option<Time> {
+    fn counted_lease(&self, echoes: usize, lease: Duration) -> Option<Time> {
         let credits = || self.values().filter_map(|peer| peer.credit);
         // Asked several times in each step: so few are compared sooner than they are sorted.
         let newer = |sent: Time| credits().filter(|other| *other > sent).count();

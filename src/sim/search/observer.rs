@@ -1,4 +1,4 @@
-//! What must hold, always: an observer who sees all disks, messages and answers, and remembers them for ever.
+//! The observer of what must hold, always: it sees all disks, messages and answers, and remembers them for ever.
 
 use super::subject::Subject;
 use agreement::{Answer, Message, Output, Proposal, Record, Vote};
@@ -74,7 +74,7 @@ pub(crate) struct Watched {
 
 /// The observer's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ghost<V = RoutingState> {
+pub(crate) struct Observer<V = RoutingState> {
     members: NodeSet,
     accepted: BTreeMap<(Ballot, u64, Option<TxId>), NodeSet>,
     pub(crate) chosen: BTreeMap<u64, (TxId, Digest)>,
@@ -96,7 +96,7 @@ pub(crate) struct Ghost<V = RoutingState> {
     rollbacks: Vec<Rollback>,
 }
 
-impl<V: Subject> Ghost<V> {
+impl<V: Subject> Observer<V> {
     pub(crate) fn new(members: NodeSet) -> Self {
         Self {
             members,
