@@ -206,3 +206,30 @@ fn a_program_that_is_missing_fails_a_test_by_its_name() {
         assert!(!passed && said.contains("there is no \"nonesuch\""), "{name}: {said}");
     }
 }
+
+#[test]
+fn the_map_of_the_rooms_says_what_each_sees() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("src/README.md")).expect("a map");
+    let entries = fs::read_dir(root.join("src")).expect("the house").map(|entry| entry.expect("readable").path());
+    let rooms: BTreeSet<String> = entries
+        .filter(|path| path.is_dir())
+        .map(|path| path.file_name().expect("a name").to_str().expect("ASCII").to_owned())
+        .collect();
+    for room in &rooms {
+        let folder = if room == "canary" { root.to_owned() } else { root.join("src").join(room) };
+        let manifest: toml::Table =
+            fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest").parse().expect("TOML");
+        // What is for tests only has no other dependencies.
+        let seen = manifest.get("dependencies").or(manifest.get("dev-dependencies")).and_then(toml::Value::as_table);
+        let sees: BTreeSet<&str> = seen
+            .into_iter()
+            .flat_map(toml::Table::keys)
+            .map(String::as_str)
+            .filter(|name| rooms.contains(*name))
+            .collect();
+        let sees = if sees.is_empty() { "–".to_owned() } else { sees.into_iter().collect::<Vec<_>>().join(", ") };
+        let row = map.lines().find(|line| line.starts_with(&format!("| `{room}` |")));
+        assert!(row.is_some_and(|row| row.ends_with(&format!("| {sees} |"))), "{room} sees {sees}: {row:?}");
+    }
+}

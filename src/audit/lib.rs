@@ -1,4 +1,4 @@
-//! Floor 2: the record of who did what, and the proof that the members agreed.
+//! The record of who did what, and the proof that the members agreed.
 //!
 //! Each node keeps a file of its own, `audit.jsonl` in its data directory, that only grows: one line of JSON for each thing
 //! that happened, and in each line the SHA-256 of the line before, so that none can be changed, dropped or moved without

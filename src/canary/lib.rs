@@ -1,4 +1,4 @@
-//! Floor 6: the command line. One command, one file: its arguments, whose doc comments are the help, and `run`.
+//! The command line. One command, one file: its arguments, whose doc comments are the help, and `run`.
 //!
 //! Data goes to stdout, everything else to stderr. Nothing prompts.
 

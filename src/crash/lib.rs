@@ -1,4 +1,4 @@
-//! Floor 2: the steps at which a test can make a node die: before and after everything that is written, forced, renamed, sent
+//! The steps at which a test can make a node die: before and after everything that is written, forced, renamed, sent
 //! or shown.
 //!
 //! A test in `tests/house.rs` sees to it that no such call is outside of a step. Where debug assertions are off, in every

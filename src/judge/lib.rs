@@ -1,4 +1,4 @@
-//! Floor 1: what a model's requests looked like over the last while, and what that says of a canary; pure.
+//! The judgement of a canary from what was counted: pass, fail, or not enough; pure.
 //!
 //! Counts and latencies are kept in fixed memory, whatever the traffic: a ring of short slots that forget one by one for
 //! those who look ([`Windows`]), and what was counted since a step began for those who judge ([`Measured`]). Nothing here

@@ -16,6 +16,6 @@ pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress
 pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 
-// What the node configures, and what a handle shows and answers, for the floors above, which know the agreement only through it.
+// What the node configures, and what a handle shows and answers, for the rooms above, which know the agreement only through it.
 pub use agreement::{IsolationPolicy, OnEmptyDisk, PeerView, Pending, Reason, Stage, Stop, Timing, Vote, Votes};
 pub use service::{Answer, Config, Engine, Refusal, View};

@@ -1,4 +1,4 @@
-//! Floor 2: mutually authenticated links to all peers.
+//! Mutually authenticated links to all peers.
 //!
 //! Every node dials every other. A connection carries messages from the node that dialed it to the one that accepted
 //! it, so a pair of nodes has two, and nobody has to decide which of two connections to keep. The link to a peer is up

@@ -1,4 +1,4 @@
-//! Floor 0: the plain values that everything else speaks in.
+//! The plain values that everything else speaks in.
 //!
 //! Values here are parsed once, at the edge, and valid from then on. This room knows no time, no files, no sockets
 //! and no randomness.

@@ -1,4 +1,4 @@
-//! Floor 1: which model a request goes to; pure.
+//! The pick of a model for a request, by its key and the agreed share; pure.
 //!
 //! A key has one place on a line of 10 000 buckets, the same on every node; the canary's share is the beginning of that
 //! line. So who is canary at 5 % is canary at 20 %. The pick knows no clock and draws no random numbers: the weight of

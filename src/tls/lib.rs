@@ -1,4 +1,4 @@
-//! Floor 2: TLS configurations, and the identity that a certificate proves.
+//! TLS configurations, and the identity that a certificate proves.
 //!
 //! TLS 1.3 only, without session resumption, tickets or early data, because each of them skips the look at the
 //! certificate; post-quantum hybrid key exchange first. No process-wide default of rustls is read or set, and the
