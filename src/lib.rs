@@ -18,6 +18,7 @@ pub mod cli;
 pub mod commit;
 pub mod crash;
 pub mod driver;
+pub mod format;
 pub mod health;
 pub mod mesh;
 pub mod model;
