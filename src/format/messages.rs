@@ -1,7 +1,7 @@
 //! Messages as bytes: an encoder and a decoder for every version.
 //!
 //! Most of what is written is a state or a heartbeat, and their forms are long. So one is made in the moment in which it is
-//! written, and taken apart in the moment in which it is read, instead of being handed on within the form of the message:
+//! written, and taken apart in the moment in which it is read, instead of being handed on within the form of the message.
 //! That matters to a simulation, a tenth of whose work this is.
 
 use super::v5::wire;
