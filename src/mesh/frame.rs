@@ -25,8 +25,6 @@ pub(crate) const MAX_GREETING: usize = 4 << 10;
 const MAX_DETAIL: usize = 256;
 
 const PREFIX: usize = 4;
-/// Room for most messages, in bytes, so that few have to be moved while they are written down.
-const USUAL: usize = 512;
 /// The most bytes that a sequence number takes.
 const MAX_SEQUENCE: usize = 10;
 
@@ -138,10 +136,10 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
-            WireVersion::V4 => written(&v4::told(message)),
-            WireVersion::V5 => written(message),
+            WireVersion::V4 => crate::format::messages::encode(&v4::told(message), crate::format::Version::V5),
+            WireVersion::V5 => crate::format::messages::encode(message, crate::format::Version::V5),
         };
-        let bytes = bytes.map_err(malformed)?;
+        let bytes = bytes.map_err(|error| FrameError::Malformed(error.to_string()))?;
         let length = MAX_SEQUENCE + bytes.len();
         if length > MAX_FRAME { Err(FrameError::TooLarge { length, max: MAX_FRAME }) } else { Ok(Self(bytes.into())) }
     }
@@ -149,31 +147,6 @@ impl Payload {
     /// Its length in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
-    }
-}
-
-fn written(message: &Message) -> postcard::Result<Vec<u8>> {
-    postcard::serialize_with_flavor(message, Written(Vec::with_capacity(USUAL)))
-}
-
-/// Where a message is written down: postcard's own vector takes in byte after byte also where it is given many.
-struct Written(Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Written {
-    type Output = Vec<u8>;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
     }
 }
 
@@ -260,11 +233,8 @@ fn read(frame: &[u8], due: u64) -> Result<Message, FrameError> {
     if got != due {
         return Err(FrameError::Sequence { due, got });
     }
-    let (message, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
-    if !rest.is_empty() {
-        return Err(FrameError::Malformed(format!("{} bytes after the message", rest.len())));
-    }
-    Ok(message)
+    crate::format::messages::decode(rest, crate::format::Version::V5)
+        .map_err(|error| FrameError::Malformed(error.to_string()))
 }
 
 fn malformed(error: postcard::Error) -> FrameError {

@@ -240,9 +240,9 @@ impl Log {
     }
 
     fn write_snapshot(&mut self, side: Side, durable: &Durable) -> Result<(), StoreError> {
-        let StoreIdentity { node, cluster } = self.identity.clone();
-        let snapshot = Snapshot { format: FORMAT, node, cluster, durable: durable.clone() };
-        let body = serde_json::to_vec(&snapshot).expect("a snapshot is always JSON");
+        let StoreIdentity { node, cluster } = &self.identity;
+        let body = crate::format::disk::encode_snapshot(*node, cluster, durable, crate::format::Version::V5)
+            .expect("it has words");
         if body.len() > MAX_SNAPSHOT {
             return Err(StoreError::TooLarge(body.len()));
         }
@@ -339,9 +339,6 @@ impl Log {
     }
 }
 
-/// Room for most records, in bytes, so that few have to be moved while they are written down.
-const USUAL_BODY: usize = 1_024;
-
 /// How much of a segment is in use, as far as can be read.
 fn used(content: &[u8]) -> usize {
     let blank = content.rchunks(SECTOR).take_while(|part| is_blank(part)).map(<[u8]>::len).sum::<usize>();
@@ -349,7 +346,6 @@ fn used(content: &[u8]) -> usize {
 }
 
 fn encode_body(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let mut body = Vec::with_capacity(USUAL_BODY);
-    serde_json::to_writer(&mut body, record).expect("a record is always JSON");
+    let body = crate::format::disk::encode_record(record, crate::format::Version::V5).expect("it has words");
     if body.len() > MAX_BODY { Err(StoreError::TooLarge(body.len())) } else { Ok(body) }
 }

@@ -126,7 +126,9 @@ fn replay(side: Side, generation: u64, segment: &[u8]) -> Result<Current, Damage
     let Found::Record { body, mut next, .. } = look(segment, 0) else {
         return Err(damage(0, "its snapshot is missing".into()));
     };
-    let snapshot = serde_json::from_slice(body).map_err(|error| damage(0, format!("the snapshot: {error}")))?;
+    let (_, crate::format::disk::Snapshot { node, cluster, durable }) =
+        crate::format::disk::decode_snapshot(body).map_err(|error| damage(0, format!("the snapshot: {error}")))?;
+    let snapshot = Snapshot { format: 2, node, cluster, durable };
     let mut current = Current { side, generation, snapshot, records: 0, cut_at: None };
     while next < SEGMENT {
         match look(segment, next) {
@@ -134,7 +136,8 @@ fn replay(side: Side, generation: u64, segment: &[u8]) -> Result<Current, Damage
                 return Err(damage(next, format!("a record of generation {} in {generation}", header.generation)));
             }
             Found::Record { body, next: after, .. } => {
-                let record: Record = serde_json::from_slice(body).map_err(|error| damage(next, error.to_string()))?;
+                let record = crate::format::disk::decode_record(body, crate::format::Version::V5)
+                    .map_err(|error| damage(next, error.to_string()))?;
                 current.snapshot.durable.apply(&record);
                 current.records += 1;
                 next = after;
