@@ -1,7 +1,6 @@
 //! Bounded reads of files, and the PEM items in them.
 
 use rustix::fs::{Mode, OFlags};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::fs::File;
 use std::io::{self, Read};
@@ -125,17 +124,6 @@ pub fn read_first<T: PemObject>(
     }
     let path = directories.first().map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
     Err(FileError::Missing { path, advice: advice.to_owned() })
-}
-
-/// Reads all certificates of a file.
-///
-/// # Errors
-/// When it is not there, or holds no certificate; `advice` says what to do if it is not there.
-pub fn read_certificates(path: &Path, advice: &str) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let Some(pem) = read(path)? else {
-        return Err(FileError::Missing { path: path.to_owned(), advice: advice.to_owned() });
-    };
-    parse(path, "certificates", &pem)
 }
 
 /// Parses all items of a PEM text; the path is where it comes from.
