@@ -318,11 +318,13 @@ fn every_crash_in_two_transactions_keeps_every_promise() {
 }
 
 #[test]
+#[ignore = "hundreds of thousands of states, for minutes: tools/nightly.sh searches them"]
 fn every_torn_step_in_a_retreat_keeps_every_promise() {
     run("torn steps, retreat", Budget { torn_steps: 2, ..RETREAT }, Budget { torn_steps: 2, strides: 1, ..RETREAT });
 }
 
 #[test]
+#[ignore = "hundreds of thousands of states, for minutes: tools/nightly.sh searches them"]
 fn every_torn_step_in_an_advance_keeps_every_promise() {
     run("torn steps, advance", Budget { torn_steps: 2, ..ADVANCE }, Budget { torn_steps: 2, strides: 1, ..ADVANCE });
 }
