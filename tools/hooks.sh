@@ -2,11 +2,11 @@
 # Whether a program knows of the points at which tests end a node: none that ships may.
 #
 #   tools/hooks.sh target/release/canary   looks for their variable and their names in this program
-#   tools/hooks.sh                         looks in two builds of the present tree: one with debug assertions, which must know of
-#                                          every point, and one without, which must know of none
+#   tools/hooks.sh                         looks in the room that has them, built without debug assertions: it must know of none,
+#                                          nor may another room; and in the program of the tests, which must know of all
 #
-# Both share the dependencies that `cargo test` has built, so that only this project's own code is compiled, and not optimised. What
-# decides whether a point is compiled in is the same as in a release build: whether debug assertions are on.
+# The room decides whether a point is compiled in, for itself and for all who call it, by whether debug assertions are on. The
+# nightly command looks in the program that ships.
 set -euo pipefail
 
 fail() {
@@ -43,17 +43,16 @@ if [[ -n $program ]]; then
     exit
 fi
 
-readonly built=${CARGO_TARGET_DIR:-target}/debug/canary
-# A test of the program brings the program, out of the dependencies that all tests share.
-readonly build=(cargo test --locked --no-run --test house)
-"${build[@]}" --config profile.dev.opt-level=0 --config profile.dev.debug-assertions=false \
-    --config 'profile.dev.package."*".debug-assertions=true'
-# Not where the next one would look for a program with crash points.
-unarmed=$(dirname -- "$built")/canary-without-debug-assertions
-mv -- "$built" "$unarmed"
-must_know_none "$unarmed"
+elsewhere=$(for word in "${words[@]}"; do grep -rlF --include='*.rs' -e "\"$word\"" src || true; done | grep -vxF "$points" | sort -u)
+[[ -z $elsewhere ]] || fail "names of crash points are in $elsewhere, too: they belong into $points"
 
-"${build[@]}"
+readonly target=${CARGO_TARGET_DIR:-target}
+CARGO_TARGET_DIR=$target/hooks cargo build --locked --quiet --package crash --config profile.dev.debug-assertions=false
+must_know_none "$target/hooks/debug/libcrash.rlib"
+
+# A test of the program brings the program.
+readonly built=$target/debug/canary
+cargo test --locked --quiet --no-run --test house
 readarray -t found < <(known "$built")
 [[ ${#found[@]} -eq ${#words[@]} ]] ||
     fail "$built has debug assertions and knows of ${#found[@]} words of ${#words[@]} only: this cannot find them"
