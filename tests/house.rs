@@ -164,6 +164,17 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
 }
 
 #[test]
+fn no_doc_has_an_example_since_none_is_run() {
+    let fences = rooms().into_iter().flat_map(|room| code(&room)).flat_map(|(path, text)| {
+        let docs = text.lines().filter(|line| line.trim_start().starts_with("//")).map(str::to_owned);
+        docs.filter(|line| line.contains("```")).map(move |line| (path.clone(), line)).collect::<Vec<_>>()
+    });
+    for pair in fences.collect::<Vec<_>>().chunks(2) {
+        assert!(pair[0].1.ends_with("```text"), "`doctest = false` leaves this out: {pair:?}");
+    }
+}
+
+#[test]
 fn what_tests_need_is_installed_by_the_build_machine_and_listed_for_people() {
     let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("text");
     let (installs, list) = (read(".ci/run"), read("tests/README.md"));

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-step() { printf '\n== %s\n' "$*" >&2; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS" >&2; }
 
 # Whether this run does not do without NAME; says so otherwise.
 wants() {
@@ -55,3 +55,5 @@ if has python3 python3; then
     done
     tools/chaos/run faults --for 60s "${whole[@]}" --canary "${CARGO_TARGET_DIR:-target}/debug/canary"
 fi
+
+printf '\n== all of it holds (after %d s)\n' "$SECONDS" >&2
