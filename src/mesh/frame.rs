@@ -8,8 +8,6 @@
 //! Lengths are checked before anything is allocated, sequence numbers go up by exactly one, and whatever is wrong ends
 //! the connection: nothing here tries to resynchronize.
 
-mod v4;
-
 use super::version::WireVersion;
 use bytes::{Buf, Bytes, BytesMut};
 use model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
@@ -138,8 +136,7 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
-            WireVersion::V4 => written(&v4::told(message)),
-            WireVersion::V5 => written(message),
+            WireVersion::V5 | WireVersion::V6 => written(message),
         };
         let bytes = bytes.map_err(malformed)?;
         let length = MAX_SEQUENCE + bytes.len();

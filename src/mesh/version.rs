@@ -2,44 +2,43 @@
 //! one node after the other.
 //!
 //! A greeting names a span, the oldest and the newest version that its sender speaks; a connection uses the newest that
-//! both know. The oldest stands where the programs of version 4 have their only one, and what they do not know of a
-//! greeting they pass over: so they take it for one of their own.
+//! both know.
 
 use std::fmt;
 use std::str::FromStr;
 use tls::{Reason, Refusal};
 
 /// The version that this program speaks when it is not held back.
-const NEWEST: u16 = 5;
+const NEWEST: u16 = 6;
 /// The one before. No older one is spoken: whoever comes from further back upgrades in two steps.
 const OLDEST: u16 = NEWEST - 1;
 
 /// A version that this program speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WireVersion {
-    /// Without the words for a member that stops.
-    V4,
-    /// What this program speaks by itself.
+    /// That of 0.1.0.
     V5,
+    /// What this program speaks by itself.
+    V6,
 }
 
 impl WireVersion {
     /// The newest.
-    pub const NEWEST: Self = Self::V5;
+    pub const NEWEST: Self = Self::V6;
 
     /// Its number.
     #[must_use]
     pub const fn number(self) -> u16 {
         match self {
-            Self::V4 => OLDEST,
-            Self::V5 => NEWEST,
+            Self::V5 => OLDEST,
+            Self::V6 => NEWEST,
         }
     }
 
     const fn of(number: u16) -> Option<Self> {
         match number {
-            OLDEST => Some(Self::V4),
-            NEWEST => Some(Self::V5),
+            OLDEST => Some(Self::V5),
+            NEWEST => Some(Self::V6),
             _ => None,
         }
     }
@@ -96,29 +95,31 @@ mod tests {
 
     #[test]
     fn the_newest_that_both_speak_is_used() {
-        use WireVersion::{V4, V5};
+        use WireVersion::{V5, V6};
         for (ours, theirs, wanted) in [
-            (V5, (4, 5), Some(V5)),
-            (V5, (4, 4), Some(V4)),
-            (V4, (4, 5), Some(V4)),
+            (V6, (5, 6), Some(V6)),
+            (V6, (5, 5), Some(V5)),
+            (V6, (4, 5), Some(V5)),
             (V5, (5, 6), Some(V5)),
-            (V4, (5, 6), None),
+            (V5, (4, 5), Some(V5)),
+            (V6, (6, 7), Some(V6)),
             (V5, (6, 7), None),
-            (V5, (3, 3), None),
-            (V5, (5, 4), None),
-            (V5, (0, 0), None),
-            (V5, (0, u16::MAX), Some(V5)),
+            (V6, (7, 8), None),
+            (V6, (4, 4), None),
+            (V6, (6, 5), None),
+            (V6, (0, 0), None),
+            (V6, (0, u16::MAX), Some(V6)),
         ] {
             let agreed = agree(ours, theirs);
             assert_eq!(agreed.as_ref().ok(), wanted.as_ref(), "{ours} with {theirs:?}: {agreed:?}");
         }
-        assert_eq!(agree(V5, (6, 7)).map_err(|refusal| refusal.reason), Err(Reason::WireVersion));
+        assert_eq!(agree(V6, (7, 8)).map_err(|refusal| refusal.reason), Err(Reason::WireVersion));
     }
 
     #[test]
     fn both_sides_come_to_the_same() {
-        for ours in [WireVersion::V4, WireVersion::V5] {
-            for theirs in [WireVersion::V4, WireVersion::V5] {
+        for ours in [WireVersion::V5, WireVersion::V6] {
+            for theirs in [WireVersion::V5, WireVersion::V6] {
                 assert_eq!(agree(ours, spoken(theirs)).ok(), agree(theirs, spoken(ours)).ok());
             }
         }
@@ -126,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_setting_names_a_version_that_is_spoken() {
-        assert_eq!("4".parse(), Ok(WireVersion::V4));
-        for wrong in ["3", "6", "", "v4", "4.0"] {
+        assert_eq!("5".parse(), Ok(WireVersion::V5));
+        for wrong in ["4", "7", "", "v5", "5.0"] {
             assert!(wrong.parse::<WireVersion>().is_err(), "{wrong:?} must be refused");
         }
     }

@@ -65,10 +65,10 @@ fn a_rolling_restart_loses_no_request_and_undoes_no_step() {
     assert_eq!(weights, [0.1, 0.4, 0.7, 1.0, 1.0], "{history}");
 }
 
-/// The command of a node that speaks no newer version of the wire than 4.
+/// The command of a node that speaks no newer version of the wire than 5.
 fn older(cluster: &Cluster, id: NodeId) -> Command {
     let mut command = cluster.node_command(id, &[]);
-    command.env("CANARY_WIRE_VERSION", "4");
+    command.env("CANARY_WIRE_VERSION", "5");
     command
 }
 
@@ -91,9 +91,9 @@ fn an_upgrade_node_by_node_loses_no_request_and_can_be_taken_back() {
     }
     cluster.wait_synchronized();
     let clients = Clients::start(&cluster, &ALL);
-    wait_wire(&cluster, A, [4, 4]);
+    wait_wire(&cluster, A, [5, 5]);
     let mut told = cluster.set_weight("10");
-    for (id, spoken, weight) in [(B, [4, 4], "20"), (C, [4, 5], "30"), (A, [5, 5], "40")] {
+    for (id, spoken, weight) in [(B, [5, 5], "20"), (C, [5, 6], "30"), (A, [6, 6], "40")] {
         stop(&mut cluster, id);
         wait_traffic(&clients);
         cluster.start(id);
@@ -103,16 +103,16 @@ fn an_upgrade_node_by_node_loses_no_request_and_can_be_taken_back() {
         told = cluster.set_weight(weight);
     }
     let query = cluster.canary(&["query", "--output", "json"]).exits(0).json();
-    assert_eq!(query["nodes"][0]["peers"]["node-c"]["wire_version"], 5, "{query}");
+    assert_eq!(query["nodes"][0]["peers"]["node-c"]["wire_version"], 6, "{query}");
     stop(&mut cluster, C);
     cluster.start_command(C, older(&cluster, C));
     cluster.wait_synchronized();
-    wait_wire(&cluster, A, [5, 4]);
+    wait_wire(&cluster, A, [6, 5]);
     cluster.set_weight("50");
     clients.lost_nothing();
     let mut wrong = cluster.node_command(C, &[]);
-    wrong.env("CANARY_WIRE_VERSION", "3");
-    cluster.refused(wrong).fails(2, &["--wire-version", "4 or 5"]);
+    wrong.env("CANARY_WIRE_VERSION", "4");
+    cluster.refused(wrong).fails(2, &["--wire-version", "5 or 6"]);
 }
 
 #[test]

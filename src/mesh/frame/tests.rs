@@ -166,8 +166,8 @@ fn every_kind_of_message_arrives_as_it_was_sent() {
     assert_eq!(decode(&encode(&sent).concat()), Ok(sent));
 }
 
-/// What a version says beyond the one before it.
-fn since_v5() -> Vec<Message> {
+/// A member that stops.
+fn stopping() -> Vec<Message> {
     let Message::Heartbeat(mut leaving) = heartbeat(2) else { unreachable!("it is a heartbeat") };
     leaving.standing = Standing::Leaves;
     leaving.hears[0].2 = Standing::Leaves;
@@ -185,31 +185,20 @@ fn print(bytes: &[u8]) -> (usize, String) {
 #[test]
 fn the_bytes_of_a_version_stay_as_they_are() {
     let pinned = |length, print: &str| (length, print.to_owned());
-    let v4 = encode_in(WireVersion::V4, &all_kinds()).concat();
-    assert_eq!(print(&v4), pinned(1869, "c1a33f90"));
-    let v5 = encode_in(WireVersion::V5, &[all_kinds(), since_v5()].concat()).concat();
-    assert_eq!(print(&v5), pinned(2001, "ee75627f"));
+    for version in [WireVersion::V5, WireVersion::V6] {
+        assert_eq!(print(&encode_in(version, &all_kinds()).concat()), pinned(1869, "c1a33f90"));
+        let all = encode_in(version, &[all_kinds(), stopping()].concat()).concat();
+        assert_eq!(print(&all), pinned(2001, "ee75627f"));
+    }
 }
 
+/// Whoever speaks one version only names no newest.
 #[test]
-fn version_4_hears_what_is_new_in_its_own_words() {
-    let heard = decode(&encode_in(WireVersion::V4, &since_v5()).concat()).expect("it is understood");
-    let [Message::Heartbeat(heartbeat), Message::Abort { votes, .. }] = &heard[..] else { panic!("{heard:?}") };
-    let standings = [heartbeat.standing, heartbeat.hears[0].2];
-    assert_eq!(standings, [Standing::Follows; 2]);
-    let wanted = [(node('a'), Vote::Abort(Reason::CoordinatorReplaced)), (node('b'), Vote::Commit)];
-    assert_eq!(*votes, Votes::from(wanted));
-    let same = all_kinds();
-    assert_eq!(encode_in(WireVersion::V4, &same), encode_in(WireVersion::V5, &same), "all else is the same");
-}
-
-/// Programs of version 4 know one version only, at the place where the oldest is named.
-#[test]
-fn a_greeting_is_one_of_version_4_to_who_knows_no_newer() {
+fn a_greeting_names_its_newest_version_where_there_are_two() {
     let greeting = |newest| Greeting::Welcome {
         answers: Nonce::new(1),
         from: Introduction {
-            version: 4,
+            version: 5,
             newest,
             cluster: "c-1.canary".into(),
             members: NodeSet::first(3),
@@ -221,11 +210,11 @@ fn a_greeting_is_one_of_version_4_to_who_knows_no_newer() {
         },
     };
     let json = |greeting: &Greeting| serde_json::to_value(greeting).expect("JSON");
-    let (old, mut new) = (json(&greeting(None)), json(&greeting(Some(5))));
-    assert_eq!(new["welcome"]["newest"], 5);
-    let said = new["welcome"].as_object_mut().and_then(|said| said.remove("newest"));
-    assert!(said.is_some() && new == old, "{new} {old}");
-    assert_eq!(serde_json::from_value::<Greeting>(old).expect("a greeting"), greeting(None));
+    let (one, mut two) = (json(&greeting(None)), json(&greeting(Some(6))));
+    assert_eq!(two["welcome"]["newest"], 6);
+    let said = two["welcome"].as_object_mut().and_then(|said| said.remove("newest"));
+    assert!(said.is_some() && two == one, "{two} {one}");
+    assert_eq!(serde_json::from_value::<Greeting>(one).expect("a greeting"), greeting(None));
 }
 
 #[test]
