@@ -181,6 +181,8 @@ fn failure(error: NodeError) -> Failure {
             .with_hint(
                 "if this node's disk was lost, start it once with --rejoin; if --data points to the wrong place, correct it",
             ),
+        error @ NodeError::LeftBehind { .. } => Failure::new(Exit::Configuration, error)
+            .with_hint("start it without --wire-version and CANARY_WIRE_VERSION; there is no way back to an older program"),
         error @ NodeError::System { .. } => Failure::new(Exit::Failed, error),
     }
 }

@@ -2,6 +2,7 @@
 
 mod chronicle;
 mod clock;
+mod door;
 mod handle;
 mod journal;
 mod member;
@@ -12,7 +13,7 @@ mod witness;
 pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
 pub use handle::{Handle, Publisher, Request, Stopped};
-pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress};
+pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress, oldest_spoken};
 pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 

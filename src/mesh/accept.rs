@@ -7,6 +7,7 @@ use super::frame::{Decoder, Greeting};
 use super::greet::{receive, reject, send};
 use super::link::{End, expiry, read_messages};
 use super::registry::Admitted;
+use super::version::WireVersion;
 use super::{Shared, dial, socket};
 use model::{NodeId, Role};
 use std::collections::HashMap;
@@ -73,6 +74,8 @@ struct Admission<'a> {
     peer: NodeId,
     identity: PeerIdentity,
     admitted: Admitted<'a>,
+    /// The version that the peer speaks on it.
+    wire: WireVersion,
     /// What this node has shown the peer.
     plane: Arc<ControlPlane>,
 }
@@ -83,7 +86,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
         () = shared.shutdown.cancelled() => return,
     };
     drop(place);
-    let Some(Admission { mut stream, decoder, peer, identity, admitted, plane }) = admission else { return };
+    let Some(Admission { mut stream, decoder, peer, identity, admitted, wire, plane }) = admission else { return };
     tracing::debug!(%peer, %remote, serial = identity.serial, "Accepted a peer");
     if let Some(link) = shared.peers.get(&peer) {
         link.poke.notify_one();
@@ -93,6 +96,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
         end = read_messages(&mut stream, decoder, peer, &admitted, &shared.events) => end,
         () = admitted.replaced.cancelled() => End::Replaced,
         end = shared.outdated(&chain, &plane) => end,
+        end = shared.identity.left_behind(wire) => end,
         () = sleep_until(expiry(identity.not_after)) => End::Expired,
         () = shared.shutdown.cancelled() => End::Stopped,
     };
@@ -131,7 +135,9 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
     };
     handshaking.done();
     match judge(shared, &plane.trust_domain, &mut stream, remote).await {
-        Ok((peer, identity, decoder, admitted)) => Some(Admission { stream, decoder, peer, identity, admitted, plane }),
+        Ok((peer, identity, decoder, admitted, wire)) => {
+            Some(Admission { stream, decoder, peer, identity, admitted, wire, plane })
+        }
         Err(None) => {
             tracing::debug!(%remote, "A connection was lost before its greeting");
             None
@@ -150,7 +156,7 @@ async fn judge<'a>(
     cluster: &str,
     stream: &mut TlsStream<TcpStream>,
     remote: SocketAddr,
-) -> Result<(NodeId, PeerIdentity, Decoder, Admitted<'a>), Option<Refusal>> {
+) -> Result<(NodeId, PeerIdentity, Decoder, Admitted<'a>, WireVersion), Option<Refusal>> {
     let (_, tls) = stream.get_ref();
     require_control_alpn(tls.alpn_protocol())?;
     let identity = peer_identity(tls.peer_certificates().unwrap_or_default())?;
@@ -165,7 +171,7 @@ async fn judge<'a>(
         return Err(Some(Refusal::new(Reason::FrameMalformed, "the first frame is not a hello")));
     };
     // Messages of every version are read alike; in which one the other side says them is for it to know.
-    let _ = shared.identity.judge(peer, &from, cluster)?;
+    let wire = shared.identity.judge(peer, &from, cluster)?;
     if to != shared.identity.me {
         let detail = format!("{peer} meant to reach {to}, this is {}", shared.identity.me);
         return Err(Some(Refusal::new(Reason::ServerIdentityMismatch, detail)));
@@ -173,7 +179,7 @@ async fn judge<'a>(
     let admitted = shared.registry.admit(peer, remote.ip(), Instant::now())?;
     let welcome = Greeting::Welcome { answers: from.nonce, from: shared.identity.introduce(cluster) };
     match timeout(super::greet::GREETING_TIMEOUT, send(stream, &welcome)).await {
-        Ok(Ok(())) => Ok((peer, identity, decoder, admitted)),
+        Ok(Ok(())) => Ok((peer, identity, decoder, admitted, wire)),
         Ok(Err(_)) | Err(_) => Err(None),
     }
 }

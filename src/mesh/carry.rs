@@ -11,9 +11,9 @@ use service::Message;
 /// What a frame takes beside the message: its length, and the number 1.
 const AROUND: usize = 5;
 
-/// The bytes of a message.
-pub fn pack(message: &Message) -> Result<Bytes, String> {
-    let payload = Payload::new(message, WireVersion::NEWEST).map_err(|error| error.to_string())?;
+/// The bytes of a message in this version of the wire.
+pub fn pack(message: &Message, wire: WireVersion) -> Result<Bytes, String> {
+    let payload = Payload::new(message, wire).map_err(|error| error.to_string())?;
     let mut frame = Vec::with_capacity(payload.len() + AROUND);
     Encoder::default().encode(&payload, &mut frame);
     Ok(frame.into())

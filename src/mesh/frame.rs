@@ -136,6 +136,9 @@ impl Payload {
     /// When it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = match version {
+            WireVersion::V5 if is_marked(message) => {
+                return Err(FrameError::Malformed("version 5 has no words for a marked state".into()));
+            }
             WireVersion::V5 | WireVersion::V6 => written(message),
         };
         let bytes = bytes.map_err(malformed)?;
@@ -147,6 +150,25 @@ impl Payload {
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+/// Whether a state in the message has the mark of a version of the wire.
+fn is_marked(message: &Message) -> bool {
+    let state = match message {
+        Message::Prepare { next, .. } => Some(next),
+        Message::Accept { proposal } | Message::Decision { proposal } => Some(&proposal.state),
+        Message::Promise { accepted, .. } => accepted.as_ref().map(|proposal| &proposal.state),
+        Message::Heartbeat(_)
+        | Message::Vote { .. }
+        | Message::Abort { .. }
+        | Message::Campaign { .. }
+        | Message::Accepted { .. }
+        | Message::Reject { .. }
+        | Message::Applied { .. }
+        | Message::Report(_)
+        | Message::Testimony(_) => None,
+    };
+    state.is_some_and(|state| state.wire.is_some())
 }
 
 fn written(message: &Message) -> postcard::Result<Vec<u8>> {

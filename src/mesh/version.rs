@@ -70,23 +70,60 @@ impl FromStr for WireVersion {
     }
 }
 
-/// The versions that a greeting of a node names that speaks none newer than `newest`.
-pub(super) const fn spoken(newest: WireVersion) -> (u16, u16) {
-    (OLDEST, newest.number())
+/// The versions that a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spoken {
+    /// The oldest; the newest, too, once all members have left the one before behind.
+    pub(super) oldest: WireVersion,
+    /// The newest that it is not held back from.
+    pub(super) newest: WireVersion,
 }
 
-/// The version for a connection between a node that speaks none newer than `ours` and one whose greeting names `theirs`.
-///
-/// # Errors
-/// When there is none that both speak.
-pub(super) fn agree(ours: WireVersion, theirs: (u16, u16)) -> Result<WireVersion, Refusal> {
-    let (oldest, newest) = theirs;
-    let version = WireVersion::of(newest.min(ours.number())).filter(|version| version.number() >= oldest);
-    version.ok_or_else(|| {
-        let spoken = if oldest < newest { format!("{oldest} to {newest}") } else { oldest.to_string() };
-        let detail = format!("the other side speaks version {spoken} of the protocol, this node {OLDEST} to {ours}");
-        Refusal::new(Reason::WireVersion, detail)
-    })
+impl Spoken {
+    /// Those of a node that speaks none newer than `newest`.
+    pub(super) const fn up_to(newest: WireVersion) -> Self {
+        Self { oldest: WireVersion::V5, newest }
+    }
+
+    /// As a greeting names them.
+    pub(super) const fn numbers(self) -> (u16, u16) {
+        (self.oldest.number(), self.newest.number())
+    }
+
+    /// The version for a connection with a node whose greeting names `theirs`.
+    ///
+    /// # Errors
+    /// When there is none that both speak.
+    pub(super) fn agree(self, theirs: (u16, u16)) -> Result<WireVersion, Refusal> {
+        let (oldest, newest) = theirs;
+        let version = WireVersion::of(newest.min(self.newest.number())).filter(|version| version.number() >= oldest);
+        let version = version.ok_or_else(|| {
+            let (theirs, ours) = (range(theirs), range(self.numbers()));
+            let detail = format!("the other side speaks version {theirs} of the protocol, this node {ours}");
+            Refusal::new(Reason::WireVersion, detail)
+        })?;
+        self.allow(version)
+    }
+
+    /// The version, unless it was left behind.
+    ///
+    /// # Errors
+    /// When it was.
+    pub(super) fn allow(self, version: WireVersion) -> Result<WireVersion, Refusal> {
+        let Self { oldest, .. } = self;
+        if version >= oldest {
+            return Ok(version);
+        }
+        let detail = format!(
+            "all members speak version {oldest} of the protocol for good, the other side none newer than {version}: \
+             run the others' program there, without --wire-version"
+        );
+        Err(Refusal::new(Reason::WireVersion, detail))
+    }
+}
+
+fn range((oldest, newest): (u16, u16)) -> String {
+    if oldest < newest { format!("{oldest} to {newest}") } else { oldest.to_string() }
 }
 
 #[cfg(test)]
@@ -110,19 +147,31 @@ mod tests {
             (V6, (0, 0), None),
             (V6, (0, u16::MAX), Some(V6)),
         ] {
-            let agreed = agree(ours, theirs);
+            let agreed = Spoken::up_to(ours).agree(theirs);
             assert_eq!(agreed.as_ref().ok(), wanted.as_ref(), "{ours} with {theirs:?}: {agreed:?}");
         }
-        assert_eq!(agree(V6, (7, 8)).map_err(|refusal| refusal.reason), Err(Reason::WireVersion));
+        assert_eq!(Spoken::up_to(V6).agree((7, 8)).map_err(|refusal| refusal.reason), Err(Reason::WireVersion));
     }
 
     #[test]
     fn both_sides_come_to_the_same() {
         for ours in [WireVersion::V5, WireVersion::V6] {
             for theirs in [WireVersion::V5, WireVersion::V6] {
-                assert_eq!(agree(ours, spoken(theirs)).ok(), agree(theirs, spoken(ours)).ok());
+                let (ours, theirs) = (Spoken::up_to(ours), Spoken::up_to(theirs));
+                assert_eq!(ours.agree(theirs.numbers()).ok(), theirs.agree(ours.numbers()).ok());
             }
         }
+    }
+
+    #[test]
+    fn a_version_that_all_have_left_behind_is_spoken_no_more_and_the_refusal_says_what_to_do() {
+        let (closed, old) = (Spoken { oldest: WireVersion::V6, ..Spoken::up_to(WireVersion::V6) }, (5, 5));
+        assert_eq!(closed.agree(Spoken::up_to(WireVersion::V6).numbers()).ok(), Some(WireVersion::V6));
+        for refusal in [closed.agree(old).expect_err("5"), closed.agree((4, 5)).expect_err("5")] {
+            assert_eq!(refusal.reason, Reason::WireVersion);
+            assert!(refusal.detail.contains("for good") && refusal.detail.len() < 200, "{refusal:?}");
+        }
+        assert!(Spoken::up_to(WireVersion::V5).agree(closed.numbers()).is_err(), "the other side comes to the same");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use mesh::WireVersion;
 use model::Actor;
 use service::Message;
 use std::sync::Arc;
-use tls::{ControlPlane, CrlPolicy};
+use tls::{ControlPlane, CrlPolicy, Direction};
 use tokio::sync::watch;
 
 #[tokio::test]
@@ -153,4 +153,28 @@ async fn a_member_of_the_version_before_is_understood_and_understands() {
     for member in [&a, &b, &c] {
         assert!(member.refused_nobody(), "{:?}", member.rejections.counts());
     }
+}
+
+#[tokio::test]
+async fn a_member_that_has_left_a_version_behind_ends_its_links_of_it_and_says_why() {
+    let world = World::new(82);
+    let (mut a, mut c) = (world.start(A), world.start(C));
+    let mut b = world.start_with(B, |config| config.wire = WireVersion::V5);
+    a.wait_up(&[B, C]).await;
+    b.wait_up(&[A, C]).await;
+    c.wait_up(&[A, B]).await;
+    a.mesh.close();
+    a.wait_down(B).await;
+    b.wait_down(A).await;
+    for (member, direction) in [(&a, Direction::In), (&a, Direction::Out), (&b, Direction::Out)] {
+        member.wait_rejection(direction, tls::Reason::WireVersion).await;
+    }
+    let told = log::lines(|line| line.to_string().contains("node-a refused this node: all members speak version 6"));
+    assert!(!told.is_empty(), "the other side is told what to do");
+    c.mesh.close();
+    b.wait_down(C).await;
+    assert_eq!(a.mesh.links().into_keys().collect::<Vec<_>>(), [C], "those of the newest version stay");
+    b.stop().await;
+    let _again = world.start_with(B, |config| config.wire = WireVersion::V5);
+    a.wait_rejections(Direction::In, tls::Reason::WireVersion, 2).await;
 }

@@ -8,6 +8,7 @@ use super::world::{Event, World, id, operator};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};
 use agreement::OnEmptyDisk;
+use mesh::WireVersion;
 use model::{NodeId, Weight};
 use service::{Change, Extent, Model, Outcome, Phase, Plan, Span, Step, Then, WhenOpen};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 const SLOWEST: Duration = Duration::from_secs(30);
 /// How long a cluster without trouble may take to boot.
 const BOOT_WITHIN: Duration = Duration::from_secs(6);
+/// How soon all leave a version of the wire behind that nobody has to speak any more.
+const MARKED_WITHIN: Duration = Duration::from_secs(3);
 /// A rollout in which nothing goes wrong any more ends within this.
 const ROLLOUT_WITHIN: Duration = Duration::from_secs(40);
 
@@ -31,6 +34,9 @@ pub(super) enum Mode {
     Weather,
     /// A rollout among a few faults, then repair: a good canary goes all the way, a bad one is gone.
     Rollout(u8),
+    /// Nodes that are replaced by those that speak version 6 of the wire, and back, among a few faults; then repair: all
+    /// speak it, and leave version 5 behind.
+    Upgrade(u8),
 }
 
 /// Where schedules of so many members begin.
@@ -117,8 +123,75 @@ fn play(world: &mut World, dice: &mut Dice, mode: Mode, blank: bool, plan: &Arc<
             decide(world, dice)
         }
         Mode::Weather => weather(world, dice),
+        Mode::Upgrade(budget) => upgrade(world, dice, budget, blank),
         Mode::Rollout(budget) => rollout(world, dice, budget, blank, plan),
     }
+}
+
+/// A rolling upgrade in trouble.
+fn upgrade(world: &mut World, dice: &mut Dice, budget: u8, blank: bool) -> Result<(), Broken> {
+    let members = world.nodes.len();
+    if blank {
+        world.nodes.iter_mut().filter(|_| dice.once_in(2)).for_each(|node| node.told = WireVersion::V6);
+    }
+    let mut at: usize = 0;
+    for round in 0..members + dice.below(members) {
+        // In turn, now and then back.
+        let wire = if dice.once_in(4) { WireVersion::V5 } else { WireVersion::V6 };
+        world.after_us(at as u64, Event::Trouble(Trouble::Replace(id(round % members), wire)));
+        at += [2_000, 60_000, 600_000, 1_500_000][dice.below(4)];
+    }
+    if dice.once_in(2) {
+        at += backslide(world, dice, at);
+    }
+    let end = faults(world, dice, budget, blank, None);
+    for _ in 0..dice.below(3) {
+        let node = id(dice.below(members));
+        world.after_us(dice.below(at + 1) as u64, Event::Ask { node, change: Change::Close(None), by: 0, tries: 1 });
+    }
+    world.run_until(world.now + end.max(Duration::from_micros(at as u64)), |_| false)?;
+    world.repair();
+    for node in world.ids() {
+        world.node(node).told = WireVersion::V6;
+        if world.is_up(node) && world.node(node).wire != WireVersion::V6 {
+            world.crash(node)?;
+            let how = world.node(node).on_empty_disk();
+            world.after_us(1_000, Event::Start(node, how));
+        }
+    }
+    rest(world)?;
+    let is_marked = |world: &World| world.watch.observer.newest.as_ref().is_none_or(|newest| newest.wire.is_some());
+    world.run_until(world.now + MARKED_WITHIN, |world| is_marked(world) && world.is_settled())?;
+    if !is_marked(world) {
+        return broken(Promise::Progress, format!("the mark does not come: {}", world.describe()));
+    }
+    decide(world, dice)?;
+    if is_marked(world) { Ok(()) } else { broken(Promise::Door, "the first change comes without the mark".into()) }
+}
+
+/// All speak version 6, and at about the moment when they leave version 5 behind one of them is taken back to it, or loses
+/// its disk; sometimes while others cannot hear each other. Says how long that takes.
+fn backslide(world: &mut World, dice: &mut Dice, after_us: usize) -> usize {
+    let members = world.nodes.len();
+    let after_us = after_us as u64;
+    for index in 0..members {
+        world.after_us(after_us, Event::Trouble(Trouble::Replace(id(index), WireVersion::V6)));
+    }
+    let back = id(dice.below(members));
+    let moment = after_us + 2_400_000 * u64::from(dice.once_in(2)) + dice.below(120_000) as u64;
+    let (one, other) = (id(dice.below(members)), id(dice.below(members)));
+    if one != other && dice.once_in(2) {
+        world.after_us(moment, Event::Trouble(Trouble::CutBothWays(one, other, 400)));
+    }
+    let taken_back = moment + dice.below(3_000) as u64;
+    if dice.once_in(4) {
+        world.after_us(taken_back, Event::Trouble(Trouble::LoseDisk(back)));
+    }
+    if dice.once_in(3) {
+        world.after_us(taken_back, Event::Trouble(Trouble::PowerCutOfAll));
+    }
+    world.after_us(taken_back, Event::Trouble(Trouble::Replace(back, WireVersion::V5)));
+    3_000_000
 }
 
 /// Starts everyone and waits until all agree that nothing is agreed yet.
