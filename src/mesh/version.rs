@@ -98,8 +98,13 @@ impl Spoken {
         let (oldest, newest) = theirs;
         let version = WireVersion::of(newest.min(self.newest.number())).filter(|version| version.number() >= oldest);
         let version = version.ok_or_else(|| {
+            let what = if oldest > self.newest.number() {
+                ": run the others' program here, without --wire-version"
+            } else {
+                ""
+            };
             let (theirs, ours) = (range(theirs), range(self.numbers()));
-            let detail = format!("the other side speaks version {theirs} of the protocol, this node {ours}");
+            let detail = format!("the other side speaks version {theirs} of the protocol, this node {ours}{what}");
             Refusal::new(Reason::WireVersion, detail)
         })?;
         self.allow(version)

@@ -232,4 +232,34 @@ mod tests {
         assert_eq!(shown["nodes"][1]["reachable"], false);
         assert!(shown["nodes"][1]["reason"].as_str().is_some_and(|reason| reason.contains("refused")));
     }
+
+    #[test]
+    fn the_way_back_is_told_while_there_is_one() {
+        let with = |letter, wire_version, marked| {
+            let Row { node, answer } = seen(letter, 4, 1);
+            let mut answers = answer.expect("it answers");
+            answers.state.agreed.wire = marked;
+            let health = json!({
+                "node_id": node, "role": "", "coordinating": false, "acting_coordinator": null, "in_touch": true,
+                "isolated": false, "p95": null, "error_rate": null, "window_id": 0, "last_committed_version": 4,
+                "digest": Digest([1; 32]), "models": {}, "peers": {}, "certificates": {}, "software": "",
+                "wire_version": wire_version,
+            });
+            answers.health = Some(serde_json::from_value(health).expect("a snapshot"));
+            Row { node, answer: Ok(answers) }
+        };
+        let said = |rows: &[Row]| Wire::of(rows).expect("a node answers").line();
+        // One of 0.1.0 does not say what it speaks.
+        let mixed = [with('a', Some(6), None), with('b', None, None), with('c', Some(6), None)];
+        let when = "wire 5: 2 of 3 members speak 6; when node-b does, there is no way back to 0.1.0";
+        assert_eq!(
+            (said(&mixed).as_str(), &json(&mixed)["wire"]),
+            (when, &json!({"version": 5, "behind": ["node-b"]}))
+        );
+        let two = [with('a', Some(6), None), with('b', Some(5), None), silent('c')];
+        assert!(said(&two).contains("1 of 3 members speak 6; when node-b, node-c do,"));
+        assert!(said(&[with('a', Some(6), None), with('b', Some(6), None)]).contains("; in a moment, there is no way"));
+        assert_eq!(said(&[with('a', Some(6), Some(6)), with('b', Some(6), None)]), "wire 6");
+        assert!(Wire::of(&[silent('a')]).is_none());
+    }
 }

@@ -16,6 +16,7 @@ mod omitted;
 mod schedule;
 mod sometimes;
 mod trouble;
+mod upgrade;
 mod watch;
 mod wire;
 mod world;

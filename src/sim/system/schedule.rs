@@ -4,11 +4,11 @@ use super::desk::Quality;
 use super::omitted::Omitted;
 use super::sometimes::{Seen, Sometimes};
 use super::trouble::{Lasting, Trouble};
+use super::upgrade;
 use super::world::{Event, World, id, operator};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};
 use agreement::OnEmptyDisk;
-use mesh::WireVersion;
 use model::{NodeId, Weight};
 use service::{Change, Extent, Model, Outcome, Phase, Plan, Span, Step, Then, WhenOpen};
 use std::sync::Arc;
@@ -20,8 +20,6 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 const SLOWEST: Duration = Duration::from_secs(30);
 /// How long a cluster without trouble may take to boot.
 const BOOT_WITHIN: Duration = Duration::from_secs(6);
-/// How soon all leave a version of the wire behind that nobody has to speak any more.
-const MARKED_WITHIN: Duration = Duration::from_secs(3);
 /// A rollout in which nothing goes wrong any more ends within this.
 const ROLLOUT_WITHIN: Duration = Duration::from_secs(40);
 
@@ -70,7 +68,7 @@ pub(super) enum Story {
     Untold,
 }
 
-const CALM: Quality = Quality { rate: 0, fails_one_in: 0 };
+pub(super) const CALM: Quality = Quality { rate: 0, fails_one_in: 0 };
 const GOOD: Quality = Quality { rate: 3_000, fails_one_in: 0 };
 const BAD: Quality = Quality { rate: 3_000, fails_one_in: 3 };
 
@@ -123,79 +121,13 @@ fn play(world: &mut World, dice: &mut Dice, mode: Mode, blank: bool, plan: &Arc<
             decide(world, dice)
         }
         Mode::Weather => weather(world, dice),
-        Mode::Upgrade(budget) => upgrade(world, dice, budget, blank),
+        Mode::Upgrade(budget) => upgrade::play(world, dice, budget, blank),
         Mode::Rollout(budget) => rollout(world, dice, budget, blank, plan),
     }
 }
 
-/// A rolling upgrade in trouble.
-fn upgrade(world: &mut World, dice: &mut Dice, budget: u8, blank: bool) -> Result<(), Broken> {
-    let members = world.nodes.len();
-    if blank {
-        world.nodes.iter_mut().filter(|_| dice.once_in(2)).for_each(|node| node.told = WireVersion::V6);
-    }
-    let mut at: usize = 0;
-    for round in 0..members + dice.below(members) {
-        // In turn, now and then back.
-        let wire = if dice.once_in(4) { WireVersion::V5 } else { WireVersion::V6 };
-        world.after_us(at as u64, Event::Trouble(Trouble::Replace(id(round % members), wire)));
-        at += [2_000, 60_000, 600_000, 1_500_000][dice.below(4)];
-    }
-    if dice.once_in(2) {
-        at += backslide(world, dice, at);
-    }
-    let end = faults(world, dice, budget, blank, None);
-    for _ in 0..dice.below(3) {
-        let node = id(dice.below(members));
-        world.after_us(dice.below(at + 1) as u64, Event::Ask { node, change: Change::Close(None), by: 0, tries: 1 });
-    }
-    world.run_until(world.now + end.max(Duration::from_micros(at as u64)), |_| false)?;
-    world.repair();
-    for node in world.ids() {
-        world.node(node).told = WireVersion::V6;
-        if world.is_up(node) && world.node(node).wire != WireVersion::V6 {
-            world.crash(node)?;
-            let how = world.node(node).on_empty_disk();
-            world.after_us(1_000, Event::Start(node, how));
-        }
-    }
-    rest(world)?;
-    let is_marked = |world: &World| world.watch.observer.newest.as_ref().is_none_or(|newest| newest.wire.is_some());
-    world.run_until(world.now + MARKED_WITHIN, |world| is_marked(world) && world.is_settled())?;
-    if !is_marked(world) {
-        return broken(Promise::Progress, format!("the mark does not come: {}", world.describe()));
-    }
-    decide(world, dice)?;
-    if is_marked(world) { Ok(()) } else { broken(Promise::Door, "the first change comes without the mark".into()) }
-}
-
-/// All speak version 6, and at about the moment when they leave version 5 behind one of them is taken back to it, or loses
-/// its disk; sometimes while others cannot hear each other. Says how long that takes.
-fn backslide(world: &mut World, dice: &mut Dice, after_us: usize) -> usize {
-    let members = world.nodes.len();
-    let after_us = after_us as u64;
-    for index in 0..members {
-        world.after_us(after_us, Event::Trouble(Trouble::Replace(id(index), WireVersion::V6)));
-    }
-    let back = id(dice.below(members));
-    let moment = after_us + 2_400_000 * u64::from(dice.once_in(2)) + dice.below(120_000) as u64;
-    let (one, other) = (id(dice.below(members)), id(dice.below(members)));
-    if one != other && dice.once_in(2) {
-        world.after_us(moment, Event::Trouble(Trouble::CutBothWays(one, other, 400)));
-    }
-    let taken_back = moment + dice.below(3_000) as u64;
-    if dice.once_in(4) {
-        world.after_us(taken_back, Event::Trouble(Trouble::LoseDisk(back)));
-    }
-    if dice.once_in(3) {
-        world.after_us(taken_back, Event::Trouble(Trouble::PowerCutOfAll));
-    }
-    world.after_us(taken_back, Event::Trouble(Trouble::Replace(back, WireVersion::V5)));
-    3_000_000
-}
-
 /// Starts everyone and waits until all agree that nothing is agreed yet.
-fn boot(world: &mut World) -> Result<(), Broken> {
+pub(super) fn boot(world: &mut World) -> Result<(), Broken> {
     for node in world.ids() {
         world.after_us(1_000, Event::Start(node, OnEmptyDisk::AwaitFirstBoot));
     }
@@ -208,7 +140,7 @@ fn boot(world: &mut World) -> Result<(), Broken> {
 }
 
 /// Draws what operators want, and the faults, most of them in the moments after that; says when it is over.
-fn faults(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, first: Option<Change>) -> Duration {
+pub(super) fn faults(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, first: Option<Change>) -> Duration {
     let members = world.nodes.len();
     let lasting = if dice.once_in(8) { Lasting::Long } else { Lasting::Short };
     let mut at = if blank { 400_000 } else { dice.below(60_000) as u64 };
@@ -259,7 +191,7 @@ fn ask(world: &mut World, dice: &mut Dice, after_us: u64, change: Change) {
 }
 
 /// Repairs everything, and looks whether all is settled in time.
-fn rest(world: &mut World) -> Result<(), Broken> {
+pub(super) fn rest(world: &mut World) -> Result<(), Broken> {
     world.repair();
     // The last fault is over when the slowest disk has done what it was asked for before.
     // Who was told to stop is back by then, too.
@@ -274,7 +206,7 @@ fn rest(world: &mut World) -> Result<(), Broken> {
 }
 
 /// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
-fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+pub(super) fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     let before = world.watch.observer.versions();
     let newest = world.watch.observer.newest.clone();
     let open = newest.as_ref().is_some_and(|newest| newest.open_rollout().is_some());
@@ -434,7 +366,7 @@ fn interference(dice: &mut Dice, members: usize) -> Change {
 }
 
 /// Gives v2 this share.
-fn share(points: u16) -> Change {
+pub(super) fn share(points: u16) -> Change {
     let canary = Some(Model { id: "v2".parse().expect("a model id"), upstream: None });
     Change::Weight { weight: Weight::from_basis_points(points).expect("a share"), canary }
 }

@@ -130,6 +130,8 @@ sometimes! {
     RefusedForItsVersion,
     /// A marked state was not said to a member that spoke version 5.
     HadNoWords,
+    /// A change was refused because version 5 has no words for it.
+    RefusedAsUnsayable,
     /// A member was told to speak version 5 whose disk was marked.
     HeldBackInVain,
 }

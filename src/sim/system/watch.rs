@@ -6,7 +6,10 @@ use crate::search::observer::{Broken, Observer, Promise, Watched, broken};
 use agreement::{Reason, Vote};
 use mesh::WireVersion;
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
-use service::{Answer, Change, Durable, Event, Message, Outcome, Phase, Proposal, Rollout, RoutingState, Then};
+use service::{
+    Answer, Change, ChangeError, Durable, Event, Message, Outcome, Phase, Proposal, Refusal, Rollout, RoutingState,
+    Then,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,6 +262,9 @@ impl Watch {
             }
             Answer::Committed { others_until, .. } if others_until.is_some() => {
                 self.seen.note(Sometimes::RollbackNamedADeadline);
+            }
+            Answer::Refused(Refusal::Invalid(ChangeError::WireVersion(_))) => {
+                self.seen.note(Sometimes::RefusedAsUnsayable);
             }
             Answer::Committed { .. } | Answer::Refused(_) => {}
         }
