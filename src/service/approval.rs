@@ -66,6 +66,12 @@ impl Approvals {
         self.0.is_empty()
     }
 
+    /// Who approved each step that someone did.
+    #[must_use]
+    pub const fn steps(&self) -> &BTreeMap<usize, BTreeSet<String>> {
+        &self.0
+    }
+
     /// Each step that someone approved, and who.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &BTreeSet<String>)> {
         self.0.iter().map(|(step, by)| (*step, by))
@@ -89,6 +95,12 @@ impl Approvals {
     /// Whether someone approved here who did not in `before`.
     fn adds_to(&self, before: &Self) -> bool {
         self.0.iter().any(|(step, by)| before.0.get(step).is_none_or(|known| !by.is_subset(known)))
+    }
+}
+
+impl FromIterator<(usize, BTreeSet<String>)> for Approvals {
+    fn from_iter<I: IntoIterator<Item = (usize, BTreeSet<String>)>>(steps: I) -> Self {
+        Self(steps.into_iter().collect())
     }
 }
 

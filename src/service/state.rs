@@ -69,6 +69,10 @@ pub struct RoutingState {
     pub rollout: Option<Arc<Rollout>>,
     /// The decisions before this one, oldest first, at most [`CHAIN_LENGTH`].
     pub chain: Vec<Link>,
+    /// The mark of the door: from this state on the members speak this version of the wire and no older one. Whatever
+    /// follows keeps it.
+    #[serde(skip)]
+    pub wire: Option<u16>,
 }
 
 impl Hash for RoutingState {
@@ -94,6 +98,7 @@ impl RoutingState {
             earlier: Vec::new(),
             rollout: None,
             chain: Vec::new(),
+            wire: None,
         }
     }
 
@@ -144,6 +149,11 @@ impl RoutingState {
         self.earlier.iter().for_each(|model| hash.model(model));
         if let Some(rollout) = &self.rollout {
             hash.rollout(rollout);
+        }
+        // Without a mark there is nothing, so that a state keeps the digest that version 5 computes.
+        if let Some(wire) = self.wire {
+            hash.text("wire");
+            hash.number(u64::from(wire));
         }
         let parent = self.chain.last().map_or(Digest::default(), |link| link.digest);
         hash.0.update(parent.0);

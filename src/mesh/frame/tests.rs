@@ -135,6 +135,7 @@ pub(crate) fn all_kinds() -> Vec<Message> {
         earlier: vec![model("v0")],
         rollout: Some(Arc::new(rollout(model("v2"), model("v1")))),
         chain: vec![Link { version: 6, txid, digest: Digest([0xab; 32]) }],
+        wire: None,
     });
     let by = Actor { id: "operator/x".into(), serial: "0a".into(), remote: "127.0.0.1:1".into() };
     let votes: Votes = [(node('a'), Vote::Commit), (node('b'), Vote::Abort(Reason::BaseDiffers { has: 6 }))].into();
