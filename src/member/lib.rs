@@ -2,6 +2,7 @@
 
 mod chronicle;
 mod clock;
+mod entry;
 mod handle;
 mod journal;
 mod member;
@@ -9,8 +10,8 @@ mod rules;
 mod run;
 mod witness;
 
-pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
+pub use entry::{Decision, HistoryEntry, Split};
 pub use handle::{Handle, Publisher, Request, Stopped};
 pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress};
 pub use rules::{All, Effect, Rules};

@@ -164,8 +164,7 @@ async fn judge<'a>(
     let Greeting::Hello { to, from } = greeting else {
         return Err(Some(Refusal::new(Reason::FrameMalformed, "the first frame is not a hello")));
     };
-    // Messages of every version are read alike; in which one the other side says them is for it to know.
-    let _ = shared.identity.judge(peer, &from, cluster)?;
+    decoder.wire = shared.identity.judge(peer, &from, cluster)?;
     if to != shared.identity.me {
         let detail = format!("{peer} meant to reach {to}, this is {}", shared.identity.me);
         return Err(Some(Refusal::new(Reason::ServerIdentityMismatch, detail)));

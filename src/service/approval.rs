@@ -5,8 +5,6 @@
 
 use crate::{ChangeError, Outcome, Phase, Rollout, RoutingState};
 use model::Weight;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -15,31 +13,8 @@ use std::fmt;
 pub const MAX_APPROVALS: u8 = 5;
 
 /// Who approved which step: the operators' names as certificates prove them, by step, from 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Approvals(BTreeMap<usize, BTreeSet<String>>);
-
-impl<'de> Deserialize<'de> for Approvals {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let steps = BTreeMap::<Key, BTreeSet<String>>::deserialize(deserializer)?;
-        Ok(Self(steps.into_iter().map(|(Key(step), by)| (step, by)).collect()))
-    }
-}
-
-/// A step as a key. Keys of JSON are text, and serde makes numbers of them only where it reads JSON directly: not within
-/// a value whose kind it has to know first, such as a line of the audit.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key(usize);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
-        } else {
-            usize::deserialize(deserializer).map(Self)
-        }
-    }
-}
 
 /// The approvals that a step lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -35,7 +35,8 @@ fn names_that_cannot_be_are_refused() {
 
 #[test]
 fn values_that_cannot_be_are_refused() {
-    let step = |weight| service::Step::try_from(Step { weight, hold: 0, then: Then::Continue, approvals: 0 }).map(|_| ());
+    let step =
+        |weight| service::Step::try_from(Step { weight, hold: 0, then: Then::Continue, approvals: 0 }).map(|_| ());
     assert_eq!((step(10_000), step(10_001)), (Ok(()), Err(Invalid::Weight(10_001))));
     let model = |id: &'static str| service::Model::try_from(Model { id: id.into(), upstream: None }).map(|_| ());
     assert_eq!((model("v1"), model("")), (Ok(()), Err(Invalid::Model(model::ModelIdError::Empty))));

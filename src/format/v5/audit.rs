@@ -164,15 +164,23 @@ pub struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// The bytes that are signed, of the record of `node`.
+    /// The same on its own.
+    #[must_use]
+    pub fn into_static(self) -> Head<'static> {
+        let Self { seq, digest, serial, scheme, signature } = self;
+        let signature = signature.0.into_owned().into();
+        Head { seq, digest, serial: serial.into_static(), scheme, signature }
+    }
+
+    /// The bytes that are signed: the last line of the record of `node`.
     ///
     /// # Panics
     /// When there cannot be such a node: one made of a room's value always can.
     #[must_use]
-    pub fn signed_bytes(&self, node: NodeId) -> Vec<u8> {
+    pub fn signed_bytes(node: NodeId, seq: u64, digest: Digest) -> Vec<u8> {
         let (mut name, mut digits) = ([0; 6], [0; 64]);
         let name = node.name(&mut name).expect("a node has a letter");
-        let digest = self.digest.text(&mut digits);
-        format!("canary audit head, version 1\n{name} {} {digest}\n", self.seq).into_bytes()
+        let digest = digest.text(&mut digits);
+        format!("canary audit head, version 1\n{name} {seq} {digest}\n").into_bytes()
     }
 }

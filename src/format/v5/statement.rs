@@ -3,7 +3,8 @@
 use super::{Ballot, Digest, List, NodeId, NodeSet, Octets, Text, TxId};
 use serde::{Deserialize, Serialize};
 
-/// The beginning of every signed text, so that a signature can never be taken for one over something else.
+/// The beginning of every signed text, so that a signature can never be taken for one over something else, a TLS handshake
+/// included.
 const PURPOSE: &[u8] = b"canary audit statement, version 1\n";
 
 /// What one member says about one transaction.

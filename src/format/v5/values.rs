@@ -28,6 +28,12 @@ impl<'a> From<&'a String> for Text<'a> {
     }
 }
 
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
 impl From<Text<'_>> for String {
     fn from(Text(text): Text<'_>) -> Self {
         text.into_owned()
@@ -51,6 +57,12 @@ impl Text<'_> {
 /// Bytes: pairs of hexadecimal digits in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Octets<'a>(pub Cow<'a, [u8]>);
+
+impl From<Vec<u8>> for Octets<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Cow::Owned(bytes))
+    }
+}
 
 impl Serialize for Octets<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

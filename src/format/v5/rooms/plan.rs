@@ -13,7 +13,8 @@ same_words!(Shield = service::Shield { On, Off });
 impl<'a> From<&'a service::Plan> for Plan<'a> {
     #[inline]
     fn from(plan: &'a service::Plan) -> Self {
-        let service::Plan { steps, gates, min_sample, progress_deadline, consecutive_error_limit, smoke, shield } = plan;
+        let service::Plan { steps, gates, min_sample, progress_deadline, consecutive_error_limit, smoke, shield } =
+            plan;
         let service::Smoke { path, max_p95: Span(max_p95) } = smoke;
         Self {
             steps: steps.into(),
