@@ -163,9 +163,9 @@ impl FrameError {
     }
 }
 
-/// A message as bytes, not yet numbered. Clones share them.
+/// A message as bytes of a version, not yet numbered. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Payload(Bytes);
+pub(crate) struct Payload(Bytes, WireVersion);
 
 impl Payload {
     /// Writes a message down, in the words of a version.
@@ -175,7 +175,11 @@ impl Payload {
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = messages::encode(message, version.into()).map_err(|error| malformed(&error))?;
         let length = MAX_SEQUENCE + bytes.len();
-        if length > MAX_FRAME { Err(FrameError::TooLarge { length, max: MAX_FRAME }) } else { Ok(Self(bytes.into())) }
+        if length > MAX_FRAME {
+            Err(FrameError::TooLarge { length, max: MAX_FRAME })
+        } else {
+            Ok(Self(bytes.into(), version))
+        }
     }
 
     /// Its length in bytes.
@@ -197,12 +201,21 @@ pub(crate) fn encode_greeting(greeting: &Greeting) -> Vec<u8> {
 /// The sending end of a connection's frames.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    wire: WireVersion,
     sequence: u64,
 }
 
 impl Encoder {
-    /// Appends the next frame to `out`.
+    /// That of a connection on which this version is spoken.
+    pub(crate) const fn new(wire: WireVersion) -> Self {
+        Self { wire, sequence: 0 }
+    }
+
+    /// Appends the next frame to `out`; nothing for what was meant for an earlier connection, in another version.
     pub(crate) fn encode(&mut self, message: &Payload, out: &mut Vec<u8>) {
+        if message.1 != self.wire {
+            return;
+        }
         self.sequence += 1;
         let mut room = [0; MAX_SEQUENCE];
         let number = postcard::to_slice(&self.sequence, &mut room).expect("it has room for every number");

@@ -47,7 +47,7 @@ fn same_again(message: &Message) {
     for wire in [WireVersion::V5, WireVersion::V6] {
         let Ok(payload) = Payload::new(message, wire) else { continue };
         let mut bytes = Vec::new();
-        Encoder::default().encode(&payload, &mut bytes);
+        Encoder::new(wire).encode(&payload, &mut bytes);
         let mut decoder = Decoder::default();
         decoder.wire = wire;
         decoder.buffer.extend_from_slice(&bytes);

@@ -42,13 +42,24 @@ fn encode(messages: &[Message]) -> Vec<Vec<u8>> {
 }
 
 fn encode_in(version: WireVersion, messages: &[Message]) -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::new(version);
     let frame = |message: &Message| {
         let mut out = Vec::new();
         encoder.encode(&Payload::new(message, version).expect("it fits"), &mut out);
         out
     };
     messages.iter().map(frame).collect()
+}
+
+#[test]
+fn what_was_meant_for_a_connection_before_is_not_said_in_another_version() {
+    let [older, newer] =
+        [WireVersion::V5, WireVersion::V6].map(|wire| Payload::new(&heartbeat(1), wire).expect("small"));
+    let (mut encoder, mut out) = (Encoder::new(WireVersion::V5), Vec::new());
+    encoder.encode(&newer, &mut out);
+    assert!(out.is_empty());
+    encoder.encode(&older, &mut out);
+    assert_eq!(out, encode_in(WireVersion::V5, &[heartbeat(1)]).concat());
 }
 
 fn decode(bytes: &[u8]) -> Result<Vec<Message>, FrameError> {
@@ -68,7 +79,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
 }
 
 fn numbered(number: u64) -> Vec<u8> {
-    let Payload(message) = Payload::new(&aborted("x"), WireVersion::NEWEST).expect("it fits");
+    let Payload(message, _) = Payload::new(&aborted("x"), WireVersion::NEWEST).expect("it fits");
     framed(&[&postcard::to_stdvec(&number).expect("it fits"), &message[..]].concat())
 }
 
