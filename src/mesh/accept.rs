@@ -7,7 +7,6 @@ use super::frame::{Decoder, Greeting};
 use super::greet::{receive, reject, send};
 use super::link::{End, expiry, read_messages};
 use super::registry::Admitted;
-use super::version::WireVersion;
 use super::{Shared, dial, socket};
 use model::{NodeId, Role};
 use std::collections::HashMap;
@@ -74,8 +73,6 @@ struct Admission<'a> {
     peer: NodeId,
     identity: PeerIdentity,
     admitted: Admitted<'a>,
-    /// The version that the peer speaks on it.
-    wire: WireVersion,
     /// What this node has shown the peer.
     plane: Arc<ControlPlane>,
 }
@@ -86,12 +83,13 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
         () = shared.shutdown.cancelled() => return,
     };
     drop(place);
-    let Some(Admission { mut stream, decoder, peer, identity, admitted, wire, plane }) = admission else { return };
+    let Some(Admission { mut stream, decoder, peer, identity, admitted, plane }) = admission else { return };
     tracing::debug!(%peer, %remote, serial = identity.serial, "Accepted a peer");
     if let Some(link) = shared.peers.get(&peer) {
         link.poke.notify_one();
     }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let wire = decoder.wire;
     let end = tokio::select! {
         end = read_messages(&mut stream, decoder, peer, &admitted, &shared.events) => end,
         () = admitted.replaced.cancelled() => End::Replaced,
@@ -135,9 +133,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
     };
     handshaking.done();
     match judge(shared, &plane.trust_domain, &mut stream, remote).await {
-        Ok((peer, identity, decoder, admitted, wire)) => {
-            Some(Admission { stream, decoder, peer, identity, admitted, wire, plane })
-        }
+        Ok((peer, identity, decoder, admitted)) => Some(Admission { stream, decoder, peer, identity, admitted, plane }),
         Err(None) => {
             tracing::debug!(%remote, "A connection was lost before its greeting");
             None
@@ -156,7 +152,7 @@ async fn judge<'a>(
     cluster: &str,
     stream: &mut TlsStream<TcpStream>,
     remote: SocketAddr,
-) -> Result<(NodeId, PeerIdentity, Decoder, Admitted<'a>, WireVersion), Option<Refusal>> {
+) -> Result<(NodeId, PeerIdentity, Decoder, Admitted<'a>), Option<Refusal>> {
     let (_, tls) = stream.get_ref();
     require_control_alpn(tls.alpn_protocol())?;
     let identity = peer_identity(tls.peer_certificates().unwrap_or_default())?;
@@ -170,8 +166,7 @@ async fn judge<'a>(
     let Greeting::Hello { to, from } = greeting else {
         return Err(Some(Refusal::new(Reason::FrameMalformed, "the first frame is not a hello")));
     };
-    // Messages of every version are read alike; in which one the other side says them is for it to know.
-    let wire = shared.identity.judge(peer, &from, cluster)?;
+    decoder.wire = shared.identity.judge(peer, &from, cluster)?;
     if to != shared.identity.me {
         let detail = format!("{peer} meant to reach {to}, this is {}", shared.identity.me);
         return Err(Some(Refusal::new(Reason::ServerIdentityMismatch, detail)));
@@ -179,7 +174,7 @@ async fn judge<'a>(
     let admitted = shared.registry.admit(peer, remote.ip(), Instant::now())?;
     let welcome = Greeting::Welcome { answers: from.nonce, from: shared.identity.introduce(cluster) };
     match timeout(super::greet::GREETING_TIMEOUT, send(stream, &welcome)).await {
-        Ok(Ok(())) => Ok((peer, identity, decoder, admitted, wire)),
+        Ok(Ok(())) => Ok((peer, identity, decoder, admitted)),
         Ok(Err(_)) | Err(_) => Err(None),
     }
 }

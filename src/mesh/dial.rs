@@ -261,8 +261,8 @@ async fn greet(
     })?;
     match answer {
         Greeting::Welcome { answers, from } if answers == nonce => {
-            let wire = shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
-            Ok((wire, skew_ms(peer, from.clock)))
+            decoder.wire = shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
+            Ok((decoder.wire, skew_ms(peer, from.clock)))
         }
         Greeting::Welcome { .. } | Greeting::Hello { .. } => {
             Err(Greeted::Refused(Refusal::new(Reason::FrameMalformed, "the answer is not a welcome to this hello")))

@@ -44,6 +44,15 @@ impl WireVersion {
     }
 }
 
+impl From<WireVersion> for format::Version {
+    fn from(version: WireVersion) -> Self {
+        match version {
+            WireVersion::V5 => Self::V5,
+            WireVersion::V6 => Self::V6,
+        }
+    }
+}
+
 impl Default for WireVersion {
     fn default() -> Self {
         Self::NEWEST

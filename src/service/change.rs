@@ -7,11 +7,10 @@ use super::next::{
 use crate::{MARK, Missing, Model, Outcome, Phase, Plan, RoutingState};
 use agreement::Direction;
 use model::{ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A request to change the routing state. It is applied to whatever state the proposer finds itself built on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Gives the canary this share; with a model, makes that model the canary. While a rollout is open it may only lower,
     /// and pauses the rollout.
@@ -84,7 +83,7 @@ pub enum Change {
 }
 
 /// What becomes of a rollout that is open when another one is to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenOpen {
     /// The new one does not begin.
     Refuse,
@@ -93,7 +92,7 @@ pub enum WhenOpen {
 }
 
 /// How far a promotion goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// To the next step.
     Step,

@@ -8,7 +8,6 @@ mod approval;
 mod change;
 mod door;
 mod next;
-mod plain;
 mod plan;
 mod register;
 mod rollout;

@@ -1,9 +1,7 @@
 //! The routing state: the one value that the members agree on.
 
-use crate::plain::Plain;
 use crate::{Outcome, Phase, Rollout};
 use model::{Digest, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -15,7 +13,7 @@ pub const CHAIN_LENGTH: usize = 8;
 pub const MAX_EARLIER: usize = 5;
 
 /// A model and, if it was given with it, the URL that serves it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Model {
     /// Its name.
     pub id: ModelId,
@@ -24,7 +22,7 @@ pub struct Model {
 }
 
 /// The new version on trial.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Canary {
     /// The model.
     pub model: Model,
@@ -35,7 +33,7 @@ pub struct Canary {
 }
 
 /// One decided version: what was decided there, without its content.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The version.
     pub version: u64,
@@ -46,8 +44,7 @@ pub struct Link {
 }
 
 /// How the traffic is split, from one decision to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Plain", into = "Plain")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingState {
     /// Counts the decisions; 0 before any.
     pub version: u64,
