@@ -1,7 +1,6 @@
 //! Messages between members.
 
 use model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, Testimony, Time, TxId};
-use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 ///
 /// Between members the order of variants and fields is the format, here and in all that is sent: whoever changes it, or
 /// leaves a field out of some messages, makes another version of the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message<V> {
     /// I am here, this is what I hold, and this is what I heard from you.
     Heartbeat(Box<Heartbeat>),
@@ -115,7 +114,7 @@ impl<V> Message<V> {
 }
 
 /// A state put up for acceptance, with how it came about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal<V> {
     /// The right under which it is proposed.
     pub ballot: Ballot,
@@ -126,7 +125,6 @@ pub struct Proposal<V> {
     /// The votes of an advance; empty for a retreat.
     pub votes: Votes,
     /// What the voters had measured.
-    #[serde(default)]
     pub evidence: BTreeMap<NodeId, Evidence>,
 }
 
@@ -142,8 +140,7 @@ impl<V: Hash> Hash for Proposal<V> {
 pub type Votes = BTreeMap<NodeId, Vote>;
 
 /// A member's opinion on an advance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Vote {
     /// Nothing speaks against it.
     Commit,
@@ -152,8 +149,7 @@ pub enum Vote {
 }
 
 /// The reason for which an advance was not made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The sender is not a member that may coordinate.
     MayNotCoordinate,
@@ -225,7 +221,7 @@ impl fmt::Display for Reason {
 }
 
 /// The state that a proposal follows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Base {
     /// Its version.
     pub version: u64,
@@ -234,7 +230,7 @@ pub struct Base {
 }
 
 /// Sent every heartbeat interval, at once on connecting, and at once to one who asks for an echo.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// The sender's clock when it sent this; only the sender reads it again, as an echo.
     pub sent: Time,
@@ -259,11 +255,11 @@ pub struct Heartbeat {
 }
 
 /// A report of what the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hearing(pub NodeId, pub u32, pub Standing);
 
 /// A member's place among those who could coordinate. The order is that of the places, not of the bytes on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// It is not in touch with a majority, or has to catch up first.
     #[default]
@@ -300,7 +296,7 @@ impl Ord for Standing {
 }
 
 /// The stage of a member on its way to taking part.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Its disk is empty and it has seen no proof of a first boot.
     Blank {

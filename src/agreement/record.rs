@@ -2,13 +2,11 @@
 
 use super::Proposal;
 use model::{Ballot, Incarnation, NodeId};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One thing to remember. What is not [lazy](Record::is_lazy) is forced to disk before anything is said on its strength.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Record<V> {
     /// The member takes part from now on: a first boot was proved by these incarnations of all members, or, when there
     /// are none, what the others hold was adopted or the operator said that it is the first boot.
@@ -35,7 +33,7 @@ impl<V> Record<V> {
 }
 
 /// All that a member remembers: what a start recovers, and what the records add up to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Durable<V> {
     /// The life of this disk, drawn at random when it was empty.
     pub incarnation: Incarnation,

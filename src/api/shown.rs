@@ -156,6 +156,7 @@ pub(super) fn health(
         peers: peers.collect(),
         certificates: certificates.collect(),
         software: env!("CARGO_PKG_VERSION").into(),
+        wire_version: None,
     }
 }
 

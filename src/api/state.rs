@@ -43,6 +43,8 @@ pub struct Api {
     pub stopping: CancellationToken,
     /// What is shown of the links to the peers.
     pub links: Arc<dyn Fn() -> BTreeMap<NodeId, LinkShown> + Send + Sync>,
+    /// The newest version of the nodes' protocol that this node speaks.
+    pub wire_version: u16,
     /// What the routes themselves count.
     pub counters: Counters,
     /// What is open at the port.
@@ -62,6 +64,7 @@ impl Api {
         let trial = self.handle.status().as_deref().map(shown::trial);
         let mut shown = shown::health(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load());
         shown.stopping = self.leaving.is_cancelled();
+        shown.wire_version = Some(self.wire_version);
         for (id, link) in (self.links)() {
             if let Some(peer) = shown.peers.get_mut(&id) {
                 (peer.wire_version, peer.clock_skew_ms) = (Some(link.wire_version), Some(link.clock_skew_ms));

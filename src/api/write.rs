@@ -249,6 +249,10 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
             Problem::conflict(code::WOULD_RAISE, "It would give the canary more than it has", detail)
                 .with("current", version)
         }
+        Refusal::Invalid(ChangeError::WireVersion(behind)) => {
+            let title = "Not all members have left version 5 of the protocol behind";
+            Problem::conflict(code::WIRE_VERSION, title, detail).with("behind", json!(behind))
+        }
         Refusal::Invalid(error) => {
             let detail = detail + advice(&error);
             match conflict(&error) {
@@ -279,6 +283,8 @@ const fn advice(error: &ChangeError) -> &'static str {
         | ChangeError::NothingToApprove { .. }
         | ChangeError::NothingBefore(_)
         | ChangeError::NotBefore(..)
+        | ChangeError::WireVersion(_)
+        | ChangeError::Closed
         | ChangeError::UnknownModel(..) => "",
     }
 }
@@ -301,6 +307,8 @@ const fn conflict(error: &ChangeError) -> Option<&'static str> {
         | ChangeError::NotAMember(..)
         | ChangeError::LastMember(_)
         | ChangeError::NotBefore(..)
+        | ChangeError::WireVersion(_)
+        | ChangeError::Closed
         | ChangeError::UnknownModel(..) => None,
     }
 }

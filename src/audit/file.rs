@@ -1,10 +1,9 @@
 //! The file: appended to, rotated when it is large or old, and begun again where it cannot be continued.
 
-use super::line::{Event, FORMAT, Line, hash, newer_format};
+use super::line::{Event, Line, hash, newer_format};
 use crash::{Step, around};
-use model::{Digest, Keep, NodeId, Octets, UnixMillis};
+use model::{Digest, Keep, NodeId, UnixMillis};
 use rotation::Series;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,26 +20,7 @@ const MAX_LINE: u64 = 1024 * 1024;
 const MODE: u32 = 0o600;
 
 /// What `audit.head` says: the last line, so that one dropped from the end is missed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    /// The last line's number.
-    pub seq: u64,
-    /// Its hash.
-    pub digest: Digest,
-    /// The certificate whose key signed this.
-    pub serial: String,
-    /// The kind of signature, as TLS 1.3 numbers them.
-    pub scheme: u16,
-    /// The signature.
-    pub signature: Octets,
-}
-
-impl Head {
-    /// The bytes that are signed.
-    pub(super) fn signed_bytes(node: NodeId, seq: u64, digest: Digest) -> Vec<u8> {
-        format!("canary audit head, version 1\n{node} {seq} {digest}\n").into_bytes()
-    }
-}
+pub(super) type Head = format::v5::audit::Head<'static>;
 
 /// The record that is being written.
 #[derive(Debug)]
@@ -70,7 +50,7 @@ impl Record {
         if let Some(what) = last.as_deref().and_then(newer_format) {
             return Err(io::Error::other(what));
         }
-        let parsed = last.as_deref().map(serde_json::from_str::<Line>);
+        let parsed = last.as_deref().map(Line::read);
         let mut record = Self { node, files, file, seq: 0, prev: Digest::default(), first: 1 };
         match (parsed, last) {
             (Some(Ok(line)), Some(text)) => {
@@ -82,8 +62,7 @@ impl Record {
             (None, _) if bytes == 0 => {}
             _ => record.begin_anew(&path)?,
         }
-        let head = fs::read(directory.join(HEAD_FILE)).ok();
-        let head = head.and_then(|text| serde_json::from_slice::<Head>(&text).ok());
+        let head = head_in(directory);
         if let Some(head) = head.filter(|head| head.seq > record.seq) {
             let found = record.seq;
             record.seq = head.seq;
@@ -108,7 +87,7 @@ impl Record {
         let (mut seq, mut prev, mut text) = (self.seq, self.prev, String::new());
         for (at, event) in events {
             seq += 1;
-            let line = Line { format: FORMAT, seq, prev, at: *at, node: self.node, event: event.clone() }.text();
+            let line = Line { seq, prev, at: *at, node: self.node, event: event.clone() }.text();
             prev = hash(&line);
             text.push_str(&line);
             text.push('\n');
@@ -176,7 +155,7 @@ fn first_line(path: &Path) -> io::Result<Option<Line>> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_LINE).read_to_end(&mut text)?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(serde_json::from_slice::<Line>(line).ok())
+    Ok(std::str::from_utf8(line).ok().and_then(|line| Line::read(line).ok()))
 }
 
 /// The files of the record in `directory`, oldest first.
@@ -190,8 +169,12 @@ pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// The head that lies beside a record.
 pub(super) fn read_head(file: &Path) -> Option<Head> {
     let is_present = file.file_name().is_some_and(|name| name == AUDIT_FILE);
-    let text = fs::read(file.with_file_name(HEAD_FILE)).ok().filter(|_| is_present)?;
-    serde_json::from_slice(&text).ok()
+    head_in(file.parent().unwrap_or(Path::new(""))).filter(|_| is_present)
+}
+
+fn head_in(directory: &Path) -> Option<Head> {
+    let text = fs::read(directory.join(HEAD_FILE)).ok()?;
+    serde_json::from_slice::<format::v5::audit::Head<'_>>(&text).ok().map(format::v5::audit::Head::into_static)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -251,7 +234,7 @@ mod tests {
         let mut before: Option<(u64, Digest)> = None;
         for path in files_in(directory).expect("readable") {
             for text in fs::read_to_string(path).expect("text").lines() {
-                let line: Line = serde_json::from_str(text).expect("a line");
+                let line = Line::read(text).expect("a line");
                 if let Some((seq, digest)) = before {
                     assert_eq!((line.seq, line.prev), (seq + 1, digest));
                 }
@@ -328,11 +311,11 @@ mod tests {
         let text = fs::read_to_string(&path).expect("text");
         assert!(!text.contains("format"), "lines are what they always were: {text}");
         drop(record);
-        let newer = text.replacen("{\"seq\":1", "{\"format\":2,\"new\":true,\"seq\":2", 1);
+        let newer = text.replacen("{\"seq\":1", "{\"format\":3,\"new\":true,\"seq\":2", 1);
         fs::write(&path, text + &newer).expect("written");
         let before = fs::read_to_string(&path).expect("text");
-        let error = Record::open(directory.path(), NodeId::A, SOME).expect_err("format 2 is of tomorrow");
-        assert!(error.to_string().contains("it has format 2, this program reads up to 1"), "{error}");
+        let error = Record::open(directory.path(), NodeId::A, SOME).expect_err("format 3 is of tomorrow");
+        assert!(error.to_string().contains("it has format 3, this program reads up to 2"), "{error}");
         assert_eq!(fs::read_to_string(&path).expect("text"), before, "and left as it is");
     }
 
@@ -342,7 +325,8 @@ mod tests {
         let mut record = Record::open(directory.path(), NodeId::A, SOME).expect("a new record");
         record.append(&[event(1), event(2), event(3)]).expect("written");
         let (seq, digest) = record.head();
-        let head = Head { seq, digest, serial: "0a".into(), scheme: 0x0403, signature: Octets(Vec::new()) };
+        let head =
+            Head { seq, digest: digest.into(), serial: "0a".into(), scheme: 0x0403, signature: Default::default() };
         record.seal(&head).expect("sealed");
         drop(record);
         let path = directory.path().join(AUDIT_FILE);
@@ -350,8 +334,8 @@ mod tests {
         let kept = text.lines().next().expect("a line").len() + 1;
         fs::write(&path, &text[..kept]).expect("written");
         drop(Record::open(directory.path(), NodeId::A, SOME).expect("the record"));
-        let last: Line = serde_json::from_str(fs::read_to_string(&path).expect("text").lines().last().expect("a line"))
-            .expect("a line");
+        let text = fs::read_to_string(&path).expect("text");
+        let last = Line::read(text.lines().last().expect("a line")).expect("a line");
         assert_eq!((last.seq, last.event), (4, Event::Shortened { head: 3, found: 1 }));
     }
 

@@ -10,6 +10,7 @@
 //! the file says how much is missing.
 
 mod file;
+mod form;
 mod line;
 mod log;
 mod proof;

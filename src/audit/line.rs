@@ -1,7 +1,8 @@
 //! One line of the record.
 
-use model::{Actor, Digest, NodeId, NodeSet, Octets, Signed, TxId, UnixMillis};
-use serde::{Deserialize, Serialize};
+use format::v5::audit::Line as Form;
+use format::{Unreadable, lines, v5, v6};
+use model::{Actor, Digest, NodeId, NodeSet, Octets, Signed, Statement, TxId, UnixMillis};
 use service::RoutingState;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -9,15 +10,9 @@ use std::collections::BTreeMap;
 /// Each member's vote in words: `commit`, or what spoke against it.
 pub type Verdicts = BTreeMap<NodeId, String>;
 
-/// The version of the format of a line.
-pub(super) const FORMAT: u64 = 1;
-
 /// One line of the record: its place, and what happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The version of its format; a line that names none is of the first.
-    #[serde(default = "first_format", skip_serializing_if = "is_first_format")]
-    pub format: u64,
     /// Counts the lines from 1.
     pub seq: u64,
     /// SHA-256 of the line before, without its end; zeros in the first.
@@ -31,8 +26,7 @@ pub struct Line {
 }
 
 /// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The node started, with this version as the newest that it knows.
     Started {
@@ -142,25 +136,17 @@ pub enum Event {
     },
 }
 
-const fn first_format() -> u64 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-const fn is_first_format(format: &u64) -> bool {
-    *format == first_format()
-}
-
 /// What is wrong with a line that a later version of this program wrote; none with any other.
 pub(super) fn newer_format(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct FormatOnly {
-        #[serde(default = "first_format")]
-        format: u64,
+    match lines::version_of(text) {
+        Err(error @ Unreadable::Newer { .. }) => Some(format!("{error}: use a newer canary")),
+        Ok(_) | Err(_) => None,
     }
-    let FormatOnly { format } = serde_json::from_str(text).ok()?;
-    let what = || format!("it has format {format}, this program reads up to {FORMAT}: use a newer canary");
-    (format > FORMAT).then(what)
+}
+
+/// The bytes of a statement that are signed.
+pub(super) fn signed_bytes(statement: &Statement) -> Vec<u8> {
+    v5::Statement::from(statement).signed_bytes()
 }
 
 /// The hash of a line, without its end.
@@ -171,6 +157,55 @@ pub(super) fn hash(text: &str) -> Digest {
 impl Line {
     /// The line as it stands in the file, without its end.
     pub(super) fn text(&self) -> String {
-        serde_json::to_string(self).expect("a line is plain text and numbers")
+        let state = if let Event::Decided { state, .. } = &self.event { Some(&**state) } else { None };
+        lines::text::<_, Form<'_, v5::RoutingState<'_>>, Form<'_, v6::RoutingState<'_>>>(self, state)
+    }
+
+    /// The line that stands in the file.
+    pub(super) fn read(text: &str) -> Result<Self, Unreadable> {
+        lines::read::<_, Form<'_, v5::RoutingState<'_>>, Form<'_, v6::RoutingState<'_>>>(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! lines_of {
+        ($version:literal: $($name:literal)+) => {
+            [$(include_str!(concat!("../format/golden/", $version, "/audit/", $name, ".jsonl"))),+].concat()
+        };
+    }
+
+    macro_rules! every_line {
+        ($version:literal) => {
+            lines_of!($version: "started" "stopped" "certificate" "said" "decided" "aborted" "refused" "peer" "rejected"
+                "reloaded" "disbelieved" "lost" "shortened")
+        };
+    }
+
+    /// A line is of the oldest version that has words for it, whichever it was read in.
+    #[test]
+    fn lines_of_every_version_come_through_this_room_as_they_are() {
+        let (older, newer) = (every_line!("v5"), every_line!("v6"));
+        for line in older.lines() {
+            assert_eq!(Line::read(line).expect("a line").text(), line);
+        }
+        let mut marked = 0;
+        for line in newer.lines() {
+            let text = Line::read(line).expect("a line").text();
+            if line.contains("\"wire\":6") {
+                assert_eq!(text, line);
+                marked += 1;
+            } else {
+                assert!(older.lines().any(|older| older == text), "{text}");
+            }
+        }
+        assert_eq!(marked, 1);
+        for (line, again) in
+            lines_of!("v5": "old/decided").lines().zip(lines_of!("v5": "old/decided.rewritten").lines())
+        {
+            assert_eq!(Line::read(line).expect("a line").text(), again);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! it takes nothing from the agreement in the moment that counts, and a busy cluster costs few writes.
 
 use super::file::{Head, Record, unix_millis};
-use super::line::Event;
+use super::line::{Event, signed_bytes};
 use super::log::{Batch, Inbox, Order, Outgoing, Word};
 use model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
 use std::collections::{BTreeSet, VecDeque};
@@ -163,7 +163,7 @@ impl Writer {
             self.signer = Some(Arc::clone(&signer));
         }
         let statement = Statement { cluster, node: self.node, at, said };
-        match signer.sign(&statement.signed_bytes()) {
+        match signer.sign(&signed_bytes(&statement)) {
             Ok((scheme, signature)) => {
                 let serial = signer.serial.clone();
                 Some(Signed { statement, serial, scheme, signature: Octets(signature) })
@@ -242,8 +242,10 @@ impl Writer {
         self.seal_at = None;
         let (seq, digest) = self.record.head();
         let signer = Arc::clone(&self.tls.borrow().signer);
-        let Ok((scheme, signature)) = signer.sign(&Head::signed_bytes(self.node, seq, digest)) else { return };
-        let head = Head { seq, digest, serial: signer.serial.clone(), scheme, signature: Octets(signature) };
+        let bytes = Head::signed_bytes(self.node.into(), seq, digest.into());
+        let Ok((scheme, signature)) = signer.sign(&bytes) else { return };
+        let (serial, signature) = (signer.serial.clone().into(), signature.into());
+        let head = Head { seq, digest: digest.into(), serial, scheme, signature };
         if let Err(error) = self.record.seal(&head) {
             tracing::error!(%error, "The audit record cannot be forced to disk");
         }

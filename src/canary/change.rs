@@ -100,6 +100,9 @@ fn hint(code: &str) -> Option<&'static str> {
             Some("look at the state as it is now: canary rollout status")
         }
         code::BUSY | code::STOPPING => Some("try again in a moment"),
+        code::WIRE_VERSION => {
+            Some("canary query names the members to upgrade first, or to start without --wire-version")
+        }
         code::NOT_APPROVED => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
         code::ROLLOUT_OPEN => Some("canary rollout status shows it"),
         code::NO_ROLLOUT => Some("canary rollout start MODEL"),

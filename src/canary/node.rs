@@ -73,7 +73,8 @@ pub(crate) struct NodeArgs {
     /// How long requests in flight may take after that.
     #[arg(long, env = "CANARY_DRAIN", value_name = "TIME", default_value = "1800ms", value_parser = parse_span)]
     drain: Duration,
-    /// Speak no newer version of the nodes' protocol than this one: 4 or 5.
+    /// Speak no newer version of the nodes' protocol than this one: 5 or 6. With 5, the way back to the program before stays
+    /// open for all.
     #[arg(long, env = "CANARY_WIRE_VERSION", value_name = "N", default_value_t)]
     wire_version: WireVersion,
     /// How much is kept of the history of decisions: so many bytes, what is so old, or both; the oldest go first.
@@ -181,6 +182,8 @@ fn failure(error: NodeError) -> Failure {
             .with_hint(
                 "if this node's disk was lost, start it once with --rejoin; if --data points to the wrong place, correct it",
             ),
+        error @ NodeError::LeftBehind { .. } => Failure::new(Exit::Configuration, error)
+            .with_hint("start it without --wire-version and CANARY_WIRE_VERSION; there is no way back to an older program"),
         error @ NodeError::System { .. } => Failure::new(Exit::Failed, error),
     }
 }

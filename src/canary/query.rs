@@ -42,7 +42,10 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
         let rows = client.compare().await;
         let verdict = Verdict::of(&rows);
         match args.read.output() {
-            Output::Table => print_text(&format!("{}\n{}\n", show::table(&rows), terminal::verdict(&verdict)))?,
+            Output::Table => {
+                let wire = show::Wire::of(&rows).map(|wire| wire.line() + "\n").unwrap_or_default();
+                print_text(&format!("{}\n{wire}{}\n", show::table(&rows), terminal::verdict(&verdict)))?;
+            }
             Output::Json => print_json(&show::json(&rows))?,
         }
         Ok(exit(&verdict))

@@ -1,10 +1,9 @@
 //! What was decided, and how: in memory for who asks, on disk for the next start.
 
+use super::entry::{Decision, HistoryEntry, Split};
 use super::handle::Publisher;
 use super::unix_millis;
-use agreement::Votes;
-use model::{Actor, Evidence, ModelId, NodeId, Time, TxId, UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
+use model::Time;
 use service::{Event, Proposal, RoutingState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,55 +13,6 @@ use store::History;
 /// Decisions that follow one another this soon share one write. A process that is killed meanwhile forgets them here,
 /// though not the newest, which the agreement remembers.
 const WRITE_AFTER: Duration = Duration::from_millis(50);
-
-/// How a transaction ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// It is the state, or was.
-    Commit,
-    /// It never will be.
-    Abort,
-}
-
-/// One decided transaction, as this node knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryEntry {
-    /// The transaction.
-    pub txid: TxId,
-    /// Its version, or the one it was meant for.
-    pub version: u64,
-    /// How it ended.
-    pub decision: Decision,
-    /// Who asked for it; none where this node learned it without that.
-    pub by: Option<Actor>,
-    /// When it was proposed, by the coordinator's wall clock.
-    pub proposed_at: UnixMillis,
-    /// When this node learned the end, by its own.
-    pub learned_at: UnixMillis,
-    /// Each member's vote; empty for a retreat.
-    pub votes: Votes,
-    /// What the voters had measured.
-    #[serde(default)]
-    pub evidence: BTreeMap<NodeId, Evidence>,
-    /// What was decided before, as far as this node knows.
-    pub from: Option<Split>,
-    /// What it decided; none for an abort.
-    pub decided: Option<Arc<RoutingState>>,
-    /// On the coordinator, how long it took from the request to the end.
-    pub took: Option<Duration>,
-}
-
-/// Who gets how much.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Split {
-    /// The stable model.
-    pub stable: ModelId,
-    /// The canary.
-    pub canary: Option<ModelId>,
-    /// Its share.
-    pub weight: Weight,
-}
 
 /// Keeps the entries.
 pub(super) struct Chronicle {
@@ -74,19 +24,10 @@ pub(super) struct Chronicle {
     last: Arc<RoutingState>,
 }
 
-impl Split {
-    /// The split by `state`.
-    #[must_use]
-    pub fn of(state: &RoutingState) -> Self {
-        let canary = state.canary.as_ref().map(|canary| canary.model.id.clone());
-        Self { stable: state.stable.id.clone(), canary, weight: state.canary_weight() }
-    }
-}
-
 impl Chronicle {
     /// Goes on with what is on disk. The newest decision that the agreement remembers may be missing there: it is added.
     pub(super) fn new(history: History, lines: &[String], newest: &Proposal, publisher: &Publisher) -> Self {
-        let entries = lines.iter().filter_map(|line| serde_json::from_str::<HistoryEntry>(line).ok());
+        let entries = lines.iter().filter_map(|line| HistoryEntry::read(line).ok());
         let mut newest_known = 0;
         for entry in entries {
             if entry.decision == Decision::Commit {
@@ -155,10 +96,8 @@ impl Chronicle {
     }
 
     fn keep(&mut self, entry: HistoryEntry, publisher: &Publisher) {
-        if let Ok(line) = serde_json::to_string(&entry) {
-            self.unwritten.push_str(&line);
-            self.unwritten.push('\n');
-        }
+        self.unwritten.push_str(&entry.text());
+        self.unwritten.push('\n');
         publisher.record(entry);
     }
 }
@@ -178,20 +117,4 @@ fn committed(proposal: &Proposal, from: Option<Split>, took: Option<Duration>) -
         decided: Some(Arc::clone(state)),
         took,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_earlier_versions_wrote_is_read() {
-        // Before there were rollouts, what voters had measured, and models to go back to.
-        let line = r#"{"txid":"node-a.a4899cfe5183b3df.1.1","version":1,"decision":"commit","by":null,"proposed_at":1,
-            "learned_at":2,"votes":{"node-a":"commit"},"from":null,"decided":{"version":1,
-            "txid":"node-a.a4899cfe5183b3df.1.1","coordinator":"node-a","timestamp":1,
-            "stable":{"id":"v1","upstream":null},"canary":null,"drained":[],"chain":[]},"took":null}"#;
-        let entry: HistoryEntry = serde_json::from_str(line).expect("an entry");
-        assert!(entry.evidence.is_empty() && entry.decided.is_some_and(|state| state.rollout.is_none()));
-    }
 }

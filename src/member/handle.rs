@@ -1,6 +1,6 @@
 //! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
 
-use super::chronicle::HistoryEntry;
+use super::entry::HistoryEntry;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use model::Actor;
 use rollout::Status;

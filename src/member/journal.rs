@@ -45,6 +45,11 @@ fn aborted(node: NodeId, txid: TxId, version: u64, by: &str, votes: &Votes, took
     tracing::warn!(%node, %txid, version, by, took_us, reason, "2PC: ABORT");
 }
 
+/// Tells that there is no way back to a program that speaks version 5 of the wire.
+pub(super) fn closed(node: NodeId) {
+    tracing::info!(%node, wire = service::MARK, "All members speak this version of the protocol for good: no older one is spoken any more");
+}
+
 /// Tells that this node has stopped serving the canary by itself, or may serve it again.
 pub(super) fn ejection(node: NodeId, why: Option<&str>) {
     match why {

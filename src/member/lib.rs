@@ -2,6 +2,8 @@
 
 mod chronicle;
 mod clock;
+mod door;
+mod entry;
 mod handle;
 mod journal;
 mod member;
@@ -9,10 +11,10 @@ mod rules;
 mod run;
 mod witness;
 
-pub use chronicle::{Decision, HistoryEntry, Split};
 pub use clock::{boottime, unix_millis};
+pub use entry::{Decision, HistoryEntry, Split};
 pub use handle::{Handle, Publisher, Request, Stopped};
-pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress};
+pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress, oldest_spoken};
 pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 

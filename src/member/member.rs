@@ -5,12 +5,17 @@
 //! what has to be done because of it is done in the one order that is right: on its store, and on what the [`Outside`] is
 //! made of. So a simulation runs what a node runs, to the last line.
 
+use super::door::{Door, TRY_EVERY};
 use super::rules::{All, Effect, Rules};
 use agreement::{Stop, Ticket, Vote};
 use judge::Samples;
+use mesh::WireVersion;
 use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
 use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
-use service::{Answer, Change, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Record, View};
+use service::{
+    Answer, Change, ChangeError, Durable, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Record,
+    Refusal, View,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +70,8 @@ pub trait Outside {
     fn publish(&mut self, view: View);
     /// Makes this what everyone sees of the canary.
     fn show(&mut self, status: Option<Arc<Status>>);
+    /// Speaks version 5 of the wire with nobody from now on.
+    fn close(&mut self);
     /// Answers a caller.
     fn answer(&mut self, asked: Asked<Self::Caller>, answer: Answer);
     /// Finds out whether an upstream is ready, and comes back with [`Input::Probed`].
@@ -101,8 +108,8 @@ pub struct Asked<Caller> {
 
 /// One thing that happens to a member.
 pub enum Happened<Caller> {
-    /// There is a link to this member now.
-    Up(NodeId),
+    /// There is a link to this member now, and this version of the wire is spoken on it.
+    Up(NodeId, WireVersion),
     /// The link to this member is lost.
     Down(NodeId),
     /// A member says something.
@@ -132,6 +139,7 @@ pub enum Progress {
 enum Waiter<Caller> {
     Caller(Asked<Caller>),
     Controller(Change),
+    Door,
 }
 
 /// What is left to do.
@@ -150,6 +158,8 @@ enum Act {
     Show(Option<Arc<Status>>),
     /// Ask for a change in the name of the rollout.
     Ask(Change, UnixMillis),
+    /// Ask for the mark by which all members leave version 5 of the wire behind.
+    Close(UnixMillis),
 }
 
 /// One member: its engine, its controller and its store, by the rules `R`.
@@ -163,6 +173,7 @@ pub struct Member<M, Caller, R: Rules = All> {
     /// The version that the controller has seen.
     seen_version: Option<u64>,
     next_look: Option<Time>,
+    door: Door,
     to_do: VecDeque<Act>,
     rules: R,
 }
@@ -187,6 +198,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             room: Room::Plenty,
             seen_version: None,
             next_look: None,
+            door: Door::default(),
             to_do: VecDeque::new(),
             rules,
         }
@@ -219,7 +231,8 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
 
     /// When the member wants to be told [`Input::Timeout`] though nothing happens.
     pub fn poll_timeout(&self, now: Time) -> Time {
-        self.next_look.into_iter().fold(self.engine.poll_timeout(now), Time::min)
+        let door = self.may_close().then_some(self.door.next_try);
+        [self.next_look, door].into_iter().flatten().fold(self.engine.poll_timeout(now), Time::min)
     }
 
     /// Takes in what happened. After this, and all that [`go_on`](Self::go_on) does, comes [`look`](Self::look).
@@ -230,8 +243,14 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         let input = match happened {
-            Happened::Up(id) => Some(Input::PeerUp(id)),
-            Happened::Down(id) => Some(Input::PeerDown(id)),
+            Happened::Up(id, wire) => {
+                self.door.up(id, wire);
+                Some(Input::PeerUp(id))
+            }
+            Happened::Down(id) => {
+                self.door.down(id);
+                Some(Input::PeerDown(id))
+            }
             Happened::Message(from, Message::Report(report)) => {
                 self.on_report(now, from, *report);
                 None
@@ -243,8 +262,13 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             Happened::Message(from, message) => Some(Input::Receive { from, message }),
             Happened::Input(input) => Some(input),
             Happened::Asked(asked, base_version, at) => {
-                let (change, by) = (asked.change.clone(), asked.by.clone());
-                Some(self.ask(change, base_version, by, at, Waiter::Caller(asked)))
+                if let Err(error) = self.must_be_said(&asked.change) {
+                    outside.answer(asked, Answer::Refused(Refusal::Invalid(error)));
+                    None
+                } else {
+                    let (change, by) = (asked.change.clone(), asked.by.clone());
+                    Some(self.ask(change, base_version, by, at, Waiter::Caller(asked)))
+                }
             }
             Happened::LookAtRoom => self.look_at_room(outside),
             Happened::Nothing => None,
@@ -257,7 +281,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
     pub fn look(
         &mut self,
         now: Time,
-        wall: impl FnOnce() -> UnixMillis,
+        wall: impl Fn() -> UnixMillis,
         outside: &mut impl Outside<Caller = Caller>,
     ) -> Result<Progress, DriverError> {
         let version = self.engine.committed().state.version;
@@ -268,8 +292,12 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             let look = if soon { now } else { now + LOOK_EVERY_BY_HAND };
             self.next_look = Some(self.next_look.map_or(look, |before| before.min(look)));
         }
+        if self.may_close() && now >= self.door.next_try {
+            self.door.next_try = now + TRY_EVERY;
+            self.to_do.push_back(Act::Close(wall()));
+        }
         if self.next_look.is_none_or(|look| now < look) {
-            return Ok(Progress::Done);
+            return self.go_on(now, outside);
         }
         let view = self.engine.view(now);
         let own = if self.controller.is_watching() { outside.counted() } else { Samples::default() };
@@ -312,9 +340,12 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                     Progress::Done
                 }
                 Act::Ask(change, at) => {
-                    let me = self.engine.me();
-                    let by = Actor { id: format!("rollout/{me}"), serial: String::new(), remote: String::new() };
+                    let by = self.signed("rollout");
                     let question = self.ask(change.clone(), None, by, at, Waiter::Controller(change));
+                    self.step(now, question, outside)?
+                }
+                Act::Close(at) => {
+                    let question = self.ask(Change::Close(None), None, self.signed("wire"), at, Waiter::Door);
                     self.step(now, question, outside)?
                 }
             };
@@ -323,6 +354,11 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             }
         }
         Ok(Progress::Done)
+    }
+
+    /// Who asks, where that is a part of this member.
+    fn signed(&self, part: &str) -> Actor {
+        Actor { id: format!("{part}/{}", self.engine.me()), serial: String::new(), remote: String::new() }
     }
 
     fn ask(
@@ -336,7 +372,31 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.waiting.insert(ticket, waiter);
+        let state = &self.engine.committed().state;
+        // Where nothing stands yet the mark needs no version of its own.
+        let is_first = state.version == 0 && state.wire.is_none() && self.behind().is_empty();
+        let change = if is_first { Change::Close(Some(Box::new(change))) } else { change };
         Input::Propose(Question { ticket, change, base_version, by, at })
+    }
+
+    /// The others that nothing can be said to which version 5 of the wire has no words for.
+    fn behind(&self) -> NodeSet {
+        let others = self.engine.members().without(self.engine.me());
+        self.rules.keep_open(others.minus(self.door.newest))
+    }
+
+    /// Whether the mark is to be asked for here: what stands is still without it, nothing is open, and all members speak
+    /// version 6 at this moment.
+    fn may_close(&self) -> bool {
+        let state = &self.engine.committed().state;
+        let is_due = state.wire.is_none() && state.version > 0;
+        is_due && self.engine.acts() && self.engine.is_settled() && self.behind().is_empty()
+    }
+
+    /// Until the state is marked, what version 5 of the wire cannot say is not proposed.
+    fn must_be_said(&self, change: &Change) -> Result<(), ChangeError> {
+        let is_said = change.is_said_by_5() || self.engine.committed().state.wire.is_some();
+        if is_said { Ok(()) } else { Err(ChangeError::WireVersion(self.behind())) }
     }
 
     fn on_report(&mut self, now: Time, from: NodeId, report: Report) {
@@ -392,8 +452,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
     ) -> Result<Progress, DriverError> {
         for effect in self.rules.order() {
             match effect {
-                Effect::Write if output.append.is_empty() => {}
-                Effect::Write => self.store.append(&output.append)?,
+                Effect::Write => self.write(&mut output, outside)?,
                 Effect::Publish if output.publish => self.publish(now, outside),
                 Effect::Publish => {}
                 Effect::Send => output.send.iter().for_each(|envelope| outside.send(envelope.to, &envelope.message)),
@@ -414,6 +473,20 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             return Ok(Progress::Pause);
         }
         self.note(output, outside)
+    }
+
+    /// Brings the records to disk. Where the state is marked from now on that has to be there, too, before anyone sees it.
+    fn write(&mut self, output: &mut Output, outside: &mut impl Outside<Caller = Caller>) -> Result<(), DriverError> {
+        if !output.append.is_empty() {
+            self.store.append(&output.append)?;
+        }
+        if !self.door.is_closed && self.rules.closes(self.engine.committed().state.wire.is_some()) {
+            self.store.append(&std::mem::take(&mut output.note))?;
+            self.rules.keep_closed(&mut self.store)?;
+            self.door.is_closed = true;
+            outside.close();
+        }
+        Ok(())
     }
 
     fn note(
@@ -437,9 +510,17 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                 self.rules.tell(&mut self.controller, now, &change, refused(&answer));
                 self.next_look = Some(now);
             }
-            None => {}
+            // Where nothing came of it, it is asked for again in a while.
+            Some(Waiter::Door) | None => {}
         }
     }
+}
+
+/// The version of the wire that a member with this memory must speak at least: it has agreed with all others to leave the
+/// one before it behind.
+#[must_use]
+pub fn oldest_spoken(memory: &Durable) -> Option<u16> {
+    memory.accepted.iter().chain(&memory.committed).find_map(|proposal| proposal.state.wire)
 }
 
 /// What the controller sees of `view`.

@@ -5,7 +5,7 @@
 
 use super::member::Memory;
 use agreement::Reason;
-use model::{NodeId, Report, Time};
+use model::{NodeId, NodeSet, Report, Time};
 use rollout::Controller;
 use service::Change;
 use store::{Room, StoreError};
@@ -39,6 +39,24 @@ pub trait Rules {
             Room::Full => Some(Reason::StorageFull),
             Room::Plenty => None,
         }
+    }
+
+    /// Members with which version 5 of the wire is spoken, or nothing, keep the door to it open.
+    fn keep_open(&self, behind: NodeSet) -> NodeSet {
+        behind
+    }
+
+    /// A member that serves a marked state speaks version 5 with nobody any more.
+    fn closes(&self, is_marked: bool) -> bool {
+        is_marked
+    }
+
+    /// That is on disk before, so that no start forgets it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn keep_closed(&self, store: &mut impl Memory) -> Result<(), StoreError> {
+        store.force()
     }
 
     /// What everyone sees says that the canary was found to be bad here.

@@ -198,6 +198,11 @@ impl Outside for Node {
         self.publisher.show(status);
     }
 
+    fn close(&mut self) {
+        journal::closed(self.me);
+        self.mesh.close();
+    }
+
     fn answer(&mut self, asked: Asked<Reply>, answer: Answer) {
         let Asked { change, by, caller } = asked;
         self.witness.answered(by, &change, &answer);
@@ -258,7 +263,7 @@ impl Outside for Node {
 
 fn from_mesh(event: mesh::Event) -> Happened<Reply> {
     match event {
-        mesh::Event::Up(id) => Happened::Up(id),
+        mesh::Event::Up(id, wire) => Happened::Up(id, wire),
         mesh::Event::Down(id) => Happened::Down(id),
         mesh::Event::Message { from, message } => Happened::Message(from, message),
     }

@@ -126,7 +126,7 @@ impl Witness {
             Answer::Refused(refusal) => refusal.to_string(),
             Answer::Unknown { txid, .. } => format!("{txid} is not settled yet"),
         };
-        self.batch.file(audit::Event::Refused { by, what: name(change), outcome });
+        self.batch.file(audit::Event::Refused { by, what: name(change).into(), outcome });
     }
 
     fn prepare(&mut self, next: &Arc<RoutingState>) {
@@ -183,11 +183,25 @@ impl Drop for Witness {
     }
 }
 
-/// The name of a kind of change, as its JSON begins.
-fn name(change: &Change) -> String {
-    let value = serde_json::to_value(change).unwrap_or_default();
-    let named = value.as_str().or_else(|| value.as_object()?.keys().next().map(String::as_str));
-    named.unwrap_or_default().to_lowercase()
+/// The name of a kind of change.
+const fn name(change: &Change) -> &'static str {
+    match change {
+        Change::Weight { .. } => "weight",
+        Change::Drain(_) => "drain",
+        Change::Undrain(_) => "undrain",
+        Change::Model(_) => "model",
+        Change::Start { .. } => "start",
+        Change::Next { .. } => "next",
+        Change::Promote(_) => "promote",
+        Change::Approve { .. } => "approve",
+        Change::Pause { .. } => "pause",
+        Change::Resume => "resume",
+        Change::Abort { .. } => "abort",
+        Change::RollBack { .. } => "rollback",
+        Change::Retry => "retry",
+        Change::Undo { .. } => "undo",
+        Change::Close(_) => "close",
+    }
 }
 
 fn verdicts(votes: &Votes) -> Verdicts {

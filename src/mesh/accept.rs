@@ -89,10 +89,12 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
         link.poke.notify_one();
     }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let wire = decoder.wire;
     let end = tokio::select! {
         end = read_messages(&mut stream, decoder, peer, &admitted, &shared.events) => end,
         () = admitted.replaced.cancelled() => End::Replaced,
         end = shared.outdated(&chain, &plane) => end,
+        end = shared.identity.left_behind(wire) => end,
         () = sleep_until(expiry(identity.not_after)) => End::Expired,
         () = shared.shutdown.cancelled() => End::Stopped,
     };
@@ -164,8 +166,7 @@ async fn judge<'a>(
     let Greeting::Hello { to, from } = greeting else {
         return Err(Some(Refusal::new(Reason::FrameMalformed, "the first frame is not a hello")));
     };
-    // Messages of every version are read alike; in which one the other side says them is for it to know.
-    let _ = shared.identity.judge(peer, &from, cluster)?;
+    decoder.wire = shared.identity.judge(peer, &from, cluster)?;
     if to != shared.identity.me {
         let detail = format!("{peer} meant to reach {to}, this is {}", shared.identity.me);
         return Err(Some(Refusal::new(Reason::ServerIdentityMismatch, detail)));

@@ -96,24 +96,25 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: NodeId, mut queue: Qu
 async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -> Option<Duration> {
     let link = shared.peers.get(&peer)?;
     let Linked { stream, decoder, identity, info, plane } = linked;
-    let remote = info.remote;
+    let (remote, wire) = (info.remote, info.wire);
     tracing::info!(
         node = %shared.identity.me,
         %peer,
         %remote,
         tls = info.tls_version,
         key_exchange = info.key_exchange,
-        wire = %info.wire,
+        %wire,
         "Connected to peer"
     );
     *link.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
     queue.clear();
     link.up.store(true, Ordering::Release);
-    shared.tell(Event::Up(peer)).await;
+    shared.tell(Event::Up(peer, wire)).await;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
     let end = tokio::select! {
         end = write_messages(stream, decoder, queue, expiry(identity.not_after), &shared.shutdown) => end,
         end = shared.outdated(&chain, &plane) => end,
+        end = shared.identity.left_behind(wire) => end,
     };
     link.up.store(false, Ordering::Release);
     *link.info.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -260,8 +261,8 @@ async fn greet(
     })?;
     match answer {
         Greeting::Welcome { answers, from } if answers == nonce => {
-            let wire = shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
-            Ok((wire, skew_ms(peer, from.clock)))
+            decoder.wire = shared.identity.judge(peer, &from, cluster).map_err(Greeted::Refused)?;
+            Ok((decoder.wire, skew_ms(peer, from.clock)))
         }
         Greeting::Welcome { .. } | Greeting::Hello { .. } => {
             Err(Greeted::Refused(Refusal::new(Reason::FrameMalformed, "the answer is not a welcome to this hello")))

@@ -8,12 +8,12 @@
 //! Lengths are checked before anything is allocated, sequence numbers go up by exactly one, and whatever is wrong ends
 //! the connection: nothing here tries to resynchronize.
 
-mod v4;
-
 use super::version::WireVersion;
 use bytes::{Buf, Bytes, BytesMut};
+use format::v5::greeting;
+pub(crate) use format::v5::greeting::Nonce;
+use format::{Invalid, messages};
 use model::{Digest, Incarnation, NodeId, NodeSet, UnixMillis};
-use serde::{Deserialize, Serialize};
 use service::Message;
 use tls::Reason;
 
@@ -25,21 +25,17 @@ pub(crate) const MAX_GREETING: usize = 4 << 10;
 const MAX_DETAIL: usize = 256;
 
 const PREFIX: usize = 4;
-/// Room for most messages, in bytes, so that few have to be moved while they are written down.
-const USUAL: usize = 512;
 /// The most bytes that a sequence number takes.
 const MAX_SEQUENCE: usize = 10;
 
-/// What each side says first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The first word of each side.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Greeting {
     /// The dialer introduces itself.
     Hello {
         /// The node that the dialer means to reach.
         to: NodeId,
         /// Who it is.
-        #[serde(flatten)]
         from: Introduction,
     },
     /// The acceptor takes it in: the link is up.
@@ -47,7 +43,6 @@ pub(crate) enum Greeting {
         /// The nonce of the hello that this answers.
         answers: Nonce,
         /// Who the acceptor is.
-        #[serde(flatten)]
         from: Introduction,
     },
     /// The acceptor does not, or no longer, want this connection.
@@ -60,12 +55,11 @@ pub(crate) enum Greeting {
 }
 
 /// Who a side is, beyond what its certificate says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Introduction {
     /// The oldest version of the wire that it speaks.
     pub(crate) version: u16,
     /// The newest, where it is another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) newest: Option<u16>,
     /// The trust domain.
     pub(crate) cluster: String,
@@ -83,14 +77,56 @@ pub(crate) struct Introduction {
     pub(crate) clock: UnixMillis,
 }
 
-/// A random number that ties an answer to its question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Nonce(Incarnation);
+impl<'a> From<&'a Greeting> for greeting::Greeting<'a> {
+    fn from(said: &'a Greeting) -> Self {
+        match said {
+            Greeting::Hello { to, from } => Self::Hello { to: to.into(), from: from.into() },
+            Greeting::Welcome { answers, from } => Self::Welcome { answers: *answers, from: from.into() },
+            Greeting::Reject { reason, detail } => Self::Reject { reason: reason.into(), detail: detail.into() },
+        }
+    }
+}
 
-impl Nonce {
-    pub(crate) const fn new(random: u64) -> Self {
-        Self(Incarnation(random))
+impl TryFrom<greeting::Greeting<'_>> for Greeting {
+    type Error = Invalid;
+
+    fn try_from(said: greeting::Greeting<'_>) -> Result<Self, Invalid> {
+        Ok(match said {
+            greeting::Greeting::Hello { to, from } => Self::Hello { to: to.try_into()?, from: from.try_into()? },
+            greeting::Greeting::Welcome { answers, from } => Self::Welcome { answers, from: from.try_into()? },
+            greeting::Greeting::Reject { reason, detail } => {
+                Self::Reject { reason: reason.into(), detail: detail.into() }
+            }
+        })
+    }
+}
+
+impl<'a> From<&'a Introduction> for greeting::Introduction<'a> {
+    fn from(from: &'a Introduction) -> Self {
+        let Introduction { version, newest, cluster, members, peers_digest, node, incarnation, nonce, clock } = from;
+        Self {
+            version: *version,
+            newest: *newest,
+            cluster: cluster.into(),
+            members: (*members).into(),
+            peers_digest: (*peers_digest).into(),
+            node: node.into(),
+            incarnation: incarnation.into(),
+            nonce: *nonce,
+            clock: clock.0,
+        }
+    }
+}
+
+impl TryFrom<greeting::Introduction<'_>> for Introduction {
+    type Error = Invalid;
+
+    fn try_from(from: greeting::Introduction<'_>) -> Result<Self, Invalid> {
+        let greeting::Introduction { version, newest, cluster, members, peers_digest, node, incarnation, nonce, clock } =
+            from;
+        let (cluster, members, node) = (cluster.into(), members.try_into()?, node.try_into()?);
+        let (peers_digest, incarnation, clock) = (peers_digest.into(), incarnation.into(), UnixMillis(clock));
+        Ok(Self { version, newest, cluster, members, peers_digest, node, incarnation, nonce, clock })
     }
 }
 
@@ -127,23 +163,23 @@ impl FrameError {
     }
 }
 
-/// A message as bytes, not yet numbered. Clones share them.
+/// A message as bytes of a version, not yet numbered. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Payload(Bytes);
+pub(crate) struct Payload(Bytes, WireVersion);
 
 impl Payload {
     /// Writes a message down, in the words of a version.
     ///
     /// # Errors
-    /// When it would not fit into a frame.
+    /// When the version has no words for it, or it would not fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
-        let bytes = match version {
-            WireVersion::V4 => written(&v4::told(message)),
-            WireVersion::V5 => written(message),
-        };
-        let bytes = bytes.map_err(malformed)?;
+        let bytes = messages::encode(message, version.into()).map_err(|error| malformed(&error))?;
         let length = MAX_SEQUENCE + bytes.len();
-        if length > MAX_FRAME { Err(FrameError::TooLarge { length, max: MAX_FRAME }) } else { Ok(Self(bytes.into())) }
+        if length > MAX_FRAME {
+            Err(FrameError::TooLarge { length, max: MAX_FRAME })
+        } else {
+            Ok(Self(bytes.into(), version))
+        }
     }
 
     /// Its length in bytes.
@@ -152,34 +188,10 @@ impl Payload {
     }
 }
 
-fn written(message: &Message) -> postcard::Result<Vec<u8>> {
-    postcard::serialize_with_flavor(message, Written(Vec::with_capacity(USUAL)))
-}
-
-/// Where a message is written down: postcard's own vector takes in byte after byte also where it is given many.
-struct Written(Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Written {
-    type Output = Vec<u8>;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
-    }
-}
-
 /// A greeting as a frame.
 pub(crate) fn encode_greeting(greeting: &Greeting) -> Vec<u8> {
-    let json = serde_json::to_vec(greeting).expect("a greeting has only string keys and cannot fail to serialize");
+    let json = serde_json::to_vec(&greeting::Greeting::from(greeting));
+    let json = json.expect("a greeting has only string keys and cannot fail to serialize");
     let mut frame = Vec::with_capacity(PREFIX + json.len());
     put_prefix(&mut frame, json.len());
     frame.extend_from_slice(&json);
@@ -189,12 +201,21 @@ pub(crate) fn encode_greeting(greeting: &Greeting) -> Vec<u8> {
 /// The sending end of a connection's frames.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    wire: WireVersion,
     sequence: u64,
 }
 
 impl Encoder {
-    /// Appends the next frame to `out`.
+    /// That of a connection on which this version is spoken.
+    pub(crate) const fn new(wire: WireVersion) -> Self {
+        Self { wire, sequence: 0 }
+    }
+
+    /// Appends the next frame to `out`; nothing for what was meant for an earlier connection, in another version.
     pub(crate) fn encode(&mut self, message: &Payload, out: &mut Vec<u8>) {
+        if message.1 != self.wire {
+            return;
+        }
         self.sequence += 1;
         let mut room = [0; MAX_SEQUENCE];
         let number = postcard::to_slice(&self.sequence, &mut room).expect("it has room for every number");
@@ -214,6 +235,8 @@ fn put_prefix(out: &mut Vec<u8>, length: usize) {
 pub(crate) struct Decoder {
     /// What was received and not yet understood.
     pub(crate) buffer: BytesMut,
+    /// The version of the messages, by the greetings.
+    pub(crate) wire: WireVersion,
     sequence: u64,
 }
 
@@ -224,9 +247,11 @@ impl Decoder {
     /// When it is too long or is none.
     pub(crate) fn next_greeting(&mut self) -> Result<Option<Greeting>, FrameError> {
         let Some(length) = self.next_frame(MAX_GREETING)? else { return Ok(None) };
-        let greeting = serde_json::from_slice(&self.buffer[PREFIX..PREFIX + length]);
+        let frame = &self.buffer[PREFIX..PREFIX + length];
+        let form = serde_json::from_slice::<greeting::Greeting<'_>>(frame).map_err(|error| malformed(&error));
+        let greeting = form.and_then(|form| form.try_into().map_err(|error: Invalid| malformed(&error)));
         self.buffer.advance(PREFIX + length);
-        greeting.map(Some).map_err(|error| FrameError::Malformed(error.to_string()))
+        greeting.map(Some)
     }
 
     /// The next message, once it is there in full.
@@ -236,7 +261,7 @@ impl Decoder {
     pub(crate) fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
         let Some(length) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
         let due = self.sequence + 1;
-        let message = read(&self.buffer[PREFIX..PREFIX + length], due);
+        let message = read(&self.buffer[PREFIX..PREFIX + length], due, self.wire);
         self.buffer.advance(PREFIX + length);
         let message = message?;
         self.sequence = due;
@@ -255,19 +280,15 @@ impl Decoder {
 }
 
 /// The message in a frame, if it is the one that is due.
-fn read(frame: &[u8], due: u64) -> Result<Message, FrameError> {
-    let (got, rest) = postcard::take_from_bytes(frame).map_err(malformed)?;
+fn read(frame: &[u8], due: u64, wire: WireVersion) -> Result<Message, FrameError> {
+    let (got, rest) = postcard::take_from_bytes(frame).map_err(|error| malformed(&error))?;
     if got != due {
         return Err(FrameError::Sequence { due, got });
     }
-    let (message, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
-    if !rest.is_empty() {
-        return Err(FrameError::Malformed(format!("{} bytes after the message", rest.len())));
-    }
-    Ok(message)
+    messages::decode(rest, wire.into()).map_err(|error| malformed(&error))
 }
 
-fn malformed(error: postcard::Error) -> FrameError {
+fn malformed(error: &dyn ToString) -> FrameError {
     FrameError::Malformed(error.to_string())
 }
 

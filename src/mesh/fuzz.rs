@@ -42,21 +42,16 @@ pub fn messages(bytes: &[u8]) -> usize {
     usize::try_from(count).expect("few messages")
 }
 
-/// Whatever was understood is said in the same words, and can be said in those of the version before.
+/// Whatever was understood is said in the same words again, in each version that has words for it.
 fn same_again(message: &Message) {
-    let said = |message: &Message, version| {
-        let payload = Payload::new(message, version).ok()?;
+    for wire in [WireVersion::V5, WireVersion::V6] {
+        let Ok(payload) = Payload::new(message, wire) else { continue };
         let mut bytes = Vec::new();
-        Encoder::default().encode(&payload, &mut bytes);
+        Encoder::new(wire).encode(&payload, &mut bytes);
         let mut decoder = Decoder::default();
+        decoder.wire = wire;
         decoder.buffer.extend_from_slice(&bytes);
-        decoder.next_message().expect("its own words")
-    };
-    if let Some(again) = said(message, WireVersion::NEWEST) {
-        assert_eq!(again, *message);
-    }
-    if let Some(older) = said(message, WireVersion::V4) {
-        assert_eq!(said(&older, WireVersion::V4), Some(older));
+        assert_eq!(decoder.next_message().expect("its own words").as_ref(), Some(message));
     }
 }
 

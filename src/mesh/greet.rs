@@ -1,7 +1,8 @@
 //! The exchange that begins a connection, after TLS: who each side is, and whether the other takes it in.
 
 use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, encode_greeting};
-use super::version::{self, WireVersion};
+use super::link::End;
+use super::version::{Spoken, WireVersion};
 use crash::{Step, When, point};
 use model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +10,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tls::{Reason, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// A greeting must have come after this time: two round trips to the other side of the world, four times over.
@@ -25,18 +27,19 @@ pub(crate) struct Identity {
     pub(crate) members: NodeSet,
     pub(crate) peers_digest: Digest,
     pub(crate) incarnation: Incarnation,
-    /// The newest version of the wire that it speaks.
-    pub(crate) wire: WireVersion,
+    /// The versions of the wire that it speaks.
+    pub(crate) spoken: watch::Sender<Spoken>,
 }
 
 impl Identity {
     pub(crate) fn new(me: NodeId, peers: &Peers, incarnation: Incarnation, wire: WireVersion) -> Self {
-        Self { me, members: peers.members(), peers_digest: peers_digest(peers), incarnation, wire }
+        let spoken = watch::Sender::new(Spoken::up_to(wire));
+        Self { me, members: peers.members(), peers_digest: peers_digest(peers), incarnation, spoken }
     }
 
     /// What to say on a new connection.
     pub(crate) fn introduce(&self, cluster: &str) -> Introduction {
-        let (oldest, newest) = version::spoken(self.wire);
+        let (oldest, newest) = self.spoken.borrow().numbers();
         Introduction {
             version: oldest,
             newest: (newest > oldest).then_some(newest),
@@ -58,7 +61,7 @@ impl Identity {
     /// When it is not who its certificate says, or of another cluster, or another set of members, or when there is no
     /// version that both speak.
     pub(crate) fn judge(&self, peer: NodeId, theirs: &Introduction, cluster: &str) -> Result<WireVersion, Refusal> {
-        let wire = version::agree(self.wire, (theirs.version, theirs.newest.unwrap_or(theirs.version)))?;
+        let wire = self.spoken.borrow().agree((theirs.version, theirs.newest.unwrap_or(theirs.version)))?;
         if theirs.node != peer {
             let detail = format!("the certificate is of {peer}, the greeting of {}", theirs.node);
             return Err(Refusal::new(Reason::IdentityFrameMismatch, detail));
@@ -75,6 +78,18 @@ impl Identity {
             tracing::warn!(%peer, "A peer has other addresses in PEERS_NODE_* than this node");
         }
         Ok(wire)
+    }
+
+    /// Waits until this version of the wire is spoken no more, and says why.
+    pub(crate) async fn left_behind(&self, wire: WireVersion) -> End {
+        let mut spoken = self.spoken.subscribe();
+        loop {
+            let allowed = spoken.borrow_and_update().allow(wire);
+            if let Err(refusal) = allowed {
+                return End::Refused(refusal);
+            }
+            spoken.changed().await.expect("this node holds the other end");
+        }
     }
 }
 

@@ -76,8 +76,8 @@ pub struct MeshConfig {
 /// What happens on the mesh.
 #[derive(Debug)]
 pub enum Event {
-    /// Messages to this peer are being delivered from now on.
-    Up(NodeId),
+    /// Messages to this peer are being delivered from now on, in this version of the wire, the newest that both speak.
+    Up(NodeId, WireVersion),
     /// They no longer are.
     Down(NodeId),
     /// A peer says something.
@@ -262,6 +262,11 @@ impl Mesh {
             Ok(payload) => peer.outbox.push(payload),
             Err(error) => tracing::error!(peer = %to, kind = message.kind(), %error, "A message cannot be sent"),
         }
+    }
+
+    /// Speaks the newest version of the wire only from now on: links of an older one end, and none is made any more.
+    pub fn close(&self) {
+        self.shared.identity.spoken.send_modify(|spoken| spoken.oldest = WireVersion::NEWEST);
     }
 
     /// The links that are up.

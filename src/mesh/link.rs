@@ -143,7 +143,7 @@ pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
     shutdown: &CancellationToken,
 ) -> End {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::new(decoder.wire);
     let mut batch = Vec::new();
     loop {
         tokio::select! {

@@ -1,10 +1,10 @@
 //! Who asked for a change, for history and audit.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt;
 
 /// The identity behind a request, as its certificate proves it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Actor {
     /// The path of the SPIFFE id, `operator/admin`.
     pub id: String,

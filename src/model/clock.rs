@@ -1,14 +1,12 @@
 //! Two kinds of time: one that only ever goes forward, for deadlines, and one that people read.
 
-use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A reading of a clock that never goes back and counts suspended time (`CLOCK_BOOTTIME`), in microseconds.
 ///
 /// Only differences between readings of the same machine mean anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
@@ -53,6 +51,5 @@ impl Sub<Duration> for Time {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock. Shown to people, never compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub u64);

@@ -1,6 +1,6 @@
 //! Names that are given once and never again: incarnations, transactions, ballots, digests and models.
 //!
-//! Where people read them, in JSON, they are text; between members they are the numbers that they stand for.
+//! In JSON they are text.
 
 use super::NodeId;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -29,23 +29,7 @@ impl fmt::Debug for Incarnation {
 
 impl Serialize for Incarnation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return serializer.serialize_str(HEXLOWER.encode_mut_str(&self.0.to_be_bytes(), &mut [0; 16]));
-        }
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Incarnation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if !deserializer.is_human_readable() {
-            return u64::deserialize(deserializer).map(Self);
-        }
-        deserializer.deserialize_str(Text("an incarnation", |text: &str| {
-            let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let value = u64::from_str_radix(text, 16).ok().filter(|_| digits);
-            value.map(Self).ok_or("an incarnation is 16 hexadecimal digits")
-        }))
+        serializer.collect_str(self)
     }
 }
 
@@ -115,25 +99,18 @@ impl FromStr for TxId {
 
 impl Serialize for TxId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return serializer.serialize_str(&self.text());
-        }
-        (self.node, self.incarnation, self.epoch, self.sequence).serialize(serializer)
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for TxId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return deserializer.deserialize_str(Text("a transaction id", str::parse));
-        }
-        let (node, incarnation, epoch, sequence) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { node, incarnation, epoch, sequence })
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
 /// The right to propose: totally ordered, never reused, not even after a crash or a lost disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
     /// Counts up; a proposer takes one above every round that it knows.
     pub round: u64,
@@ -186,19 +163,13 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return serializer.serialize_str(HEXLOWER.encode_mut_str(&self.0, &mut [0; 64]));
-        }
-        self.0.serialize(serializer)
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return deserializer.deserialize_str(Text("a digest", str::parse));
-        }
-        <[u8; 32]>::deserialize(deserializer).map(Self)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -263,21 +234,6 @@ impl fmt::Debug for ModelId {
 impl<'de> Deserialize<'de> for ModelId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-/// Reads text without a copy of it: what is expected, and what makes a value of it.
-struct Text<F>(&'static str, F);
-
-impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> de::Visitor<'_> for Text<F> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-
-    fn visit_str<Error: de::Error>(self, text: &str) -> Result<T, Error> {
-        (self.1)(text).map_err(Error::custom)
     }
 }
 

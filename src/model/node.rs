@@ -117,20 +117,12 @@ impl FromStr for NodeId {
 
 impl Serialize for NodeId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.serialize_str(self.as_str())
-        } else {
-            self.0.serialize(serializer)
-        }
+        serializer.serialize_str(self.as_str())
     }
 }
 
 impl<'de> Deserialize<'de> for NodeId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if !deserializer.is_human_readable() {
-            let id = Self::from_index(u8::deserialize(deserializer)?);
-            return id.ok_or_else(|| de::Error::custom("there are not so many nodes"));
-        }
         let text = String::deserialize(deserializer)?;
         match text.parse() {
             Ok(id) if text.starts_with("node-") => Ok(id),
@@ -251,18 +243,13 @@ impl fmt::Debug for NodeSet {
 
 impl Serialize for NodeSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_seq(self.iter()) } else { self.0.serialize(serializer) }
+        serializer.collect_seq(self.iter())
     }
 }
 
 impl<'de> Deserialize<'de> for NodeSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return Ok(Vec::<NodeId>::deserialize(deserializer)?.into_iter().collect());
-        }
-        let set = Self(u32::deserialize(deserializer)?);
-        let known = set.minus(Self::first(MAX_NODES)).is_empty();
-        known.then_some(set).ok_or_else(|| de::Error::custom("there are not so many nodes"))
+        Ok(Vec::<NodeId>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

@@ -1,9 +1,7 @@
 //! What one node measured of the two models since a step began, in the form in which nodes tell it each other.
 
-use serde::{Deserialize, Serialize};
-
 /// A node's measurements. Each report says everything since its window began, so that a lost one costs nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
     /// The version whose step was measured.
     pub epoch: u64,
@@ -22,7 +20,7 @@ pub struct Report {
 }
 
 /// What was counted of the canary since one second of its step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Recent {
     /// The second, from when the step began on that node.
     pub second: u32,
@@ -37,7 +35,7 @@ pub struct Recent {
 }
 
 /// What was counted of one model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
     /// Requests that ended.
     pub requests: u64,
@@ -53,7 +51,7 @@ pub struct Counts {
 }
 
 /// The little of a report that a vote carries, for those who read the history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// The stable model on the voter.
     pub stable: Summary,
@@ -62,7 +60,7 @@ pub struct Evidence {
 }
 
 /// One model in three numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Summary {
     /// Requests that ended.
     pub requests: u64,

@@ -1,6 +1,5 @@
 //! The share of traffic that the canary gets, as an exact number of basis points.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 
 const WHOLE: u16 = 10_000;
@@ -8,8 +7,7 @@ const WHOLE: u16 = 10_000;
 const TOLERANCE: f64 = 1e-9;
 
 /// A share of the traffic in basis points, 0 to 10 000.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(u16);
 
 /// The number cannot be a weight.
@@ -113,15 +111,6 @@ impl fmt::Display for Weight {
 impl fmt::Debug for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Weight {
-    /// Reads basis points, as peers and the disk hold them.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let points = u16::deserialize(deserializer)?;
-        Self::from_basis_points(points)
-            .ok_or_else(|| de::Error::custom(format!("{points} basis points are more than the whole")))
     }
 }
 

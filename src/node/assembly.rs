@@ -12,7 +12,7 @@ use api::{Api, Counters, LinkShown, WallClock, router};
 use audit::{Log, Outgoing};
 use axum::Router;
 use edge::{Entrance, Gauges, Limits};
-use member::{Config, Driver, Engine, Handle, Inbox, Timing, boottime};
+use member::{Config, Driver, Engine, Handle, Inbox, Timing, boottime, oldest_spoken};
 use mesh::{LinkInfo, Mesh, MeshConfig};
 use model::{Incarnation, NodeId, Peers};
 
@@ -88,6 +88,9 @@ impl Recovered {
     pub(super) fn from_disk(config: &NodeConfig, opened: &Certified) -> Result<Self, NodeError> {
         let identity = StoreIdentity { node: config.me, cluster: opened.cluster.clone() };
         let (store, durable) = Store::open(&config.data.join(config.me.to_string()), identity, fresh_incarnation()?)?;
+        if let Some(wire) = oldest_spoken(&durable).filter(|wire| config.wire.number() < *wire) {
+            return Err(NodeError::LeftBehind { me: config.me, wire, told: config.wire });
+        }
         let incarnation = durable.incarnation;
         let agreement = Config {
             me: config.me,
@@ -184,6 +187,7 @@ impl Node {
             leaving: stages.leaving.clone(),
             stopping: stages.closing.clone(),
             links: Arc::new(move || links(&shown)),
+            wire_version: config.wire.number(),
             counters: Counters::default(),
             gauges: counts.gauges,
             wall: WallClock::default(),

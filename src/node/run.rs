@@ -11,6 +11,7 @@ use super::signals::{Signals, linger, obey_signals};
 use super::stages::Stages;
 use audit::{AUDIT_FILE, Opened};
 use member::DriverError;
+use mesh::WireVersion;
 use model::{NodeId, Peers};
 use std::io;
 use std::path::PathBuf;
@@ -49,6 +50,18 @@ pub enum NodeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is told to speak a version of the nodes' protocol that it has agreed to speak no more.
+    #[error(
+        "{me} has agreed with all members to speak version {wire} of the protocol for good, and is told to speak none newer than {told}"
+    )]
+    LeftBehind {
+        /// The member.
+        me: NodeId,
+        /// The version that its disk is marked with.
+        wire: u16,
+        /// The version that it is told to speak.
+        told: WireVersion,
+    },
     /// The agreement has ended.
     #[error(transparent)]
     Driver(#[from] DriverError),

@@ -68,6 +68,9 @@ pub struct HealthSnapshot {
     pub certificates: BTreeMap<String, CertificateHealth>,
     /// The version of the program.
     pub software: String,
+    /// The newest version of the nodes' protocol that it speaks.
+    #[serde(default)]
+    pub wire_version: Option<u16>,
 }
 
 /// A peer as the answering node knows it.

@@ -57,6 +57,8 @@ pub mod code {
     pub const UNAUTHENTICATED: &str = "unauthenticated";
     /// The state has no such model.
     pub const UNKNOWN_MODEL: &str = "unknown_model";
+    /// Members that speak version 5 of the nodes' protocol have no words for it.
+    pub const WIRE_VERSION: &str = "wire_version";
     /// It would give the canary more than it has.
     pub const WOULD_RAISE: &str = "would_raise";
     /// The rollout is not in the phase that this is for.
@@ -64,7 +66,7 @@ pub mod code {
 
     /// Every one of them.
     #[cfg(test)]
-    pub(super) const ALL: [&str; 27] = [
+    pub(super) const ALL: [&str; 28] = [
         ABORTED,
         BAD_REQUEST,
         BASE_VERSION,
@@ -90,6 +92,7 @@ pub mod code {
         SUPERSEDED,
         UNAUTHENTICATED,
         UNKNOWN_MODEL,
+        WIRE_VERSION,
         WOULD_RAISE,
         WRONG_PHASE,
     ];

@@ -34,6 +34,9 @@ pub struct AgreedState {
     pub salt: Option<String>,
     /// Members taken out of the vote.
     pub drained: NodeSet,
+    /// The version of the nodes' protocol that all members have gone on to for good; none before they have.
+    #[serde(default)]
+    pub wire: Option<u16>,
 }
 
 /// The answer to `GET /routing/state`: the agreed part, and what this node makes of it now.
@@ -191,6 +194,7 @@ impl AgreedState {
             coordinator: state.coordinator,
             salt: state.canary.as_ref().map(|canary| canary.salt.clone()),
             drained: state.drained,
+            wire: state.wire,
         }
     }
 

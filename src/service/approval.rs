@@ -5,8 +5,6 @@
 
 use crate::{ChangeError, Outcome, Phase, Rollout, RoutingState};
 use model::Weight;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -15,31 +13,8 @@ use std::fmt;
 pub const MAX_APPROVALS: u8 = 5;
 
 /// Who approved which step: the operators' names as certificates prove them, by step, from 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Approvals(BTreeMap<usize, BTreeSet<String>>);
-
-impl<'de> Deserialize<'de> for Approvals {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let steps = BTreeMap::<Key, BTreeSet<String>>::deserialize(deserializer)?;
-        Ok(Self(steps.into_iter().map(|(Key(step), by)| (step, by)).collect()))
-    }
-}
-
-/// A step as a key. Keys of JSON are text, and serde makes numbers of them only where it reads JSON directly: not within
-/// a value whose kind it has to know first, such as a line of the audit.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key(usize);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
-        } else {
-            usize::deserialize(deserializer).map(Self)
-        }
-    }
-}
 
 /// The approvals that a step lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +41,12 @@ impl Approvals {
         self.0.is_empty()
     }
 
+    /// Who approved each step that someone did.
+    #[must_use]
+    pub const fn steps(&self) -> &BTreeMap<usize, BTreeSet<String>> {
+        &self.0
+    }
+
     /// Each step that someone approved, and who.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &BTreeSet<String>)> {
         self.0.iter().map(|(step, by)| (*step, by))
@@ -89,6 +70,12 @@ impl Approvals {
     /// Whether someone approved here who did not in `before`.
     fn adds_to(&self, before: &Self) -> bool {
         self.0.iter().any(|(step, by)| before.0.get(step).is_none_or(|known| !by.is_subset(known)))
+    }
+}
+
+impl FromIterator<(usize, BTreeSet<String>)> for Approvals {
+    fn from_iter<I: IntoIterator<Item = (usize, BTreeSet<String>)>>(steps: I) -> Self {
+        Self(steps.into_iter().collect())
     }
 }
 

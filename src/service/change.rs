@@ -4,14 +4,13 @@ use super::next::{
     approve, end_as_stable, end_at_nothing, member, named, present, resume, retry, set_model, set_weight, start,
     step_on, undo, wrong_phase,
 };
-use crate::{Missing, Model, Outcome, Phase, Plan, RoutingState};
+use crate::{MARK, Missing, Model, Outcome, Phase, Plan, RoutingState};
 use agreement::Direction;
 use model::{ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A request to change the routing state. It is applied to whatever state the proposer finds itself built on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Gives the canary this share; with a model, makes that model the canary. While a rollout is open it may only lower,
     /// and pauses the rollout.
@@ -78,10 +77,13 @@ pub enum Change {
         /// Which.
         to: Option<ModelId>,
     },
+    /// Closes the door to version 5 of the wire: the state as it stands, marked. At version 0, where nothing stands yet,
+    /// the mark comes with the first change, so that it takes no version of its own.
+    Close(Option<Box<Self>>),
 }
 
 /// What becomes of a rollout that is open when another one is to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenOpen {
     /// The new one does not begin.
     Refuse,
@@ -90,7 +92,7 @@ pub enum WhenOpen {
 }
 
 /// How far a promotion goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// To the next step.
     Step,
@@ -172,12 +174,24 @@ pub enum ChangeError {
     /// Not one of the models that were stable.
     #[error("{0} was not the stable model lately (before were: {1})")]
     NotBefore(ModelId, String),
+    /// It cannot be said in version 5 of the wire, which is all that these members speak, or they are not connected.
+    #[error("version 5 of the nodes' protocol has no words for it, and no newer one is spoken with {0}")]
+    WireVersion(NodeSet),
+    /// The mark is there.
+    #[error("the door to version 5 of the nodes' protocol is closed already")]
+    Closed,
     /// Neither stable nor canary.
     #[error("{0} is neither the stable model ({1}) nor the canary: only those two have an upstream in the state")]
     UnknownModel(ModelId, ModelId),
 }
 
 impl Change {
+    /// Whether version 5 of the wire can say what comes of it on a state without the mark.
+    #[must_use]
+    pub const fn is_said_by_5(&self) -> bool {
+        !matches!(self, Self::Close(_))
+    }
+
     /// The state that follows `base` by this change.
     ///
     /// # Errors
@@ -229,6 +243,12 @@ impl Change {
             }
             Self::Retry => retry(base, &mut next)?,
             Self::Undo { to } => undo(base, &mut next, to.as_ref())?,
+            Self::Close(None) if base.wire.is_some() => return Err(ChangeError::Closed),
+            Self::Close(None) => next.wire = Some(MARK),
+            Self::Close(Some(first)) => {
+                next = first.apply(base, members, txid, timestamp)?;
+                next.wire = base.wire.or((base.version == 0).then_some(MARK));
+            }
         }
         Ok(next)
     }

@@ -6,6 +6,7 @@
 
 mod approval;
 mod change;
+mod door;
 mod next;
 mod plan;
 mod register;
@@ -15,6 +16,7 @@ mod state;
 pub use agreement::Direction;
 pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Extent, WhenOpen};
+pub use door::MARK;
 pub use plan::{
     Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
     min_sample,

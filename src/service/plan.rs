@@ -3,7 +3,6 @@
 
 use crate::MAX_APPROVALS;
 use model::{Digest, Weight};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ pub const MILLION: u64 = 1_000_000;
 pub const MAX_SMOKE_PATH: usize = 1_024;
 
 /// A way up, and what speaks against going on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// The weights in rising order; the last one is the whole.
     pub steps: Vec<Step>,
@@ -36,7 +35,7 @@ pub struct Plan {
 }
 
 /// One weight of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The canary's share.
     pub weight: Weight,
@@ -45,12 +44,11 @@ pub struct Step {
     /// What happens when it was held and nothing speaks against it.
     pub then: Then,
     /// How many different operators have to approve it before it is entered.
-    #[serde(default)]
     pub approvals: u8,
 }
 
 /// How a step ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
     /// The next one follows by itself.
     Continue,
@@ -59,12 +57,12 @@ pub enum Then {
 }
 
 /// A length of time in whole milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub u64);
 
 /// The limits of a plan. The absolute ones hold for the canary alone; the relative ones compare it with the stable model
 /// on the same nodes in the same window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gates {
     /// Failed requests of a million.
     pub error_rate: Gate,
@@ -77,7 +75,7 @@ pub struct Gates {
 }
 
 /// One limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gate {
     /// In the unit of the gate.
     pub limit: u64,
@@ -86,7 +84,7 @@ pub struct Gate {
 }
 
 /// What a broken limit does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The canary is rolled back.
     Enforce,
@@ -97,7 +95,7 @@ pub enum Mode {
 }
 
 /// The test of a canary's upstream before its first step: warm-ups that do not count, then measured requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Smoke {
     /// What is asked on the upstream's origin; the upstream's own URL where there is none.
     pub path: Option<String>,
@@ -106,7 +104,7 @@ pub struct Smoke {
 }
 
 /// Whether the canary's failures are kept from users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shield {
     /// A request that can be sent again goes to the stable model.
     On,

@@ -3,14 +3,13 @@
 
 use crate::{Approvals, Model, Plan, RoutingState};
 use model::{UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The longest reason that is kept; longer ones are cut.
 pub const MAX_WHY: usize = 500;
 
 /// The rollout that is open, or the one that ended last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// The version that started it, which is its name.
     pub started: u64,
@@ -31,12 +30,11 @@ pub struct Rollout {
     /// Why it is paused, or ended as it did; empty where it needs no reason.
     pub why: String,
     /// Who approved which step.
-    #[serde(default)]
     pub approvals: Approvals,
 }
 
 /// Where a rollout stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// The present step is held and judged.
     Progressing,
@@ -47,7 +45,7 @@ pub enum Phase {
 }
 
 /// How a rollout ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The canary went all the way, and is the stable model now.
     Promoted,

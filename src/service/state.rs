@@ -2,7 +2,6 @@
 
 use crate::{Outcome, Phase, Rollout};
 use model::{Digest, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ pub const CHAIN_LENGTH: usize = 8;
 pub const MAX_EARLIER: usize = 5;
 
 /// A model and, if it was given with it, the URL that serves it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Model {
     /// Its name.
     pub id: ModelId,
@@ -23,7 +22,7 @@ pub struct Model {
 }
 
 /// The new version on trial.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Canary {
     /// The model.
     pub model: Model,
@@ -34,7 +33,7 @@ pub struct Canary {
 }
 
 /// One decided version: what was decided there, without its content.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The version.
     pub version: u64,
@@ -45,7 +44,7 @@ pub struct Link {
 }
 
 /// How the traffic is split, from one decision to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingState {
     /// Counts the decisions; 0 before any.
     pub version: u64,
@@ -62,13 +61,14 @@ pub struct RoutingState {
     /// Members taken out of the vote; they serve the stable model only.
     pub drained: NodeSet,
     /// The models that were stable before, oldest first, at most [`MAX_EARLIER`].
-    #[serde(default)]
     pub earlier: Vec<Model>,
     /// The rollout that is open, or the one that ended last.
-    #[serde(default)]
     pub rollout: Option<Arc<Rollout>>,
     /// The decisions before this one, oldest first, at most [`CHAIN_LENGTH`].
     pub chain: Vec<Link>,
+    /// The mark of the door: from this state on the members speak this version of the wire and no older one. Whatever
+    /// follows keeps it.
+    pub wire: Option<u16>,
 }
 
 impl Hash for RoutingState {
@@ -94,6 +94,7 @@ impl RoutingState {
             earlier: Vec::new(),
             rollout: None,
             chain: Vec::new(),
+            wire: None,
         }
     }
 
@@ -144,6 +145,11 @@ impl RoutingState {
         self.earlier.iter().for_each(|model| hash.model(model));
         if let Some(rollout) = &self.rollout {
             hash.rollout(rollout);
+        }
+        // Without a mark there is nothing, so that a state keeps the digest that version 5 computes.
+        if let Some(wire) = self.wire {
+            hash.text("wire");
+            hash.number(u64::from(wire));
         }
         let parent = self.chain.last().map_or(Digest::default(), |link| link.digest);
         hash.0.update(parent.0);

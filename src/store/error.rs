@@ -1,6 +1,7 @@
 //! What can go wrong with the store, and whose matter it is.
 
 use super::frame::MAX_BODY;
+use format::Version;
 use model::NodeId;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ pub enum StoreError {
     #[error(
         "{} has format {found}, this program reads {} to {}: start it once with the canary in between, or empty the \
          directory and start with --rejoin",
-        file.display(), super::OLDEST_FORMAT, super::FORMAT
+        file.display(), Version::OLDEST_DISK, Version::NEWEST.disk()
     )]
     OlderFormat {
         /// The file that says so.
@@ -75,7 +76,7 @@ pub enum StoreError {
         found: u64,
     },
     /// Written by a later version of this program.
-    #[error("{} has format {found}, this program reads up to {}: start a newer canary", file.display(), super::FORMAT)]
+    #[error("{} has format {found}, this program reads up to {}: start a newer canary", file.display(), Version::NEWEST.disk())]
     NewerFormat {
         /// The file that says so.
         file: PathBuf,

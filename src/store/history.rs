@@ -5,6 +5,7 @@
 //! it, and bounded: the oldest go first. What a later version of this program wrote is left as it is.
 
 use crash::{Step, around};
+use format::Version;
 use model::{Keep, UnixMillis};
 use rotation::{Series, files_in};
 use serde::Deserialize;
@@ -19,8 +20,8 @@ use std::time::Duration;
 /// The record's name: it is written to `history.jsonl`, which is continued in a new file when it is long or old, and then
 /// called `history.1.jsonl` and so on.
 const NAME: &str = "history";
-/// The version of the format of a line. A line that names none is of format 1.
-const FORMAT: u64 = 1;
+/// The newest format of a line that this program reads.
+const FORMAT: u64 = Version::NEWEST.line();
 /// How many of the newest lines a start reads: as many as are shown, and some that may not be readable.
 const RECALLED: usize = 2_000;
 /// Never more than this is read of a file at a start, in bytes: it has room for far more than so many lines.
@@ -45,11 +46,12 @@ pub struct History {
 struct Known {
     #[serde(default = "first_format")]
     format: u64,
-    learned_at: Option<UnixMillis>,
+    learned_at: Option<u64>,
 }
 
+/// A line that names none is of format 1.
 const fn first_format() -> u64 {
-    FORMAT
+    Version::V5.line()
 }
 
 impl History {
@@ -269,7 +271,7 @@ fn format_of(line: &str) -> Option<u64> {
 }
 
 fn time_of(line: &str) -> Option<UnixMillis> {
-    serde_json::from_str::<Known>(line).ok()?.learned_at
+    serde_json::from_str::<Known>(line).ok()?.learned_at.map(UnixMillis)
 }
 
 fn changed_at(path: &Path) -> UnixMillis {
@@ -372,10 +374,10 @@ mod tests {
     fn what_a_later_version_wrote_is_refused_by_name_and_left_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(FILE);
-        let text = "{\"learned_at\":1}\n{\"format\":2,\"learned_at\":2}\n";
+        let text = "{\"learned_at\":1}\n{\"format\":3,\"learned_at\":2}\n";
         fs::write(&path, text).expect("a file");
-        let error = Files::new(directory.path(), SOME).resume(UnixMillis(0)).expect_err("format 2 is of tomorrow");
-        assert!(error.to_string().contains("history.jsonl: it has format 2, this program reads up to 1"), "{error}");
+        let error = Files::new(directory.path(), SOME).resume(UnixMillis(0)).expect_err("format 3 is of tomorrow");
+        assert!(error.to_string().contains("history.jsonl: it has format 3, this program reads up to 2"), "{error}");
         let (mut history, lines) = History::open(directory.path(), SOME);
         history.append("{\"n\":3}\n".into());
         drop(history);

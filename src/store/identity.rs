@@ -1,25 +1,10 @@
 //! What a directory says of itself: whose memory it holds, and in which format.
 
+use super::StoreIdentity;
 use super::error::StoreError;
-use super::{FORMAT, OLDEST_FORMAT, StoreIdentity};
+use format::{Unreadable, Version, disk};
 use model::Incarnation;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// The file; it is written last, so that a directory with it is complete.
-#[derive(Debug, Serialize, Deserialize)]
-struct IdentityFile {
-    format: u64,
-    node: String,
-    cluster: String,
-    incarnation: Incarnation,
-}
-
-/// Only this is read until the format is known.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u64,
-}
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,38 +14,25 @@ pub(super) struct Identified {
     pub(super) incarnation: Incarnation,
 }
 
-/// Reads what stands in `file`.
+/// Reads what stands in `file`; it is written last, so that a directory with it is complete.
 pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Identified, StoreError> {
-    let corrupt =
-        |error: &dyn ToString| StoreError::Corrupt { file: file.to_owned(), offset: 0, what: error.to_string() };
-    let format = format_in(bytes).map_err(|error| corrupt(&error))?;
-    check_format(file, format)?;
-    let found: IdentityFile = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
-    let node = found.node.parse().map_err(|error| corrupt(&error))?;
-    let owner = StoreIdentity { node, cluster: found.cluster };
-    Ok(Identified { format, owner, incarnation: found.incarnation })
-}
-
-/// What the file of a directory in the present format says.
-pub(super) fn text(owner: &StoreIdentity, incarnation: Incarnation) -> Vec<u8> {
-    let StoreIdentity { node, cluster } = owner.clone();
-    let file = IdentityFile { format: FORMAT, node: node.to_string(), cluster, incarnation };
-    let mut text = serde_json::to_vec_pretty(&file).expect("plain text fields are always JSON");
-    text.push(b'\n');
-    text
-}
-
-/// The format that JSON names, whatever else it says.
-pub(super) fn format_in(json: &[u8]) -> Result<u64, serde_json::Error> {
-    serde_json::from_slice(json).map(|FormatOnly { format }| format)
+    let found = disk::decode_identity(bytes).map_err(|error| unreadable(file, error))?;
+    let disk::Identity { format, node, cluster, incarnation } = found;
+    Ok(Identified { format, owner: StoreIdentity { node, cluster }, incarnation })
 }
 
 /// Whether this program reads data of the format `found`.
-pub(super) fn check_format(file: &Path, found: u64) -> Result<(), StoreError> {
+pub(super) fn check_format(file: &Path, found: u64) -> Result<Version, StoreError> {
+    disk::version_of(found).map_err(|error| unreadable(file, error))
+}
+
+fn unreadable(file: &Path, error: Unreadable) -> StoreError {
     let file = file.to_owned();
-    match found {
-        OLDEST_FORMAT..=FORMAT => Ok(()),
-        0..OLDEST_FORMAT => Err(StoreError::OlderFormat { file, found }),
-        _ => Err(StoreError::NewerFormat { file, found }),
+    match error {
+        Unreadable::Older { found, .. } => StoreError::OlderFormat { file, found },
+        Unreadable::Newer { found, .. } => StoreError::NewerFormat { file, found },
+        Unreadable::Malformed(_) | Unreadable::Surplus(_) | Unreadable::Invalid(_) => {
+            StoreError::Corrupt { file, offset: 0, what: error.to_string() }
+        }
     }
 }

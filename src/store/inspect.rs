@@ -8,10 +8,12 @@ use super::error::StoreError;
 use super::frame::Found;
 use super::history::HistoryLook;
 use super::identity;
-use super::segment::{Current, Piece, Snapshot, format_of, pieces, recover};
-use model::Incarnation;
+use super::segment::{Current, Piece, format_of, pieces, recover};
+use format::Version;
+use format::disk::{self, Snapshot};
+use model::{Incarnation, NodeId};
 use serde_json::{Value, json};
-use service::{Durable, Record};
+use service::Durable;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -126,9 +128,9 @@ impl Look {
         let images = [0, 1].map(|side: usize| self.contents[side].as_deref().unwrap_or_default());
         let file = |side: Side| self.dir.join(side.file_name());
         let formats = Side::BOTH.map(|side| {
-            format_of(images[side as usize]).map_or(Ok(()), |found| identity::check_format(&file(side), found))
+            format_of(images[side as usize]).and_then(|found| identity::check_format(&file(side), found).err())
         });
-        let mut wrong: Vec<StoreError> = formats.into_iter().filter_map(Result::err).collect();
+        let mut wrong: Vec<StoreError> = formats.into_iter().flatten().collect();
         let found = if wrong.is_empty() { recover(images) } else { Ok(None) };
         let current = found.unwrap_or_else(|damage| {
             let (file, offset) = (file(damage.side), damage.offset as u64);
@@ -202,14 +204,16 @@ impl Look {
             "incarnation": self.incarnation,
         }))?;
         for side in Side::BOTH {
-            for piece in pieces(self.contents[side as usize].as_deref().unwrap_or_default()) {
-                say(shape(side, &piece))?;
+            let content = self.contents[side as usize].as_deref().unwrap_or_default();
+            let version = format_of(content).and_then(|found| disk::version_of(found).ok());
+            for piece in pieces(content) {
+                say(shape(side, &piece, version.unwrap_or(Version::NEWEST)))?;
             }
         }
         for error in &self.damage {
             say(json!({ "kind": "damage", "what": error.to_string() }))?;
         }
-        say(json!({ "kind": "memory", "durable": self.durable }))?;
+        say(json!({ "kind": "memory", "durable": self.durable.as_ref().map(memory) }))?;
         self.history.for_each_line(&mut |file, line| {
             let value = serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.to_owned()));
             say(json!({ "kind": "history", "file": file, "line": value }))
@@ -217,15 +221,22 @@ impl Look {
     }
 }
 
-/// One place in a segment.
-fn shape(side: Side, piece: &Piece<'_>) -> Value {
+/// What a member remembers, as a snapshot of it would say.
+fn memory(durable: &Durable) -> Value {
+    let versions = [Version::V5, Version::V6].into_iter();
+    let snapshot = versions.filter_map(|version| disk::encode_snapshot(NodeId::A, "", durable, version).ok()).next();
+    serde_json::from_slice::<Value>(&snapshot.unwrap_or_default()).unwrap_or_default()["durable"].take()
+}
+
+/// One place in a segment of this version.
+fn shape(side: Side, piece: &Piece<'_>, version: Version) -> Value {
     let (file, offset) = (side.file_name(), piece.offset);
     match &piece.found {
         Found::Record { header, body, .. } => {
             let kind = if offset == 0 { "snapshot" } else { "record" };
             let known = serde_json::from_slice::<Value>(body);
             let content = known.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
-            let lazy = serde_json::from_slice::<Record>(body).ok().map(|record| record.is_lazy());
+            let lazy = disk::decode_record(body, version).ok().map(|record| record.is_lazy());
             json!({
                 "kind": kind, "file": file, "offset": offset, "generation": header.generation,
                 "forced": header.forced, "lazy": lazy, "content": content,
@@ -241,7 +252,8 @@ fn shape(side: Side, piece: &Piece<'_>) -> Value {
 mod tests {
     use super::*;
     use crate::Store;
-    use model::{Ballot, NodeId};
+    use model::Ballot;
+    use service::Record;
 
     fn identity() -> StoreIdentity {
         StoreIdentity { node: NodeId::A, cluster: "c-1.canary".into() }

@@ -34,11 +34,6 @@ use std::path::{Path, PathBuf};
 /// The longest record that can be kept, in bytes of JSON. Proposals must stay below it.
 pub const MAX_RECORD: usize = frame::MAX_BODY;
 
-/// The version of the format on disk that this program writes.
-const FORMAT: u64 = 2;
-/// The oldest that it reads. What format 1 has is in format 2, which only has one more kind of record: the first start
-/// makes one of the other.
-const OLDEST_FORMAT: u64 = 1;
 /// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
 /// directory, its history, is a few hundred bytes a change, so this leaves hours to make room in.
 const LOW_WATER: u64 = 16 * 1024 * 1024;

@@ -4,13 +4,15 @@
 //! on disk the other segment is the one to believe; from then on this one is. No step needs a file to be made, renamed
 //! or grown, so a full disk stops none of them.
 
+use super::StoreIdentity;
 use super::disk::{Disk, Side};
 use super::error::StoreError;
 use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SECTOR, encode, is_blank, space_for};
 use super::identity::{self, Identified};
 use super::rules::{All, Rules, StartStep};
-use super::segment::{Current, Damage, Snapshot, format_of, recover};
-use super::{FORMAT, StoreIdentity};
+use super::segment::{Current, Damage, format_of, recover};
+use format::disk::{self, Snapshot};
+use format::{Inexpressible, Version};
 use model::Incarnation;
 use service::{Durable, Record};
 use std::io;
@@ -22,6 +24,8 @@ pub struct Log<R = All> {
     dir: PathBuf,
     identity: StoreIdentity,
     durable: Durable,
+    /// The version of the directory: the oldest that has words for all that it ever had to keep.
+    version: Version,
     current: Side,
     generation: u64,
     /// Where the next record goes in the current segment.
@@ -65,6 +69,7 @@ impl<R: Rules> Log<R> {
             dir: dir.to_owned(),
             identity,
             durable: Durable::blank(fresh),
+            version: Version::V5,
             current: Side::Odd,
             generation: 0,
             end: 0,
@@ -78,9 +83,9 @@ impl<R: Rules> Log<R> {
 
     /// A log that goes on where this one stands, by rules of its own, on another disk that holds the same.
     pub fn fork<Q: Rules>(&self, rules: Q, disk: Box<dyn Disk>) -> Log<Q> {
-        let Self { current, generation, end, forced, broken, .. } = *self;
+        let Self { version, current, generation, end, forced, broken, .. } = *self;
         let (dir, identity, durable) = (self.dir.clone(), self.identity.clone(), self.durable.clone());
-        Log { disk, dir, identity, durable, current, generation, end, forced, broken, rules }
+        Log { disk, dir, identity, durable, version, current, generation, end, forced, broken, rules }
     }
 
     /// Reads what the disk holds and makes it the memory.
@@ -91,7 +96,8 @@ impl<R: Rules> Log<R> {
         let contents = [segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default);
         for side in Side::BOTH {
             format_of(contents[side as usize])
-                .map_or(Ok(()), |found| identity::check_format(&self.path(side), found))?;
+                .map(|found| identity::check_format(&self.path(side), found))
+                .transpose()?;
         }
         let found = recover(contents).map_err(|damage| self.corrupt(damage))?;
         match identified {
@@ -116,10 +122,16 @@ impl<R: Rules> Log<R> {
         if records.is_empty() {
             return Ok(());
         }
-        let bodies = records.iter().map(encode_body).collect::<Result<Vec<_>, _>>()?;
+        let version = self.version.max(disk::version_for(records));
+        let bodies = records.iter().map(|record| encode_body(record, version)).collect::<Result<Vec<_>, _>>()?;
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
-        if self.end + space > self.disk.segment_size() {
+        if version > self.version {
+            // All records of a segment have one version. An earlier program must not take the next for its own.
+            self.version = version;
+            self.write_identity()?;
+            self.rotate(records)?;
+        } else if self.end + space > self.disk.segment_size() {
             self.rotate(records)?;
         } else {
             self.write_records(&bodies)?;
@@ -162,7 +174,8 @@ impl<R: Rules> Log<R> {
     }
 
     fn write_identity(&mut self) -> Result<(), StoreError> {
-        let text = identity::text(&self.identity, self.durable.incarnation);
+        let StoreIdentity { node, cluster } = &self.identity;
+        let text = disk::encode_identity(*node, cluster, self.durable.incarnation, self.version);
         self.disk.write_identity(&text).map_err(|error| self.failed("write", self.identity_path(), error))
     }
 
@@ -175,7 +188,7 @@ impl<R: Rules> Log<R> {
     ) -> Result<(), StoreError> {
         let damage = |what: &str| Damage { side: Side::Even, offset: 0, what: what.into() };
         let Some(found) = found else { return Err(self.corrupt(damage("neither segment has a snapshot"))) };
-        let Current { side, generation, snapshot, cut_at, .. } = found;
+        let Current { side, generation, version, snapshot, cut_at, .. } = found;
         self.check_snapshot(side, &snapshot, identified.incarnation)?;
         if let Some(offset) = cut_at {
             let offset = self.rules.cut(offset).map_err(|what| self.corrupt(Damage { side, offset, what }))?;
@@ -183,7 +196,8 @@ impl<R: Rules> Log<R> {
             tracing::warn!(file, offset, "dropped the end of the log: a write was cut short before it was answered");
         }
         self.durable = snapshot.durable;
-        if identified.format < FORMAT {
+        self.version = identity::check_format(&self.identity_path(), identified.format)?.max(version);
+        if identified.format < self.version.disk() {
             // Before anything is written that an earlier version could not read.
             self.write_identity()?;
         }
@@ -223,9 +237,8 @@ impl<R: Rules> Log<R> {
     }
 
     fn write_snapshot(&mut self, side: Side, durable: &Durable) -> Result<(), StoreError> {
-        let StoreIdentity { node, cluster } = self.identity.clone();
-        let snapshot = Snapshot { format: FORMAT, node, cluster, durable: durable.clone() };
-        let body = serde_json::to_vec(&snapshot).expect("a snapshot is always JSON");
+        let StoreIdentity { node, cluster } = &self.identity;
+        let body = in_words(disk::encode_snapshot(*node, cluster, durable, self.version));
         if body.len() > MAX_SNAPSHOT {
             return Err(StoreError::TooLarge(body.len()));
         }
@@ -316,17 +329,17 @@ impl<R: Rules> Log<R> {
     }
 }
 
-/// Room for most records, in bytes, so that few have to be moved while they are written down.
-const USUAL_BODY: usize = 1_024;
-
 /// How much of a segment is in use, as far as can be read.
 fn used(content: &[u8]) -> usize {
     let blank = content.rchunks(SECTOR).take_while(|part| is_blank(part)).map(<[u8]>::len).sum::<usize>();
     content[..content.len() - blank].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-fn encode_body(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let mut body = Vec::with_capacity(USUAL_BODY);
-    serde_json::to_writer(&mut body, record).expect("a record is always JSON");
+fn encode_body(record: &Record, version: Version) -> Result<Vec<u8>, StoreError> {
+    let body = in_words(disk::encode_record(record, version));
     if body.len() > MAX_BODY { Err(StoreError::TooLarge(body.len())) } else { Ok(body) }
+}
+
+fn in_words(written: Result<Vec<u8>, Inexpressible>) -> Vec<u8> {
+    written.expect("the version of a log has words for all that was ever added to it")
 }

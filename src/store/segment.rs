@@ -2,23 +2,8 @@
 
 use super::disk::Side;
 use super::frame::{Found, Header, SECTOR, SEGMENT, is_blank, look};
-use super::identity::format_in;
-use model::NodeId;
-use serde::{Deserialize, Serialize};
-use service::{Durable, Record};
-
-/// The first record of every segment: all that the member knew when the segment was begun.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The version of this format.
-    pub format: u64,
-    /// Whose memory it is.
-    pub node: NodeId,
-    /// The trust domain of that member's cluster.
-    pub cluster: String,
-    /// The memory.
-    pub durable: Durable,
-}
+use format::Version;
+use format::disk::{self, Snapshot};
 
 /// A record that cannot be read, and cannot have come about by a crash.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +23,8 @@ pub struct Current {
     pub side: Side,
     /// Which use of its file.
     pub generation: u64,
+    /// The version of its snapshot and its records.
+    pub version: Version,
     /// Its snapshot, with the records after it taken into account.
     pub snapshot: Snapshot,
     /// How many records there are after the snapshot.
@@ -76,7 +63,7 @@ pub fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
 #[must_use]
 pub fn format_of(segment: &[u8]) -> Option<u64> {
     match look(segment, 0) {
-        Found::Record { body, .. } => format_in(body).ok(),
+        Found::Record { body, .. } => disk::format_in(body).ok(),
         Found::Blank | Found::Cut | Found::Damage(_) => None,
     }
 }
@@ -135,15 +122,16 @@ fn replay(side: Side, generation: u64, segment: &[u8]) -> Result<Current, Damage
     let Found::Record { body, mut next, .. } = look(segment, 0) else {
         return Err(damage(0, "its snapshot is missing".into()));
     };
-    let snapshot = serde_json::from_slice(body).map_err(|error| damage(0, format!("the snapshot: {error}")))?;
-    let mut current = Current { side, generation, snapshot, records: 0, cut_at: None };
+    let (version, snapshot) =
+        disk::decode_snapshot(body).map_err(|error| damage(0, format!("the snapshot: {error}")))?;
+    let mut current = Current { side, generation, version, snapshot, records: 0, cut_at: None };
     while next < SEGMENT {
         match look(segment, next) {
             Found::Record { header, .. } if header.generation != generation => {
                 return Err(damage(next, format!("a record of generation {} in {generation}", header.generation)));
             }
             Found::Record { body, next: after, .. } => {
-                let record: Record = serde_json::from_slice(body).map_err(|error| damage(next, error.to_string()))?;
+                let record = disk::decode_record(body, version).map_err(|error| damage(next, error.to_string()))?;
                 current.snapshot.durable.apply(&record);
                 current.records += 1;
                 next = after;

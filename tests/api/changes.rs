@@ -92,6 +92,11 @@ async fn each_refusal_has_its_code() {
         (Answer::Refused(Refusal::NotCoordinating(NodeId::A)), 503, "no_majority"),
         (Answer::Refused(Refusal::NotJoined), 503, "not_joined"),
         (Answer::Refused(Refusal::Invalid(ChangeError::CanaryIsStable("v1".parse().unwrap()))), 400, "bad_request"),
+        (
+            Answer::Refused(Refusal::Invalid(ChangeError::WireVersion([node('c')].into_iter().collect()))),
+            409,
+            "wire_version",
+        ),
         (Answer::Unknown { txid: txid(9), version }, 504, "outcome_unknown"),
     ];
     for (answer, status, code) in answers {
@@ -103,6 +108,10 @@ async fn each_refusal_has_its_code() {
             assert_eq!(told["reasons"][0]["node"], "node-b");
             assert_eq!(told["reasons"][0]["code"], "upstream_not_ready");
             assert_eq!(told["reasons"][1]["reason"], "it is unreachable");
+        }
+        if code == "wire_version" {
+            assert_eq!(told["behind"], serde_json::json!(["node-c"]));
+            assert!(told["detail"].as_str().unwrap().ends_with("no newer one is spoken with node-c"), "{told}");
         }
         if code == "outcome_unknown" {
             assert_eq!(told["txid"], txid(9).to_string());

@@ -102,6 +102,7 @@ pub(crate) fn api(handle: Handle, peers: Peers, rejections: Arc<Rejections>) -> 
         leaving: CancellationToken::new(),
         stopping: CancellationToken::new(),
         links: Arc::new(BTreeMap::new),
+        wire_version: 6,
         counters: Counters::default(),
         gauges: Arc::default(),
         wall: WallClock::default(),

@@ -65,10 +65,10 @@ fn a_rolling_restart_loses_no_request_and_undoes_no_step() {
     assert_eq!(weights, [0.1, 0.4, 0.7, 1.0, 1.0], "{history}");
 }
 
-/// The command of a node that speaks no newer version of the wire than 4.
+/// The command of a node that speaks no newer version of the wire than 5.
 fn older(cluster: &Cluster, id: NodeId) -> Command {
     let mut command = cluster.node_command(id, &[]);
-    command.env("CANARY_WIRE_VERSION", "4");
+    command.env("CANARY_WIRE_VERSION", "5");
     command
 }
 
@@ -83,36 +83,87 @@ fn wait_wire(cluster: &Cluster, id: NodeId, wanted: [u16; 2]) {
     });
 }
 
+/// Replaces a node that is running by another program under traffic, and waits until all agree.
+fn replace(cluster: &mut Cluster, clients: &Clients, id: NodeId, command: impl FnOnce(&Cluster) -> Command) {
+    stop(cluster, id);
+    wait_traffic(clients);
+    cluster.start_command(id, command(cluster));
+    cluster.wait_synchronized();
+}
+
+/// What `canary query` says of the versions of the wire.
+fn wire_line(cluster: &Cluster) -> String {
+    let said = cluster.canary(&["query"]).exits(0).out;
+    said.lines().find(|line| line.starts_with("wire ")).expect("it says so").to_owned()
+}
+
 #[test]
-fn an_upgrade_node_by_node_loses_no_request_and_can_be_taken_back() {
+fn an_upgrade_node_by_node_loses_no_request_and_can_be_taken_back_until_all_are_new() {
     let mut cluster = Cluster::new(92);
     for id in ALL {
         cluster.start_command(id, older(&cluster, id));
     }
     cluster.wait_synchronized();
     let clients = Clients::start(&cluster, &ALL);
-    wait_wire(&cluster, A, [4, 4]);
+    wait_wire(&cluster, A, [5, 5]);
     let mut told = cluster.set_weight("10");
-    for (id, spoken, weight) in [(B, [4, 4], "20"), (C, [4, 5], "30"), (A, [5, 5], "40")] {
-        stop(&mut cluster, id);
-        wait_traffic(&clients);
-        cluster.start(id);
-        cluster.wait_synchronized();
+    let new = |id| move |cluster: &Cluster| cluster.node_command(id, &[]);
+    let old = |id| move |cluster: &Cluster| older(cluster, id);
+    for (id, spoken, weight) in [(B, [5, 5], "20"), (C, [5, 6], "30")] {
+        replace(&mut cluster, &clients, id, new(id));
         wait_wire(&cluster, id, spoken);
         assert_eq!(cluster.state(id).expect("it answers")["txid"], told["state"]["txid"], "{id} kept what was agreed");
         told = cluster.set_weight(weight);
     }
-    let query = cluster.canary(&["query", "--output", "json"]).exits(0).json();
-    assert_eq!(query["nodes"][0]["peers"]["node-c"]["wire_version"], 5, "{query}");
-    stop(&mut cluster, C);
-    cluster.start_command(C, older(&cluster, C));
-    cluster.wait_synchronized();
-    wait_wire(&cluster, A, [5, 4]);
-    cluster.set_weight("50");
+    let before = "members speak 6; when node-a does, there is no way back to 0.1.0";
+    assert_eq!(wire_line(&cluster), format!("wire 5: 2 of 3 {before}"));
+    replace(&mut cluster, &clients, C, old(C));
+    wait_wire(&cluster, A, [5, 5]);
+    assert!(wire_line(&cluster).starts_with("wire 5: 1 of 3 members speak 6; when node-a, node-c do"));
+    told = cluster.set_weight("35");
+    replace(&mut cluster, &clients, C, new(C));
+    let state = cluster.state(C).expect("it answers");
+    assert_eq!((&state["txid"], &state["wire"]), (&told["state"]["txid"], &Value::Null), "nothing else was decided");
+
+    replace(&mut cluster, &clients, A, new(A));
+    for id in ALL {
+        let marked = cluster.wait_state(id, "the mark", |state| state["wire"] == 6);
+        let kept = ["weights", "salt", "stable_model_id"].map(|field| &marked[field] == &told["state"][field]);
+        assert_eq!((kept, marked["version"].as_u64()), ([true; 3], told["state"]["version"].as_u64().map(|of| of + 1)));
+        wait_wire(&cluster, id, [6, 6]);
+    }
+    assert_eq!(wire_line(&cluster), "wire 6");
+    assert_eq!(cluster.set_weight("40")["state"]["wire"], 6);
     clients.lost_nothing();
+}
+
+#[test]
+fn a_member_that_is_older_than_all_others_agreed_on_is_refused_by_name() {
+    let mut cluster = Cluster::running(95);
+    assert_eq!(cluster.state(A).expect("it answers")["wire"], Value::Null);
+    let first = "wire 5: 3 of 3 members speak 6; with the first change, there is no way back to 0.1.0";
+    assert_eq!(wire_line(&cluster), first);
+    let told = cluster.set_weight("10");
+    assert_eq!((&told["state"]["version"], &told["state"]["wire"]), (&json!(1), &json!(6)), "{told}");
+    cluster.wait_synchronized();
+    stop(&mut cluster, C);
+    let held_back = older(&cluster, C);
+    cluster.refused(held_back).fails(78, &["node-c has agreed with all members to speak version 6", "no way back"]);
+    // Without its disk it knows nothing of that: the others do.
+    std::fs::remove_dir_all(cluster.data(C)).expect("its data");
+    let mut rejoining = cluster.node_command(C, &["--rejoin"]);
+    rejoining.env("CANARY_WIRE_VERSION", "5");
+    cluster.start_command(C, rejoining);
+    // Whichever of the two dials first says so.
+    cluster.wait_log(C, &["wire_version", "run the others' program", "without --wire-version"]);
+    cluster.wait_log(A, &["wire_version", "node-c"]);
+    stop(&mut cluster, C);
+    cluster.start_with(C, &["--rejoin"]);
+    cluster.wait_synchronized();
+    assert_eq!(cluster.state(C).expect("it answers")["wire"], 6);
     let mut wrong = cluster.node_command(C, &[]);
-    wrong.env("CANARY_WIRE_VERSION", "3");
-    cluster.refused(wrong).fails(2, &["--wire-version", "4 or 5"]);
+    wrong.env("CANARY_WIRE_VERSION", "4");
+    cluster.refused(wrong).fails(2, &["--wire-version", "5 or 6"]);
 }
 
 #[test]

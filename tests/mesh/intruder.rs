@@ -3,6 +3,7 @@
 use super::forge::Credentials;
 use super::gullible::Gullible;
 use super::world::{World, within};
+use format::{Version, messages};
 use model::NodeId;
 use rustls::{ClientConfig, Error};
 use rustls_pki_types::ServerName;
@@ -145,7 +146,9 @@ pub(crate) fn frame(greeting: &Value) -> Vec<u8> {
 
 /// A message as a frame.
 pub(crate) fn message_frame(sequence: u64, message: &Message) -> Vec<u8> {
-    prefixed(&postcard::to_stdvec(&(sequence, message)).expect("it fits"))
+    let number = postcard::to_stdvec(&sequence).expect("it fits");
+    let message = messages::encode(message, Version::V5).expect("version 5 can say it");
+    prefixed(&[number, message].concat())
 }
 
 /// Bytes with their length before them.
@@ -158,7 +161,7 @@ pub(crate) fn prefixed(body: &[u8]) -> Vec<u8> {
 pub(crate) fn hello(world: &World, from: NodeId, to: NodeId) -> Value {
     json!({ "hello": {
         "to": to,
-        "version": 4,
+        "version": 5,
         "cluster": world.trust_domain(),
         "members": world.peers.members(),
         "peers_digest": "00".repeat(32),

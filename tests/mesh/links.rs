@@ -7,7 +7,7 @@ use mesh::WireVersion;
 use model::Actor;
 use service::Message;
 use std::sync::Arc;
-use tls::{ControlPlane, CrlPolicy};
+use tls::{ControlPlane, CrlPolicy, Direction};
 use tokio::sync::watch;
 
 #[tokio::test]
@@ -133,13 +133,13 @@ async fn what_a_member_says_last_arrives_before_its_link_ends() {
 async fn a_member_of_the_version_before_is_understood_and_understands() {
     let world = World::new(81);
     let (mut a, mut c) = (world.start(A), world.start(C));
-    let mut b = world.start_with(B, |config| config.wire = WireVersion::V4);
+    let mut b = world.start_with(B, |config| config.wire = WireVersion::V5);
     a.wait_up(&[B, C]).await;
     b.wait_up(&[A, C]).await;
     let spoken =
         |member: &Member| member.mesh.links().into_iter().map(|(id, link)| (id, link.wire)).collect::<Vec<_>>();
-    assert_eq!(spoken(&a), [(B, WireVersion::V4), (C, WireVersion::V5)]);
-    assert_eq!(spoken(&b), [(A, WireVersion::V4), (C, WireVersion::V4)]);
+    assert_eq!(spoken(&a), [(B, WireVersion::V5), (C, WireVersion::V6)]);
+    assert_eq!(spoken(&b), [(A, WireVersion::V5), (C, WireVersion::V5)]);
     let stops = |reason| {
         let by = Actor { id: "operator/x".into(), serial: "1".into(), remote: "-".into() };
         let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
@@ -148,9 +148,33 @@ async fn a_member_of_the_version_before_is_understood_and_understands() {
     for to in [B, C] {
         a.mesh.send(to, &stops(Reason::CoordinatorStops));
     }
-    assert_eq!(b.message().await, (A, stops(Reason::CoordinatorReplaced)));
+    assert_eq!(b.message().await, (A, stops(Reason::CoordinatorStops)));
     assert_eq!(c.message().await, (A, stops(Reason::CoordinatorStops)));
     for member in [&a, &b, &c] {
         assert!(member.refused_nobody(), "{:?}", member.rejections.counts());
     }
+}
+
+#[tokio::test]
+async fn a_member_that_has_left_a_version_behind_ends_its_links_of_it_and_says_why() {
+    let world = World::new(82);
+    let (mut a, mut c) = (world.start(A), world.start(C));
+    let mut b = world.start_with(B, |config| config.wire = WireVersion::V5);
+    a.wait_up(&[B, C]).await;
+    b.wait_up(&[A, C]).await;
+    c.wait_up(&[A, B]).await;
+    a.mesh.close();
+    a.wait_down(B).await;
+    b.wait_down(A).await;
+    for (member, direction) in [(&a, Direction::In), (&a, Direction::Out), (&b, Direction::Out)] {
+        member.wait_rejection(direction, tls::Reason::WireVersion).await;
+    }
+    let told = log::lines(|line| line.to_string().contains("node-a refused this node: all members speak version 6"));
+    assert!(!told.is_empty(), "the other side is told what to do");
+    c.mesh.close();
+    b.wait_down(C).await;
+    assert_eq!(a.mesh.links().into_keys().collect::<Vec<_>>(), [C], "those of the newest version stay");
+    b.stop().await;
+    let _again = world.start_with(B, |config| config.wire = WireVersion::V5);
+    a.wait_rejections(Direction::In, tls::Reason::WireVersion, 2).await;
 }

@@ -145,7 +145,7 @@ impl Member {
     pub(crate) async fn wait_up(&mut self, peers: &[NodeId]) {
         let mut missing = peers.to_vec();
         while !missing.is_empty() {
-            if let Event::Up(peer) = self.event().await {
+            if let Event::Up(peer, _) = self.event().await {
                 missing.retain(|wanted| *wanted != peer);
             }
         }

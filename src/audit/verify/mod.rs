@@ -1,7 +1,7 @@
 //! Reads records and says what is wrong with them, and what they prove. Needs the authority's certificate and no network.
 
 use super::file::{Head, read_head};
-use super::line::{Event, Line, hash, newer_format};
+use super::line::{Event, Line, hash, newer_format, signed_bytes};
 use super::proof::{Decision, Evidence};
 use jiff::Timestamp;
 use model::{Digest, NodeId, Role, Said, Signed, SpiffeId, UnixMillis};
@@ -76,7 +76,7 @@ pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Ve
     let mut evidence = Evidence::default();
     let mut seen = BTreeSet::new();
     for (place, signed) in statements {
-        if !seen.insert((signed.serial.clone(), signed.statement.signed_bytes(), signed.signature.0.clone())) {
+        if !seen.insert((signed.serial.clone(), signed_bytes(&signed.statement), signed.signature.0.clone())) {
             continue;
         }
         match witness.check(&signed) {
@@ -97,8 +97,9 @@ pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Ve
         }
     }
     for (place, node, head) in heads {
-        let bytes = Head::signed_bytes(node, head.seq, head.digest);
-        if let Err(what) = witness.check_bytes(node, None, &head.serial, (head.scheme, &head.signature.0, &bytes), None)
+        let bytes = Head::signed_bytes(node.into(), head.seq, head.digest);
+        if let Err(what) =
+            witness.check_bytes(node, None, head.serial.as_str(), (head.scheme, &head.signature.0, &bytes), None)
         {
             verification.findings.push(Finding { place, what });
         }
@@ -154,7 +155,7 @@ impl Reader {
                 self.find(place, what);
                 continue;
             }
-            let line: Line = match serde_json::from_str(text) {
+            let line = match Line::read(text) {
                 Ok(line) => line,
                 Err(error) => {
                     self.find(place, format!("this is no line of an audit record: {error}"));
@@ -212,7 +213,7 @@ impl Reader {
                 head.seq
             );
             self.find(place.clone(), what);
-        } else if head.seq == last && head.digest != digest {
+        } else if head.seq == last && head.digest != digest.into() {
             self.find(place.clone(), format!("line {last} was changed: it is not the one that audit.head names"));
         }
         self.heads.push((format!("{place}, audit.head"), node, head));
@@ -267,7 +268,7 @@ struct Witness<'a> {
 impl Witness<'_> {
     fn check(&mut self, signed: &Signed) -> Result<(), String> {
         let statement = &signed.statement;
-        let bytes = statement.signed_bytes();
+        let bytes = signed_bytes(statement);
         let signature = (signed.scheme, signed.signature.0.as_slice(), bytes.as_slice());
         self.check_bytes(statement.node, Some(&statement.cluster), &signed.serial, signature, Some(statement.at))
     }

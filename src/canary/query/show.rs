@@ -2,6 +2,7 @@
 
 use client::{Answers, Row, Verdict};
 use mesh::WireVersion;
+use model::NodeId;
 use schema::HealthSnapshot;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,6 +12,9 @@ const HEADER: [&str; 11] =
     ["NODE", "ROLE", "VERSION", "WEIGHTS", "SERVING", "STATUS", "DIGEST", "P95", "ERRORS", "PEERS", "NOTE"];
 /// Of a digest, enough to see that two differ.
 const SHOWN_DIGEST: usize = 12;
+/// The version of the nodes' protocol before the door, and the program that speaks none newer.
+const OLDER: u16 = WireVersion::V5.number();
+const BACK_TO: &str = "0.1.0";
 
 pub(super) fn table(rows: &[Row]) -> String {
     let rows: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().map(cells)).collect();
@@ -66,10 +70,61 @@ fn note(health: &HealthSnapshot) -> String {
     stopping.into_iter().chain(older).collect::<Vec<_>>().join("; ")
 }
 
+/// The version of the nodes' protocol that all members have left, and which of them keep the way back open.
+pub(super) struct Wire {
+    /// The version that the state is marked with; none as long as there is a way back.
+    marked: Option<u16>,
+    /// The members that are not known to speak the newest version.
+    behind: Vec<NodeId>,
+    members: usize,
+    /// Whether anything was decided yet.
+    is_first: bool,
+}
+
+impl Wire {
+    /// As far as the nodes tell; none where none does.
+    pub(super) fn of(rows: &[Row]) -> Option<Self> {
+        let seen = || rows.iter().filter_map(|row| Some((row.node, row.answer.as_ref().ok()?)));
+        let newest = seen().map(|(_, seen)| &seen.state.agreed).max_by_key(|agreed| agreed.version)?;
+        let is_newest = |wire: Option<u16>| wire.is_some_and(|wire| wire >= WireVersion::NEWEST.number());
+        let speaks = |id: NodeId| {
+            let says = |(node, seen): (NodeId, &Box<Answers>)| {
+                let health = seen.health.as_ref()?;
+                if node == id { health.wire_version } else { health.peers.get(&id)?.wire_version }
+            };
+            seen().any(|row| is_newest(says(row)))
+        };
+        let behind = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
+        Some(Self { marked: newest.wire, behind, members: rows.len(), is_first: newest.version == 0 })
+    }
+
+    /// In a line for people.
+    pub(super) fn line(&self) -> String {
+        let Self { marked, behind, members, is_first } = self;
+        let newest = WireVersion::NEWEST;
+        if let Some(marked) = marked {
+            return format!("wire {marked}");
+        }
+        let names = behind.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let when = match behind.len() {
+            0 if *is_first => "with the first change".to_owned(),
+            0 => "in a moment".to_owned(),
+            1 => format!("when {names} does"),
+            _ => format!("when {names} do"),
+        };
+        let count = members - behind.len();
+        format!("wire {OLDER}: {count} of {members} members speak {newest}; {when}, there is no way back to {BACK_TO}")
+    }
+
+    fn json(&self) -> Value {
+        json!({"version": self.marked.unwrap_or(OLDER), "behind": self.behind})
+    }
+}
+
 /// The node's word, and a mark where another than usual coordinates.
 fn role(row: &Row, seen: &Answers) -> String {
     let acts = seen.state.acting_coordinator == Some(row.node);
-    let mark = if acts && row.node != model::NodeId::A { " (acting)" } else { "" };
+    let mark = if acts && row.node != NodeId::A { " (acting)" } else { "" };
     format!("{}{mark}", row.node.role_word())
 }
 
@@ -84,7 +139,8 @@ fn status(seen: &Answers) -> String {
 pub(super) fn json(rows: &[Row]) -> Value {
     let verdict = Verdict::of(rows);
     let nodes: Vec<Value> = rows.iter().map(row_json).collect();
-    json!({"verdict": verdict.word(), "detail": verdict.detail(), "nodes": nodes})
+    let wire = Wire::of(rows).map(|wire| wire.json());
+    json!({"verdict": verdict.word(), "detail": verdict.detail(), "wire": wire, "nodes": nodes})
 }
 
 pub(super) fn row_json(row: &Row) -> Value {
@@ -130,7 +186,7 @@ pub(super) fn line(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Digest, NodeId};
+    use model::Digest;
     use schema::{AgreedState, ServedState};
     use service::RoutingState;
 
@@ -175,5 +231,35 @@ mod tests {
         assert_eq!((&shown["nodes"][0]["version"], &shown["nodes"][0]["reachable"]), (&json!(4), &json!(true)));
         assert_eq!(shown["nodes"][1]["reachable"], false);
         assert!(shown["nodes"][1]["reason"].as_str().is_some_and(|reason| reason.contains("refused")));
+    }
+
+    #[test]
+    fn the_way_back_is_told_while_there_is_one() {
+        let with = |letter, wire_version, marked| {
+            let Row { node, answer } = seen(letter, 4, 1);
+            let mut answers = answer.expect("it answers");
+            answers.state.agreed.wire = marked;
+            let health = json!({
+                "node_id": node, "role": "", "coordinating": false, "acting_coordinator": null, "in_touch": true,
+                "isolated": false, "p95": null, "error_rate": null, "window_id": 0, "last_committed_version": 4,
+                "digest": Digest([1; 32]), "models": {}, "peers": {}, "certificates": {}, "software": "",
+                "wire_version": wire_version,
+            });
+            answers.health = Some(serde_json::from_value(health).expect("a snapshot"));
+            Row { node, answer: Ok(answers) }
+        };
+        let said = |rows: &[Row]| Wire::of(rows).expect("a node answers").line();
+        // One of 0.1.0 does not say what it speaks.
+        let mixed = [with('a', Some(6), None), with('b', None, None), with('c', Some(6), None)];
+        let when = "wire 5: 2 of 3 members speak 6; when node-b does, there is no way back to 0.1.0";
+        assert_eq!(
+            (said(&mixed).as_str(), &json(&mixed)["wire"]),
+            (when, &json!({"version": 5, "behind": ["node-b"]}))
+        );
+        let two = [with('a', Some(6), None), with('b', Some(5), None), silent('c')];
+        assert!(said(&two).contains("1 of 3 members speak 6; when node-b, node-c do,"));
+        assert!(said(&[with('a', Some(6), None), with('b', Some(6), None)]).contains("; in a moment, there is no way"));
+        assert_eq!(said(&[with('a', Some(6), Some(6)), with('b', Some(6), None)]), "wire 6");
+        assert!(Wire::of(&[silent('a')]).is_none());
     }
 }

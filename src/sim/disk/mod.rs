@@ -1,6 +1,7 @@
 //! The store on a disk in memory that can do everything that is feared of disks.
 
 mod lives;
+mod marked;
 mod platter;
 mod power_cuts;
 mod rules;

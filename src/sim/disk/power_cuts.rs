@@ -13,6 +13,8 @@ use store::segment::{format_of, recover};
 use store::{Log, Side, StoreError, StoreFault, StoreIdentity};
 
 const DIR: &str = "/simulated";
+/// Long lives come to states that are marked, and go on with another version of the log.
+const MARKED_FROM: u64 = 8;
 
 fn open(disk: &Shared, fresh: u64) -> Result<Log, StoreError> {
     let identity = StoreIdentity { node: NodeId::A, cluster: "c-1.canary".into() };
@@ -25,6 +27,7 @@ fn record(number: u64, size: usize) -> Record {
     let mut state = RoutingState::initial("v1".parse().expect("a model id"));
     state.version = number;
     state.stable.upstream = Some("x".repeat(size));
+    state.wire = (number >= MARKED_FROM).then_some(6);
     let proposal = Arc::new(Proposal {
         ballot,
         state: Arc::new(state),
@@ -299,8 +302,8 @@ fn a_directory_is_of_one_member_one_cluster_and_no_later_format() {
     assert!(matches!(open("node-b", "c-1.canary"), Err(StoreError::OtherNode { .. })));
     assert!(matches!(open("node-a", "c-2.canary"), Err(StoreError::OtherCluster { .. })));
     assert!(matches!(open("node-a", "c-1.canary"), Ok(2)), "refusals change nothing");
-    disk.lock().identity = Some(br#"{"format": 3, "what": "no idea"}"#.to_vec());
-    assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 3, .. })));
+    disk.lock().identity = Some(br#"{"format": 4, "what": "no idea"}"#.to_vec());
+    assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::NewerFormat { found: 4, .. })));
     disk.lock().identity = Some(b"{".to_vec());
     assert!(matches!(open("node-a", "c-1.canary"), Err(StoreError::Corrupt { .. })));
 }
@@ -332,18 +335,18 @@ fn what_an_older_version_wrote_is_brought_to_the_present_format_or_refused_by_na
     let (disk, _) = small_log(4);
     age(&disk, 0);
     let error = open(&disk, 8).map(drop).expect_err("there was no format 0");
-    assert!(error.to_string().contains("identity.json has format 0, this program reads 1 to 2"), "{error}");
+    assert!(error.to_string().contains("identity.json has format 0, this program reads 1 to 3"), "{error}");
     assert_eq!(error.fault(), StoreFault::Configuration);
 
     // A newer one may have forgotten to say so in its identity: its snapshot says it.
     let (disk, _) = small_log(4);
-    age(&disk, 3);
+    age(&disk, 4);
     let text = disk
         .lock()
         .identity
         .clone()
-        .map(|text| String::from_utf8_lossy(&text).replace("\"format\": 3", "\"format\": 2"));
+        .map(|text| String::from_utf8_lossy(&text).replace("\"format\": 4", "\"format\": 2"));
     disk.lock().identity = text.map(String::into_bytes);
-    let error = open(&disk, 8).map(drop).expect_err("format 3 is of tomorrow");
-    assert!(matches!(&error, StoreError::NewerFormat { found: 3, file } if file.ends_with("log.0")), "{error}");
+    let error = open(&disk, 8).map(drop).expect_err("format 4 is of tomorrow");
+    assert!(matches!(&error, StoreError::NewerFormat { found: 4, file } if file.ends_with("log.0")), "{error}");
 }

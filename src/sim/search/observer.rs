@@ -51,6 +51,8 @@ pub(crate) enum Promise {
     Ejection,
     /// What was said is on the disk that a process starts with.
     Memory,
+    /// All members leave version 5 of the wire at once, when each has spoken the next, and for good.
+    Door,
 }
 
 /// A retreat whose caller was told that it is committed.
@@ -366,6 +368,11 @@ impl<V: Subject> Observer<V> {
     pub(crate) fn is_new_vote_for(&self, node: NodeId, message: &Message<V>) -> bool {
         let Message::Vote { txid, vote: Vote::Commit, .. } = message else { return false };
         self.voted.range((*txid, node, 0)..=(*txid, node, u32::MAX)).next().is_none()
+    }
+
+    /// All configured members.
+    pub(crate) const fn members(&self) -> NodeSet {
+        self.members
     }
 
     /// Whether there is a rollback that members must heed.

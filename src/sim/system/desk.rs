@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use judge::{Measured, Samples};
 use member::{Asked, Outside};
-use mesh::carry;
+use mesh::{WireVersion, carry};
 use model::{Counts, NodeId, Testimony, Time, Weight};
 use rollout::{Status, Trial};
 use service::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View, serving_weight};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Room;
 
@@ -28,6 +29,8 @@ pub(super) enum Effect {
     Event(Event),
     /// It has stopped serving the canary by itself, or serves it again.
     Ejected,
+    /// It speaks version 5 of the wire with nobody any more.
+    Close,
 }
 
 /// How a canary does on a node.
@@ -61,6 +64,12 @@ pub(super) struct Desk {
     pub(super) traffic: Traffic,
     /// The node's clock.
     pub(super) now: Time,
+    /// The version of the wire on its link to each other member.
+    pub(super) spoken: BTreeMap<NodeId, WireVersion>,
+    /// It says a marked state in version 5 of the wire all the same, without the mark.
+    pub(super) strips: bool,
+    /// A message that had no words in version 5 of the wire, and was not sent.
+    pub(super) unsaid: bool,
     /// Whether a message could not be written down.
     pub(super) unsendable: Option<String>,
 }
@@ -117,11 +126,33 @@ fn measured(requests: u64, errors: u64) -> Measured {
     Measured::from_counts(&Counts { requests, errors, client_errors: 0, open: 0, latencies })
 }
 
+/// The message as a program would say it that passes over the mark.
+fn stripped(message: &Message) -> Message {
+    let mut bare = message.clone();
+    let proposal = match &mut bare {
+        Message::Prepare { next, .. } => {
+            Arc::make_mut(next).wire = None;
+            None
+        }
+        Message::Accept { proposal } | Message::Decision { proposal } => Some(proposal),
+        Message::Promise { accepted, .. } => accepted.as_mut(),
+        _ => None,
+    };
+    if let Some(proposal) = proposal {
+        Arc::make_mut(&mut Arc::make_mut(proposal).state).wire = None;
+    }
+    bare
+}
+
 impl Outside for Desk {
     type Caller = Question;
 
     fn send(&mut self, to: NodeId, message: &Message) {
-        match carry::pack(message) {
+        let wire = self.spoken.get(&to).copied().unwrap_or(WireVersion::V5);
+        let stripped = (self.strips && wire == WireVersion::V5).then(|| stripped(message));
+        let message = stripped.as_ref().unwrap_or(message);
+        match carry::pack(message, wire) {
+            Err(_) if wire == WireVersion::V5 && carry::pack(message, WireVersion::V6).is_ok() => self.unsaid = true,
             Ok(frame) => {
                 let message = (!matches!(message, Message::Heartbeat(_))).then(|| message.clone());
                 self.effects.push(Effect::Send { to, frame, message });
@@ -136,6 +167,10 @@ impl Outside for Desk {
     }
 
     fn show(&mut self, _: Option<Arc<Status>>) {}
+
+    fn close(&mut self) {
+        self.effects.push(Effect::Close);
+    }
 
     fn answer(&mut self, asked: Asked<Question>, answer: Answer) {
         self.effects.push(Effect::Answer(asked.caller, answer));

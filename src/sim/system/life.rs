@@ -2,13 +2,15 @@
 
 use super::desk::{Effect, Question, Traffic};
 use super::node::{Leaving, Rest};
+use super::omitted::{Glue, Omitted};
 use super::sometimes::Sometimes;
 use super::world::{Event, Open, World, operator};
 use crate::disk::{Fate, SimulatedStore};
 use crate::search::observer::{Broken, Promise, Watched, broken};
 use agreement::{self, IsolationPolicy, OnEmptyDisk, Timing};
-use member::DriverError;
 use member::{Asked, Happened, Member, Progress};
+use member::{DriverError, oldest_spoken};
+use mesh::WireVersion;
 use model::{Actor, Incarnation, NodeId, NodeSet};
 use service::{Answer, Change, Config, Engine, Input, Probe, Refusal, RoutingState};
 use std::sync::Arc;
@@ -110,6 +112,10 @@ impl World {
         let Some(process) = &node.process else { return Ok(false) };
         let committed = process.engine().committed().state.version;
         let accepted = std::mem::take(&mut node.desk.accepted);
+        if std::mem::take(&mut node.desk.unsaid) {
+            self.watch.seen.note(Sometimes::HadNoWords);
+        }
+        let node = self.node(id);
         if let Some(error) = node.desk.unsendable.take() {
             return broken(Promise::NoAlarm, format!("{id} cannot send: {error}"));
         }
@@ -137,6 +143,9 @@ impl World {
                     self.post(id, to, frame);
                 }
                 Effect::Publish(view) => {
+                    if view.state.wire.is_some() {
+                        self.watch.closes(id);
+                    }
                     self.node(id).view = Some(view);
                     self.look_at(id)?;
                 }
@@ -149,6 +158,10 @@ impl World {
                     self.tell(|| format!("{id} {}", name_of(&event)));
                     self.note(id, &event);
                     self.watch.told(now, id, &event)?;
+                }
+                Effect::Close => {
+                    self.node(id).closed = true;
+                    self.after_us(0, Event::Shut(id));
                 }
                 Effect::Ejected => self.watch.seen.note(Sometimes::Ejected),
             }
@@ -342,6 +355,16 @@ impl World {
                 return Ok(());
             }
         };
+        if oldest_spoken(&durable).is_some() && node.told == WireVersion::V5 {
+            // It does not start: its operator sees why, and lets it speak what the others speak.
+            node.told = WireVersion::V6;
+            self.watch.seen.note(Sometimes::HeldBackInVain);
+            self.after_us(5_000, Event::Start(id, how));
+            return Ok(());
+        }
+        (node.wire, node.closed) = (node.told, false);
+        node.desk.spoken.clear();
+        node.desk.strips = omitted == Omitted::Member(Glue::RefuseToStrip);
         let dropped = store.dropped_end();
         let forgot = node.disk.lock().was_forgetful();
         node.disk.lock().took();
@@ -357,6 +380,8 @@ impl World {
         self.tell(|| format!("{id} starts {how:?}: {durable:?}"));
         self.watch.seen.note_if(dropped, Sometimes::TornTailDropped);
         self.watch.seen.note_if(forgot, Sometimes::ForceForgot);
+        let wire = self.node(id).wire;
+        self.watch.speaks(id, wire);
         self.watch.recovered(now, id, &durable)?;
         for other in self.ids().filter(|other| *other != id).collect::<Vec<_>>() {
             for (from, to) in [(id, other), (other, id)] {

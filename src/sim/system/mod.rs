@@ -16,6 +16,7 @@ mod omitted;
 mod schedule;
 mod sometimes;
 mod trouble;
+mod upgrade;
 mod watch;
 mod wire;
 mod world;
@@ -38,6 +39,7 @@ fn mode(seed: u64) -> Mode {
     match seed % 64 {
         63 => Mode::Rollout(BUDGET),
         31 => Mode::Weather,
+        15 => Mode::Upgrade(BUDGET),
         _ => Mode::Faults(BUDGET),
     }
 }
@@ -165,7 +167,7 @@ fn follow() {
         eprintln!("{}", story.as_deref().unwrap_or_default());
         return assert!(result.is_ok(), "{:?}", result.err().map(|failure| failure.broken));
     };
-    let mut took = [(0, 0, std::time::Duration::ZERO); 3];
+    let mut took = [(0, 0, std::time::Duration::ZERO); 4];
     let mut print = crc32fast::Hasher::new();
     for seed in first..=last {
         let began = std::time::Instant::now();
@@ -178,10 +180,11 @@ fn follow() {
             Mode::Faults(_) => 0,
             Mode::Weather => 1,
             Mode::Rollout(_) => 2,
+            Mode::Upgrade(_) => 3,
         }];
         (*count, *steps, *span) = (*count + 1, *steps + outcomes.steps, *span + began.elapsed());
     }
-    for ((count, steps, span), what) in took.iter().zip(["faults", "weather", "rollouts"]) {
+    for ((count, steps, span), what) in took.iter().zip(["faults", "weather", "rollouts", "upgrades"]) {
         eprintln!(
             "{count} {what}: {} steps each, {:?} each",
             steps / count.max(&1),

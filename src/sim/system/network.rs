@@ -1,5 +1,6 @@
 //! What lies between the machines: for each direction a link that may be up or down, cut, slow or out of order.
 
+use mesh::WireVersion;
 use model::{NodeId, Time};
 
 /// One direction between two machines: what the first one sends.
@@ -7,6 +8,8 @@ use model::{NodeId, Time};
 pub(super) struct Link {
     /// The sender's connection is up, as far as it knows.
     pub(super) up: bool,
+    /// The version of the wire that is spoken on it.
+    pub(super) wire: Option<WireVersion>,
     /// Which connection it is: what was sent on an earlier one does not arrive.
     pub(super) connection: u32,
     /// Nothing gets through.

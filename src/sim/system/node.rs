@@ -6,9 +6,10 @@ use super::omitted::Omitted;
 use crate::disk::{Shared, SimulatedStore};
 use agreement::OnEmptyDisk;
 use member::{Happened, Member, Memory};
+use mesh::WireVersion;
 use model::{Digest, NodeId, Time};
 use service::View;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use store::{Room, StoreError};
 
 impl Memory for SimulatedStore {
@@ -52,6 +53,11 @@ pub(super) struct Node {
     pub(super) disk: Shared,
     pub(super) clock: Clock,
     pub(super) process: Option<Process>,
+    /// The newest version of the wire that its process speaks; and that the next one is told to.
+    pub(super) wire: WireVersion,
+    pub(super) told: WireVersion,
+    /// Its process speaks no older one any more.
+    pub(super) closed: bool,
     /// Counts the processes and the disks.
     pub(super) run: u32,
     pub(super) lives: u32,
@@ -90,6 +96,10 @@ impl Node {
             disk,
             clock: Clock::new(Time::ZERO, reading),
             process: None,
+            // What the two versions differ in is tried in a mode of its own.
+            wire: WireVersion::V5,
+            told: WireVersion::V5,
+            closed: false,
             run: 0,
             lives: 0,
             wiped: false,
@@ -133,6 +143,9 @@ impl Desk {
             accepted: Vec::new(),
             traffic: Traffic::new(quality),
             now: Time::ZERO,
+            spoken: BTreeMap::new(),
+            strips: false,
+            unsaid: false,
             unsendable: None,
         }
     }

@@ -6,7 +6,7 @@ use crate::{disk, rollout};
 use ::rollout::Controller;
 use agreement::Reason;
 use member::{All, Effect, Memory, Rules};
-use model::{NodeId, Report, Time};
+use model::{NodeId, NodeSet, Report, Time};
 use service::Change;
 use store::{Room, StoreError};
 
@@ -22,11 +22,16 @@ pub(crate) enum Glue {
     HearReports,
     AwaitFarewell,
     ForceAtTheEnd,
+    KeepTheDoorOpen,
+    CloseTheDoor,
+    KeepItClosed,
+    /// What version 5 of the wire has no words for is not said in it. It is the mesh that is made to.
+    RefuseToStrip,
 }
 
 impl Glue {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::WriteThenSpeak,
         Self::EndWhenTheDiskFails,
         Self::VetoWhenFull,
@@ -35,6 +40,10 @@ impl Glue {
         Self::HearReports,
         Self::AwaitFarewell,
         Self::ForceAtTheEnd,
+        Self::KeepTheDoorOpen,
+        Self::CloseTheDoor,
+        Self::KeepItClosed,
+        Self::RefuseToStrip,
     ];
 }
 
@@ -111,6 +120,19 @@ impl Rules for Omitted {
         if !self.omits(Glue::HearReports) {
             controller.on_report(now, from, report);
         }
+    }
+
+    fn keep_open(&self, behind: NodeSet) -> NodeSet {
+        // Whoever has come so far that a majority is through does not wait for the last.
+        if self.omits(Glue::KeepTheDoorOpen) && behind.len() < 2 { NodeSet::EMPTY } else { All.keep_open(behind) }
+    }
+
+    fn closes(&self, is_marked: bool) -> bool {
+        !self.omits(Glue::CloseTheDoor) && All.closes(is_marked)
+    }
+
+    fn keep_closed(&self, store: &mut impl Memory) -> Result<(), StoreError> {
+        if self.omits(Glue::KeepItClosed) { Ok(()) } else { All.keep_closed(store) }
     }
 
     fn may_end(&self, engine_has_left: bool) -> bool {

@@ -4,6 +4,7 @@ use super::desk::Quality;
 use super::omitted::Omitted;
 use super::sometimes::{Seen, Sometimes};
 use super::trouble::{Lasting, Trouble};
+use super::upgrade;
 use super::world::{Event, World, id, operator};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};
@@ -31,6 +32,9 @@ pub(super) enum Mode {
     Weather,
     /// A rollout among a few faults, then repair: a good canary goes all the way, a bad one is gone.
     Rollout(u8),
+    /// Nodes that are replaced by those that speak version 6 of the wire, and back, among a few faults; then repair: all
+    /// speak it, and leave version 5 behind.
+    Upgrade(u8),
 }
 
 /// Where schedules of so many members begin.
@@ -64,7 +68,7 @@ pub(super) enum Story {
     Untold,
 }
 
-const CALM: Quality = Quality { rate: 0, fails_one_in: 0 };
+pub(super) const CALM: Quality = Quality { rate: 0, fails_one_in: 0 };
 const GOOD: Quality = Quality { rate: 3_000, fails_one_in: 0 };
 const BAD: Quality = Quality { rate: 3_000, fails_one_in: 3 };
 
@@ -117,12 +121,13 @@ fn play(world: &mut World, dice: &mut Dice, mode: Mode, blank: bool, plan: &Arc<
             decide(world, dice)
         }
         Mode::Weather => weather(world, dice),
+        Mode::Upgrade(budget) => upgrade::play(world, dice, budget, blank),
         Mode::Rollout(budget) => rollout(world, dice, budget, blank, plan),
     }
 }
 
 /// Starts everyone and waits until all agree that nothing is agreed yet.
-fn boot(world: &mut World) -> Result<(), Broken> {
+pub(super) fn boot(world: &mut World) -> Result<(), Broken> {
     for node in world.ids() {
         world.after_us(1_000, Event::Start(node, OnEmptyDisk::AwaitFirstBoot));
     }
@@ -135,7 +140,7 @@ fn boot(world: &mut World) -> Result<(), Broken> {
 }
 
 /// Draws what operators want, and the faults, most of them in the moments after that; says when it is over.
-fn faults(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, first: Option<Change>) -> Duration {
+pub(super) fn faults(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, first: Option<Change>) -> Duration {
     let members = world.nodes.len();
     let lasting = if dice.once_in(8) { Lasting::Long } else { Lasting::Short };
     let mut at = if blank { 400_000 } else { dice.below(60_000) as u64 };
@@ -186,7 +191,7 @@ fn ask(world: &mut World, dice: &mut Dice, after_us: u64, change: Change) {
 }
 
 /// Repairs everything, and looks whether all is settled in time.
-fn rest(world: &mut World) -> Result<(), Broken> {
+pub(super) fn rest(world: &mut World) -> Result<(), Broken> {
     world.repair();
     // The last fault is over when the slowest disk has done what it was asked for before.
     // Who was told to stop is back by then, too.
@@ -201,7 +206,7 @@ fn rest(world: &mut World) -> Result<(), Broken> {
 }
 
 /// Asks for a change as a patient operator does, of whoever coordinates: with everything repaired it must be decided.
-fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
+pub(super) fn decide(world: &mut World, dice: &mut Dice) -> Result<(), Broken> {
     let before = world.watch.observer.versions();
     let newest = world.watch.observer.newest.clone();
     let open = newest.as_ref().is_some_and(|newest| newest.open_rollout().is_some());
@@ -361,7 +366,7 @@ fn interference(dice: &mut Dice, members: usize) -> Change {
 }
 
 /// Gives v2 this share.
-fn share(points: u16) -> Change {
+pub(super) fn share(points: u16) -> Change {
     let canary = Some(Model { id: "v2".parse().expect("a model id"), upstream: None });
     Change::Weight { weight: Weight::from_basis_points(points).expect("a share"), canary }
 }

@@ -124,6 +124,16 @@ sometimes! {
     StepWasApproved,
     /// A node stopped serving a canary by itself.
     Ejected,
+    /// All members left version 5 of the wire behind.
+    Marked,
+    /// A member that spoke version 5 was refused because of that.
+    RefusedForItsVersion,
+    /// A marked state was not said to a member that spoke version 5.
+    HadNoWords,
+    /// A change was refused because version 5 has no words for it.
+    RefusedAsUnsayable,
+    /// A member was told to speak version 5 whose disk was marked.
+    HeldBackInVain,
 }
 
 /// How often each thing happened.

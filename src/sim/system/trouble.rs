@@ -9,6 +9,7 @@ use crate::disk::Fate;
 use crate::search::observer::Broken;
 use agreement::OnEmptyDisk;
 use member::Happened;
+use mesh::WireVersion;
 use model::NodeId;
 use service::Input;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub(super) enum Trouble {
     Stop(NodeId, u64),
     /// A process is told to stop, as a service manager does; it goes on serving for so many milliseconds.
     Leave(NodeId, u64),
+    /// Another program takes the place of a process, which speaks no newer version of the wire than this one.
+    Replace(NodeId, WireVersion),
     /// The upstream does not answer, for so many milliseconds.
     SpoilUpstream(NodeId, u64),
     Upstream(NodeId),
@@ -182,6 +185,12 @@ impl World {
             }
             Trouble::Stop(node, ms) => self.stop(node, ms),
             Trouble::Leave(node, ms) => self.leave(node, ms)?,
+            Trouble::Replace(node, wire) => {
+                self.node(node).told = wire;
+                self.crash(node)?;
+                let how = self.node(node).on_empty_disk();
+                self.after_us(1_000, Event::Start(node, how));
+            }
             Trouble::SpoilUpstream(node, ms) => {
                 self.node(node).upstream_is_ready = false;
                 self.after_us(ms * 1_000, Event::Trouble(Trouble::Upstream(node)));

@@ -4,8 +4,12 @@ use super::clock::MOST_DRIFT_PPM;
 use super::sometimes::{Seen, Sometimes};
 use crate::search::observer::{Broken, Observer, Promise, Watched, broken};
 use agreement::{Reason, Vote};
+use mesh::WireVersion;
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
-use service::{Answer, Change, Durable, Event, Message, Outcome, Phase, Proposal, Rollout, RoutingState, Then};
+use service::{
+    Answer, Change, ChangeError, Durable, Event, Message, Outcome, Phase, Proposal, Refusal, Rollout, RoutingState,
+    Then,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +61,9 @@ pub(super) struct Watch {
     pub(super) is_good: bool,
     unknown: BTreeMap<TxId, u64>,
     drained: bool,
+    /// The members that have spoken version 6 of the wire, and those that have left version 5 behind.
+    spoke_6: NodeSet,
+    closed: NodeSet,
     pub(super) led: Option<NodeId>,
 }
 
@@ -75,6 +82,8 @@ impl Watch {
             is_good: true,
             unknown: BTreeMap::new(),
             drained: false,
+            spoke_6: NodeSet::EMPTY,
+            closed: NodeSet::EMPTY,
             led: None,
         }
     }
@@ -110,6 +119,7 @@ impl Watch {
     pub(super) fn lost(&mut self, node: NodeId) {
         self.said.remove(&node);
         self.left.remove(&node);
+        self.closed.remove(node);
     }
 
     /// Knows that a member was told to stop, whether it coordinates, and whether something is under way there.
@@ -135,6 +145,42 @@ impl Watch {
     pub(super) fn accepted(&mut self, now: Time, node: NodeId, proposal: &Proposal) -> Result<(), Broken> {
         self.observer.on_accepted(node, proposal)?;
         self.judge(now, proposal)
+    }
+
+    /// Knows what a process speaks that starts.
+    pub(super) fn speaks(&mut self, node: NodeId, wire: WireVersion) {
+        if wire >= WireVersion::V6 {
+            self.spoke_6.insert(node);
+        }
+    }
+
+    /// Knows that a member serves a marked state, and speaks version 5 of the wire no more.
+    pub(super) fn closes(&mut self, node: NodeId) {
+        self.closed.insert(node);
+    }
+
+    /// Sees that something arrives in version 5 of the wire.
+    pub(super) fn said_in_5(&self, from: NodeId, to: NodeId) -> Result<(), Broken> {
+        match [from, to].into_iter().find(|id| self.closed.contains(*id)) {
+            Some(closed) => broken(Promise::Door, format!("{from} and {to} speak version 5, which {closed} has left")),
+            None => Ok(()),
+        }
+    }
+
+    /// The mark comes when all have spoken version 6, and stays.
+    fn judge_mark(&mut self, state: &RoutingState) -> Result<(), Broken> {
+        let parent = state.chain.last().and_then(|link| self.observer.state_of(link.txid));
+        let before = parent.and_then(|parent| parent.wire);
+        let wrong = |what: &str| broken(Promise::Door, format!("version {}: {what}", state.version));
+        match (before, state.wire) {
+            (Some(_), None) => return wrong("it has lost its mark"),
+            (None, Some(_)) if self.spoke_6 != self.observer.members() => {
+                return wrong("not all have spoken version 6");
+            }
+            (None, Some(_)) => self.seen.note(Sometimes::Marked),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        Ok(())
     }
 
     /// Sees what is sent.
@@ -217,6 +263,9 @@ impl Watch {
             Answer::Committed { others_until, .. } if others_until.is_some() => {
                 self.seen.note(Sometimes::RollbackNamedADeadline);
             }
+            Answer::Refused(Refusal::Invalid(ChangeError::WireVersion(_))) => {
+                self.seen.note(Sometimes::RefusedAsUnsayable);
+            }
             Answer::Committed { .. } | Answer::Refused(_) => {}
         }
         self.observer.on_answer(watched, answer)
@@ -268,6 +317,7 @@ impl Watch {
             return Ok(());
         }
         self.judged = state.version;
+        self.judge_mark(state)?;
         let after_farewell = self.stopped_before(now, txid.node).is_some_and(|stopped| stopped.was_busy);
         self.seen.note_if(after_farewell, Sometimes::ChangedSoonAfterHandover);
         self.chosen_at.insert(state.version, now);

@@ -5,7 +5,7 @@ use super::world::{Event, World};
 use crate::search::observer::{Broken, Promise, broken};
 use bytes::Bytes;
 use member::Happened;
-use mesh::carry;
+use mesh::{WireVersion, carry};
 use model::NodeId;
 use std::time::Duration;
 
@@ -20,6 +20,12 @@ impl World {
     ) -> Result<(), Broken> {
         if !self.is_up(to) || connection.is_some_and(|sent_on| sent_on != self.network.link(from, to).connection) {
             return Ok(());
+        }
+        if connection.is_some() && self.network.link(from, to).wire == Some(WireVersion::V5) {
+            if self.node(from).closed || self.node(to).closed {
+                return Ok(());
+            }
+            self.watch.said_in_5(from, to)?;
         }
         self.mark(1, to, &frame);
         match carry::unpack(from, frame) {
@@ -66,9 +72,30 @@ impl World {
         if !self.is_up(from) || !self.is_up(to) || blocked || self.network.link(from, to).up {
             return Ok(());
         }
+        let (one, other) = (self.node(from), to);
+        let (wire, closed) = (one.wire, one.closed);
+        let other = self.node(other);
+        let (wire, closed) = (wire.min(other.wire), closed || other.closed);
+        if closed && wire == WireVersion::V5 {
+            self.watch.seen.note(Sometimes::RefusedForItsVersion);
+            return Ok(());
+        }
         let link = self.network.link(from, to);
-        (link.up, link.connection) = (true, link.connection + 1);
-        self.take(from, Happened::Up(to))
+        (link.up, link.connection, link.wire) = (true, link.connection + 1, Some(wire));
+        self.node(from).desk.spoken.insert(to, wire);
+        self.take(from, Happened::Up(to, wire))
+    }
+
+    /// Ends the links of a member on which version 5 of the wire is spoken.
+    pub(super) fn shut(&mut self, id: NodeId) -> Result<(), Broken> {
+        for other in self.ids().filter(|other| *other != id) {
+            for (from, to) in [(id, other), (other, id)] {
+                if self.network.link(from, to).wire == Some(WireVersion::V5) {
+                    self.break_link(from, to)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Notices that the other end of a link is gone, or cannot be reached.

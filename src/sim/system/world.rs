@@ -62,6 +62,8 @@ pub(super) enum Event {
         by: u8,
         tries: u8,
     },
+    /// A member ends its links of a version of the wire that it has left behind.
+    Shut(NodeId),
     /// Trouble begins or ends.
     Trouble(Trouble),
 }
@@ -185,6 +187,7 @@ impl World {
                 node.process = Some(Member::with(omitted, engine, store, omitted.controller(node.id)));
             }
             (node.disk, node.clock, node.run, node.joined) = (disk, from.clock.clone(), from.run, from.joined);
+            (node.wire, node.told, node.desk.spoken) = (from.wire, from.told, from.desk.spoken.clone());
             (node.view, node.look_at_room) = (from.view.clone(), self.now + ROOM_EVERY);
             node.desk.now = node.clock.reading(self.now);
             node.wake = self.now;
@@ -326,6 +329,7 @@ impl World {
             Event::MustHaveLeft(node, run) => self.must_have_left(node, run),
             Event::Start(node, how) => self.start(node, how),
             Event::Ask { node, change, by, tries } => self.ask(node, change, by, tries),
+            Event::Shut(node) => self.shut(node),
             Event::Trouble(trouble) => self.strike(trouble),
         }
     }

@@ -61,11 +61,14 @@ class Conversation(serving.Conversation):
     def respond(self, head: bytes):
         mode = self.server.mode
         self.server.counts[mode] += 1
-        body = json.dumps({"by": self.server.model, "at": self.server.node}).encode()
         if mode == "slow":
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.write, b"200 OK", body)
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.write, b"200 OK", self.body())
         else:
-            self.write(b"500 Internal Server Error" if mode == "bad" else b"200 OK", body)
+            self.write(b"500 Internal Server Error" if mode == "bad" else b"200 OK", self.body())
+
+    def body(self) -> bytes:
+        """Who answers."""
+        return json.dumps({"by": self.server.model, "at": self.server.node}).encode()
 
 
 def url(model: str, host: str) -> str:

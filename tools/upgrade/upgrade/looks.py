@@ -4,10 +4,13 @@ import asyncio
 import json
 
 from .programs import NEW, OLD
-from .story import AGREES, HISTORY_LINES, READS, RECORD_SECONDS, SETTLE_SECONDS, Story
+from .story import AGREES, DOOR, HISTORY_LINES, READS, RECORD_SECONDS, SETTLE_SECONDS, Story
 
 # Of a line of `GET /history`: nothing of this changes once it is said.
 LINE = ("txid", "version", "decision", "by", "votes", "evidence", "proposed_at", "state", "rollout")
+# What an old program says that the mesh has left behind, whether it dials or is dialed.
+REFUSED = '"reason":"wire_version"'
+REFUSED_SECONDS = 10.0
 # The record is written by the least urgent thread of a node, and nothing waits for it: a busy machine is late with a decision.
 AUDIT_SECONDS = 10.0
 
@@ -36,6 +39,41 @@ async def looks_linked(story: Story):
         story.links[node] = {peer: shown.get("wire_version") for peer, shown in connected.items()}
         is_linked = len(story.links[node]) == len(story.mesh.ids) - 1
         story.looked(AGREES, is_linked, f"node-{node} has links to {', '.join(story.links[node]) or 'nobody'} only")
+
+
+async def looks_at_the_door(story: Story):
+    """As long as a node runs the old program the state has no mark and the new program's query names that node; after that all go
+    on to version 6 by themselves."""
+    old = [f"node-{node}" for node in story.mesh.ids if story.mesh.runs[node] == OLD]
+    expected = {"version": 5, "behind": old} if old else {"version": 6, "behind": []}
+    end = story.history.now() + SETTLE_SECONDS
+    while True:
+        done = await asyncio.to_thread(story.mesh.typed, NEW, "query", "--output", "json")
+        said = json.loads(done.stdout).get("wire") if done.stdout.startswith("{") else done.stderr.strip()
+        if said == expected or story.history.now() > end:
+            break
+        await asyncio.sleep(0.1)
+    story.looked(DOOR, said == expected, f"canary query says of the wire {said}, not {expected}")
+    for node in story.mesh.ids:
+        state = await story.ask(node, "/routing/state") or {}
+        is_marked = state.get("wire") is not None
+        story.looked(DOOR, is_marked != bool(old), f"the state of node-{node} is {'' if is_marked else 'not '}marked")
+
+
+async def looks_refused(story: Story, node: str):
+    """The old program in the place of a node that has stopped, on a disk of its own, is turned away by the others and says why."""
+    begin = story.mesh.log(node).stat().st_size
+    story.mesh.start_with(node, OLD, "--data", "other-data", "--rejoin")
+    end = story.history.now() + REFUSED_SECONDS
+    words = ""
+    while not words and story.mesh.is_running(node) and story.history.now() < end:
+        await asyncio.sleep(0.1)
+        said = story.mesh.log(node).read_bytes()[begin:].decode(errors="replace")
+        words = next((line for line in said.splitlines() if REFUSED in line), "")
+    story.looked(DOOR, bool(words), f"the old program at node-{node} is not refused:\n    {story.mesh.last_words(node)}")
+    story.mesh.kill(node)
+    detail = json.loads(words)["detail"] if words.startswith("{") else words
+    story.notes.append(f"the old program at node-{node}, when all are new: {detail}")
 
 
 async def looks_remembered(story: Story):
@@ -88,4 +126,4 @@ async def looks_sound(story: Story):
         await asyncio.to_thread(story.check_store, node)
 
 
-AFTER_EACH_PHASE = (looks_synchronized, looks_linked, looks_remembered, looks_proved, looks_sound)
+AFTER_EACH_PHASE = (looks_synchronized, looks_linked, looks_at_the_door, looks_remembered, looks_proved, looks_sound)

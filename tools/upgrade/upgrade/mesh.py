@@ -38,10 +38,10 @@ class Mesh(Cluster):
         self.faketime = None
         self.pki("operator", "alice")
 
-    def start_with(self, node: str, which: str):
+    def start_with(self, node: str, which: str, *arguments: str):
         """Starts a node with the old or the new program, with the data it has."""
         self.runs[node] = which
-        self.start(node, program=self.programs[which].path)
+        self.start(node, *arguments, program=self.programs[which].path)
 
     def typed(self, which: str, *words: str) -> subprocess.CompletedProcess:
         """A command of the old or the new program, where the operators' certificates are."""

@@ -31,7 +31,7 @@ class Model(Server):
 class Talk(Conversation):
     """One connection of a node."""
 
-    def respond(self):
+    def respond(self, head: bytes):
         """Counts a request, and answers it after a while."""
         server = self.server
         server.counts[server.mode] += 1
@@ -40,7 +40,7 @@ class Talk(Conversation):
             server.errors_to_give -= 1
             is_bad = True
         status = b"500 Internal Server Error" if is_bad else b"200 OK"
-        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.write, status)
+        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.write, status, self.body())
 
 
 class Models:

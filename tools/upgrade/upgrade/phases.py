@@ -5,7 +5,7 @@ Participants come first and the coordinator last, as the README tells operators,
 """
 
 from . import spoils
-from .looks import looks_proved, looks_sound
+from .looks import looks_proved, looks_refused, looks_sound
 from .programs import NEW, OLD
 from .story import HAPPENS, Story, Wrong
 
@@ -148,10 +148,12 @@ async def last_and_promoted(story: Story):
 
 
 async def stop_all(story: Story):
-    """Stops all nodes, and reads what they leave."""
+    """Stops all nodes, tries the old program where the others run the new one, and reads what they leave."""
     await story.read_final()
     await story.traffic.stop()
-    for node in reversed(story.mesh.ids):
+    await story.stop("c")
+    await looks_refused(story, "c")
+    for node in ("b", "a"):
         await story.stop(node)
     story.marks.look()
     await looks_sound(story)

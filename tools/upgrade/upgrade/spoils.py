@@ -8,6 +8,7 @@ KINDS = {
     "error": "v1 at node-b answers one request with 500",
     "weight": "somebody lowers the weight in the midst of the upgrade",
     "data": "a byte of each log of a stopped node is another one",
+    "door": "the last node's new program is told to speak the old protocol only",
     "history": "the first line of a stopped node's history is gone",
 }
 # Behind the head of a log, within its first record.
@@ -17,6 +18,11 @@ SPOILT_BYTE = 200
 def stop_signal(story) -> signal.Signals:
     """SIGTERM, as operators do it."""
     return signal.SIGKILL if story.spoil == "kill" else signal.SIGTERM
+
+
+def arguments(story, node: str, which: str) -> "tuple[str, ...]":
+    """More words for a node's command line."""
+    return ("--wire-version", "5") if story.spoil == "door" and (node, which) == ("a", "new") else ()
 
 
 async def after_the_first(story):

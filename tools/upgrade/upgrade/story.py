@@ -41,6 +41,7 @@ HISTORY_LINES = 1000
 
 READS = "data: read by both programs, no line of a history lost"
 AGREES = "query: both programs say SYNCHRONIZED, with two links a node"
+DOOR = "door: a way back until all are new, and none after; query and the refused say so"
 HAPPENS = "story: nodes come up, agree, and the rollout goes on"
 
 
@@ -56,7 +57,7 @@ class Story:
         self.history = History(history)
         self.models = Models(mesh.network.model_hosts)
         self.traffic = Traffic(mesh, self.history, random.Random(seed))
-        self.findings = {promise: Finding(promise) for promise in (READS, AGREES, HAPPENS)}
+        self.findings = {promise: Finding(promise) for promise in (READS, AGREES, DOOR, HAPPENS)}
         # Each decided transaction as each node has shown it first.
         self.lines: "dict[str, dict[str, dict]]" = {node: {} for node in mesh.ids}
         # While any node is still to run the old program again, it must be able to read what the new one writes.
@@ -189,7 +190,7 @@ class Story:
         # While it was away no step was taken.
         self.step_before = self.step()
         self.history.add("life", node=node, what="started", program=which)
-        self.mesh.start_with(node, which)
+        self.mesh.start_with(node, which, *spoils.arguments(self, node, which))
         is_ready = await until_ready(self.mesh, node, READY_SECONDS)
         code = self.mesh.nodes[node].poll()
         self.looked(READS, code is None, f"node-{node} does not start with the {which} program: exit code {code}")

@@ -1,0 +1,54 @@
+//! What the forms of the parts of a message have in common, whatever their version.
+
+use super::{Invalid, Version, v5, v6};
+use agreement::Heartbeat;
+use serde::Serialize;
+use service::RoutingState;
+use std::sync::Arc;
+
+/// A form that is made of a room's value without a copy of what is long in it.
+pub trait Form<'a>: Sized {
+    /// The room's value.
+    type Value: 'a;
+
+    /// The value in this form, as far as it has words for it.
+    fn of(value: &'a Self::Value) -> Self;
+}
+
+/// A form, or what was made of one, that becomes a room's value of the type `V`.
+pub trait Kept<V> {
+    /// The room's value.
+    ///
+    /// # Errors
+    /// When the form says what cannot be.
+    fn kept(self) -> Result<V, Invalid>;
+}
+
+/// A form of the routing state. What carries states has the version of the states that it carries, and whether that has words
+/// for them is asked before: [`Version::of`].
+pub trait State<'a>: Form<'a, Value = RoutingState> + Kept<Arc<RoutingState>> + Serialize {
+    /// Its version.
+    const VERSION: Version;
+}
+
+impl<'a> State<'a> for v5::RoutingState<'a> {
+    const VERSION: Version = Version::V5;
+}
+
+impl<'a> State<'a> for v6::RoutingState<'a> {
+    const VERSION: Version = Version::V6;
+}
+
+macro_rules! kept {
+    ($($form:ty = $pointer:ident<$room:ty>),+) => { $(
+        impl Kept<$pointer<$room>> for $form {
+            #[inline]
+            fn kept(self) -> Result<$pointer<$room>, Invalid> {
+                self.try_into().map($pointer::new)
+            }
+        }
+    )+ };
+}
+
+kept!(v5::RoutingState<'_> = Arc<RoutingState>, v6::RoutingState<'_> = Arc<RoutingState>);
+kept!(v5::Heartbeat<'_> = Box<Heartbeat>);

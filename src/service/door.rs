@@ -1,0 +1,93 @@
+//! The door from version 5 of the wire to version 6, which is gone through once and by all.
+//!
+//! A state says so by its mark. Before it a member can be taken back to the program that speaks version 5; after it nobody
+//! speaks that version any more, and states may hold what it has no words for.
+
+use crate::RoutingState;
+
+/// The version of the wire that a marked state names.
+pub const MARK: u16 = 6;
+
+impl RoutingState {
+    /// Whether a member may accept `next` on this state, as far as the mark goes. A majority decides about it without a
+    /// vote, so nothing may come with it but at version 0, where nothing was agreed before.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub(super) fn door_allows(&self, next: &Self) -> Result<(), String> {
+        match (self.wire, next.wire) {
+            (before, after) if before == after => Ok(()),
+            (Some(wire), _) => Err(format!("the members speak version {wire} of the wire for good")),
+            (None, Some(MARK)) if self.version == 0 || self.is_repeated_by(next) => Ok(()),
+            (None, Some(MARK)) => Err("something else comes with the mark of a version of the wire".to_owned()),
+            (None, other) => Err(format!("it is marked {other:?}, and this member knows {MARK} only")),
+        }
+    }
+
+    /// Whether `next` is this state but for its place in the order, and its mark.
+    fn is_repeated_by(&self, next: &Self) -> bool {
+        let Self { version, txid, coordinator, timestamp, ref chain, wire, .. } = *next;
+        Self { version, txid, coordinator, timestamp, chain: chain.clone(), wire, ..self.clone() } == *next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Change, Model};
+    use agreement::{Direction, Register};
+    use model::{Incarnation, ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
+
+    fn after(base: &RoutingState, change: &Change) -> RoutingState {
+        let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: base.version + 1 };
+        change.apply(base, NodeSet::first(3), txid, UnixMillis(base.version)).expect("the change fits")
+    }
+
+    fn share(points: u16) -> Change {
+        let id: ModelId = "v2".parse().expect("a model id");
+        let weight = Weight::from_basis_points(points).expect("a weight");
+        Change::Weight { weight, canary: Some(Model { id, upstream: None }) }
+    }
+
+    fn initial() -> RoutingState {
+        RoutingState::initial("v1".parse().expect("a model id"))
+    }
+
+    #[test]
+    fn a_mark_repeats_the_state_and_stays() {
+        let five = after(&initial(), &share(500));
+        let marked = after(&five, &Change::Close(None));
+        assert_eq!((marked.version, marked.wire, five.wire), (2, Some(MARK), None));
+        assert_eq!(five.direction_to(&marked), Direction::Retreat, "a majority is enough");
+        assert_eq!((marked.canary.as_ref(), five.bears(&marked, "")), (five.canary.as_ref(), Ok(())));
+        let twenty = after(&marked, &share(2_000));
+        assert_eq!((twenty.wire, marked.bears(&twenty, "")), (Some(MARK), Ok(())));
+        let bare = RoutingState { wire: None, ..twenty.clone() };
+        assert_ne!(bare.digest(), twenty.digest(), "the digest covers the mark");
+        assert!(marked.bears(&bare, "").is_err(), "nothing takes it off");
+        let other = RoutingState { wire: Some(MARK + 1), ..twenty };
+        assert!(marked.bears(&other, "").is_err() && five.bears(&other, "").is_err());
+    }
+
+    #[test]
+    fn nothing_comes_with_a_mark_but_at_version_0() {
+        let five = after(&initial(), &share(500));
+        for change in [share(2_000), share(0), Change::Drain(NodeId::A)] {
+            let with = RoutingState { wire: Some(MARK), ..after(&five, &change) };
+            assert!(five.bears(&with, "").is_err(), "{change:?}");
+            let told = Change::Close(Some(Box::new(change)));
+            assert_eq!(after(&five, &told).wire, None, "what was meant for version 0 comes without it");
+        }
+        let first = after(&initial(), &Change::Close(Some(Box::new(share(500)))));
+        assert_eq!((first.version, first.wire, initial().bears(&first, "")), (1, Some(MARK), Ok(())));
+        assert_eq!(initial().direction_to(&first), Direction::Advance, "the change is voted on all the same");
+        assert_eq!(RoutingState { wire: None, ..first }, five);
+    }
+
+    #[test]
+    fn a_state_without_a_mark_has_the_digest_that_version_5_computes() {
+        let five = after(&initial(), &share(500));
+        let computed = "73ae0f49311abe2e3b5ab437e3eb6a072db1adf6e47dd995523183b4dc76fa79";
+        assert_eq!(five.digest().to_string(), computed);
+    }
+}
