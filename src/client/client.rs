@@ -86,7 +86,6 @@ pub struct Told {
 
 impl Told {
     /// The document as that of a problem.
-    #[must_use]
     pub fn problem(&self) -> ProblemShape {
         ProblemShape::read(&self.document)
     }
@@ -124,7 +123,6 @@ pub enum Polled {
 
 impl Client {
     /// A client for the nodes at `peers`, each of which has `patience` to answer a read.
-    #[must_use]
     pub fn new(tls: ClientConfig, peers: Peers, patience: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -137,7 +135,6 @@ impl Client {
     }
 
     /// The nodes there are.
-    #[must_use]
     pub const fn peers(&self) -> &Peers {
         &self.peers
     }

@@ -56,7 +56,6 @@ pub enum Verdict {
 
 impl Verdict {
     /// The gravest thing that the rows show: states that contradict one another, then silence, then delay.
-    #[must_use]
     pub fn of(rows: &[Row]) -> Self {
         let seen: Vec<(NodeId, u64, Digest)> = rows
             .iter()
@@ -82,7 +81,6 @@ impl Verdict {
     }
 
     /// Its word, for people and programs.
-    #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Synchronized { .. } => "SYNCHRONIZED",
@@ -93,7 +91,6 @@ impl Verdict {
     }
 
     /// What it says beyond its word.
-    #[must_use]
     pub fn detail(&self) -> String {
         match self {
             Self::Synchronized { version, isolated } if isolated.is_empty() => {

@@ -14,13 +14,11 @@ pub struct Gauges {
 
 impl Gauges {
     /// Connections that are open, handshakes included.
-    #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// Handshakes under way.
-    #[must_use]
     pub fn handshakes(&self) -> u64 {
         self.handshakes.load(Ordering::Relaxed)
     }

@@ -22,7 +22,6 @@ enum State {
 
 impl<S> Prefixed<S> {
     /// `stream`, of which `read` was read already.
-    #[must_use]
     pub const fn new(stream: S, read: Vec<u8>) -> Self {
         Self { stream, read, given: 0, state: State::Sound }
     }

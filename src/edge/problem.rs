@@ -14,7 +14,6 @@ const MAX_DETAIL: usize = 400;
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The members that every problem document has.
-#[must_use]
 pub fn problem_document(status: StatusCode, code: &str, title: &str, detail: &str) -> Map<String, Value> {
     let members = [
         ("type", Value::from(format!("urn:canary:problem:{code}"))),
@@ -102,21 +101,18 @@ impl Problem {
     }
 
     /// Adds a member to the document.
-    #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
     /// Sends this header with it; the last one given counts.
-    #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
     }
 
     /// The HTTP status it is sent with.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
@@ -129,7 +125,6 @@ impl Problem {
     }
 
     /// The answer that says it.
-    #[must_use]
     pub fn into_answer(self) -> http::Response<Bytes> {
         let mut response = http::Response::new(Bytes::from(self.document().to_string()));
         *response.status_mut() = self.0.status;

@@ -60,7 +60,6 @@ impl Reason {
     ];
 
     /// The word of the standard.
-    #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unspecified => "unspecified",
@@ -154,7 +153,6 @@ impl IndexEntry {
     }
 
     /// What its folder is called: `node-a`, `operator-admin`.
-    #[must_use]
     pub fn name(&self) -> String {
         if self.role == "node" || self.role == "ca" { self.id.clone() } else { format!("{}-{}", self.role, self.id) }
     }

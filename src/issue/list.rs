@@ -16,7 +16,6 @@ pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, IssueError> {
 
 impl IndexEntry {
     /// Tell whether it is in use and has less than this time left, or none.
-    #[must_use]
     pub fn expires_within(&self, time: SignedDuration, now: Timestamp) -> bool {
         self.status == Status::Valid && self.not_after.duration_since(now) < time
     }

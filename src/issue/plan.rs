@@ -86,7 +86,6 @@ pub enum Existing {
 
 impl InitPlan {
     /// A plan with the defaults: 90 days, ten years for the authority, P-256, an operator called `admin`.
-    #[must_use]
     pub fn new(dir: impl Into<PathBuf>, nodes: BTreeMap<NodeId, Vec<Host>>) -> Self {
         Self {
             dir: dir.into(),
@@ -104,7 +103,6 @@ impl InitPlan {
     }
 
     /// A plan for members with one address each.
-    #[must_use]
     pub fn for_peers(dir: impl Into<PathBuf>, peers: &Peers) -> Self {
         Self::new(dir, peers.iter().map(|(id, host)| (id, vec![host.clone()])).collect())
     }

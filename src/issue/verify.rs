@@ -85,7 +85,6 @@ pub enum Problem {
 
 impl Problem {
     /// The kind of the reason.
-    #[must_use]
     pub const fn cause(&self) -> Cause {
         match self {
             Self::Expires(_) | Self::Stale(_) => Cause::Expiry,
@@ -121,7 +120,6 @@ pub enum Cause {
 
 /// Judge a certificate directory, the folder of one member or client, or one file. `certs_dir` is where `ca.pem` is
 /// sought when it does not lie beside.
-#[must_use]
 pub fn verify(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let has = |name: &str| path.join(name).exists();
     let parent = path.parent().unwrap_or(path);

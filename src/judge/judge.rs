@@ -61,7 +61,6 @@ pub struct Judgement {
 
 impl Judgement {
     /// The finding that a failure or a pause rests on.
-    #[must_use]
     pub fn reason(&self) -> Option<&Finding> {
         match self.ruling {
             Ruling::Fail(gate) | Ruling::Pause(gate) => self.findings.iter().find(|finding| finding.gate == gate),
@@ -80,7 +79,6 @@ impl Judgement {
 /// A failure is proven however often one looks, a pass is not: it says that what was seen is within the limits. So let a
 /// pass count only when each window in the samples has been open for a good part of its span, such as 30 s. Otherwise a
 /// bad canary is lucky sooner or later in the few requests of a window that was just begun anew.
-#[must_use]
 pub fn judge(gates: &Gates, min_sample: u64, samples: &Samples, scope: Scope) -> Judgement {
     let bench = Bench::new(samples, scope);
     let findings = GateName::ALL.map(|gate| bench.find(gate, gates)).to_vec();

@@ -91,7 +91,6 @@ impl Measured {
 
     /// The same in the form in which nodes tell it each other. More than four billion answers of one latency are told
     /// as four billion.
-    #[must_use]
     pub fn to_counts(&self) -> Counts {
         let mut before = 0;
         let pair = |bucket: (u64, u64)| {
@@ -107,7 +106,6 @@ impl Measured {
 
     /// What a node told. Any counts are read: those that contradict each other are cut down until they do not, latencies
     /// out of bounds count as the bound.
-    #[must_use]
     pub fn from_counts(counts: &Counts) -> Self {
         let mut measured = Self { requests: counts.requests, open: counts.open, ..Self::default() };
         measured.errors = counts.errors.min(measured.requests);
@@ -124,38 +122,32 @@ impl Measured {
     }
 
     /// Requests that ended, failed ones included.
-    #[must_use]
     pub const fn requests(&self) -> u64 {
         self.requests
     }
 
     /// Requests that have begun, those that have not ended included. A failure is often the fastest answer there is, so
     /// that of those that ended too many failed, for as long as the others take.
-    #[must_use]
     pub const fn begun(&self) -> u64 {
         self.requests.saturating_add(self.open)
     }
 
     /// Requests that failed.
-    #[must_use]
     pub const fn errors(&self) -> u64 {
         self.errors
     }
 
     /// Requests that the model refused.
-    #[must_use]
     pub const fn client_errors(&self) -> u64 {
         self.client_errors
     }
 
     /// Requests with an answer, whose latencies are known.
-    #[must_use]
     pub fn answers(&self) -> u64 {
         self.latencies.len()
     }
 
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
-    #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
     pub fn error_rate(&self) -> Option<f64> {
         (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
@@ -163,14 +155,12 @@ impl Measured {
 
     /// The latency that the share `quantile` (0 to 1) of the answers did not exceed, at most 1/16 too long; none without
     /// an answer.
-    #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         (self.answers() > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
 
     /// Answers that surely took longer than this many microseconds: one in the bucket of the limit may have kept it, and
     /// is not counted.
-    #[must_use]
     pub fn exceeding(&self, limit_micros: u64) -> u64 {
         if limit_micros >= HIGHEST_MICROS {
             return 0;
@@ -195,7 +185,6 @@ impl Measured {
     }
 
     /// The model in three numbers.
-    #[must_use]
     pub fn summary(&self) -> Summary {
         let p95 = self.quantile(0.95).unwrap_or_default();
         let p95_us = u64::try_from(p95.as_micros()).unwrap_or(HIGHEST_MICROS);

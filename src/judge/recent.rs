@@ -12,7 +12,6 @@ use service::{Gate, Gates, MILLION, Mode};
 
 /// Why what was counted since one second of the step proves that an absolute limit is broken that is enforced, in words;
 /// none when it does not.
-#[must_use]
 pub fn judge_recent(gates: &Gates, step: u32, recent: &Recent, scope: Scope) -> Option<String> {
     let Recent { second, begun, errors, answers, slow } = *recent;
     let is_broken = |gate: Gate, all, bad, rate, level| {

@@ -40,14 +40,12 @@ enum Side {
 
 /// The natural logarithm of the evidence that the rate is above `p0` (0 to 1), after `k` of `n` requests. While the rate
 /// is `p0` or less, the chance that it ever reaches `ln(1/α)` is at most α.
-#[must_use]
 pub fn log_evidence_above(n: u64, k: u64, p0: f64) -> f64 {
     log_mixture(n, k, p0, Side::Above)
 }
 
 /// The natural logarithm of the evidence that the rate is below `p0` (0 to 1), after `k` of `n` requests. While the rate
 /// is `p0` or more, the chance that it ever reaches `ln(1/α)` is at most α.
-#[must_use]
 pub fn log_evidence_below(n: u64, k: u64, p0: f64) -> f64 {
     log_mixture(n, k, p0, Side::Below)
 }
@@ -55,13 +53,11 @@ pub fn log_evidence_below(n: u64, k: u64, p0: f64) -> f64 {
 /// What the logarithm of the evidence has to reach at the level `alpha` (above 0, at most 1) in a process that was begun
 /// after `restarts` others. The n-th gets 6/(π² n²) of the level, and these shares sum to one: a process can be begun anew
 /// for ever, so that a long good past does not hide a canary that turns bad, and all of them together keep the level.
-#[must_use]
 pub fn log_threshold(alpha: f64, restarts: u32) -> f64 {
     -alpha.ln() + (PI * PI / 6.0).ln() + 2.0 * (f64::from(restarts) + 1.0).ln()
 }
 
 /// A lower bound of the rate after `k` of `n` requests: all rates below it are rejected. 0 without evidence.
-#[must_use]
 pub fn rate_lower_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
     let (mut rejected, mut possible) = (0.0, share(k, n).unwrap_or(0.0));
     for _ in 0..HALVINGS {
@@ -75,7 +71,6 @@ pub fn rate_lower_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
 }
 
 /// An upper bound of the rate after `k` of `n` requests: all rates above it are rejected. 1 without evidence.
-#[must_use]
 pub fn rate_upper_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
     let (mut possible, mut rejected) = (share(k, n).unwrap_or(1.0), 1.0);
     for _ in 0..HALVINGS {
@@ -90,7 +85,6 @@ pub fn rate_upper_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
 
 /// A lower bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the highest bound
 /// of a bucket of which it is rejected that at most `1 − q` exceed it. None without evidence.
-#[must_use]
 pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
     let answers = measured.answers();
     let enough = |count| log_evidence_above(answers, count, 1.0 - q) >= log_threshold;
@@ -100,7 +94,6 @@ pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option
 
 /// An upper bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the lowest bound
 /// of a bucket of which it is rejected that `1 − q` or more exceed it. None without evidence.
-#[must_use]
 pub fn quantile_below(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
     let answers = measured.answers();
     let too_many = |count| log_evidence_below(answers, count, 1.0 - q) < log_threshold;

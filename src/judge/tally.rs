@@ -61,38 +61,32 @@ impl Tally {
     }
 
     /// Requests that ended, failed ones included.
-    #[must_use]
     pub const fn requests(&self) -> u64 {
         self.requests
     }
 
     /// Requests that failed.
-    #[must_use]
     pub const fn errors(&self) -> u64 {
         self.errors
     }
 
     /// Requests that the model refused as the client's mistake; they are none of those that failed.
-    #[must_use]
     pub const fn client_errors(&self) -> u64 {
         self.client_errors
     }
 
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
-    #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of a minute are far below 2^52")]
     pub fn error_rate(&self) -> Option<f64> {
         (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
     }
 
     /// The latency that the share `quantile` (0 to 1) of the requests did not exceed, within 1 %; none without a request.
-    #[must_use]
     pub fn latency(&self, quantile: f64) -> Option<Duration> {
         (self.requests > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
 
     /// The same for the time to the end of the whole answer.
-    #[must_use]
     pub fn full_latency(&self, quantile: f64) -> Option<Duration> {
         (self.requests > 0).then(|| Duration::from_micros(self.full.value_at_quantile(quantile)))
     }

@@ -37,7 +37,6 @@ pub enum Verdict {
 }
 
 /// The number of the slot that `now` falls in; it changes every five seconds and never goes back.
-#[must_use]
 pub const fn window_id(now: Time) -> u64 {
     now.as_micros() / SLOT_MICROS
 }
@@ -69,7 +68,6 @@ impl Windows {
     }
 
     /// What was counted for `model` in the window that ends at `now`.
-    #[must_use]
     pub fn tally(&self, model: &ModelId, now: Time) -> Tally {
         let mut sum = Tally::default();
         for slot in self.models.iter().filter(|window| window.model == *model).flat_map(|window| window.live(now)) {

@@ -105,7 +105,6 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// The program that has a socket on a local TCP port of an address, or of all addresses, as /proc shows it: the socket's
 /// inode in the table of sockets, then the process that has it open. Only processes that this user may look into are
 /// found.
-#[must_use]
 pub fn holder_of(address: SocketAddr) -> Option<String> {
     let sockets = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
     let in_the_way = sockets.filter(|socket| covers(socket.local_address, address));

@@ -32,7 +32,6 @@ pub struct Entry<R> {
 
 impl<R> Entry<R> {
     /// An entry to `proxy`, and to `routes` for what is not the models'.
-    #[must_use]
     pub fn new(proxy: Proxy, routes: R) -> Self {
         Self { fast: FastPath::new(proxy, &COMMON_HEADERS), routes }
     }

@@ -91,14 +91,12 @@ impl Chosen {
 
 impl Proxy {
     /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`.
-    #[must_use]
     pub fn new(handle: Handle, upstreams: Upstreams) -> Self {
         Self::with_timeouts(handle, upstreams, Timeouts::default())
     }
 
     /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
     /// upstreams, and the closing of those that were kept for long enough.
-    #[must_use]
     pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
@@ -106,7 +104,6 @@ impl Proxy {
     }
 
     /// The same, with other bounds on how long upstreams may take.
-    #[must_use]
     pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
         Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
@@ -153,7 +150,6 @@ impl Proxy {
     }
 
     /// What this node observed in the last minute.
-    #[must_use]
     pub fn observations(&self) -> Observations {
         let view = self.0.handle.view();
         let canary = view.state.canary.as_ref().map(|canary| &canary.model.id);
@@ -161,20 +157,17 @@ impl Proxy {
     }
 
     /// Where this node's own configuration serves `model`, if it does.
-    #[must_use]
     pub fn own_upstream(&self, model: &ModelId) -> Option<String> {
         self.0.upstreams.iter().find(|(own, _)| *own == model).map(|(_, upstream)| upstream.uri().to_string())
     }
 
     /// Whether `model` has an upstream on this node; one without is always ready.
-    #[must_use]
     pub fn has_upstream(&self, model: &Model) -> bool {
         !matches!(self.0.upstreams.of(model), Ok(None))
     }
 
     /// Whether requests for `model` are answered with the choice alone on this node, though it has an upstream for the
     /// stable model: hardly what anybody wants.
-    #[must_use]
     pub fn lacks_upstream(&self, model: &Model) -> bool {
         !self.has_upstream(model) && self.has_upstream(&self.0.handle.view().state.stable)
     }
@@ -199,7 +192,6 @@ impl Proxy {
     }
 
     /// What was counted since.
-    #[must_use]
     pub fn counted(&self) -> Samples {
         self.0.observer.counted()
     }

@@ -35,7 +35,6 @@ impl Route {
     }
 
     /// The way in that `method` and `path` name, if they name one.
-    #[must_use]
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         if path == PREDICT {
             return if *method == Method::POST {

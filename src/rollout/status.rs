@@ -98,7 +98,6 @@ pub enum Next {
 
 impl ModelFigures {
     /// The figures of what was `measured` in `open`.
-    #[must_use]
     pub fn of(measured: &Measured, open: Duration) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "requests of one rollout are far below 2^52")]
         let rate = if open.is_zero() { 0.0 } else { measured.requests() as f64 / open.as_secs_f64() };

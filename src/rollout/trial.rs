@@ -36,7 +36,6 @@ pub enum Kind {
 
 impl Trial {
     /// The trial under `state`. One by hand goes on from `before` for as long as it is about the same weight.
-    #[must_use]
     pub fn of(state: &RoutingState, before: Option<&Self>) -> Option<Self> {
         let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
         let (stable, canary) = (state.stable.id.clone(), canary.model.id.clone());

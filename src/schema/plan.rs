@@ -121,13 +121,11 @@ const USUAL_WEIGHTS: [f64; 4] = [5.0, 20.0, 50.0, 100.0];
 
 impl PlanShape {
     /// The plan when nobody says any.
-    #[must_use]
     pub fn usual() -> Self {
         Self { steps: USUAL_WEIGHTS.map(StepShape::of_percent).into(), ..Self::default() }
     }
 
     /// The plan of these weights in per cent, each held for `hold`.
-    #[must_use]
     pub fn of_weights(weights: &[Weight], hold: Option<Duration>) -> Self {
         let percent = |weight: &Weight| f64::from(weight.basis_points()) / 100.0;
         let steps = weights.iter().map(|weight| StepShape::of_percent(percent(weight))).collect();
@@ -136,7 +134,6 @@ impl PlanShape {
 
     /// The same, with the last step approved by so many different operators before it is entered: the one of 100 %, also
     /// where that goes without saying.
-    #[must_use]
     pub fn with_approvals(mut self, approvals: u8) -> Self {
         let mut weights = self.steps.iter().filter_map(|step| match step {
             StepShape::SetWeight { percent, .. } => Some(*percent),

@@ -116,7 +116,6 @@ pub struct ProblemShape {
 
 impl ProblemShape {
     /// The error that a document describes. What it lacks is empty: also an answer that no node gave can be told.
-    #[must_use]
     pub fn read(document: &Value) -> Self {
         let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
         let status = document["status"].as_u64().and_then(|status| u16::try_from(status).ok());
@@ -133,7 +132,6 @@ impl ProblemShape {
     }
 
     /// The members that spoke against a change, each with its reason; mostly none.
-    #[must_use]
     pub fn reasons(&self) -> Vec<NodeReason> {
         self.more.get("reasons").and_then(|reasons| serde_json::from_value(reasons.clone()).ok()).unwrap_or_default()
     }

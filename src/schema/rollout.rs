@@ -175,7 +175,6 @@ pub struct NextShape {
 
 impl RolloutShape {
     /// The shape of `rollout`.
-    #[must_use]
     pub fn of(rollout: &Rollout) -> Self {
         let (phase, outcome) = words(rollout.phase);
         let step = rollout.plan.steps.get(rollout.step);

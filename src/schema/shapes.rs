@@ -177,7 +177,6 @@ pub struct VoteShape {
 
 impl AgreedState {
     /// The agreed part of `state`, whose digest is `digest`.
-    #[must_use]
     pub fn of(state: &RoutingState, digest: Digest) -> Self {
         Self {
             version: state.version,
@@ -195,7 +194,6 @@ impl AgreedState {
     }
 
     /// Each model's share of the traffic where `state` holds and the canary gets `weight`.
-    #[must_use]
     pub fn shares(state: &RoutingState, weight: Weight) -> Shares {
         shares_of(&state.stable.id, state.canary.as_ref().map(|canary| &canary.model.id), weight)
     }
@@ -203,7 +201,6 @@ impl AgreedState {
 
 impl EvidenceShape {
     /// The figures of `evidence`.
-    #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "latencies of at most a minute")]
     pub fn of(evidence: &Evidence) -> Self {
         let millis = |summary: &Summary| (summary.p95_us > 0).then(|| summary.p95_us as f64 / 1e3);
@@ -220,14 +217,12 @@ impl EvidenceShape {
 }
 
 /// The shares of two models of which the canary gets `weight`.
-#[must_use]
 pub fn shares_of(stable: &ModelId, canary: Option<&ModelId>, weight: Weight) -> Shares {
     let canary = canary.map(|canary| (canary.clone(), weight.fraction()));
     std::iter::once((stable.clone(), weight.rest().fraction())).chain(canary).collect()
 }
 
 /// A date that people and programs read, in UTC with milliseconds.
-#[must_use]
 pub fn rfc3339(at: UnixMillis) -> String {
     let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()

@@ -64,7 +64,6 @@ impl From<StepShape> for WrittenStep {
 
 impl StepShape {
     /// This share in per cent, by nobody's approval.
-    #[must_use]
     pub const fn of_percent(percent: f64) -> Self {
         Self::SetWeight { percent, approvals: 0 }
     }

@@ -1,7 +1,6 @@
 //! Tables for people.
 
 /// Rows in columns, two spaces apart, without trailing spaces. The last column may be as long as it likes.
-#[must_use]
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 use schema::Shares;
 
 /// A length of time in its two largest units: `89 d 23 h`, `5 min 2 s`.
-#[must_use]
 pub fn length(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().unsigned_abs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -19,7 +18,6 @@ pub fn length(duration: SignedDuration) -> String {
 }
 
 /// Each model's share of the traffic: `v1 80 %, v2 20 %`.
-#[must_use]
 pub fn shares(shares: &Shares) -> String {
     shares.iter().map(|(model, share)| format!("{model} {} %", per_cent(*share))).collect::<Vec<_>>().join(", ")
 }
@@ -31,7 +29,6 @@ fn per_cent(fraction: f64) -> String {
 }
 
 /// A verdict with its word in colour.
-#[must_use]
 pub fn verdict(verdict: &Verdict) -> String {
     let color = match verdict {
         Verdict::Synchronized { .. } => AnsiColor::Green,

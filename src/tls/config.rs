@@ -50,7 +50,6 @@ pub struct WordError {
 
 impl WordError {
     /// For the text `word` where one of `allowed` has to stand; long texts are cut.
-    #[must_use]
     pub fn new(word: &str, allowed: &'static str) -> Self {
         Self { word: word.chars().take(64).collect(), allowed }
     }
@@ -104,7 +103,6 @@ pub enum ConfigError {
 }
 
 /// The cryptography that every configuration here uses: aws-lc-rs, X25519MLKEM768 first.
-#[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -58,7 +58,6 @@ impl Handshakes {
     }
 
     /// What was counted since the start.
-    #[must_use]
     pub fn counts(&self, plane: Plane) -> HandshakeCounts {
         let counts = self.of(plane);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

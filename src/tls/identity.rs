@@ -32,7 +32,6 @@ pub struct PeerIdentity {
 
 /// How long a connection that rests on a certificate until `not_after` may still last. A far end is brought near, so
 /// that it can be waited for.
-#[must_use]
 pub fn time_left(not_after: SystemTime) -> Duration {
     let left = (not_after + EXPIRY_GRACE).duration_since(SystemTime::now()).unwrap_or_default();
     left.min(FOREVER)
@@ -65,7 +64,6 @@ pub struct Claim {
 
 impl Claim {
     /// Reads what there is to read.
-    #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
         let names = parsed.subject_alternative_name().ok().flatten();

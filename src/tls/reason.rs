@@ -18,7 +18,6 @@ macro_rules! reasons {
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The stable word.
-            #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
@@ -95,13 +94,11 @@ reasons! {
 
 impl Reason {
     /// The reason with this word; [`Reason::Other`] for a word of a later version.
-    #[must_use]
     pub fn from_word(word: &str) -> Self {
         Self::ALL.iter().copied().find(|reason| reason.word() == word).unwrap_or(Self::Other)
     }
 
     /// Whether an identity was seen where it does not belong.
-    #[must_use]
     pub const fn is_identity_conflict(self) -> bool {
         matches!(
             self,
@@ -110,7 +107,6 @@ impl Reason {
     }
 
     /// Whether only an operator can change it, so that trying again soon is useless.
-    #[must_use]
     pub const fn needs_operator(self) -> bool {
         match self {
             Self::UnknownCa
@@ -174,13 +170,11 @@ impl fmt::Debug for Refusal {
 
 impl Refusal {
     /// A refusal for this reason.
-    #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 
     /// The refusal behind an error of rustls; none for errors that refuse nobody, such as a lost connection.
-    #[must_use]
     pub fn in_tls(error: &Error) -> Option<Self> {
         if let Error::InvalidCertificate(CertificateError::Other(other)) = error {
             let known = other.0.downcast_ref::<Self>().cloned();
@@ -194,7 +188,6 @@ impl Refusal {
     }
 
     /// The refusal behind an I/O error of a TLS stream; none when the connection was simply lost.
-    #[must_use]
     pub fn in_io(error: &io::Error) -> Option<Self> {
         let inner = error.get_ref()?;
         if let Some(refusal) = inner.downcast_ref::<Self>() {

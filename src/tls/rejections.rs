@@ -99,7 +99,6 @@ struct Recent {
 
 impl Rejections {
     /// Refusals that `watch` is told of, too, each time one is written to the log.
-    #[must_use]
     pub fn watched(watch: impl Fn(&Rejection<'_>) + Send + Sync + 'static) -> Self {
         Self { book: Mutex::default(), watcher: Some(Watcher(Box::new(watch))) }
     }
@@ -132,14 +131,12 @@ impl Rejections {
     }
 
     /// All that was counted since the start: `canary_tls_rejections_total{plane,dir,reason}`.
-    #[must_use]
     pub fn counts(&self) -> BTreeMap<(Plane, Direction, Reason), u64> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
     /// How often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
     /// copied key or a wrong address, and is worth waking somebody.
-    #[must_use]
     pub fn identity_conflicts(&self) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = book.counts.iter().filter(|((_, _, reason), _)| reason.is_identity_conflict());
@@ -147,7 +144,6 @@ impl Rejections {
     }
 
     /// How often this was the reason.
-    #[must_use]
     pub fn count(&self, plane: Plane, direction: Direction, reason: Reason) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.counts.get(&(plane, direction, reason)).copied().unwrap_or_default()

@@ -56,7 +56,6 @@ impl Signer {
 }
 
 /// Whether `signature`, of the kind that TLS 1.3 numbers so, is over `message` by the key of `certificate`.
-#[must_use]
 pub fn is_signature(certificate: &CertificateDer<'_>, scheme: u16, message: &[u8], signature: &[u8]) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
     let key = &parsed.public_key().subject_public_key.data;

@@ -29,20 +29,17 @@ pub enum CidrError {
 
 impl Cidr {
     /// The block of this one address.
-    #[must_use]
     pub const fn of(address: IpAddr) -> Self {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         Self { address, prefix }
     }
 
     /// The first address.
-    #[must_use]
     pub const fn address(self) -> IpAddr {
         self.address
     }
 
     /// How many leading bits are fixed: 0 to 32, or to 128 for IPv6.
-    #[must_use]
     pub const fn prefix(self) -> u8 {
         self.prefix
     }

@@ -75,7 +75,6 @@ pub struct CrlFacts {
 
 impl CertificateFacts {
     /// Reads a certificate; nothing when it is not exactly one, in DER.
-    #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
         if !rest.is_empty() {
@@ -105,7 +104,6 @@ impl CertificateFacts {
     }
 
     /// SHA-256 as `openssl x509 -fingerprint -sha256` prints it.
-    #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.sha256)
     }
@@ -113,7 +111,6 @@ impl CertificateFacts {
 
 impl CrlFacts {
     /// Reads a revocation list; nothing when it is not exactly one, in DER.
-    #[must_use]
     pub fn of(list: &CertificateRevocationListDer<'_>) -> Option<Self> {
         let (rest, parsed) = CertificateRevocationList::from_der(list).ok()?;
         if !rest.is_empty() {
@@ -152,7 +149,6 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Hexadecimal in upper-case pairs with colons, as `openssl x509 -fingerprint` prints it.
-#[must_use]
 pub fn fingerprint(hex: &str) -> String {
     let pairs: Vec<&str> = (0..hex.len() / 2).filter_map(|pair| hex.get(2 * pair..2 * pair + 2)).collect();
     pairs.join(":").to_ascii_uppercase()

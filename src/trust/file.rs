@@ -139,7 +139,6 @@ pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Resul
 }
 
 /// The error of a file that does not hold `what` its name says, with what is wrong as `detail`.
-#[must_use]
 pub fn malformed(path: &Path, what: &'static str, detail: &str) -> FileError {
     FileError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
 }

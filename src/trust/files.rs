@@ -34,7 +34,6 @@ pub struct Bundle {
 
 impl Bundle {
     /// The JSON that stands in the file.
-    #[must_use]
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("a bundle is plain strings") + "\n"
     }
@@ -133,7 +132,6 @@ impl NodeFiles {
     }
 
     /// The cluster, as its authority names it.
-    #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.bundle.trust_domain
     }

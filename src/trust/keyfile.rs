@@ -40,7 +40,6 @@ pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
 }
 
 /// The path as a word that a shell takes literally.
-#[must_use]
 pub fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+:@%,".contains(character);

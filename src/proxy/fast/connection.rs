@@ -59,7 +59,6 @@ enum Leave {
 
 impl FastPath {
     /// The fast way to `proxy`, with `common` headers on every answer.
-    #[must_use]
     pub fn new(proxy: Proxy, common: &[(HeaderName, HeaderValue)]) -> Self {
         let mut lines = Vec::new();
         for (name, value) in common {

@@ -75,7 +75,6 @@ pub enum UpstreamsError {
 
 impl Upstream {
     /// The URL.
-    #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.0
     }
