@@ -139,20 +139,15 @@ impl Client {
         &self.peers
     }
 
-    /// The state that `node` shows.
-    ///
-    /// # Errors
-    /// When it does not answer, or is not that node.
+    /// The state that `node` shows. Fails when it does not answer, or is not that node.
     pub async fn state(&self, node: NodeId) -> Result<ServedState, ClientError> {
         let state: ServedState = self.read(node, "/routing/state").await?;
         same_node(node, state.node_id)?;
         Ok(state)
     }
 
-    /// Waits at most `wait` for another state than the one with `tag`.
-    ///
-    /// # Errors
-    /// When it does not answer, or is not that node.
+    /// Waits at most `wait` for another state than the one with `tag`. Fails when it does not answer, or is not that
+    /// node.
     pub async fn poll(&self, node: NodeId, tag: Option<&str>, wait: Duration) -> Result<Polled, ClientError> {
         let mut request = Request::get(self.uri(node, &format!("/routing/state?wait={}", wait.as_secs())));
         if let Some(tag) = tag {
@@ -168,27 +163,18 @@ impl Client {
         Ok(Polled::State(Box::new(state), tag))
     }
 
-    /// The health of `node`: its measurements, and whom it hears.
-    ///
-    /// # Errors
-    /// When it does not answer.
+    /// The health of `node`: its measurements, and whom it hears. Fails when it does not answer.
     pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
         self.read(node, "/health/snapshot").await
     }
 
-    /// Reads any document of `node`.
-    ///
-    /// # Errors
-    /// When it does not answer, or answers something else.
+    /// Reads any document of `node`. Fails when it does not answer, or answers something else.
     pub async fn read<T: DeserializeOwned>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
         let response = self.send(Request::get(self.uri(node, path)), Bytes::new(), self.patience).await?;
         document(response, self.patience).await
     }
 
-    /// Asks `node` for a change, and whoever it names instead.
-    ///
-    /// # Errors
-    /// Tells whether the change may have been made.
+    /// Asks `node` for a change, and whoever it names instead. An error tells whether the change was perhaps made.
     pub async fn change(&self, node: NodeId, path: &str, body: &impl Serialize) -> Result<Told, ChangeFailure> {
         let body = serde_json::to_vec(body).map(Bytes::from).unwrap_or_default();
         let mut node = node;

@@ -57,10 +57,7 @@ enum Round {
 impl Client {
     /// Asks the nodes in order, beginning with the usual coordinator, until one takes the change or none is to be expected
     /// to: while others say that a node coordinates which cannot be reached, one of them soon will. `on_wait` is told of
-    /// that node, once.
-    ///
-    /// # Errors
-    /// Tells whether the change may have been made.
+    /// that node, once. An error tells whether the change may have been made.
     pub async fn decide(
         &self,
         path: &str,
@@ -100,18 +97,12 @@ impl Client {
         Ok(powerless.map_or(Round::Nobody { silent: Silent(silent), gone }, Round::Told))
     }
 
-    /// The document of the first node, in id order, that answers.
-    ///
-    /// # Errors
-    /// When none does.
+    /// The document of the first node, in id order, that answers. Fails when none does.
     pub async fn first<T: DeserializeOwned>(&self, path: &str) -> Result<(NodeId, T), Silent> {
         self.first_of(self.peers().iter().map(|(node, _)| node), path).await
     }
 
-    /// The document of the first of `nodes` that answers.
-    ///
-    /// # Errors
-    /// When none does.
+    /// The document of the first of `nodes` that answers. Fails when none does.
     pub async fn first_of<T: DeserializeOwned>(
         &self,
         nodes: impl Iterator<Item = NodeId>,

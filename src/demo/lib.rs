@@ -41,10 +41,8 @@ pub enum AtTheEnd {
     Keep,
 }
 
-/// Shows `programme`; leaves nothing behind, however it ends.
-///
-/// # Errors
-/// When something is not as it should be, when it takes too long, or when it is interrupted.
+/// Shows `programme`; leaves nothing behind, however it ends. Fails when something is not as it should be, when it
+/// takes too long, or when it is interrupted.
 pub fn run(programme: Programme, at_the_end: AtTheEnd) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -33,11 +33,8 @@ pub struct Identity {
 }
 
 impl Caller {
-    /// The operator that asks, for a request at `now`.
-    ///
-    /// # Errors
-    /// 401 without a valid certificate, 403 with one of another role. A certificate that was valid when the connection
-    /// began may have expired since; it counts as none.
+    /// The operator that asks, for a request at `now`. Refused with 401 without a valid certificate, with 403 with one of
+    /// another role. A certificate that was valid when the connection began may have expired since; it counts as none.
     pub fn operator(&self, now: UnixMillis) -> Result<Actor, Problem> {
         let needed = "this changes the routing: present an operator's client certificate (certs/operator-admin)";
         let identity = self.valid(now, needed)?;
@@ -49,10 +46,8 @@ impl Caller {
         }
     }
 
-    /// Whether it may report outcomes at `now`.
-    ///
-    /// # Errors
-    /// From another host, 401 without a valid certificate and 403 with one of another role.
+    /// Whether it may report outcomes at `now`. Refused from another host, with 401 without a valid certificate and with
+    /// 403 with one of another role.
     pub fn reporter(&self, now: UnixMillis) -> Result<(), Problem> {
         if self.is_of_this_host() {
             return Ok(());

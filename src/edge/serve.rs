@@ -66,10 +66,8 @@ impl Entrance {
     /// answered. Nothing of it runs any more when it has ended.
     ///
     /// Each core gets a thread with a runtime of its own: a connection never changes threads, which takes a tenth off the
-    /// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease.
-    ///
-    /// # Errors
-    /// When the listener cannot be used, or no thread can be started.
+    /// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease. Fails when the listener
+    /// cannot be used, or no thread can be started.
     pub async fn serve<H: Handler>(self, listener: TcpListener, handler: H) -> io::Result<()> {
         let stopping = self.stopping.child_token();
         // Whoever stops waiting for this, or one thread that fails, stops all of them.

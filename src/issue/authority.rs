@@ -74,10 +74,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// A new authority, with its own certificate and key.
-    ///
-    /// # Errors
-    /// When there is no randomness or rcgen refuses.
+    /// A new authority, with its own certificate and key. Fails when there is no randomness or rcgen refuses.
     pub(super) fn create(
         algorithm: KeyAlgorithm,
         period: Period,
@@ -94,10 +91,8 @@ impl Authority {
         Ok((Self { certificate: certificate.der().clone(), facts, key, algorithm }, issued))
     }
 
-    /// The authority of this certificate; none when the key is that of another.
-    ///
-    /// # Errors
-    /// When the certificate cannot be read.
+    /// The authority of this certificate; none when the key is that of another. Fails when the certificate cannot be
+    /// read.
     pub(super) fn with_key(certificate: &CertificateDer<'static>, key: KeyPair) -> Result<Option<Self>, IssueError> {
         let key = Zeroizing::new(key);
         let read = || rcgen::Error::CouldNotParseCertificate;
@@ -141,9 +136,7 @@ impl Authority {
     }
 
     /// Issues a certificate, valid no longer than the authority itself, for a public key or, without one, a new key.
-    ///
-    /// # Errors
-    /// When there is no randomness, or a name cannot stand in a certificate.
+    /// Fails when there is no randomness, or a name cannot stand in a certificate.
     pub(super) fn issue(
         &self,
         id: &SpiffeId,
@@ -166,10 +159,7 @@ impl Authority {
         Ok(Issued { certificate: certificate.pem(), key, entry })
     }
 
-    /// Signs a revocation list with these certificates on it, as PEM.
-    ///
-    /// # Errors
-    /// When rcgen refuses.
+    /// Signs a revocation list with these certificates on it, as PEM. Fails when rcgen refuses.
     pub(super) fn list(&self, number: u64, period: Period, revoked: &[IndexEntry]) -> Result<String, IssueError> {
         let params = profile::list(number, self.capped(period), revoked, self.key_id());
         Ok(params.signed_by(&self.issuer()?)?.pem()?)
@@ -202,10 +192,7 @@ fn facts_of(certificate: &Certificate) -> CertificateFacts {
     CertificateFacts::of(certificate.der()).expect("rcgen writes certificates that can be read")
 }
 
-/// Makes a key pair of what a key file holds.
-///
-/// # Errors
-/// When it is no private key, or one of a kind that cannot sign here.
+/// Makes a key pair of what a key file holds. Fails when it is no private key, or one of a kind that cannot sign here.
 pub(super) fn key_pair(path: &Path, pem: &[u8]) -> Result<KeyPair, FileError> {
     let key = PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new);
     let key = key.map_err(|error| malformed(path, "a private key", &error.to_string()))?;

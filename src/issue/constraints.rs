@@ -5,10 +5,8 @@ use model::Host;
 use std::net::IpAddr;
 use trust::{CertificateFacts, Cidr};
 
-/// Checks that an authority may issue for all of these addresses.
-///
-/// # Errors
-/// When it may not: every member would refuse the certificate.
+/// Checks that an authority may issue for all of these addresses. Fails when it may not: every member would refuse the
+/// certificate.
 pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), Refusal> {
     let Some(host) = outside(authority, hosts) else { return Ok(()) };
     let permitted = authority.permitted_names.join(", ");

@@ -61,10 +61,8 @@ impl Registry {
         self.folder(role).join(pair(role).0)
     }
 
-    /// Says that a certificate is there already, if it is the one that is asked for and still good.
-    ///
-    /// # Errors
-    /// When there is one that is not, or the folder holds something else.
+    /// Says that a certificate is there already, if it is the one that is asked for and still good. Fails when there is
+    /// one that is not, or the folder holds something else.
     pub(super) fn is_there(&self, role: &Role, hosts: &[Host]) -> Result<Option<IssueReport>, IssueError> {
         let (folder, name) = (self.folder(role), place::folder_name(role));
         if !folder.exists() {
@@ -209,10 +207,7 @@ fn shown(hosts: &[Host]) -> String {
     hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The role of the holder whose folder has this name.
-///
-/// # Errors
-/// When it is not a name of that kind.
+/// The role of the holder whose folder has this name. Fails when it is not a name of that kind.
 pub(super) fn role_called(name: &str) -> Result<Role, PlanError> {
     let name = name.trim_end_matches('/');
     let last = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);

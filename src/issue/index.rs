@@ -177,8 +177,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// # Errors
-    /// When it is missing or a whole line of it cannot be read.
+    /// Fails when it is missing or a whole line of it cannot be read.
     pub(super) fn read(folder: &Path) -> Result<Self, IssueError> {
         let path = folder.join(INDEX);
         let Some(text) = file::read_up_to(&path, MAX_INDEX_BYTES)? else {
@@ -202,10 +201,7 @@ impl Index {
         &self.current
     }
 
-    /// Adds lines, forced to disk.
-    ///
-    /// # Errors
-    /// When the system refuses.
+    /// Adds lines, forced to disk. Fails when the system refuses.
     pub(super) fn append(&mut self, entries: &[IndexEntry]) -> Result<(), IssueError> {
         let text = lines(entries);
         disk::append_file(&self.path, self.whole, text.as_bytes())?;

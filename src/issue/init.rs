@@ -86,11 +86,8 @@ pub struct NodeReport {
 
 /// Make the authority, a certificate for each member, one operator and an empty revocation list.
 ///
-/// The result has been read back and checked as the members and rustls will.
-///
-/// # Errors
-/// When the plan is wrong, certificates are there already, or the system refuses. Then nothing has been made, unless
-/// the error says otherwise.
+/// The result has been read back and checked as the members and rustls will. Fails when the plan is wrong, certificates
+/// are there already, or the system refuses. Then nothing has been made, unless the error says otherwise.
 pub fn init(plan: &InitPlan) -> Result<InitReport, IssueError> {
     plan.check()?;
     let peers = plan.peers()?;

@@ -42,10 +42,8 @@ pub struct ListReport {
     pub kept: Vec<String>,
 }
 
-/// Sign the lists anew, current for so long, and give them out.
-///
-/// # Errors
-/// When the authority cannot be opened, or the system refuses.
+/// Sign the lists anew, current for so long, and give them out. Fails when the authority cannot be opened, or the
+/// system refuses.
 pub fn sign_lists(dir: &Path, length: SignedDuration) -> Result<ListReport, IssueError> {
     Registry::open(dir)?.sign_lists(length)
 }

@@ -17,10 +17,8 @@ use trust::keyfile::read_key;
 use trust::{CertificateFacts, check, file};
 use zeroize::Zeroizing;
 
-/// Reads the authority, which will make keys of this kind for others.
-///
-/// # Errors
-/// When it is no authority, expired, weak, has another key, or cannot issue for these addresses.
+/// Reads the authority, which will make keys of this kind for others. Fails when it is no authority, expired, weak, has
+/// another key, or cannot issue for these addresses.
 pub(super) fn read(
     own: &OwnAuthority,
     algorithm: KeyAlgorithm,

@@ -45,10 +45,8 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Opens the authority of a certificate directory.
-    ///
-    /// # Errors
-    /// When it is not there, another process has it, or anything of it is missing or wrong.
+    /// Opens the authority of a certificate directory. Fails when it is not there, another process has it, or anything
+    /// of it is missing or wrong.
     pub(super) fn open(dir: &Path) -> Result<Self, IssueError> {
         let folder = dir.join(layout::AUTHORITY);
         let key_path = folder.join(layout::CA_KEY);
@@ -104,20 +102,15 @@ impl Registry {
         self.held.iter().map(|held| certificate_pem(&held.certificate)).collect()
     }
 
-    /// The cluster's name, as the identities that were issued carry it.
-    ///
-    /// # Errors
-    /// When the index names none.
+    /// The cluster's name, as the identities that were issued carry it. Fails when the index names none.
     pub(super) fn trust_domain(&self) -> Result<String, Refusal> {
         let names = self.index.current().iter().rev().flat_map(|entry| &entry.sans);
         let id = names.filter_map(|name| name.strip_prefix("URI:")?.parse::<SpiffeId>().ok()).next();
         id.map(|id| id.trust_domain).ok_or_else(|| Refusal::NoIdentity(self.dir.join(layout::AUTHORITY)))
     }
 
-    /// Where the members are: what their folders here say, else the first address of each in the index.
-    ///
-    /// # Errors
-    /// When a folder's bundle cannot be read.
+    /// Where the members are: what their folders here say, else the first address of each in the index. Fails when a
+    /// folder's bundle cannot be read.
     pub(super) fn peers(&self) -> Result<BTreeMap<NodeId, Host>, IssueError> {
         let mut peers = BTreeMap::new();
         for entry in self.index.current().iter().filter(|entry| entry.role == "node" && entry.status == Status::Valid) {
@@ -135,20 +128,15 @@ impl Registry {
         Ok(peers)
     }
 
-    /// The members as a mesh, with one of them added or moved.
-    ///
-    /// # Errors
-    /// When they do not make a mesh.
+    /// The members as a mesh, with one of them added or moved. Fails when they do not make a mesh.
     pub(super) fn peers_with(&self, node: NodeId, host: &Host) -> Result<Peers, IssueError> {
         let mut peers = self.peers()?;
         peers.insert(node, host.clone());
         Ok(Peers::new(peers)?)
     }
 
-    /// Issues a certificate and writes it into the index; earlier ones of the same holder are superseded by it.
-    ///
-    /// # Errors
-    /// When it cannot be made, or the members would refuse it.
+    /// Issues a certificate and writes it into the index; earlier ones of the same holder are superseded by it. Fails
+    /// when it cannot be made, or the members would refuse it.
     pub(super) fn issue(
         &mut self,
         role: &Role,

@@ -44,10 +44,8 @@ pub enum RenewKey {
 }
 
 /// Issue another certificate and put it in the place of the present one, which is accepted until it expires or is
-/// revoked.
-///
-/// # Errors
-/// When there is no such certificate here, its new key would have to be elsewhere, or the system refuses.
+/// revoked. Fails when there is no such certificate here, its new key would have to be elsewhere, or the system
+/// refuses.
 pub fn renew(plan: &RenewPlan) -> Result<IssueReport, IssueError> {
     let role = role_called(&plan.name)?;
     let mut registry = Registry::open(&plan.dir)?;

@@ -24,10 +24,8 @@ pub struct RevokeReport {
     pub lists: ListReport,
 }
 
-/// Revoke all certificates of a holder, or one by its serial number or file.
-///
-/// # Errors
-/// When nothing of that name was issued, it is an authority, or the system refuses.
+/// Revoke all certificates of a holder, or one by its serial number or file. Fails when nothing of that name was
+/// issued, it is an authority, or the system refuses.
 pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, IssueError> {
     let mut registry = Registry::open(dir)?;
     let found = find(&registry, what)?;

@@ -77,10 +77,8 @@ pub struct RotateReport {
     pub changed: bool,
 }
 
-/// Go one stage further, or complete one that was begun.
-///
-/// # Errors
-/// When the stage before is not complete, or the system refuses.
+/// Go one stage further, or complete one that was begun. Fails when the stage before is not complete, or the system
+/// refuses.
 pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
     let mut registry = Registry::open(&plan.dir)?;
     let (mut reissued, mut left_out) = (Vec::new(), Vec::new());

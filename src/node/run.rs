@@ -68,10 +68,8 @@ impl NodeError {
     }
 }
 
-/// Runs the node until SIGTERM or SIGINT, or until it cannot go on.
-///
-/// # Errors
-/// When it cannot start, or has to stop for a reason of its own.
+/// Runs the node until SIGTERM or SIGINT, or until it cannot go on. Fails when it cannot start, or has to stop for a
+/// reason of its own.
 pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let tasks = TaskTracker::new();
     let ended = run_in(config, &Stages::new(), &tasks);

@@ -6,9 +6,7 @@ use std::fmt;
 
 /// The value of the top-level `"key"` of `body`, if the body is an object that has one that is a non-empty string or a
 /// number. As in most JSON readers the last one counts when there are several. Numbers are written as JSON writes them.
-///
-/// # Errors
-/// When the body is not one JSON value, or is nested deeper than 127 levels: with the reason and the place.
+/// Fails when the body is not one JSON value, or is nested deeper than 127 levels: with the reason and the place.
 pub(super) fn key_of(body: &[u8]) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
     // serde_json counts the levels that `deserialize_any` enters; skipping values with `IgnoredAny` would not.
     let mut json = serde_json::Deserializer::from_slice(body);

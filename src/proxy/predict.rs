@@ -173,10 +173,7 @@ impl Proxy {
     }
 
     /// Whether `model` can be served on this node: its upstream, if it has one, answers a GET with a status below 500
-    /// within 1 s, and passes the smoke test, if there is one.
-    ///
-    /// # Errors
-    /// Why it cannot, in words for an operator.
+    /// within 1 s, and passes the smoke test, if there is one. Else why it cannot, in words for an operator.
     pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
         match (self.0.upstreams.of(model), smoke) {
             (Ok(None), _) => Ok(()),

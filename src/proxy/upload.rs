@@ -40,10 +40,7 @@ where
         self.progress.clone()
     }
 
-    /// Reads and forgets the rest, for a request that nobody else reads.
-    ///
-    /// # Errors
-    /// As for every body.
+    /// Reads and forgets the rest, for a request that nobody else reads. Fails as every body does.
     pub(super) async fn drain(mut self) -> Result<(), BodyError> {
         let drained = async {
             while let Some(frame) = self.frame().await {

@@ -152,10 +152,7 @@ impl PlanShape {
         self
     }
 
-    /// The plan that it says.
-    ///
-    /// # Errors
-    /// What is wrong, and in which step or field.
+    /// The plan that it says. Else what is wrong, and in which step or field.
     pub fn plan(&self) -> Result<Plan, PlanShapeError> {
         let mut plan = Plan::of(self.held_weights()?)?;
         plan.gates = self.gates.gates()?;

@@ -124,10 +124,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The configurations of node `me` among `members`.
-    ///
-    /// # Errors
-    /// When the certificates, key or revocation lists cannot be used.
+    /// The configurations of node `me` among `members`. Fails when the certificates, key or revocation lists cannot be
+    /// used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
         let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
         let server = control_server(files, Arc::clone(&verifier))?;
@@ -146,10 +144,7 @@ impl ControlPlane {
         })
     }
 
-    /// Whether a peer that showed this chain would be let in now.
-    ///
-    /// # Errors
-    /// Why it would not.
+    /// Whether a peer that showed this chain would be let in now. Else why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         judge(self.verifier.as_ref(), chain)
     }
@@ -165,10 +160,7 @@ pub struct HttpsPlane {
 }
 
 impl HttpsPlane {
-    /// The configuration of the HTTPS port.
-    ///
-    /// # Errors
-    /// When the certificates, key or revocation lists cannot be used.
+    /// The configuration of the HTTPS port. Fails when the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Self, ConfigError> {
         let verifier = match auth {
             ClientAuth::Off => None,
@@ -184,10 +176,7 @@ impl HttpsPlane {
         Ok(Self { server: Arc::new(config), verifier })
     }
 
-    /// Whether a client that showed this chain would be let in with it now.
-    ///
-    /// # Errors
-    /// Why it would not.
+    /// Whether a client that showed this chain would be let in with it now. Else why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         match &self.verifier {
             Some(verifier) => judge(verifier.as_ref(), chain),
@@ -215,10 +204,8 @@ fn control_server(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> R
     Ok(Arc::new(config))
 }
 
-/// For dialing `peer` as node `me`: whoever answers must prove to be that peer.
-///
-/// # Errors
-/// When the certificates, key or revocation lists cannot be used.
+/// For dialing `peer` as node `me`: whoever answers must prove to be that peer. Fails when the certificates, key or
+/// revocation lists cannot be used.
 pub fn control_client(
     files: &NodeFiles,
     me: NodeId,
@@ -250,10 +237,7 @@ pub fn control_client(
 }
 
 /// For the command line: trusts the cluster's authority alone, and shows the client's certificate if there is one.
-/// The application protocols are for the HTTP client to set.
-///
-/// # Errors
-/// When the certificates or key cannot be used.
+/// The application protocols are for the HTTP client to set. Fails when the certificates or key cannot be used.
 pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>) -> Result<ClientConfig, ConfigError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
@@ -312,9 +296,7 @@ pub(super) fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>
 }
 
 /// What must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
-///
-/// # Errors
-/// When the other side did not ask for the control plane's protocol.
+/// Fails when the other side did not ask for the control plane's protocol.
 pub fn require_control_alpn(negotiated: Option<&[u8]>) -> Result<(), Refusal> {
     match negotiated {
         Some(CONTROL_ALPN) => Ok(()),

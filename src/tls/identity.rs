@@ -39,9 +39,7 @@ pub fn time_left(not_after: SystemTime) -> Duration {
 
 /// The identity in the chain that a handshake has accepted (`peer_certificates()` of the connection, or what
 /// `axum_server::tls::TlsInfo` holds). It reads the certificate; that it is genuine was for the handshake to check.
-///
-/// # Errors
-/// When there is no certificate, or it is not the profile of an identity.
+/// Fails when there is no certificate, or it is not the profile of an identity.
 pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, Refusal> {
     let Some(leaf) = chain.first() else {
         return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));

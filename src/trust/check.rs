@@ -25,10 +25,8 @@ const MAX_AUTHORITIES: usize = 8;
 /// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
 const MIN_RSA_BITS: usize = 2048;
 
-/// Check every authority of a bundle.
-///
-/// # Errors
-/// When there is none, or one is expired, no authority, too weak, or shares its name with another.
+/// Check every authority of a bundle. Fails when there is none, or one is expired, no authority, too weak, or shares
+/// its name with another.
 pub fn authorities(
     path: &Path,
     certificates: &[CertificateDer<'_>],
@@ -124,10 +122,8 @@ pub fn is_strong(key: &str) -> bool {
     ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
 
-/// Check that every list is signed by an authority, and that every authority has a list.
-///
-/// # Errors
-/// When one is malformed, of another authority or with a wrong signature, or one is missing.
+/// Check that every list is signed by an authority, and that every authority has a list. Fails when one is malformed,
+/// of another authority or with a wrong signature, or one is missing.
 pub fn revocation_lists(
     path: &Path,
     lists: &[CertificateRevocationListDer<'_>],
@@ -173,10 +169,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge who trusts these authorities at this time.
-    ///
-    /// # Errors
-    /// In rustls' words, when an authority cannot be a trust anchor.
+    /// A judge who trusts these authorities at this time. Fails in rustls' words when an authority cannot be a trust
+    /// anchor.
     pub fn new(
         authorities: &[CertificateDer<'static>],
         lists: &[CertificateRevocationListDer<'static>],
@@ -195,10 +189,7 @@ impl Judge {
         })
     }
 
-    /// Check that a server would accept this chain from a client.
-    ///
-    /// # Errors
-    /// In rustls' words, when it would not.
+    /// Check that a server would accept this chain from a client. Fails in rustls' words when it would not.
     pub fn accepts_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), String> {
         let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), self.provider.clone())
@@ -209,10 +200,7 @@ impl Judge {
         judged.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Check that a client that asked for `name` would accept this chain.
-    ///
-    /// # Errors
-    /// In rustls' words, when it would not.
+    /// Check that a client that asked for `name` would accept this chain. Fails in rustls' words when it would not.
     pub fn accepts_server(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
         let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), self.provider.clone())

@@ -58,18 +58,14 @@ pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Fi
     move |source| FileError::Io { action, path, source }
 }
 
-/// Reads a file that may be readable by everyone; nothing when it is not there.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// Reads a file that may be readable by everyone; nothing when it is not there. Fails when it is no regular file, too
+/// long, or the system refuses.
 pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     read_up_to(path, MAX_FILE_BYTES)
 }
 
-/// [`read`] for a file that may have this many bytes.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// [`read`] for a file that may have this many bytes. Fails when it is no regular file, too long, or the system
+/// refuses.
 pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -81,10 +77,8 @@ pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>
     read_opened(File::from(opened), path, limit).map(Some)
 }
 
-/// Reads an open file into a buffer that is wiped when dropped.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// Reads an open file into a buffer that is wiped when dropped. Fails when it is no regular file, too long, or the
+/// system refuses.
 pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let facts = file.metadata().map_err(failed("read", path))?;
     if !facts.is_file() {
@@ -106,10 +100,8 @@ pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Ve
     }
 }
 
-/// Reads all items of a file from the first of these directories that has it, and gives its path with them.
-///
-/// # Errors
-/// When none has it, or the file does not hold such items; `advice` says what to do if none has it.
+/// Reads all items of a file from the first of these directories that has it, and gives its path with them. Fails when
+/// none has it, or the file does not hold such items; `advice` says what to do if none has it.
 pub fn read_first<T: PemObject>(
     directories: &[&Path],
     name: &str,
@@ -126,10 +118,7 @@ pub fn read_first<T: PemObject>(
     Err(FileError::Missing { path, advice: advice.to_owned() })
 }
 
-/// Parses all items of a PEM text; the path is where it comes from.
-///
-/// # Errors
-/// When there is none, or one cannot be read.
+/// Parses all items of a PEM text; the path is where it comes from. Fails when there is none, or one cannot be read.
 pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, FileError> {
     match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {
         Ok(items) if items.is_empty() => Err(malformed(path, what, "there is no such PEM block in it")),

@@ -80,26 +80,20 @@ pub struct ClientFiles {
 }
 
 impl NodeFiles {
-    /// Reads `<certs_dir>/node-x/` now. `ca.pem` and `crl.pem` may also lie in `certs_dir`.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// Reads `<certs_dir>/node-x/` now. `ca.pem` and `crl.pem` may also lie in `certs_dir`. Fails when anything is
+    /// missing, unsafe, expired, or does not fit the rest.
     pub fn load(certs_dir: &Path, node: NodeId) -> Result<Self, TrustError> {
         Self::load_at(certs_dir, node, Timestamp::now())
     }
 
-    /// [`NodeFiles::load`], judged at a given time.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`NodeFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
+    /// the rest.
     pub fn load_at(certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         Self::load_folder(&certs_dir.join(node.to_string()), certs_dir, node, now)
     }
 
-    /// [`NodeFiles::load_at`] for a folder of any name; `ca.pem` and `crl.pem` may also lie in `certs_dir`.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`NodeFiles::load_at`] for a folder of any name; `ca.pem` and `crl.pem` may also lie in `certs_dir`. Fails when
+    /// anything is missing, unsafe, expired, or does not fit the rest.
     pub fn load_folder(folder: &Path, certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         let advice =
             format!("copy {node}/ and ca.pem from the certs/ where `canary pki init` ran into {}", shown(certs_dir));
@@ -136,10 +130,8 @@ impl NodeFiles {
         &self.bundle.trust_domain
     }
 
-    /// Check that the own certificate carries the address that this member is configured to have.
-    ///
-    /// # Errors
-    /// When it does not: the others would refuse this member, and it could not prove to be at that address.
+    /// Check that the own certificate carries the address that this member is configured to have. Fails when it does
+    /// not: the others would refuse this member, and it could not prove to be at that address.
     pub fn check_address(&self, configured: &Host) -> Result<(), TrustError> {
         if self.leaf.hosts.contains(configured) {
             return Ok(());
@@ -155,10 +147,7 @@ impl NodeFiles {
     }
 
     /// Check that the others would accept the own certificate of a server at each of its addresses. That they accept it
-    /// of a client was seen when it was read.
-    ///
-    /// # Errors
-    /// When they would not.
+    /// of a client was seen when it was read. Fails when they would not.
     pub fn check_server(&self) -> Result<(), TrustError> {
         let refused =
             |detail| TrustError::Chain { path: self.path.clone(), authority: self.path.with_file_name(CA), detail };
@@ -173,18 +162,14 @@ impl NodeFiles {
 }
 
 impl ClientFiles {
-    /// Reads a client's folder, such as `certs/operator-admin`, now.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// Reads a client's folder, such as `certs/operator-admin`, now. Fails when anything is missing, unsafe, expired,
+    /// or does not fit the rest.
     pub fn load(dir: &Path) -> Result<Self, TrustError> {
         Self::load_at(dir, Timestamp::now())
     }
 
-    /// [`ClientFiles::load`], judged at a given time.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`ClientFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
+    /// the rest.
     pub fn load_at(dir: &Path, now: Timestamp) -> Result<Self, TrustError> {
         let name = dir.file_name().map_or_else(|| "operator-admin".into(), |name| name.display().to_string());
         let advice = format!("copy {name}/ from the certs/ where `canary pki init` ran to {}", shown(dir));
@@ -212,10 +197,8 @@ impl fmt::Debug for ClientFiles {
     }
 }
 
-/// The authorities of `<certs_dir>/ca.pem`, for those who only read; now.
-///
-/// # Errors
-/// When the file is missing, or an authority in it cannot be trusted.
+/// The authorities of `<certs_dir>/ca.pem`, for those who only read; now. Fails when the file is missing, or an
+/// authority in it cannot be trusted.
 pub fn load_ca(certs_dir: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let advice = format!(
         "copy ca.pem from the certs/ where `canary pki init` ran into {}, or name its directory with --certs",
@@ -234,10 +217,8 @@ struct Pair {
     path: PathBuf,
 }
 
-/// Judge a chain as the others will, and give the facts of its first certificate.
-///
-/// # Errors
-/// When it cannot be read, is expired or not yet valid, or rustls refuses the chain under these authorities and lists.
+/// Judge a chain as the others will, and give the facts of its first certificate. Fails when it cannot be read, is
+/// expired or not yet valid, or rustls refuses the chain under these authorities and lists.
 pub fn judge_chain(
     path: &Path,
     chain: &[CertificateDer<'_>],
@@ -279,10 +260,8 @@ fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> R
     }
 }
 
-/// Reads the description of a member's folder, and gives its path with it.
-///
-/// # Errors
-/// When it is missing, which `advice` is for, cannot be read, or is that of another member.
+/// Reads the description of a member's folder, and gives its path with it. Fails when it is missing, which `advice` is
+/// for, cannot be read, or is that of another member.
 pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), TrustError> {
     let path = folder.join(BUNDLE);
     let Some(json) = file::read(&path)? else {

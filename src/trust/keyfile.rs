@@ -19,10 +19,8 @@ const READABLE_BY_OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Read a private key file into a buffer that is wiped when dropped; nothing when it is not there.
-///
-/// # Errors
-/// When others can read or replace it, or it cannot be read.
+/// Read a private key file into a buffer that is wiped when dropped; nothing when it is not there. Fails when others
+/// can read or replace it, or it cannot be read.
 pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
     if matches!(fs::symlink_metadata(path), Err(error) if is_absence(&error)) {
         return Ok(None);

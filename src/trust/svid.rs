@@ -78,10 +78,8 @@ pub enum SvidError {
 
 /// The identity that a certificate carries, which must be of this trust domain; see [`identity`].
 ///
-/// Role, membership and address are for the caller to judge.
-///
-/// # Errors
-/// When the certificate breaks a rule of the profile or belongs to another trust domain.
+/// Role, membership and address are for the caller to judge. Fails when the certificate breaks a rule of the profile or
+/// belongs to another trust domain.
 pub fn peer_identity(certificate: &CertificateDer<'_>, trust_domain: &str) -> Result<SpiffeId, SvidError> {
     let found = identity(certificate)?;
     if found.trust_domain != trust_domain {
@@ -90,10 +88,8 @@ pub fn peer_identity(certificate: &CertificateDer<'_>, trust_domain: &str) -> Re
     Ok(found)
 }
 
-/// The identity that a certificate carries, in whatever trust domain.
-///
-/// # Errors
-/// When the certificate breaks a rule of the profile.
+/// The identity that a certificate carries, in whatever trust domain. Fails when the certificate breaks a rule of the
+/// profile.
 pub fn identity(certificate: &CertificateDer<'_>) -> Result<SpiffeId, SvidError> {
     let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| SvidError::Malformed)?;
     if !rest.is_empty() {

@@ -104,10 +104,8 @@ impl FromStr for Upstream {
 }
 
 impl Upstreams {
-    /// Where `model` is served on this node: by its own configuration, else by the agreed state; none when neither says.
-    ///
-    /// # Errors
-    /// When the agreed state gives a URL that cannot be called.
+    /// Where `model` is served on this node: by its own configuration, else by the agreed state; none when neither
+    /// says. Fails when the agreed state gives a URL that cannot be called.
     pub fn of(&self, model: &Model) -> Result<Option<Upstream>, UpstreamError> {
         if let Some(own) = self.0.get(&model.id) {
             return Ok(Some(own.clone()));
@@ -120,10 +118,8 @@ impl Upstreams {
         self.0.iter()
     }
 
-    /// Reads entries of the form `MODEL=URL`, each from a flag of its own.
-    ///
-    /// # Errors
-    /// When an entry cannot be read, or a model is named twice.
+    /// Reads entries of the form `MODEL=URL`, each from a flag of its own. Fails when an entry cannot be read, or a
+    /// model is named twice.
     pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, UpstreamsError> {
         let mut upstreams = BTreeMap::new();
         for (place, entry) in entries.into_iter().enumerate() {
