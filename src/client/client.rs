@@ -39,6 +39,7 @@ pub struct Client {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ClientError {
     /// Nothing within the time given.
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
@@ -57,12 +58,7 @@ pub enum ClientError {
     NotANode(String),
     /// Another node answers at the address.
     #[error("{found} answers at the address of {wanted}: check PEERS_NODE_*")]
-    OtherNode {
-        /// Who was asked.
-        wanted: NodeId,
-        /// Who answered.
-        found: NodeId,
-    },
+    OtherNode { wanted: NodeId, found: NodeId },
     /// It was sent to an address that is not configured.
     #[error("the node sent this request on to {0}, which is not the address of a configured node")]
     Stray(String),
@@ -93,23 +89,14 @@ impl Told {
 
 /// Why a change got no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChangeFailure {
     /// It was not sent: another node may be asked.
     #[error("{node}: {error}")]
-    NotSent {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    NotSent { node: NodeId, error: ClientError },
     /// It was sent, and may have been decided.
     #[error("{node} took the request and gave no answer: {error}")]
-    Unknown {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    Unknown { node: NodeId, error: ClientError },
 }
 
 /// The outcome of a wait for another state.

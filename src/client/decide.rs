@@ -16,18 +16,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Why no node took a change.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Undecided {
     /// It was sent to none.
     #[error(transparent)]
     NotSent(#[from] Silent),
     /// It was sent, and may have been decided.
     #[error("{node} took the request and gave no answer: {error}")]
-    Unknown {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    Unknown { node: NodeId, error: ClientError },
 }
 
 /// The nodes that could not be asked, each with its reason.

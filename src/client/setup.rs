@@ -13,6 +13,7 @@ const MAX_BUNDLE: u64 = 64 * 1024;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SetupError {
     /// The certificates cannot be used.
     #[error(transparent)]
@@ -25,12 +26,7 @@ pub enum SetupError {
     Peers(#[from] PeersError),
     /// The file that names the members cannot be read.
     #[error("{} cannot be read: {detail}", path.display())]
-    Bundle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
+    Bundle { path: PathBuf, detail: String },
 }
 
 impl Client {

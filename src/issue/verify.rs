@@ -48,6 +48,7 @@ pub struct Finding {
 
 /// The reason for which something would not be accepted.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
     /// Its time is over, or will be too soon.
     #[error("it expires at {0}")]
@@ -69,12 +70,7 @@ pub enum Problem {
     NotNamed,
     /// The member is not among those that are configured.
     #[error("{variable} is not set, so {node} is no member")]
-    NoMember {
-        /// The variable that would hold its address.
-        variable: String,
-        /// The member.
-        node: NodeId,
-    },
+    NoMember { variable: String, node: NodeId },
     /// A private key by itself.
     #[error("it is a private key: name its folder instead")]
     PrivateKey,

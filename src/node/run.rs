@@ -23,6 +23,7 @@ use trust::TrustError;
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum NodeError {
     /// The certificates cannot be used.
     #[error(transparent)]
@@ -32,14 +33,7 @@ pub enum NodeError {
     Tls(#[from] ConfigError),
     /// The member is not among those configured.
     #[error("{me} is not a member: {variable} is not set, and the members are {members}")]
-    NotAMember {
-        /// The member.
-        me: NodeId,
-        /// The variable that would make it one.
-        variable: String,
-        /// Those configured.
-        members: String,
-    },
+    NotAMember { me: NodeId, variable: String, members: String },
     /// The authority's key lies on this machine, and the node is told not to bear that.
     #[error("the authority's key is on this machine, at {}: whoever reads it can be any node (reason=ca_key_present)", .0.display())]
     AuthorityKey(PathBuf),
@@ -54,12 +48,7 @@ pub enum NodeError {
     Driver(#[from] DriverError),
     /// The operating system refuses something that every program needs.
     #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
+    System { what: &'static str, source: io::Error },
 }
 
 impl NodeError {

@@ -96,15 +96,11 @@ pub struct SmokeShape {
 
 /// Why a document is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PlanShapeError {
     /// A weight that cannot be.
     #[error("step {step}: {error}")]
-    Weight {
-        /// Its place in the list, from 1.
-        step: usize,
-        /// Why.
-        error: WeightError,
-    },
+    Weight { step: usize, error: WeightError },
     /// A pause with nothing to hold.
     #[error("step {0} is a pause before any setWeight: there is nothing to hold yet")]
     PauseFirst(usize),

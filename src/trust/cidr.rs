@@ -13,18 +13,14 @@ pub struct Cidr {
 
 /// The text is not an address block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum CidrError {
     /// Not `address/prefix`.
     #[error("{0:?} is not an address block such as 10.0.0.0/8 or 2001:db8::/32")]
     Invalid(String),
     /// Bits behind the prefix.
     #[error("{given} has bits set behind its prefix: use {meant}")]
-    HostBits {
-        /// As it was written.
-        given: String,
-        /// The block that this address is in.
-        meant: Cidr,
-    },
+    HostBits { given: String, meant: Cidr },
 }
 
 impl Cidr {

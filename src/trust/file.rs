@@ -9,43 +9,20 @@ use zeroize::Zeroizing;
 
 /// The error of a file that cannot be read, or does not hold what it should.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum FileError {
     /// A file operation failed.
     #[error("cannot {action} {path}")]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// A file that must be there is not.
     #[error("{path} is missing: {advice}")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// Where to copy it from.
-        advice: String,
-    },
+    Missing { path: PathBuf, advice: String },
     /// A file is longer than any of its kind.
     #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most that is read, in bytes.
-        limit: usize,
-    },
+    TooLarge { path: PathBuf, limit: usize },
     /// A file does not hold what its name says.
     #[error("{path} cannot be read as {what}: {detail}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What was expected.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    Format { path: PathBuf, what: &'static str, detail: String },
 }
 
 /// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each

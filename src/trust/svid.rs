@@ -19,6 +19,7 @@ const MAX_SERIAL_BYTES: usize = 20;
 ///
 /// In logs: `reason=bad_svid`, with this as the detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SvidError {
     /// It cannot be read as a certificate.
     #[error("the certificate cannot be read as DER")]
@@ -34,20 +35,10 @@ pub enum SvidError {
     UriNames(usize),
     /// The URI name is no identity of this kind of mesh.
     #[error("its URI name {uri:?} is not an identity: {source}")]
-    Identity {
-        /// The name, cut to what a log can bear.
-        uri: String,
-        /// What is wrong with it.
-        source: SpiffeIdError,
-    },
+    Identity { uri: String, source: SpiffeIdError },
     /// An identity of another cluster.
     #[error("it belongs to the trust domain {found}, not to {expected}")]
-    TrustDomain {
-        /// The one in the certificate.
-        found: String,
-        /// The own one.
-        expected: String,
-    },
+    TrustDomain { found: String, expected: String },
     /// It may issue certificates.
     #[error("it is a certificate authority (CA:TRUE), which cannot be an identity")]
     Authority,
@@ -59,12 +50,7 @@ pub enum SvidError {
     AuthorityKeyUsage(&'static str),
     /// An extended key usage that the role needs is not there.
     #[error("its extended key usage does not contain {usage}, which a {role} certificate needs")]
-    UsageMissing {
-        /// `serverAuth` or `clientAuth`.
-        usage: &'static str,
-        /// The word of the role.
-        role: &'static str,
-    },
+    UsageMissing { usage: &'static str, role: &'static str },
     /// A client's certificate that could be used to pose as a server.
     #[error("its extended key usage contains serverAuth, which a {0} certificate must not have")]
     ServerAuth(&'static str),

@@ -32,45 +32,22 @@ pub enum UpstreamError {
 
 /// A list of upstreams that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum UpstreamsError {
     /// An entry has no equals sign.
     #[error(
         "entry {place} of the upstreams, {entry:?}, has no \"=\": write MODEL=URL, such as v1=http://127.0.0.1:9001/predict"
     )]
-    NoModel {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The entry.
-        entry: String,
-    },
+    NoModel { place: usize, entry: String },
     /// The part before the equals sign is no model id.
     #[error("entry {place} of the upstreams, {entry:?}: {error}")]
-    Model {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The entry.
-        entry: String,
-        /// Why it is no model id.
-        error: ModelIdError,
-    },
+    Model { place: usize, entry: String, error: ModelIdError },
     /// The part after the equals sign is no usable URL.
     #[error("entry {place} of the upstreams: the URL of {model}, {error}")]
-    Url {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The model.
-        model: ModelId,
-        /// Why it is no usable URL.
-        error: UpstreamError,
-    },
+    Url { place: usize, model: ModelId, error: UpstreamError },
     /// A model has two URLs.
     #[error("entry {place} of the upstreams names {model} a second time: give every model one URL")]
-    Doubled {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The model.
-        model: ModelId,
-    },
+    Doubled { place: usize, model: ModelId },
 }
 
 impl Upstream {
