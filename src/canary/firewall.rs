@@ -2,6 +2,7 @@
 
 use super::failure::{Exit, Failure};
 use clap::Args;
+use ipnet::IpNet;
 use model::{Host, NodeId, Peers};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,7 +12,6 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use trust::Cidr;
 
 /// How long to wait for the address of a host name: as long as a resolver needs to try a second server.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -31,7 +31,7 @@ Examples:
 pub(crate) struct FirewallArgs {
     /// Who may use the data plane, as a block such as 10.0.0.0/8 or one address; repeat for more [default: everyone]
     #[arg(long, value_name = "CIDR", value_parser = parse_block)]
-    clients: Vec<Cidr>,
+    clients: Vec<IpNet>,
 }
 
 pub(crate) fn run(args: FirewallArgs, certs: &Path) -> Result<Exit, Failure> {
@@ -49,10 +49,10 @@ pub(crate) fn run(args: FirewallArgs, certs: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn parse_block(text: &str) -> Result<Cidr, String> {
+fn parse_block(text: &str) -> Result<IpNet, String> {
     match text.trim().parse::<IpAddr>() {
-        Ok(address) => Ok(Cidr::of(address.to_canonical())),
-        Err(_) => text.parse::<Cidr>().map_err(|error| error.to_string()),
+        Ok(address) => Ok(IpNet::from(address.to_canonical())),
+        Err(_) => trust::parse_network(text),
     }
 }
 
@@ -101,7 +101,7 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
 /// The rules, shown as a file for `nft -f`.
 struct Ruleset {
     members: Vec<Member>,
-    clients: Vec<Cidr>,
+    clients: Vec<IpNet>,
 }
 
 impl fmt::Display for Ruleset {
@@ -162,7 +162,7 @@ impl Ruleset {
 
     fn client_sets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for family in Family::BOTH {
-            let own = self.clients.iter().filter(|block| Family::of(block.address()) == family);
+            let own = self.clients.iter().filter(|block| Family::of(block.addr()) == family);
             let elements = own.map(ToString::to_string).collect::<Vec<_>>().join(", ");
             if !elements.is_empty() {
                 let (name, kind) = (family.set(Who::Clients), family.set_type());
@@ -203,7 +203,7 @@ impl Ruleset {
         for family in Family::BOTH {
             let mut addresses: Box<dyn Iterator<Item = IpAddr>> = match who {
                 Who::Peers => Box::new(self.members.iter().flat_map(|member| member.addresses.iter().copied())),
-                Who::Clients => Box::new(self.clients.iter().map(|block| block.address())),
+                Who::Clients => Box::new(self.clients.iter().map(|block| block.addr())),
             };
             // A set exists only for a family that someone has an address of.
             if addresses.any(|address| Family::of(address) == family) {

@@ -90,12 +90,12 @@ mod tests {
     use model::Peers;
     use std::fs;
     use tempfile::TempDir;
-    use trust::{Cidr, ClientFiles, NodeFiles};
+    use trust::{ClientFiles, NodeFiles, parse_network};
 
     fn tree() -> (TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
         let certs = dir.path().join("certs");
-        let block: Cidr = "127.0.0.0/8".parse().expect("a block");
+        let block = parse_network("127.0.0.0/8").expect("a block");
         let constraints = Constraints::Named { dns: Vec::new(), cidrs: vec![block] };
         init(&InitPlan { constraints, ..InitPlan::for_peers(&certs, &Peers::local()) }).expect("a tree");
         (dir, certs)

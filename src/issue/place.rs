@@ -2,12 +2,13 @@
 
 use super::disk;
 use super::error::IssueError;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use model::{NodeId, Role, is_name};
 use std::fs;
 use std::path::{Path, PathBuf};
 use trust::file::{FileError, failed};
-use trust::{facts, layout};
+use trust::layout;
 
 const PUBLIC_DIRECTORY: u32 = 0o755;
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -208,7 +209,7 @@ impl Drop for Building {
 pub(super) fn random_word() -> Result<String, IssueError> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(IssueError::Random)?;
-    Ok(facts::hex(&bytes))
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 /// `node-a.bak-20261120T020647Z`, with a number behind it if there is one of that second already.

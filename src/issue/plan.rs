@@ -3,11 +3,11 @@
 use super::error::{IssueError, PlanError};
 use super::profile::Permitted;
 use super::{KeyAlgorithm, place};
+use ipnet::IpNet;
 use model::{Host, NodeId, Peers, is_name, is_trust_domain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use trust::Cidr;
 
 /// The longest that a certificate may live, in days: ten years, as long as the authority by default.
 pub const MAX_DAYS: u32 = 3650;
@@ -60,7 +60,7 @@ pub enum Constraints {
         /// Domains, with all names below them.
         dns: Vec<String>,
         /// Address blocks.
-        cidrs: Vec<Cidr>,
+        cidrs: Vec<IpNet>,
     },
     /// Everything.
     Unlimited,
@@ -175,7 +175,7 @@ impl InitPlan {
         let mut blocks = BTreeSet::new();
         for host in self.nodes.keys().flat_map(|node| self.hosts(*node)) {
             match host {
-                Host::Ip(address) => blocks.insert(Cidr::of(address)),
+                Host::Ip(address) => blocks.insert(IpNet::from(address)),
                 Host::Name(name) => names.insert(name),
             };
         }

@@ -5,6 +5,8 @@
 
 use super::error::IssueError;
 use super::index::{IndexEntry, Reason};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use model::{Host, NodeId, Role, SpiffeId};
 use rcgen::{
@@ -14,7 +16,6 @@ use rcgen::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
-use trust::Cidr;
 
 const ORGANIZATION: &str = "canary";
 /// How many bytes a serial number has: 127 random bits, above the 64 that RFC 5280 profiles ask for, below its limit of 20.
@@ -50,7 +51,7 @@ impl Period {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Permitted {
     pub(super) names: Vec<String>,
-    pub(super) blocks: Vec<Cidr>,
+    pub(super) blocks: Vec<IpNet>,
 }
 
 /// 16 random bytes that are a positive number of exactly that length.
@@ -71,7 +72,7 @@ pub(super) fn authority(
     period: Period,
     permitted: Option<&Permitted>,
 ) -> CertificateParams {
-    let name = format!("canary CA {}", trust::facts::hex(&serial[..4]));
+    let name = format!("canary CA {}", HEXLOWER.encode(&serial[..4]));
     let mut params = base(serial, period, &name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -128,7 +129,9 @@ pub(super) fn list(
 ) -> CertificateRevocationListParams {
     let entry = |entry: &IndexEntry| RevokedCertParams {
         // Serial numbers were read from certificates, or checked to be hexadecimal.
-        serial_number: SerialNumber::from_slice(&trust::facts::unhex(&entry.serial).unwrap_or_default()),
+        serial_number: SerialNumber::from_slice(
+            &HEXLOWER_PERMISSIVE.decode(entry.serial.as_bytes()).unwrap_or_default(),
+        ),
         revocation_time: instant(entry.time),
         reason_code: entry.reason.map(Reason::code),
         invalidity_date: None,
@@ -162,11 +165,11 @@ fn subject(common_name: &str) -> DistinguishedName {
 
 /// Names and addresses only: with a URI or directory subtree, rustls refuses every certificate.
 fn name_constraints(permitted: &Permitted) -> NameConstraints {
-    let no_block = permitted.blocks.is_empty().then(|| Cidr::of(NO_ADDRESS));
+    let no_block = permitted.blocks.is_empty().then(|| IpNet::from(NO_ADDRESS));
     let names = permitted.names.iter().cloned().map(GeneralSubtree::DnsName);
     let blocks = permitted.blocks.iter().copied().chain(no_block);
     let blocks =
-        blocks.map(|block| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(block.address(), block.prefix())));
+        blocks.map(|block| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(block.addr(), block.prefix_len())));
     NameConstraints { permitted_subtrees: names.chain(blocks).collect(), excluded_subtrees: Vec::new() }
 }
 
@@ -174,4 +177,17 @@ fn name_constraints(permitted: &Permitted) -> NameConstraints {
 fn instant(time: Timestamp) -> OffsetDateTime {
     // jiff's calendar ends where that of `time` does, at the end of the year 9999.
     OffsetDateTime::from_unix_timestamp(time.as_second()).expect("every timestamp is a date of four-digit years")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_read_as_it_is_written() {
+        assert_eq!(HEXLOWER_PERMISSIVE.decode(HEXLOWER.encode(&[0, 0x8f, 1]).as_bytes()), Ok(vec![0, 0x8f, 1]));
+        for wrong in ["0", "0x", "+1", "é", "0g"] {
+            assert!(HEXLOWER_PERMISSIVE.decode(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
 }

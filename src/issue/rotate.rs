@@ -13,6 +13,7 @@ use super::renew::RenewKey;
 use super::revoke::is_signed_by;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
 use super::{MAX_CA_DAYS, place};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{Host, Role};
 use serde::Serialize;
@@ -20,7 +21,7 @@ use std::fs;
 use std::path::PathBuf;
 use trust::file::failed;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, Cidr, layout};
+use trust::{CertificateFacts, layout, parse_network};
 
 /// A stage of the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +47,7 @@ pub struct RotatePlan {
     /// Domains that the new authority may issue for besides those of the old one.
     pub dns: Vec<String>,
     /// Address blocks that the new authority may issue for besides those of the old one.
-    pub cidrs: Vec<Cidr>,
+    pub cidrs: Vec<IpNet>,
 }
 
 /// One authority after a stage.
@@ -278,10 +279,10 @@ fn permitted(
         return Ok(None);
     }
     let old_names = old.permitted_names.iter().filter_map(|name| name.strip_prefix("DNS:")).map(str::to_owned);
-    let old_blocks = old.permitted_names.iter().filter_map(|name| name.strip_prefix("IP:")?.parse::<Cidr>().ok());
+    let old_blocks = old.permitted_names.iter().filter_map(|name| parse_network(name.strip_prefix("IP:")?).ok());
     let added = plan.dns.iter().map(|name| domain(name).to_ascii_lowercase());
     let mut names: Vec<String> = old_names.chain(added).chain(members).collect();
-    let mut blocks: Vec<Cidr> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
+    let mut blocks: Vec<IpNet> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
     names.sort();
     names.dedup();
     blocks.sort();
@@ -400,7 +401,7 @@ mod tests {
     #[test]
     fn the_new_authority_may_issue_for_more() {
         let (_dir, certs) = tree();
-        let block: Cidr = "10.0.0.0/8".parse().expect("a block");
+        let block = parse_network("10.0.0.0/8").expect("a block");
         let plan = RotatePlan {
             dir: certs.clone(),
             stage: Stage::Prepare,

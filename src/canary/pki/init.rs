@@ -3,6 +3,7 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use issue::{
     Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
     OwnAuthority,
@@ -13,7 +14,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use terminal::columns;
-use trust::Cidr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,8 +45,8 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "DOMAIN", conflicts_with = "no_name_constraints")]
     permit_dns: Vec<String>,
     /// An address block that the authority may issue for besides the nodes' addresses; may be repeated.
-    #[arg(long, value_name = "ADDRESS/PREFIX", conflicts_with = "no_name_constraints")]
-    permit_cidr: Vec<Cidr>,
+    #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = trust::parse_network, conflicts_with = "no_name_constraints")]
+    permit_cidr: Vec<IpNet>,
     /// Let the authority issue for any name.
     #[arg(long)]
     no_name_constraints: bool,

@@ -3,10 +3,10 @@
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, print_json, print_text};
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
 use std::path::Path;
 use terminal::columns;
-use trust::Cidr;
 
 const EXAMPLES: &str = "\
 Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
@@ -32,8 +32,8 @@ pub(super) struct RotateArgs {
     permit_dns: Vec<String>,
     /// An address block that the new authority may issue for besides those of the old one; with prepare; may be
     /// repeated.
-    #[arg(long, value_name = "ADDRESS/PREFIX")]
-    permit_cidr: Vec<Cidr>,
+    #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = trust::parse_network)]
+    permit_cidr: Vec<IpNet>,
     /// How to print the result.
     #[arg(long, value_name = "FORM", default_value = "table")]
     output: Output,

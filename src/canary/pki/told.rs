@@ -5,7 +5,7 @@ use issue::{IssueError, Part, PlanError, Problem, Refusal, Stage, Warning};
 use model::Host;
 use std::error::Error;
 use std::fmt;
-use trust::{Cidr, FileError, TrustError, shell_word};
+use trust::{FileError, TrustError, shell_word};
 
 /// An error as one sentence with what to do about it; its causes stay as they are.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ fn of_refusal(error: &Refusal) -> Option<String> {
     let advice = match error {
         Refusal::Outside { host, .. } => {
             let flag = match host {
-                Host::Ip(address) => format!("--permit-cidr {}", Cidr::of(*address)),
+                Host::Ip(address) => format!("--permit-cidr {}", ipnet::IpNet::from(*address)),
                 Host::Name(name) => format!("--permit-dns {name}"),
             };
             format!(
