@@ -10,7 +10,7 @@ use schema::CurrentRollout;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
-use terminal::{columns, shares};
+use terminal::shares;
 use trust::shell_word;
 
 const BOLD: Style = Style::new().bold();
@@ -204,7 +204,6 @@ pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
 
 /// What `canary query` shows of each node, as far as it matters here.
 fn table(rows: &[Row]) -> String {
-    let header = ["NODE", "VERSION", "SERVES", "STATUS", "DIGEST", "PEERS"].map(str::to_owned);
     let cells = |row: &Row| {
         let seen = row.answer.as_ref().ok()?;
         let (agreed, health) = (&seen.state.agreed, seen.health.as_ref()?);
@@ -218,7 +217,7 @@ fn table(rows: &[Row]) -> String {
             format!("{linked}/{}", health.peers.len()),
         ])
     };
-    columns(&std::iter::once(header).chain(rows.iter().filter_map(cells)).collect::<Vec<_>>())
+    terminal::table(["NODE", "VERSION", "SERVES", "STATUS", "DIGEST", "PEERS"], rows.iter().filter_map(cells))
 }
 
 /// What a visitor may try; `model` is a good one, served at `url`, that no node has heard of.

@@ -5,8 +5,8 @@
 mod table;
 mod words;
 
-pub use table::columns;
-pub use words::{length, shares, verdict};
+pub use table::{columns, table};
+pub use words::{length, listed, shares, time_left, verdict};
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};

@@ -2,8 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use client::Verdict;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use schema::Shares;
+use std::fmt::Display;
 
 /// A length of time in its two largest units: `89 d 23 h`, `5 min 2 s`.
 pub fn length(duration: SignedDuration) -> String {
@@ -15,6 +16,17 @@ pub fn length(duration: SignedDuration) -> String {
         (0, hours, minutes) => format!("{hours} h {minutes} min"),
         (days, hours, _) => format!("{days} d {hours} h"),
     }
+}
+
+/// The [length](length()) of time that is left until then; `over` when none is.
+pub fn time_left(until: Timestamp, now: Timestamp) -> String {
+    let left = until.duration_since(now);
+    if left.is_negative() { "over".to_owned() } else { length(left) }
+}
+
+/// Several things one after the other: `node-a, node-b`.
+pub fn listed(all: &[impl Display]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Each model's share of the traffic: `v1 80 %, v2 20 %`.

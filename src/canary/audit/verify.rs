@@ -1,7 +1,7 @@
 //! `canary audit verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use audit::{self, Decision, Finding, Source, Verification, files_in};
 use clap::Args;
 use rustls_pki_types::CertificateDer;
@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use service::Direction;
 use std::path::{Path, PathBuf};
-use terminal::columns;
+use terminal::table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,10 +48,7 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
     let authorities = authorities(&args.ca, certs)?;
     let sources = sources(&args.paths, &args.data)?;
     let verified = audit::verify(&sources, &authorities);
-    match args.output {
-        Output::Table => print_text(&told(&verified, sources.len()))?,
-        Output::Json => print_json(&shape(&verified))?,
-    }
+    args.output.print(|| told(&verified, sources.len()), &shape(&verified))?;
     Ok(if verified.is_sound() { Exit::Done } else { Exit::Failed })
 }
 
@@ -109,9 +106,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn told(verified: &Verification, files: usize) -> String {
-    let mut rows = vec![["VERSION", "KIND", "ASKED BY", "VOTED", "ACCEPTED", "RESULT"].map(str::to_owned)];
-    rows.extend(verified.decisions.iter().map(row));
-    let mut text = if verified.decisions.is_empty() { "no decision is on file\n".to_owned() } else { columns(&rows) };
+    let decisions =
+        table(["VERSION", "KIND", "ASKED BY", "VOTED", "ACCEPTED", "RESULT"], verified.decisions.iter().map(row));
+    let mut text = if verified.decisions.is_empty() { "no decision is on file\n".to_owned() } else { decisions };
     text.push('\n');
     for Finding { place, what } in &verified.findings {
         text += &format!("WRONG  {place}: {what}\n");

@@ -1,7 +1,7 @@
 //! `canary pki init`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use issue::{
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use terminal::columns;
+use terminal::{listed, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,13 +119,8 @@ pub(super) fn run(args: InitArgs, certs: &Path) -> Result<Exit, Failure> {
         anstream::eprintln!("warning: {warning}");
     }
     let steps = Steps::after(&report);
-    match output {
-        Output::Table => print_text(&told(&report, &steps))?,
-        Output::Json => {
-            print_json(&Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps })?
-        }
-    }
-    Ok(Exit::Done)
+    let printed = Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps };
+    output.print(|| told(&report, &steps), &printed)
 }
 
 fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
@@ -241,13 +236,12 @@ fn fingerprint(report: &InitReport) -> String {
 }
 
 fn told(report: &InitReport, steps: &Steps) -> String {
-    let mut rows = vec![["NODE", "ADDRESSES", "VALID UNTIL", "SERIAL"].map(str::to_owned)];
-    for node in &report.nodes {
-        let hosts: Vec<String> = node.hosts.iter().map(ToString::to_string).collect();
-        rows.push([node.id.to_string(), hosts.join(", "), report.not_after.to_string(), node.serial.clone()]);
-    }
+    let row = |node: &NodeReport| {
+        [node.id.to_string(), listed(&node.hosts), report.not_after.to_string(), node.serial.clone()]
+    };
+    let nodes = table(["NODE", "ADDRESSES", "VALID UNTIL", "SERIAL"], report.nodes.iter().map(row));
     let mut text = format!("Certificates of {} in {}\n\n", report.trust_domain, report.dir.display());
-    text += &columns(&rows);
+    text += &nodes;
     text += &format!("\nauthority  until {}, SHA-256 {}\n", report.ca_not_after, fingerprint(report));
     text += &format!("operator   {} (what the command line uses)\n", report.operator.display());
     for backup in &report.backups {

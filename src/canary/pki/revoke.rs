@@ -1,7 +1,7 @@
 //! `canary pki revoke`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::{IndexEntry, Reason, RevokeReport};
 use std::path::Path;
@@ -36,11 +36,7 @@ pub(super) struct RevokeArgs {
 pub(super) fn run(args: &RevokeArgs, certs: &Path) -> Result<Exit, Failure> {
     let report = issue::revoke(certs, &args.what, args.reason)?;
     super::crl::warn(&report.lists);
-    match args.output {
-        Output::Table => print_text(&told(&report))?,
-        Output::Json => print_json(&report)?,
-    }
-    Ok(Exit::Done)
+    args.output.print(|| told(&report), &report)
 }
 
 fn told(report: &RevokeReport) -> String {

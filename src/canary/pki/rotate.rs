@@ -1,12 +1,12 @@
 //! `canary pki rotate-ca`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
+use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage, TrustedAuthority};
 use std::path::Path;
-use terminal::columns;
+use terminal::table;
 
 const EXAMPLES: &str = "\
 Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
@@ -60,21 +60,15 @@ pub(super) fn run(args: RotateArgs, certs: &Path) -> Result<Exit, Failure> {
     for name in &report.left_out {
         anstream::eprintln!("warning: {name} is revoked and got no certificate of the new authority");
     }
-    match args.output {
-        Output::Table => print_text(&told(&report))?,
-        Output::Json => print_json(&report)?,
-    }
-    Ok(Exit::Done)
+    args.output.print(|| told(&report), &report)
 }
 
 fn told(report: &RotateReport) -> String {
-    let mut rows = vec![["AUTHORITY", "ISSUES", "VALID UNTIL", "SHA-256"].map(str::to_owned)];
-    for one in &report.authorities {
+    let row = |one: &TrustedAuthority| {
         let issues = if one.issues { "yes" } else { "no" };
-        let fingerprint = trust::fingerprint(&one.sha256);
-        rows.push([one.subject.clone(), issues.to_owned(), one.not_after.to_string(), fingerprint]);
-    }
-    let mut text = columns(&rows);
+        [one.subject.clone(), issues.to_owned(), one.not_after.to_string(), trust::fingerprint(&one.sha256)]
+    };
+    let mut text = table(["AUTHORITY", "ISSUES", "VALID UNTIL", "SHA-256"], report.authorities.iter().map(row));
     if !report.reissued.is_empty() {
         text += &format!("new certificates: {}\n", report.reissued.join(", "));
     }

@@ -85,7 +85,7 @@ pub(super) fn run(args: StartArgs, certs: &Path) -> Result<Exit, Failure> {
     if !args.watch {
         return Ok(exit);
     }
-    follow::run(&args.change.client(certs)?, args.change.output(), Until::new(args.watch_timeout))
+    follow::run(&args.change.client(certs)?, args.change.output, Until::new(args.watch_timeout))
 }
 
 fn plan(args: &StartArgs) -> Result<PlanShape, Failure> {

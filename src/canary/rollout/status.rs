@@ -4,15 +4,13 @@ use super::follow::{self, Until};
 use super::screen;
 use crate::cluster::{ViewerArgs, block_on, parse_span};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, print_json, print_text};
 use clap::Args;
 use client::Client;
 use model::NodeId;
 use schema::{CurrentRollout, ServedState};
 use std::path::Path;
 use std::time::Duration;
-use terminal::columns;
-use terminal::shares;
+use terminal::{columns, shares};
 
 /// How long each node may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,12 +45,9 @@ pub(super) fn run(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
         return follow::run(&client, args.viewer.output, Until::new(args.timeout));
     }
     let (node, state, current) = block_on(look(&client))?;
-    if args.viewer.output == Output::Json {
-        print_json(&serde_json::json!({"state": state, "current": current}))?;
-    } else {
-        let rollout = current.as_ref().map(|current| format!("\n{}", screen::rollout(current))).unwrap_or_default();
-        print_text(&(text(node, &state) + &rollout))?;
-    }
+    let rollout = || current.as_ref().map(|current| format!("\n{}", screen::rollout(current))).unwrap_or_default();
+    let json = serde_json::json!({"state": state, "current": current});
+    args.viewer.output.print(|| text(node, &state) + &rollout(), &json)?;
     let outcome = state.rollout.as_ref().and_then(|rollout| rollout.outcome.as_deref());
     Ok(if outcome == Some("RolledBack") { Exit::RolledBack } else { Exit::Done })
 }

@@ -1,7 +1,7 @@
 //! `canary store check`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use super::Where;
 use clap::Args;
 use serde_json::{Value, json};
@@ -33,13 +33,9 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: CheckArgs) -> Result<Exit, Failure> {
     let looks = args.place.look()?;
     let is_sound = looks.iter().all(is_sound);
-    match args.output {
-        Output::Table => print_text(&looks.iter().map(told).collect::<Vec<_>>().join("\n"))?,
-        Output::Json => {
-            let nodes: Vec<Value> = looks.iter().map(shape).collect();
-            print_json(&json!({ "ok": is_sound, "nodes": nodes }))?;
-        }
-    }
+    let nodes: Vec<Value> = looks.iter().map(shape).collect();
+    let text = || looks.iter().map(told).collect::<Vec<_>>().join("\n");
+    args.output.print(text, &json!({ "ok": is_sound, "nodes": nodes }))?;
     Ok(if is_sound { Exit::Done } else { Exit::CorruptData })
 }
 
