@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::EXPECT;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schema::code;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ pub async fn read(request: Request) -> Result<Bytes, Problem> {
     }
     let Ok(result) = timeout(READ_TIME, Limited::new(&mut body, MAX_BODY).collect()).await else {
         let detail = format!("the body did not arrive within {} s", READ_TIME.as_secs());
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly", detail));
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, "The body came too slowly", detail));
     };
     match result {
         Ok(whole) => Ok(whole.to_bytes()),

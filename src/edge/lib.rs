@@ -21,5 +21,5 @@ pub use gauges::Gauges;
 pub use handler::{Answering, BoxError, COMMON_HEADERS, Handler, Until};
 pub use limits::Limits;
 pub use prefixed::Prefixed;
-pub use problem::{PROBLEM_JSON, Problem, problem_document};
+pub use problem::{PROBLEM_JSON, Problem};
 pub use serve::Entrance;
