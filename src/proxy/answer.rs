@@ -1,7 +1,8 @@
 //! Answers that are made here: the decision without an upstream, and problems.
 
-use crate::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
+use crate::body::Body;
 use crate::table::{Table, Target};
+use crate::upload::{BODY_LIMIT, BODY_TIMEOUT, BodyError};
 use bytes::Bytes;
 use edge::PROBLEM_JSON;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -72,20 +73,9 @@ impl From<BodyError> for Problem {
 impl Problem {
     /// Whether it is the model's fault.
     pub(super) const fn blame(&self) -> Blame {
-        match self {
-            Self::NotJson(_)
-            | Self::BodyBroken(_)
-            | Self::BodySlow
-            | Self::BodyTooLarge
-            | Self::Tester(_)
-            | Self::PathClimbs
-            | Self::UrlTooLong
-            | Self::NoSuchMethod { .. }
-            | Self::NoUpstream { .. } => Blame::Elsewhere,
-            Self::UpstreamUrl { .. }
-            | Self::UpstreamUnreachable { .. }
-            | Self::UpstreamBroken { .. }
-            | Self::UpstreamSlow { .. } => Blame::Upstream,
+        match self.status_and_code().0 {
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Blame::Upstream,
+            _ => Blame::Elsewhere,
         }
     }
 

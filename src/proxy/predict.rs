@@ -2,20 +2,18 @@
 
 use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
-use crate::headers::Remote;
+use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
 use crate::observe::{Observations, Observer, Recording};
-use crate::pass::Outbound;
 use crate::route::Route;
 use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::Tester;
+use crate::upload::RequestBody;
 use crate::upstream::address::Upstreams;
 use crate::upstream::client::{Forwarder, Timeouts};
 use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
-use bytes::Bytes;
-use edge::BoxError;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use judge::{Sample, Samples, Verdict};
@@ -110,14 +108,16 @@ impl Proxy {
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
     /// the answer.
-    pub async fn answer<B>(&self, route: Route, remote: Option<Remote>, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub async fn answer<B: RequestBody + Send + 'static>(
+        &self,
+        route: Route,
+        remote: Option<Remote>,
+        request: Request<B>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let client = if parts.headers.contains_key(EXPECT) { Client::Waits } else { Client::Sends };
-        let admitted = route.admit(parts.uri.path()).and_then(|()| Tester::of(&parts.headers));
+        let climbs = route.is_left_by(parts.uri.path());
+        let admitted = if climbs { Err(Problem::PathClimbs) } else { Tester::of(&parts.headers) };
         let tester = match admitted {
             Ok(tester) => tester,
             Err(problem) => {
@@ -233,11 +233,7 @@ impl Proxy {
     }
 
     /// Answers with the decision itself, when the body has ended as it may.
-    async fn decide_at_end<B>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Into<BoxError>,
-    {
+    async fn decide_at_end<B: RequestBody>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body> {
         match body.drain().await {
             Ok(()) => self.decide(chosen, arrived),
             Err(error) => Problem::from(error).answer(&chosen.table, chosen.target()),
