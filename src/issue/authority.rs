@@ -2,7 +2,8 @@
 
 use super::error::IssueError;
 use super::index::IndexEntry;
-use super::profile::{self, Period, Permitted};
+use super::period::Period;
+use super::profile::{self, Permitted};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 use model::{Host, SpiffeId};

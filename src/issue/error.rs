@@ -2,9 +2,10 @@
 //!
 //! They do not say what to type instead: that is for whoever has a command line.
 
-use super::{MAX_CA_DAYS, MAX_DAYS, Stage};
+use super::period::{MAX_CA_DAYS, MAX_DAYS};
 use jiff::Timestamp;
 use model::{Host, NodeId, PeersError};
+use serde::Serialize;
 use std::path::PathBuf;
 use trust::TrustError;
 use trust::file::FileError;
@@ -75,6 +76,18 @@ pub enum Part {
     Renewed,
     /// A certificate request.
     Request,
+}
+
+/// A stage of the rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Make the new authority; both are trusted, the old one issues.
+    Prepare,
+    /// The new one issues; all whose folders are here get a certificate of it.
+    Activate,
+    /// The old one is trusted no more, and its key is deleted.
+    Retire,
 }
 
 /// A fault in what was asked for, whatever there is already.

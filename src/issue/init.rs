@@ -6,9 +6,9 @@
 
 use super::authority::{Authority, Issued};
 use super::error::IssueError;
+use super::period::Period;
 use super::place::{Building, Directory, Found, make_directory, random_word};
 use super::plan::{Constraints, DevNames, Existing, InitPlan};
-use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
 use super::{disk, own};
 use jiff::Timestamp;
@@ -238,7 +238,7 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
 mod tests {
     use super::super::KeyAlgorithm;
     use super::super::index::IndexEntry;
-    use super::super::plan::{MAX_CA_DAYS, MAX_DAYS};
+    use super::super::period::{MAX_CA_DAYS, MAX_DAYS};
     use super::*;
     use std::collections::BTreeSet;
     use tempfile::TempDir;

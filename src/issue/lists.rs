@@ -3,8 +3,8 @@
 use super::disk::{self, Change};
 use super::error::{IssueError, PlanError};
 use super::index::{IndexEntry, Status};
+use super::period::Period;
 use super::place;
-use super::profile::Period;
 use super::registry::{Registry, in_pem};
 use super::tree::{LIST_NUMBER, PRIVATE_FILE, PUBLIC_FILE};
 use jiff::{SignedDuration, Timestamp};

@@ -3,8 +3,8 @@
 use super::authority::{Authority, Issued, key_pair};
 use super::error::{IssueError, Part, Refusal};
 use super::index::IndexEntry;
+use super::period::Period;
 use super::plan::OwnAuthority;
-use super::profile::Period;
 use super::registry::certificate_pem;
 use super::{KeyAlgorithm, constraints};
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! The plan of a new cluster's certificates, checked before anything is written.
 
 use super::error::{IssueError, PlanError};
+use super::period::{MAX_CA_DAYS, MAX_DAYS};
 use super::profile::Permitted;
 use super::{KeyAlgorithm, place};
 use ipnet::IpNet;
@@ -9,10 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-/// The longest that a certificate may live, in days: ten years, as long as the authority by default.
-pub const MAX_DAYS: u32 = 3650;
-/// The longest that an authority may live, in days: a hundred years.
-pub const MAX_CA_DAYS: u32 = 36_500;
 /// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
 const MAX_HOSTS: usize = 32;
 

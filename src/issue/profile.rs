@@ -5,9 +5,10 @@
 
 use super::error::IssueError;
 use super::index::{IndexEntry, Reason};
+use super::period::Period;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ipnet::IpNet;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::{Host, NodeId, Role, SpiffeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
@@ -23,29 +24,6 @@ const SERIAL_BYTES: usize = 16;
 /// Stands in for "no address at all": a kind of name without any permitted subtree would be unconstrained. 192.0.2.0/24 is
 /// reserved for documentation.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-
-/// From when until when a certificate or list is valid, to the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Period {
-    pub(super) from: Timestamp,
-    pub(super) until: Timestamp,
-}
-
-/// A clock that is slow by less than this still accepts a certificate made just now.
-const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
-
-impl Period {
-    /// From a little before now until so many days after it.
-    pub(super) fn of_days(days: u32, now: Timestamp) -> Self {
-        Self::lasting(SignedDuration::from_hours(i64::from(days) * 24), now)
-    }
-
-    /// From a little before now until so long after it.
-    pub(super) fn lasting(length: SignedDuration, now: Timestamp) -> Self {
-        let from = now.checked_sub(BACKDATED).unwrap_or(now);
-        Self { from, until: now.checked_add(length).unwrap_or(Timestamp::MAX) }
-    }
-}
 
 /// What an authority may issue for; the members' names are always among the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

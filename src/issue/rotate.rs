@@ -4,15 +4,15 @@
 //! can be repeated: what a run that died left undone is done by the next.
 
 use super::authority::Authority;
-use super::disk;
-use super::error::{IssueError, Part, PlanError, Refusal};
+use super::error::{IssueError, Part, PlanError, Refusal, Stage};
 use super::index::Status;
-use super::profile::{Period, Permitted};
+use super::period::{MAX_CA_DAYS, Period};
+use super::profile::Permitted;
 use super::registry::{Held, Registry, other_keys};
 use super::renew::RenewKey;
 use super::revoke::is_signed_by;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
-use super::{MAX_CA_DAYS, place};
+use super::{disk, place};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{Host, Role};
@@ -22,18 +22,6 @@ use std::path::PathBuf;
 use trust::file::failed;
 use trust::keyfile::read_key;
 use trust::{CertificateFacts, layout, parse_network};
-
-/// A stage of the rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Make the new authority; both are trusted, the old one issues.
-    Prepare,
-    /// The new one issues; all whose folders are here get a certificate of it.
-    Activate,
-    /// The old one is trusted no more, and its key is deleted.
-    Retire,
-}
 
 /// One stage of the rotation, and what the new authority may issue for.
 #[derive(Clone, Debug)]

@@ -5,8 +5,9 @@
 //! that are begun anew. A test that is a few seconds old is dropped; that can only make a failure less likely.
 
 use super::bench::{RECENT_ERROR_RATE, RECENT_P95, TAIL};
-use super::judge::Scope;
-use super::sequential::{log_evidence_above, log_threshold, share};
+use super::measured::Scope;
+use super::sequential::{log_evidence_above, log_threshold};
+use super::tally::share;
 use model::Recent;
 use service::{Gate, Gates, MILLION, Mode};
 

@@ -21,6 +21,7 @@
 //! All this takes requests as independent draws. Errors that come in bursts are weaker evidence than it says.
 
 use super::Measured;
+use super::tally::share;
 use std::f64::consts::PI;
 
 /// The alternatives: how many times the odds of the rate under test, and the share of the bet on it. Most of it lies
@@ -101,12 +102,6 @@ pub fn quantile_below(measured: &Measured, q: f64, log_threshold: f64) -> Option
     measured.exceeded_by_at_most(most)
 }
 
-/// The share `k` of `n`, 0 to 1; none of nothing.
-#[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
-pub(super) fn share(k: u64, n: u64) -> Option<f64> {
-    (n > 0).then(|| k.min(n) as f64 / n as f64)
-}
-
 #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
 fn log_mixture(n: u64, k: u64, p0: f64, side: Side) -> f64 {
     let (n, k) = (n as f64, k.min(n) as f64);
@@ -136,7 +131,7 @@ fn first(mut low: u64, mut high: u64, is: impl Fn(u64) -> bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ended;
+    use crate::Verdict;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -250,7 +245,7 @@ mod tests {
     fn bounds_of_a_quantile_close_in_on_it() {
         let mut measured = Measured::default();
         for n in 1..=20_000_u64 {
-            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Ended::Good);
+            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Verdict::Good);
         }
         let (low, high) = (quantile_above(&measured, 0.95, 7.0), quantile_below(&measured, 0.95, 7.0));
         let (low, high) = (low.expect("enough answers"), high.expect("enough answers"));
@@ -284,7 +279,7 @@ mod tests {
         ) {
             let mut measured = Measured::default();
             for micros in latencies {
-                measured.record(Duration::from_micros(micros), Ended::Good);
+                measured.record(Duration::from_micros(micros), Verdict::Good);
             }
             let answers = measured.answers();
             let above = |micros| log_evidence_above(answers, measured.exceeding(micros), 0.05) >= threshold;

@@ -112,9 +112,9 @@ pub(super) fn own_shard() -> usize {
 fn summary(tally: &Tally) -> ModelHealth {
     let millis = |quantile| tally.latency(quantile).map(|latency: Duration| latency.as_secs_f64() * 1_000.0);
     ModelHealth {
-        requests: tally.requests(),
-        errors: tally.errors(),
-        client_errors: tally.client_errors(),
+        requests: tally.requests,
+        errors: tally.errors,
+        client_errors: tally.client_errors,
         error_rate: tally.error_rate(),
         p50: millis(0.50),
         p95: millis(0.95),

@@ -1,7 +1,7 @@
 //! The JSON of rollouts and of what is measured of them.
 
 use super::plan::PlanShape;
-use super::shapes::{Shares, rfc3339};
+use super::values::{Shares, rfc3339};
 use model::{Digest, ModelId, NodeId};
 use serde::{Deserialize, Serialize};
 use service::{Outcome, Phase, Rollout, Step, Then};

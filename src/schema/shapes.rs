@@ -1,13 +1,11 @@
 //! The JSON of the state, of an answer to a change, and of the history.
 
 use super::rollout::RolloutShape;
-use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, UnixMillis, Weight};
+use super::values::{Shares, rfc3339, shares_of};
+use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, Weight};
 use serde::{Deserialize, Serialize};
 use service::RoutingState;
 use std::collections::BTreeMap;
-
-/// Each model's share of the traffic as a fraction, 0 to 1.
-pub type Shares = BTreeMap<ModelId, f64>;
 
 /// The part of a state that all members agree on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,21 +214,10 @@ impl EvidenceShape {
     }
 }
 
-/// The shares of two models of which the canary gets `weight`.
-pub fn shares_of(stable: &ModelId, canary: Option<&ModelId>, weight: Weight) -> Shares {
-    let canary = canary.map(|canary| (canary.clone(), weight.fraction()));
-    std::iter::once((stable.clone(), weight.rest().fraction())).chain(canary).collect()
-}
-
-/// A date that people and programs read, in UTC with milliseconds.
-pub fn rfc3339(at: UnixMillis) -> String {
-    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::UnixMillis;
     use service::{Canary, Model};
 
     fn state(points: u16) -> RoutingState {

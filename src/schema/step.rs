@@ -1,6 +1,6 @@
 //! One step of a plan as people write it, and a length of time.
 
-use super::span::parse_span;
+use super::values::parse_span;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;

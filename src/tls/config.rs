@@ -1,20 +1,23 @@
 //! The configurations of rustls: for the control plane both ways, for the HTTPS port, and for the command line.
 
+use super::provider::{ConfigError, provider, roots};
 use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
-use super::{CONTROL_ALPN, Reason, Refusal, Signer};
+use super::{Reason, Refusal, Signer};
 use jiff::Timestamp;
 use model::{NodeId, NodeSet};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use trust::{ClientFiles, NodeFiles};
+
+/// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
+pub const CONTROL_ALPN: &[u8] = b"canary/1";
 
 /// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,33 +81,6 @@ impl FromStr for ClientAuth {
             _ => Err(WordError::new(word, "off, optional, required")),
         }
     }
-}
-
-/// The certificates do not make a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Without a list of revoked certificates rustls would look for no revocation at all.
-    #[error(
-        "there is no list of revoked certificates: crl.pem must hold one for each authority in ca.pem, even an empty one"
-    )]
-    NoCrl,
-    /// A certificate of the authority that rustls cannot use.
-    #[error("a certificate in ca.pem cannot be used: {0}")]
-    Authority(rustls::Error),
-    /// A list of revoked certificates that rustls cannot use.
-    #[error("ca.pem or crl.pem cannot be used: {0}")]
-    Verifier(#[from] VerifierBuilderError),
-    /// The own certificate or key, or that they do not belong together.
-    #[error("the own certificate and key cannot be used: {0}")]
-    Own(rustls::Error),
-    /// The provider lacks TLS 1.3, which it does not.
-    #[error("TLS 1.3 cannot be set up: {0}")]
-    Provider(rustls::Error),
-}
-
-/// The cryptography that every configuration here uses: aws-lc-rs, X25519MLKEM768 first.
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 /// All that the mesh needs of TLS, built at once so that it can be exchanged at once.
@@ -285,14 +261,6 @@ fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Re
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-pub(super) fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in ca {
-        roots.add(certificate.clone()).map_err(ConfigError::Authority)?;
-    }
-    Ok(Arc::new(roots))
 }
 
 /// What must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.

@@ -3,7 +3,7 @@
 //! A line says who it was, from where, and the stable reason. One that repeats is written once a second, with the
 //! number of those left out, so that a flood of refusals cannot fill a disk.
 
-use super::{Claim, Reason};
+use super::{Claim, Reason, Refusal};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +67,14 @@ pub struct Rejection<'a> {
     pub reason: Reason,
     /// The particulars.
     pub detail: &'a str,
+}
+
+impl<'a> Rejection<'a> {
+    /// A client that is refused at the HTTPS port.
+    pub const fn of_client(remote: SocketAddr, claim: &'a Claim, refusal: &'a Refusal) -> Self {
+        let Refusal { reason, detail } = refusal;
+        Self { plane: Plane::Https, direction: Direction::In, remote, claim, reason: *reason, detail: detail.as_str() }
+    }
 }
 
 /// Counts refusals and writes them to the log.

@@ -1,6 +1,6 @@
 //! Signatures with the key of a certificate, for what is proved outside a connection.
 
-use super::config::{ConfigError, provider, roots};
+use super::provider::{ConfigError, provider, roots};
 use jiff::Timestamp;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs;

@@ -2,6 +2,7 @@
 //!
 //! A chain is never validated here but by rustls' own verifiers.
 
+use super::facts::is_strong;
 use super::svid::is_serial;
 use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, TrustError};
 use jiff::Timestamp;
@@ -22,8 +23,6 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 /// The most authorities in one `ca.pem`. Changing from one to the next takes two; a few more leave room for a slow change.
 const MAX_AUTHORITIES: usize = 8;
-/// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
-const MIN_RSA_BITS: usize = 2048;
 
 /// Check every authority of a bundle. Fails when there is none, or one is expired, no authority, too weak, or shares
 /// its name with another.
@@ -114,12 +113,6 @@ fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
         }
     }
     None
-}
-
-/// Tell whether a key of this kind may stand in a certificate of a mesh.
-pub fn is_strong(key: &str) -> bool {
-    let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
-    ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
 
 /// Check that every list is signed by an authority, and that every authority has a list. Fails when one is malformed,

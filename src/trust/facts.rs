@@ -21,6 +21,9 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 /// The most names, usages or serials of one kind that are kept: no certificate of a mesh comes near it.
 const MAX_NAMES: usize = 1000;
 
+/// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
+const MIN_RSA_BITS: usize = 2048;
+
 /// The facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateFacts {
@@ -238,6 +241,12 @@ pub fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
         (Ok(PublicKey::RSA(key)), _) => format!("RSA-{}", key.key_size()),
         _ => format!("algorithm {}", key.algorithm.algorithm),
     }
+}
+
+/// Tell whether a key of this kind may stand in a certificate of a mesh.
+pub(super) fn is_strong(key: &str) -> bool {
+    let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
+    ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
 
 fn key_usage(usage: &KeyUsage) -> Vec<&'static str> {

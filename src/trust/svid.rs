@@ -2,8 +2,7 @@
 //!
 //! This does not validate a chain, a date or a signature. Call it on a certificate that rustls has accepted.
 
-use super::check::is_strong;
-use super::facts::key_kind;
+use super::facts::{is_strong, key_kind};
 use model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
