@@ -67,11 +67,11 @@ impl Issued {
 
 /// An authority that can sign.
 pub(super) struct Authority {
-    certificate: CertificateDer<'static>,
-    facts: CertificateFacts,
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) facts: CertificateFacts,
     key: Zeroizing<KeyPair>,
     /// The kind of the keys that are made for others.
-    algorithm: KeyAlgorithm,
+    pub(super) algorithm: KeyAlgorithm,
 }
 
 impl Authority {
@@ -114,26 +114,6 @@ impl Authority {
     /// Compare a public key, as it stands in a certificate, with its own.
     pub(super) fn has_key(&self, public: &[u8]) -> bool {
         self.key.public_key_raw() == public
-    }
-
-    /// The facts of its own certificate.
-    pub(super) const fn facts(&self) -> &CertificateFacts {
-        &self.facts
-    }
-
-    /// Its own certificate.
-    pub(super) const fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-
-    /// The kind of the keys that it makes for others.
-    pub(super) const fn algorithm(&self) -> KeyAlgorithm {
-        self.algorithm
-    }
-
-    /// The same, making keys of another kind for others.
-    pub(super) fn issuing(self, algorithm: KeyAlgorithm) -> Self {
-        Self { algorithm, ..self }
     }
 
     /// Issues a certificate, valid no longer than the authority itself, for a public key or, without one, a new key.

@@ -22,16 +22,15 @@ pub(super) fn lock(directory: &Path) -> Result<Lock, IssueError> {
     match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { _directory: opened }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(IssueError::Busy { dir: directory.to_owned() }),
-        Err(error) => Err(failed("lock", directory)(error.into()).into()),
+        Err(error) => Err(failed("lock", directory)(error).into()),
     }
 }
 
 /// Makes a directory that is not there yet. Fails when something is there, or the system refuses.
 pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), IssueError> {
-    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(|error| failed("create", path)(error.into()))?;
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(failed("create", path))?;
     let opened = open_directory(path)?;
-    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
-        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode)).map_err(failed("set the mode of", path))?;
     Ok(())
 }
 
@@ -39,10 +38,8 @@ pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), IssueError>
 pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Readable by nobody else from the first moment on; widened to the exact mode while it is still empty.
-    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .map_err(|error| failed("create", path)(error.into()))?;
-    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
-        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(failed("create", path))?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode)).map_err(failed("set the mode of", path))?;
     let mut file = File::from(opened);
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed("write", path))
 }
@@ -50,7 +47,7 @@ pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(),
 /// Forces the entries of a directory to disk. Fails when the system refuses.
 pub(super) fn sync_directory(path: &Path) -> Result<(), IssueError> {
     let opened = open_directory(path)?;
-    rustix::fs::fsync(&opened).map_err(|error| failed("force to disk", path)(error.into()))?;
+    rustix::fs::fsync(&opened).map_err(failed("force to disk", path))?;
     Ok(())
 }
 
@@ -122,7 +119,7 @@ pub(super) enum Change {
 /// link, or the system refuses.
 pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(failed("open", path))?;
     let mut file = File::from(opened);
     let longer = file.metadata().map_err(failed("read", path))?.len() > keep;
     let cut = if longer { file.set_len(keep) } else { Ok(()) };
@@ -134,7 +131,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, IssueError> {
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(opened) => Ok(opened),
         Err(rustix::io::Errno::NOTDIR) => Err(IssueError::NotADirectory(path.to_owned())),
-        Err(error) => Err(failed("open", path)(error.into()).into()),
+        Err(error) => Err(failed("open", path)(error).into()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::Existing;
 use super::authority::Issued;
 use super::disk::{self, Change};
 use super::error::{Flaw, IssueError, PlanError, Refusal};
-use super::index::Status;
+use super::index::{IndexEntry, Status};
 use super::place::{self, Building};
 use super::registry::Registry;
 use super::tree::{PUBLIC_FILE, Tree};
@@ -13,7 +13,7 @@ use model::{Host, NodeId, Peers, Role};
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trust::file::{malformed, parse};
+use trust::file::parse;
 use trust::files::Bundle;
 use trust::{CertificateFacts, file, files, layout};
 
@@ -72,8 +72,7 @@ impl Registry {
         let Some(certificate) = self.present(role)? else {
             return Err(Refusal::NoCertificate(folder, pair(role).0).into());
         };
-        let facts =
-            CertificateFacts::of(&certificate).ok_or_else(|| malformed(&path, "a certificate", "it is not DER"))?;
+        let facts = CertificateFacts::read(&path, &certificate)?;
         if let Some(why) = self.unusable(&facts) {
             return Err(Refusal::Unusable { name, why }.into());
         }
@@ -86,7 +85,7 @@ impl Registry {
 
     /// Why a certificate is not good any more, if it is not.
     pub(super) fn unusable(&self, facts: &CertificateFacts) -> Option<Flaw> {
-        let line = self.index.current().iter().find(|entry| entry.serial == facts.serial);
+        let line = self.index.current.iter().find(|entry| entry.serial == facts.serial);
         if line.is_some_and(|entry| entry.status == Status::Revoked) {
             return Some(Flaw::Revoked);
         }
@@ -116,11 +115,8 @@ impl Registry {
 
     /// A report of what was issued, with the earlier ones that are still accepted.
     pub(super) fn issued_report(&self, role: &Role, issued: &Issued) -> IssueReport {
-        let same = self
-            .index
-            .current()
-            .iter()
-            .filter(|entry| (&entry.id, &entry.role) == (&issued.entry.id, &issued.entry.role));
+        let is_same = |entry: &&IndexEntry| (&entry.id, &entry.role) == (&issued.entry.id, &issued.entry.role);
+        let same = self.index.current.iter().filter(is_same);
         let open = same.filter(|entry| entry.status == Status::Superseded && entry.not_after > self.now);
         let superseded = open.map(|entry| entry.serial.clone()).collect();
         IssueReport { issued: true, superseded, ..self.report(role, &issued.said()) }
@@ -169,7 +165,7 @@ impl Registry {
             id: node,
             trust_domain: self.trust_domain()?,
             peers: peers.clone(),
-            ca_sha256: self.issuer().facts().sha256.clone(),
+            ca_sha256: self.issuer().facts.sha256.clone(),
         })
     }
 

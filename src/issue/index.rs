@@ -171,7 +171,7 @@ pub(super) fn lines(entries: &[IndexEntry]) -> String {
 pub(super) struct Index {
     path: PathBuf,
     /// What holds for each serial number, in the order in which they were issued.
-    current: Vec<IndexEntry>,
+    pub(super) current: Vec<IndexEntry>,
     /// The bytes of whole lines; a run that died while it wrote left part of one behind them.
     whole: u64,
 }
@@ -194,11 +194,6 @@ impl Index {
             all.push(entry);
         }
         Ok(Self { path, current: last_lines(all), whole: u64::try_from(whole).unwrap_or(u64::MAX) })
-    }
-
-    /// What holds for each serial number, in the order in which they were issued.
-    pub(super) fn current(&self) -> &[IndexEntry] {
-        &self.current
     }
 
     /// Adds lines, forced to disk. Fails when the system refuses.
@@ -257,8 +252,8 @@ mod tests {
         let mut index = Index::read(dir.path()).expect("an index");
         index.append(&[entry("01", Status::Revoked)]).expect("appended");
         let wanted = [entry("01", Status::Revoked), entry("02", Status::Valid)];
-        assert_eq!(index.current(), wanted);
-        assert_eq!(Index::read(dir.path()).expect("an index").current(), wanted);
+        assert_eq!(index.current, wanted);
+        assert_eq!(Index::read(dir.path()).expect("an index").current, wanted);
         assert_eq!(
             fs::read_to_string(dir.path().join(INDEX)).expect("there").lines().count(),
             3,
@@ -274,7 +269,7 @@ mod tests {
         fs::write(&path, format!("{whole}{{\"serial\":\"02")).expect("written");
         let mut index = Index::read(dir.path()).expect("an index");
         index.append(&[entry("03", Status::Valid)]).expect("appended");
-        assert_eq!(Index::read(dir.path()).expect("whole again").current().len(), 2);
+        assert_eq!(Index::read(dir.path()).expect("whole again").current.len(), 2);
         fs::write(&path, "{}\n").expect("written");
         assert!(matches!(Index::read(dir.path()), Err(IssueError::Trust(TrustError::File(FileError::Format { .. })))));
         fs::remove_file(&path).expect("there");

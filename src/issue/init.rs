@@ -13,7 +13,6 @@ use super::tree::{FIRST_LIST, Tree};
 use super::{disk, own};
 use jiff::Timestamp;
 use model::{Host, NodeId, NodeSet, Peers, Role, SpiffeId};
-use rustls_pki_types::ServerName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -173,14 +172,9 @@ fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), IssueE
     for (node, hosts) in &plan.nodes {
         let own = NodeFiles::load_at(root, *node, now)?;
         hosts.iter().try_for_each(|host| own.check_address(host))?;
-        let judge = check::Judge::new(&own.ca, &own.crls, now);
         let refused = |detail| TrustError::Chain { path: own.path.clone(), authority: root.join(layout::CA), detail };
-        let judge = judge.map_err(refused)?;
-        for host in plan.hosts(*node) {
-            let name =
-                ServerName::try_from(host.to_string()).map_err(|_| refused(format!("{host} is not a TLS name")))?;
-            judge.accepts_server(&own.chain, &name).map_err(refused)?;
-        }
+        let judge = check::Judge::new(&own.ca, &own.crls, now);
+        judge.and_then(|judge| judge.accepts_server(&own.chain, &plan.hosts(*node))).map_err(refused)?;
     }
     ClientFiles::load_at(&root.join(plan.operator_folder()), now)?;
     Ok(())

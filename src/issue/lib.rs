@@ -45,7 +45,7 @@ pub use inspect::{Item, inspect};
 pub use list::list;
 pub use lists::{LIST_LENGTH, ListReport, sign_lists};
 pub use period::{MAX_CA_DAYS, MAX_DAYS};
-pub use plan::{Constraints, DevNames, Existing, InitPlan, OwnAuthority};
+pub use plan::{Constraints, DevNames, Existing, InitPlan, OwnAuthority, each_once};
 pub use renew::{RenewKey, RenewPlan, renew};
 pub use revoke::{RevokeReport, revoke};
 pub use rotate::{RotatePlan, RotateReport, TrustedAuthority, rotate};

@@ -9,7 +9,7 @@ use trust::layout;
 /// List every certificate that was ever issued, in the order in which that was, each with what holds for it now. Fails
 /// when the index is missing or cannot be read.
 pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, IssueError> {
-    Ok(Index::read(&dir.join(layout::AUTHORITY))?.current().to_vec())
+    Ok(Index::read(&dir.join(layout::AUTHORITY))?.current)
 }
 
 impl IndexEntry {

@@ -35,11 +35,11 @@ pub(super) fn read(
     check::authorities(path, &certificates, now)?;
     let pem = read_key(&own.key)?.ok_or_else(|| missing(&own.key, Part::OwnKey))?;
     let mismatch = || TrustError::KeyMismatch { key: own.key.clone(), certificate: path.clone() };
-    let authority = Authority::with_key(certificate, key_pair(&own.key, &pem)?)?.ok_or_else(mismatch)?;
-    let authority = authority.issuing(algorithm);
-    check_names(own, authority.facts(), hosts)?;
+    let mut authority = Authority::with_key(certificate, key_pair(&own.key, &pem)?)?.ok_or_else(mismatch)?;
+    authority.algorithm = algorithm;
+    check_names(own, &authority.facts, hosts)?;
     check_name_survives(own, &authority, now)?;
-    let facts = authority.facts();
+    let facts = &authority.facts;
     let entry = IndexEntry::issued(facts, "ca", "ca", &facts.serial, now);
     let text = Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
     let issued = Issued { certificate: certificate_pem(certificate), key: Some(text), entry };
@@ -64,9 +64,9 @@ fn check_name_survives(own: &OwnAuthority, authority: &Authority, now: Timestamp
     let path = &own.certificate;
     let list = authority.list(1, Period::of_days(1, now), &[])?;
     let lists: Vec<CertificateRevocationListDer<'static>> = parse(path, "a revocation list", list.as_bytes())?;
-    match check::revocation_lists(path, &lists, std::slice::from_ref(authority.certificate())) {
+    match check::revocation_lists(path, &lists, std::slice::from_ref(&authority.certificate)) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Refusal::StrangeName(path.clone(), authority.facts().subject.clone()).into()),
+        Err(_) => Err(Refusal::StrangeName(path.clone(), authority.facts.subject.clone()).into()),
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
-const MAX_HOSTS: usize = 32;
+pub(super) const MAX_HOSTS: usize = 32;
 
 /// The certificates of a new cluster. [`InitPlan::new`] fills in the defaults.
 #[derive(Clone, Debug)]
@@ -131,11 +131,7 @@ impl InitPlan {
             return Err(PlanError::OperatorName(self.operator.clone()));
         }
         if let Constraints::Named { dns, .. } = &self.constraints {
-            for name in dns {
-                if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-                    return Err(PlanError::Domain(name.clone()));
-                }
-            }
+            domains(dns)?;
         }
         Ok(())
     }
@@ -150,13 +146,7 @@ impl InitPlan {
                 Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             ],
         };
-        let mut hosts: Vec<Host> = Vec::new();
-        for host in self.nodes.get(&node).into_iter().flatten().chain(&loopback) {
-            if !hosts.contains(host) {
-                hosts.push(host.clone());
-            }
-        }
-        hosts
+        each_once(self.nodes.get(&node).into_iter().flatten().chain(&loopback).cloned())
     }
 
     /// The name of the operator's folder.
@@ -176,14 +166,31 @@ impl InitPlan {
                 Host::Name(name) => names.insert(name),
             };
         }
-        names.extend(dns.iter().map(|name| domain(name).to_ascii_lowercase()));
+        names.extend(domains(dns).unwrap_or_default());
         blocks.extend(cidrs.iter().copied());
         Some(Permitted { names: names.into_iter().collect(), blocks: blocks.into_iter().collect() })
     }
 }
 
-/// A domain as it stands in a constraint; people also write it with a leading dot.
-fn domain(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('.').unwrap_or(text)
+/// Domains as they stand in a constraint; people also write them with a leading dot.
+pub(super) fn domains(names: &[String]) -> Result<Vec<String>, PlanError> {
+    let domain = |name: &String| {
+        let text = name.trim();
+        match text.strip_prefix('.').unwrap_or(text).to_ascii_lowercase() {
+            domain if matches!(domain.parse(), Ok(Host::Name(_))) => Ok(domain),
+            _ => Err(PlanError::Domain(name.clone())),
+        }
+    };
+    names.iter().map(domain).collect()
+}
+
+/// All these addresses in their order, each once.
+pub fn each_once(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
+    let mut all: Vec<Host> = Vec::new();
+    for host in hosts {
+        if !all.contains(&host) {
+            all.push(host);
+        }
+    }
+    all
 }

@@ -83,15 +83,11 @@ impl Registry {
         path: &Path,
         certificate: &CertificateDer<'_>,
     ) -> Result<CertificateFacts, TrustError> {
-        let id = svid::identity(certificate).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
+        let id = svid::identity(certificate).map_err(TrustError::svid(path))?;
         if id.role != *role {
-            return Err(TrustError::Identity {
-                path: path.to_owned(),
-                found: id.role.to_string(),
-                wanted: role.to_string(),
-            });
+            return Err(TrustError::identity(path, &id.role, role));
         }
-        CertificateFacts::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER").into())
+        Ok(CertificateFacts::read(path, certificate)?)
     }
 
     /// Puts a certificate, and its key if that is new, in the place of what a folder holds.

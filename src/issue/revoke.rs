@@ -42,7 +42,7 @@ pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, Is
 }
 
 fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, IssueError> {
-    let entries = registry.index.current();
+    let entries = &registry.index.current;
     let serial = what.to_ascii_lowercase().replace(':', "");
     let serial = serial.strip_prefix("0x").unwrap_or(&serial).trim_start_matches('0');
     let is_serial = |entry: &&IndexEntry| !serial.is_empty() && entry.serial.trim_start_matches('0') == serial;
@@ -83,14 +83,14 @@ fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, IssueErr
     let (Some(facts), Some(leaf)) = (facts, chain.first()) else {
         return Err(malformed(path, "a certificate", "it is not DER").into());
     };
-    if let Some(entry) = registry.index.current().iter().find(|entry| entry.sha256 == facts.sha256) {
+    if let Some(entry) = registry.index.current.iter().find(|entry| entry.sha256 == facts.sha256) {
         return no_authorities(vec![entry.clone()]);
     }
     let issuer = registry.held.iter().find(|held| is_signed_by(leaf, &held.certificate));
     let Some(issuer) = issuer else {
         return Err(Refusal::NotOurs(path.to_owned(), registry.dir.join(layout::CA)).into());
     };
-    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
+    let id = svid::identity(leaf).map_err(TrustError::svid(path))?;
     Ok(vec![IndexEntry::issued(&facts, &id.role.name(), id.role.word(), &issuer.facts.serial, registry.now)])
 }
 

@@ -7,6 +7,7 @@ use super::authority::Authority;
 use super::error::{IssueError, Part, PlanError, Refusal, Stage};
 use super::index::Status;
 use super::period::{MAX_CA_DAYS, Period};
+use super::plan::domains;
 use super::profile::Permitted;
 use super::registry::{Held, Registry, other_keys};
 use super::renew::RenewKey;
@@ -15,7 +16,7 @@ use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
 use super::{disk, place};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{Host, Role};
+use model::Role;
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
@@ -81,7 +82,7 @@ pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
         Stage::Retire => registry.retire()?,
     };
     changed |= registry.distribute()?;
-    let issuing = registry.issuer().facts().sha256.clone();
+    let issuing = registry.issuer().facts.sha256.clone();
     let authorities = registry.held.iter().map(|held| TrustedAuthority {
         subject: held.facts.subject.clone(),
         sha256: held.facts.sha256.clone(),
@@ -93,7 +94,7 @@ pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
 
 impl Registry {
     fn prepare(&mut self, plan: &RotatePlan) -> Result<bool, IssueError> {
-        if self.held.len() > 1 && self.newest_issues() {
+        if self.held.len() > 1 && self.issuing == 0 {
             return Err(refused("the last change of authority is not complete", Stage::Retire));
         }
         if self.held.len() > 1 {
@@ -103,19 +104,19 @@ impl Registry {
             return Err(PlanError::AuthorityDays(plan.ca_days).into());
         }
         self.drop_keys_of_nobody()?;
-        let members = self.index.current().iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
-        let permitted = permitted(self.issuer().facts(), plan, members)?;
+        let members = self.index.current.iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
+        let permitted = permitted(&self.issuer().facts, plan, members)?;
         let period = Period::of_days(plan.ca_days, self.now);
-        let (authority, issued) = Authority::create(self.issuer().algorithm(), period, permitted.as_ref(), self.now)?;
+        let (authority, issued) = Authority::create(self.issuer().algorithm, period, permitted.as_ref(), self.now)?;
         let folder = self.dir.join(layout::AUTHORITY);
         // The key first: an authority that is trusted and cannot sign its list would have everyone refused.
         let key = issued.key.as_ref().map(|key| key.as_bytes()).unwrap_or_default();
-        disk::create_file(&folder.join(key_name(&authority.facts().serial)), PRIVATE_FILE, key)?;
+        disk::create_file(&folder.join(key_name(&authority.facts.serial)), PRIVATE_FILE, key)?;
         disk::sync_directory(&folder)?;
         self.index.append(&[issued.entry])?;
         let held = Held {
-            certificate: authority.certificate().clone(),
-            facts: authority.facts().clone(),
+            certificate: authority.certificate.clone(),
+            facts: authority.facts.clone(),
             authority: Some(authority),
         };
         self.add_newest(held);
@@ -128,7 +129,7 @@ impl Registry {
         if self.held.len() == 1 {
             return Err(refused("there is no second authority to let issue", Stage::Prepare));
         }
-        if self.newest_issues() {
+        if self.issuing == 0 {
             return Ok(false);
         }
         let folder = self.dir.join(layout::AUTHORITY);
@@ -137,13 +138,13 @@ impl Registry {
         if !newest.exists() {
             return Err(IssueError::Missing { path: newest, part: Part::NewestKey });
         }
-        let aside = folder.join(key_name(&self.issuer().facts().serial));
+        let aside = folder.join(key_name(&self.issuer().facts.serial));
         let pem = read_key(&present)?.unwrap_or_default();
         disk::replace_file(&aside, PRIVATE_FILE, &pem)?;
         // One rename: before it the old one issues, after it the new one does, and both keys are there all the time.
         disk::rename(&newest, &present)?;
         disk::sync_directory(&folder)?;
-        self.set_newest_issuing();
+        self.issuing = 0;
         Ok(true)
     }
 
@@ -157,8 +158,7 @@ impl Registry {
                 continue;
             }
             let facts = self.own(&role, &path, &certificate)?;
-            if self.index.current().iter().any(|entry| entry.serial == facts.serial && entry.status == Status::Revoked)
-            {
+            if self.index.current.iter().any(|entry| entry.serial == facts.serial && entry.status == Status::Revoked) {
                 left_out.push(place::folder_name(&role));
                 continue;
             }
@@ -173,7 +173,7 @@ impl Registry {
         if self.held.len() == 1 {
             return self.drop_keys_of_nobody();
         }
-        if !self.newest_issues() {
+        if self.issuing != 0 {
             return Err(refused("the new authority does not issue yet", Stage::Activate));
         }
         for role in self.holders()? {
@@ -194,7 +194,7 @@ impl Registry {
     /// Certificates in use whose folders are not here, and which the old authority issued.
     fn nobody_is_left_behind(&self) -> Result<(), Refusal> {
         let newest = &self.held[0].facts.serial;
-        let open = self.index.current().iter().filter(|entry| entry.role != "ca" && entry.status == Status::Valid);
+        let open = self.index.current.iter().filter(|entry| entry.role != "ca" && entry.status == Status::Valid);
         let old = open.filter(|entry| entry.not_after > self.now && entry.issuer.as_ref() != Some(newest));
         let names: Vec<String> = old.map(|entry| format!("{} ({})", entry.name(), entry.serial)).collect();
         if names.is_empty() {
@@ -231,7 +231,7 @@ impl Registry {
             }
         }
         disk::sync_directory(&folder)?;
-        let gone = self.index.current().iter().filter(|entry| {
+        let gone = self.index.current.iter().filter(|entry| {
             let here = self.held.iter().any(|held| held.facts.serial == entry.serial);
             entry.role == "ca" && entry.status == Status::Valid && !here
         });
@@ -258,17 +258,12 @@ fn permitted(
     plan: &RotatePlan,
     members: impl Iterator<Item = String>,
 ) -> Result<Option<Permitted>, PlanError> {
-    for name in &plan.dns {
-        if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-            return Err(PlanError::Domain(name.clone()));
-        }
-    }
+    let added = domains(&plan.dns)?;
     if old.permitted_names.is_empty() {
         return Ok(None);
     }
     let old_names = old.permitted_names.iter().filter_map(|name| name.strip_prefix("DNS:")).map(str::to_owned);
     let old_blocks = old.permitted_names.iter().filter_map(|name| parse_network(name.strip_prefix("IP:")?).ok());
-    let added = plan.dns.iter().map(|name| domain(name).to_ascii_lowercase());
     let mut names: Vec<String> = old_names.chain(added).chain(members).collect();
     let mut blocks: Vec<IpNet> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
     names.sort();
@@ -276,12 +271,6 @@ fn permitted(
     blocks.sort();
     blocks.dedup();
     Ok(Some(Permitted { names, blocks }))
-}
-
-/// A domain as it stands in a constraint; people also write it with a leading dot.
-fn domain(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('.').unwrap_or(text)
 }
 
 #[cfg(test)]

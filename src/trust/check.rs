@@ -6,6 +6,7 @@ use super::facts::is_strong;
 use super::svid::is_serial;
 use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, TrustError};
 use jiff::Timestamp;
+use model::Host;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -193,15 +194,19 @@ impl Judge {
         judged.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Check that a client that asked for `name` would accept this chain. Fails in rustls' words when it would not.
-    pub fn accepts_server(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
+    /// Check that a client that asked for any of `hosts` would accept this chain. Fails in rustls' words when it would
+    /// not.
+    pub fn accepts_server(&self, chain: &[CertificateDer<'_>], hosts: &[Host]) -> Result<(), String> {
         let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), self.provider.clone())
             .with_crls(self.lists.clone())
             .build()
             .map_err(|error| error.to_string())?;
-        let judged = verifier.verify_server_cert(leaf, intermediates, name, &[], self.now);
-        judged.map(|_| ()).map_err(|error| error.to_string())
+        hosts.iter().try_for_each(|host| {
+            let name = ServerName::try_from(host.to_string()).map_err(|_| format!("{host} is not a TLS name"))?;
+            let judged = verifier.verify_server_cert(leaf, intermediates, &name, &[], self.now);
+            judged.map(|_| ()).map_err(|error| error.to_string())
+        })
     }
 }
 

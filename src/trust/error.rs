@@ -6,7 +6,7 @@ use super::SvidError;
 use super::file::FileError;
 use jiff::Timestamp;
 use model::{Host, NodeId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The error of certificates or keys that cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,19 @@ pub enum TrustError {
     /// The folder's description and its certificates disagree.
     #[error("{path} does not fit the files beside it: {detail}; copy the whole folder of {node} again")]
     Bundle { path: PathBuf, detail: String, node: NodeId },
+}
+
+impl TrustError {
+    /// The certificate at `path` breaks a rule of the profile.
+    pub fn svid(path: &Path) -> impl FnOnce(SvidError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Svid { path, source }
+    }
+
+    /// What is at `path` belongs to `found`, not to `wanted`.
+    pub fn identity(path: &Path, found: &impl ToString, wanted: &impl ToString) -> Self {
+        Self::Identity { path: path.to_owned(), found: found.to_string(), wanted: wanted.to_string() }
+    }
 }
 
 /// The problem of an authority that cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is judged, and every text from a certificate is cleaned of control characters before it is kept.
 
+use super::file::{FileError, malformed};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use model::{Host, SpiffeId};
@@ -9,6 +10,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
+use std::path::Path;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
@@ -105,6 +107,11 @@ impl CertificateFacts {
             excluded_names: subtrees(constraints.and_then(|found| found.excluded_subtrees.as_deref())),
             sha256: sha256(certificate),
         })
+    }
+
+    /// [`of`](Self::of) for the certificate of a file, which has to be one.
+    pub fn read(path: &Path, certificate: &CertificateDer<'_>) -> Result<Self, FileError> {
+        Self::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER"))
     }
 
     /// SHA-256 as `openssl x509 -fingerprint -sha256` prints it.

@@ -30,9 +30,9 @@ pub enum FileError {
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// A wrapper for errors of the system, which says what was tried and where.
-pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+pub fn failed<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> FileError {
     let path = path.to_owned();
-    move |source| FileError::Io { action, path, source }
+    move |source| FileError::Io { action, path, source: source.into() }
 }
 
 /// Reads a file that may be readable by everyone; nothing when it is not there. Fails when it is no regular file, too
@@ -49,7 +49,7 @@ pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(opened) => opened,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(error) => return Err(failed("open", path)(error.into())),
+        Err(error) => return Err(failed("open", path)(error)),
     };
     read_opened(File::from(opened), path, limit).map(Some)
 }

@@ -13,9 +13,8 @@ use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -40,10 +39,11 @@ impl Bundle {
 }
 
 /// The files of a member: all that it needs to prove who it is and to judge the others.
+#[derive(Debug)]
 pub struct NodeFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The own key, wiped from memory when dropped.
+    /// The own key, wiped from memory when dropped, and never shown.
     pub key: Zeroizing<PrivateKeyDer<'static>>,
     /// The authorities, newest first.
     pub ca: Vec<CertificateDer<'static>>,
@@ -66,10 +66,11 @@ pub struct NodeFiles {
 }
 
 /// The files of a client with a certificate.
+#[derive(Debug)]
 pub struct ClientFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The own key, wiped from memory when dropped.
+    /// The own key, wiped from memory when dropped, and never shown.
     pub key: Zeroizing<PrivateKeyDer<'static>>,
     /// The authorities, newest first.
     pub ca: Vec<CertificateDer<'static>>,
@@ -114,11 +115,7 @@ impl NodeFiles {
             return Err(TrustError::Bundle { path: bundle_path, detail, node });
         }
         if own.id.role != Role::Node(node) {
-            return Err(TrustError::Identity {
-                path: own.path,
-                found: own.id.role.to_string(),
-                wanted: Role::Node(node).to_string(),
-            });
+            return Err(TrustError::identity(&own.path, &own.id.role, &Role::Node(node)));
         }
         let ca_key = find_ca_key(folder, certs_dir);
         let Pair { chain, key, path, .. } = own;
@@ -151,13 +148,8 @@ impl NodeFiles {
     pub fn check_server(&self) -> Result<(), TrustError> {
         let refused =
             |detail| TrustError::Chain { path: self.path.clone(), authority: self.path.with_file_name(CA), detail };
-        let judge = check::Judge::new(&self.ca, &self.crls, self.loaded_at).map_err(refused)?;
-        for host in &self.leaf.hosts {
-            let name =
-                ServerName::try_from(host.to_string()).map_err(|_| refused(format!("{host} is not a TLS name")))?;
-            judge.accepts_server(&self.chain, &name).map_err(refused)?;
-        }
-        Ok(())
+        let judge = check::Judge::new(&self.ca, &self.crls, self.loaded_at);
+        judge.and_then(|judge| judge.accepts_server(&self.chain, &self.leaf.hosts)).map_err(refused)
     }
 }
 
@@ -180,20 +172,6 @@ impl ClientFiles {
         let leaf = judge_chain(&own.path, &own.chain, (&ca_path, &ca), &[], now)?;
         let Pair { chain, key, id, .. } = own;
         Ok(Self { chain, key, ca, id, leaf })
-    }
-}
-
-impl fmt::Debug for NodeFiles {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeFiles").field("bundle", &self.bundle).field("leaf", &self.leaf).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ClientFiles {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFiles").field("id", &self.id).field("leaf", &self.leaf).finish_non_exhaustive()
     }
 }
 
@@ -226,10 +204,9 @@ pub fn judge_chain(
     crls: &[CertificateRevocationListDer<'static>],
     now: Timestamp,
 ) -> Result<CertificateFacts, TrustError> {
+    let facts = chain.first().and_then(CertificateFacts::of);
+    let facts = facts.ok_or_else(|| malformed(path, "a certificate", "it is not DER"))?;
     let path = path.to_owned();
-    let Some(facts) = chain.first().and_then(CertificateFacts::of) else {
-        return Err(malformed(&path, "a certificate", "it is not DER").into());
-    };
     if now > facts.not_after {
         return Err(TrustError::Expired { path, not_after: facts.not_after, now });
     }
@@ -244,7 +221,7 @@ pub fn judge_chain(
 fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> Result<Pair, TrustError> {
     let (path, chain) = read_first::<CertificateDer<'static>>(&[folder], certificate, "certificates", advice)?;
     let Some(leaf) = chain.first() else { return Err(malformed(&path, "certificates", "it holds none").into()) };
-    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.clone(), source })?;
+    let id = svid::identity(leaf).map_err(TrustError::svid(&path))?;
     let key_path = folder.join(key);
     let Some(pem) = read_key(&key_path)? else {
         return Err(FileError::Missing { path: key_path, advice: advice.to_owned() }.into());
@@ -270,7 +247,7 @@ pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf
     let bundle: Bundle =
         serde_json::from_slice(&json).map_err(|error| malformed(&path, "a bundle", &error.to_string()))?;
     if bundle.id != node {
-        return Err(TrustError::Identity { path, found: bundle.id.to_string(), wanted: node.to_string() });
+        return Err(TrustError::identity(&path, &bundle.id, &node));
     }
     if bundle.peers.host(node).is_none() {
         let detail = format!("{node} is not among its peers");

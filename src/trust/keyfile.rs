@@ -27,8 +27,7 @@ pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
     }
     let resolved = resolve(path)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened =
-        rustix::fs::open(&resolved, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
+    let opened = rustix::fs::open(&resolved, flags, Mode::empty()).map_err(failed("open", path))?;
     let file = File::from(opened);
     let facts = file.metadata().map_err(failed("read", path))?;
     check_file(&resolved, &facts)?;
@@ -69,7 +68,7 @@ fn resolve(path: &Path) -> Result<PathBuf, TrustError> {
                 }
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(failed("read", path)(rustix::io::Errno::LOOP.into()).into());
+                    return Err(failed("read", path)(rustix::io::Errno::LOOP).into());
                 }
                 check_link(&next, &facts, &resolved)?;
                 let target = fs::read_link(&next).map_err(failed("read", &next))?;

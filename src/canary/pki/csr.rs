@@ -33,7 +33,7 @@ pub(super) struct CsrArgs {
 }
 
 pub(super) fn run(args: CsrArgs, certs: &Path) -> Result<Exit, Failure> {
-    let hosts = super::each_once(args.addr, Vec::new());
+    let hosts = issue::each_once(args.addr);
     let plan = CsrPlan { dir: certs.to_owned(), node: args.id, hosts, key_algorithm: args.key_alg.algorithm() };
     let report = issue::request(&plan)?;
     args.output.print(|| told(&report), &report)

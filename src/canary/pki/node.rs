@@ -41,7 +41,7 @@ pub(super) struct NodeArgs {
 
 pub(super) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     let existing = args.replace.existing();
-    let hosts = super::each_once(args.addr, args.san);
+    let hosts = issue::each_once(args.addr.into_iter().chain(args.san));
     let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days: args.days, existing };
     super::issued::print(&issue::add_node(&plan)?, args.output)
 }

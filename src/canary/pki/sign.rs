@@ -65,7 +65,7 @@ pub(super) fn run(args: SignArgs, certs: &Path) -> Result<Exit, Failure> {
         AnyRole::App => Role::App(args.id),
         AnyRole::Monitor => Role::Monitor(args.id),
     };
-    let hosts = super::each_once(args.addr, args.san);
+    let hosts = issue::each_once(args.addr.into_iter().chain(args.san));
     let plan = SignPlan { dir: certs.to_owned(), request: args.request, role, hosts, days: args.days };
     super::issued::print(&issue::sign(&plan)?, args.output)
 }
