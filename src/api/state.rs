@@ -1,4 +1,4 @@
-//! What the routes know, and what they show of the node's health.
+//! The state that the routes work with.
 
 use super::exposition::Exposition;
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// A step of the wall clock that is larger than this is believed; a smaller one is the rounding of two clocks.
 const CLOCK_STEP_MS: u64 = 1_000;
 
-/// What the routes of one node work with.
+/// The state that the routes of one node work with.
 pub struct Api {
     /// The agreement.
     pub handle: Handle,
@@ -77,7 +77,7 @@ impl WallClock {
     }
 }
 
-/// What the routes count.
+/// Counts of the routes.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) allowed: AtomicU64,

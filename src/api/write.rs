@@ -1,4 +1,4 @@
-//! What changes the routing: an operator's request, sent on to who coordinates or put to this node's own engine.
+//! Changes of the routing: an operator's request, sent on to who coordinates or put to this node's own engine.
 //!
 //! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
 

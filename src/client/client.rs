@@ -37,7 +37,7 @@ pub struct Client {
     patience: Duration,
 }
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ClientError {
@@ -87,7 +87,7 @@ impl Told {
     }
 }
 
-/// Why a change got no answer.
+/// The reason for which a change got no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChangeFailure {

@@ -90,7 +90,7 @@ impl Verdict {
         }
     }
 
-    /// What it says beyond its word.
+    /// The detail that it says beyond its word.
     pub fn detail(&self) -> String {
         match self {
             Self::Synchronized { version, isolated } if isolated.is_empty() => {

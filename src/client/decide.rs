@@ -6,7 +6,6 @@ use http::StatusCode;
 use model::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
@@ -14,7 +13,7 @@ const TAKEOVER: Duration = Duration::from_secs(7);
 /// How often it is looked whether one is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Why no node took a change.
+/// The reason for which no node took a change.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Undecided {
@@ -27,17 +26,9 @@ pub enum Undecided {
 }
 
 /// The nodes that could not be asked, each with its reason.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("no node can be asked:{}", .0.iter().map(|(node, error)| format!("\n  {node}: {error}")).collect::<String>())]
 pub struct Silent(Vec<(NodeId, ClientError)>);
-
-impl std::error::Error for Silent {}
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no node can be asked:")?;
-        self.0.iter().try_for_each(|(node, error)| write!(f, "\n  {node}: {error}"))
-    }
-}
 
 /// What came of asking every node once.
 enum Round {

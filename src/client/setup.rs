@@ -1,4 +1,4 @@
-//! Where the members of a mesh are, whom to trust, and with which certificate to ask.
+//! The members of a mesh, the authority to trust, and the certificate to ask with.
 
 use crate::Client;
 use model::{Peers, PeersError};
@@ -11,7 +11,7 @@ use trust::{Bundle, ClientFiles, TrustError, load_ca};
 /// Longest `bundle.json` that is read: 26 members with the longest host names are a tenth of it.
 const MAX_BUNDLE: u64 = 64 * 1024;
 
-/// Why there is no client.
+/// The reason for which there is no client.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SetupError {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use trust::TrustError;
 
-/// Why the demo did not end as it should.
+/// The reason for which the demo did not end as it should.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum DemoError {

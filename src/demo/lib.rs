@@ -32,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(85);
 /// Threads for the client and the model servers together; the nodes need the other processors.
 const WORKERS: usize = 2;
 
-/// What becomes of the nodes when all has been shown.
+/// The fate of the nodes when all has been shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtTheEnd {
     /// They stop.

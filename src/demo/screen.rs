@@ -187,15 +187,15 @@ pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
 
 pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
     print(format_args!("\n{}\n{}\n", table(rows), terminal::verdict(&Verdict::of(rows))));
-    let (answers, failed, took) = (ledger.answers(), ledger.failed(), took.as_secs_f64());
+    let (answers, failed, took) = (ledger.answers(), ledger.failed, took.as_secs_f64());
     let (half, nearly_all) = (millis(ledger.latency(0.5)), millis(ledger.latency(0.99)));
     print(format_args!(
         "{GOOD}PASSED{GOOD:#} in {took:.1} s: {answers} requests answered, {failed} failed; half of them within {half}, \
          99 % within {nearly_all}"
     ));
     let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
-    let errors = told(ledger.expected_errors(), "answers were the errors of v3");
-    let cut_off = told(ledger.cut_off(), "more requests ended with the killed node");
+    let errors = told(ledger.expected_errors, "answers were the errors of v3");
+    let cut_off = told(ledger.cut_off, "more requests ended with the killed node");
     let expected: Vec<String> = errors.into_iter().chain(cut_off).collect();
     if !expected.is_empty() {
         print(format_args!("{DIM}as it should be: {}{DIM:#}", expected.join("; ")));

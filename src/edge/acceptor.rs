@@ -1,4 +1,4 @@
-//! Who gets in by the HTTPS port: limits, the TLS handshake, and whom the certificate names.
+//! Admission by the HTTPS port: limits, the TLS handshake, and whom the certificate names.
 //!
 //! A connection that says nothing costs a file descriptor and nothing else; it takes a place among the handshakes only
 //! when its first byte is there. Whoever is turned away leaves one line in the log and one count.
@@ -40,7 +40,7 @@ const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: tex
 /// From this many addresses on, those without a connection are forgotten.
 const MANY_ADDRESSES: usize = 1024;
 
-/// Where connections come in: what it goes by, and what it counts in.
+/// The entrance for connections: what it goes by, and what it counts in.
 pub struct Entrance {
     /// The certificates. They are read for every connection, so that what is sent there counts from the next one on; live
     /// connections whose certificate it no longer admits end.

@@ -56,7 +56,7 @@ pub async fn read(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-/// What a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
+/// Read what a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
 pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let wrong = |what: String| Problem::bad_request(format!("the body is not what is expected: {what}"));
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {

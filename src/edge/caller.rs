@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and what it may do.
+//! The other end of a connection, and what it may do.
 //!
 //! Reading needs nothing. Changing the routing needs a certificate with the operator role; a node's certificate never
 //! changes anything here, so that a stolen node key cannot move traffic over HTTPS. Reporting outcomes, which count for or
@@ -21,7 +21,7 @@ pub struct Caller {
     pub identity: Option<Identity>,
 }
 
-/// What a verified client certificate says.
+/// The identity in a verified client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its SPIFFE id.
@@ -87,7 +87,7 @@ impl Caller {
     }
 }
 
-/// What `allow` says of who sent `request`. A refusal goes to the log, as `refused`.
+/// Let whoever sent `request` do what `allow` says. A refusal goes to the log, as `refused`.
 pub fn admit<T>(
     request: &Request,
     refused: &'static str,

@@ -1,9 +1,9 @@
-//! How many connections and handshakes are open, for `/metrics`.
+//! Counts of the connections and handshakes that are open, for `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is open at the port.
+/// Counts of what is open at the port.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// Connections, handshakes included.

@@ -124,7 +124,6 @@ pub struct IndexEntry {
     /// Who wrote it.
     pub by: String,
     /// The serial number of the authority that issued it; lines of the first version do not have it.
-    #[serde(default)]
     pub issuer: Option<String>,
 }
 
@@ -152,7 +151,7 @@ impl IndexEntry {
         Self { status, reason, time: now, by: author(), ..self.clone() }
     }
 
-    /// What its folder is called: `node-a`, `operator-admin`.
+    /// The name of its folder: `node-a`, `operator-admin`.
     pub fn name(&self) -> String {
         if self.role == "node" || self.role == "ca" { self.id.clone() } else { format!("{}-{}", self.role, self.id) }
     }

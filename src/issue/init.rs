@@ -18,9 +18,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::files::{Bundle, ClientFiles, NodeFiles};
-use trust::{check, facts, layout};
+use trust::{TrustError, check, facts, layout};
 
 /// The certificates of a new cluster.
 #[derive(Clone, Debug, Serialize)]

@@ -12,9 +12,8 @@ use rustls_pki_types::CertificateRevocationListDer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::file::parse;
-use trust::{CrlFacts, CrlProblem, check, facts, file, layout};
+use trust::{CrlFacts, CrlProblem, TrustError, check, facts, file, layout};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 

@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use model::Host;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::Path;
-use trust::TrustError;
 use trust::file::parse;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, check, file};
+use trust::{CertificateFacts, TrustError, check, file};
 use zeroize::Zeroizing;
 
 /// Reads the authority, which will make keys of this kind for others. Fails when it is no authority, expired, weak, has

@@ -72,7 +72,7 @@ pub enum DevNames {
     Included,
 }
 
-/// What to do with certificates that are there already.
+/// The treatment of certificates that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Fail and touch nothing.

@@ -17,10 +17,9 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::file::{FileError, read_first};
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, check, file, files, layout};
+use trust::{CertificateFacts, TrustError, check, file, files, layout};
 
 /// One authority of the bundle.
 pub(super) struct Held {

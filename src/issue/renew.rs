@@ -11,10 +11,8 @@ use model::Role;
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
-use trust::file::FileError;
-use trust::file::malformed;
-use trust::{CertificateFacts, files, layout, svid};
+use trust::file::{FileError, malformed};
+use trust::{CertificateFacts, TrustError, files, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 

@@ -7,9 +7,8 @@ use super::registry::Registry;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::path::Path;
-use trust::TrustError;
 use trust::file::{malformed, parse};
-use trust::{CertificateFacts, file, layout, svid};
+use trust::{CertificateFacts, TrustError, file, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 

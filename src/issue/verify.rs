@@ -11,11 +11,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::file::{FileError, read_first};
 use trust::files::{ClientFiles, NodeFiles, judge_chain};
 use trust::keyfile::read_key;
-use trust::{CaProblem, CertificateFacts, CrlFacts, check, file, layout, svid};
+use trust::{CaProblem, CertificateFacts, CrlFacts, TrustError, check, file, layout, svid};
 
 /// The expectations that certificates are judged by.
 #[derive(Clone, Debug)]

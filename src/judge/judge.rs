@@ -9,7 +9,7 @@ use super::finding::{Finding, GateName, Standing};
 use super::measured::{Samples, Scope};
 use service::{Gates, Mode};
 
-/// What follows from the findings.
+/// The consequence of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ruling {
     /// The step may be passed.

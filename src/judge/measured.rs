@@ -1,4 +1,4 @@
-//! What was counted of one model since a window began, small enough for every report: it merges over nodes, and what is
+//! The counts of one model since a window began, small enough for every report: it merges over nodes, and what is
 //! merged on the wire is what is merged in memory. It judges nothing.
 
 use super::tally::{HIGHEST_MICROS, LOWEST_MICROS, Verdict, share};
@@ -13,7 +13,7 @@ const SIGNIFICANT_DIGITS: u8 = 1;
 /// another one is not read.
 const MAX_PAIRS: usize = 512;
 
-/// How many requests of one model ended in which way, and how long its answers took. The answers are the requests that
+/// The requests of one model by their ends, and how long its answers took. The answers are the requests that
 /// did not fail: how fast a model fails says nothing about how fast it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
@@ -90,7 +90,7 @@ impl Measured {
         Counts { requests, errors, client_errors, open, latencies }
     }
 
-    /// What a node told. Any counts are read: those that contradict each other are cut down until they do not, latencies
+    /// The counts that a node told. Any are read: those that contradict each other are cut down until they do not, latencies
     /// out of bounds count as the bound.
     pub fn from_counts(counts: &Counts) -> Self {
         let mut measured = Self { requests: counts.requests, open: counts.open, ..Self::default() };
@@ -204,7 +204,7 @@ pub enum Scope {
     Node,
 }
 
-/// What was counted of both models on the same nodes in the same window.
+/// The counts of both models on the same nodes in the same window.
 ///
 /// The chance of a rollback in vain is kept over a whole rollout, whatever the number of steps and windows, if each step
 /// begins a new window, and if windows within a step are begun anew by time and numbers of requests only, never by how

@@ -11,7 +11,7 @@ use super::tally::share;
 use model::Recent;
 use service::{Gate, Gates, MILLION, Mode};
 
-/// Why what was counted since one second of the step proves that an absolute limit is broken that is enforced, in words;
+/// Say why what was counted since one second of the step proves that an absolute limit is broken that is enforced, in words;
 /// none when it does not.
 pub fn judge_recent(gates: &Gates, step: u32, recent: &Recent, scope: Scope) -> Option<String> {
     let Recent { second, begun, errors, answers, slow } = *recent;

@@ -51,7 +51,7 @@ pub fn log_evidence_below(n: u64, k: u64, p0: f64) -> f64 {
     log_mixture(n, k, p0, Side::Below)
 }
 
-/// What the logarithm of the evidence has to reach at the level `alpha` (above 0, at most 1) in a process that was begun
+/// The logarithm that the evidence has to reach at the level `alpha` (above 0, at most 1) in a process that was begun
 /// after `restarts` others. The n-th gets 6/(π² n²) of the level, and these shares sum to one: a process can be begun anew
 /// for ever, so that a long good past does not hide a canary that turns bad, and all of them together keep the level.
 pub fn log_threshold(alpha: f64, restarts: u32) -> f64 {

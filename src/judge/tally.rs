@@ -10,7 +10,7 @@ pub(super) const HIGHEST_MICROS: u64 = 60_000_000;
 /// Two digits: a quantile is within 1 % of the truth, and a histogram takes 10 KB.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// How one request ended.
+/// The end of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// How long it took until its answer began.
@@ -32,7 +32,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// How many requests there were, how they ended, and how long they took.
+/// The number of requests, how they ended, and how long they took.
 #[derive(Clone, Debug)]
 pub struct Tally {
     /// Requests that ended, failed ones included.

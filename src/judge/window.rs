@@ -4,7 +4,7 @@ use super::tally::{Sample, Tally};
 use model::{ModelId, Time};
 use std::time::Duration;
 
-/// How far back a window looks.
+/// The time that a window looks back.
 pub const SPAN: Duration = Duration::from_secs(60);
 /// Twelve slots of five seconds: a window covers between 55 and 60 s, and takes 260 KB a model.
 const SLOTS: u64 = 12;
@@ -45,7 +45,7 @@ impl Windows {
         self.window(model, id).slot(id).record(sample);
     }
 
-    /// What was counted for `model` in the window that ends at `now`.
+    /// The counts of `model` in the window that ends at `now`.
     pub fn tally(&self, model: &ModelId, now: Time) -> Tally {
         let mut sum = Tally::default();
         for slot in self.models.iter().filter(|window| window.model == *model).flat_map(|window| window.live(now)) {

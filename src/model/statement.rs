@@ -68,7 +68,6 @@ pub enum Said {
 
 impl Statement {
     /// The bytes that are signed.
-    #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = PURPOSE.to_vec();
         bytes.extend(serde_json::to_vec(self).expect("a statement is plain text and numbers"));

@@ -1,4 +1,4 @@
-//! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
+//! The places where a node listens: its own address, its two ports, and who holds them if it is not the node.
 
 use model::{Host, NodeId};
 use procfs::process::{FDInfo, FDTarget, Process};

@@ -9,7 +9,7 @@ use store::StoreError;
 use tls::ConfigError;
 use trust::TrustError;
 
-/// Why a node could not start, or had to stop.
+/// The reason for which a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum NodeError {

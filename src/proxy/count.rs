@@ -1,4 +1,4 @@
-//! What counts for the trial of a canary: the requests to the two models that began after the trial did.
+//! The count for the trial of a canary: the requests to the two models that began after the trial did.
 
 use judge::{Measured, Sample, Samples};
 use model::{ModelId, Time};

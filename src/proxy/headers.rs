@@ -1,4 +1,4 @@
-//! Which headers go with a request and an answer, and what an upstream is told of the way that a request came.
+//! The headers that go with a request and an answer, and tell an upstream of the way that a request came.
 
 use crate::route::Route;
 use http::header::{

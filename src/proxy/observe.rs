@@ -1,4 +1,4 @@
-//! What this node's requests looked like, recorded by many threads at once.
+//! Observations of this node's requests, recorded by many threads at once.
 
 use crate::count::Count;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Threads share a lock only when there are more of them than this; the memory of a shard is allocated on its first use.
 pub(super) const SHARDS: usize = 8;
 
-/// What this node observed in the last minute.
+/// The observations of this node in the last minute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations {
     /// Grows every five seconds, when the oldest of the window is forgotten.

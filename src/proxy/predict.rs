@@ -149,14 +149,14 @@ impl Proxy {
         self.0.observer.record(model, boottime(), sample);
     }
 
-    /// What this node observed in the last minute.
+    /// The observations of this node in the last minute.
     pub fn observations(&self) -> Observations {
         let view = self.0.handle.view();
         let canary = view.state.canary.as_ref().map(|canary| &canary.model.id);
         self.0.observer.observations(boottime(), std::iter::once(&view.state.stable.id).chain(canary))
     }
 
-    /// Where this node's own configuration serves `model`, if it does.
+    /// The place where this node's own configuration serves `model`, if it does.
     pub fn own_upstream(&self, model: &ModelId) -> Option<String> {
         self.0.upstreams.iter().find(|(own, _)| *own == model).map(|(_, upstream)| upstream.uri().to_string())
     }
@@ -188,7 +188,7 @@ impl Proxy {
         self.0.observer.count(trial);
     }
 
-    /// What was counted since.
+    /// The count since then.
     pub fn counted(&self) -> Samples {
         self.0.observer.counted()
     }

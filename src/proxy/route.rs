@@ -1,4 +1,4 @@
-//! Which requests belong to the models, and where each goes at an upstream.
+//! The routes of requests to the models: by which of them one comes, and where it goes at an upstream.
 
 use crate::body::{Ahead, NO_LIMIT, Reading};
 use crate::upload::BODY_LIMIT;

@@ -95,7 +95,7 @@ impl<R: Rules> Controller<R> {
         Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, rules }
     }
 
-    /// Why this node has stopped serving the canary by itself, if it has.
+    /// The reason for which this node has stopped serving the canary by itself, if it has.
     pub fn ejected(&self) -> Option<&str> {
         self.trial.as_ref()?.ejected.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What people are shown of a trial: every figure, every limit, and what happens next.
+//! The status of a trial, for people: every figure, every limit, and what happens next.
 
 use judge::{Finding, Measured, Ruling};
 use model::{NodeId, Weight};
@@ -54,7 +54,7 @@ pub struct ModelFigures {
     pub p99: Option<Duration>,
 }
 
-/// What one node contributes.
+/// The contribution of one node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeFigures {
     /// How old its newest report is; none before the first. Its own is always new.
@@ -67,7 +67,7 @@ pub struct NodeFigures {
     pub ejected: Option<String>,
 }
 
-/// What happens next, if nothing changes.
+/// The next thing that happens, if nothing changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The members are still taking the step.

@@ -1,4 +1,4 @@
-//! What a controller does about what it sees, over whole rollouts.
+//! The controller's answers to what it sees, over whole rollouts.
 
 mod approvals;
 

@@ -18,7 +18,7 @@ const BUCKETS: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bucket(u16);
 
-/// Which of the two models gets a request.
+/// The one of the two models that gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The model that gets what the canary does not get.
@@ -43,7 +43,7 @@ impl Bucket {
         self.0
     }
 
-    /// Who gets this bucket's requests when the canary has `weight`.
+    /// The model that gets this bucket's requests when the canary has `weight`.
     pub const fn choice(self, weight: Weight) -> Choice {
         if self.0 < weight.basis_points() { Choice::Canary } else { Choice::Stable }
     }

@@ -94,7 +94,7 @@ pub struct SmokeShape {
     pub max_p95_ms: Option<f64>,
 }
 
-/// Why a document is no plan.
+/// The reason for which a document is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PlanShapeError {

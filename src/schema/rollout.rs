@@ -169,7 +169,6 @@ pub struct NextShape {
     /// The weight after it, as a fraction; none when the canary becomes stable.
     pub then: Option<f64>,
     /// The approvals that are missing, in words; none while it waits for something else.
-    #[serde(default)]
     pub waits_for: Option<String>,
 }
 

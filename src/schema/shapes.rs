@@ -56,11 +56,10 @@ pub struct ServedState {
     /// The rollout that is open, or the one that ended last.
     pub rollout: Option<RolloutShape>,
     /// Why this node has stopped serving the canary by itself, if it has.
-    #[serde(default)]
     pub ejected: Option<String>,
 }
 
-/// Where a model is served.
+/// The place where a model is served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamShape {
     /// The URL.
@@ -123,7 +122,6 @@ pub struct HistoryLine {
     /// Who asked, `operator/admin`; `rollout/node-a` where that node's controller did.
     pub by: Option<String>,
     /// The serial number of the certificate that proved it.
-    #[serde(default)]
     pub by_serial: Option<String>,
     /// Each member's vote; empty for a retreat, which needs none.
     pub votes: BTreeMap<NodeId, VoteShape>,
@@ -137,12 +135,10 @@ pub struct HistoryLine {
     #[serde(default)]
     pub evidence: BTreeMap<NodeId, EvidenceShape>,
     /// What was decided before, as far as this node knows.
-    #[serde(default)]
     pub from: Option<Shares>,
     /// What was decided; none for an abort.
     pub state: Option<AgreedState>,
     /// The rollout as it stood after it.
-    #[serde(default)]
     pub rollout: Option<RolloutShape>,
 }
 

@@ -19,7 +19,7 @@ use trust::{ClientFiles, NodeFiles};
 /// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
 pub const CONTROL_ALPN: &[u8] = b"canary/1";
 
-/// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
+/// The meaning of an out-of-date list of revoked certificates: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CrlPolicy {
     /// It still counts. One forgotten signature must not stop the cluster.
@@ -263,7 +263,7 @@ fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Re
     Ok(config)
 }
 
-/// What must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
+/// Check what must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
 /// Fails when the other side did not ask for the control plane's protocol.
 pub fn require_control_alpn(negotiated: Option<&[u8]>) -> Result<(), Refusal> {
     match negotiated {

@@ -1,4 +1,4 @@
-//! What every configuration of rustls rests on: its cryptography, its trust anchors, and what can be wrong with them.
+//! The ground of every configuration of rustls: its cryptography, its trust anchors, and what can be wrong with them.
 
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

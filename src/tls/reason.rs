@@ -1,4 +1,4 @@
-//! Why a connection was refused, in words that never change, and how to find the word in an error of rustls.
+//! The reasons for which connections are refused, in words that never change, and how to find the word in an error of rustls.
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Why a peer or client was refused. Operators search logs for these words and alert on them.
+        /// The reason for which a peer or client was refused. Operators search logs for these words and alert on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
@@ -107,41 +107,22 @@ impl Reason {
     }
 
     /// Whether only an operator can change it, so that trying again soon is useless.
-    pub const fn needs_operator(self) -> bool {
-        match self {
-            Self::UnknownCa
-            | Self::BadSignature
-            | Self::Expired
-            | Self::NotYetValid
-            | Self::Revoked
-            | Self::CrlExpired
-            | Self::CrlBadSignature
-            | Self::BadSvid
-            | Self::NoCertificate
-            | Self::NotAMember
-            | Self::RoleNotAllowed
-            | Self::AddressMismatch
-            | Self::ServerIdentityMismatch
-            | Self::SelfConnection
-            | Self::ClusterMismatch
-            | Self::MembersDiffer
-            | Self::WireVersion
-            | Self::ProtocolVersion
-            | Self::AlpnMismatch
-            | Self::PeerRefused => true,
-            Self::AddressUnresolvable
-            | Self::DuplicateIdentity
-            | Self::BadSequence
-            | Self::IdentityFrameMismatch
-            | Self::RoleViolation
-            | Self::FrameTooLarge
-            | Self::FrameMalformed
-            | Self::HandshakeTimeout
-            | Self::HandshakeLimit
-            | Self::HandshakeFailed
-            | Self::NotTls
-            | Self::Other => false,
-        }
+    pub fn needs_operator(self) -> bool {
+        let another_time = [
+            Self::AddressUnresolvable,
+            Self::DuplicateIdentity,
+            Self::BadSequence,
+            Self::IdentityFrameMismatch,
+            Self::RoleViolation,
+            Self::FrameTooLarge,
+            Self::FrameMalformed,
+            Self::HandshakeTimeout,
+            Self::HandshakeLimit,
+            Self::HandshakeFailed,
+            Self::NotTls,
+            Self::Other,
+        ];
+        !another_time.contains(&self)
     }
 }
 

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// more come, the quietest are forgotten, and if none is quiet the line is counted but not written.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Where a connection was made.
+/// The port at which a connection was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plane {
     /// Between members.
@@ -25,7 +25,7 @@ pub enum Plane {
     Https,
 }
 
-/// Who made it.
+/// The side that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// The other side.
@@ -143,7 +143,7 @@ impl Rejections {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
-    /// How often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
+    /// Count how often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
     /// copied key or a wrong address, and is worth waking somebody.
     pub fn identity_conflicts(&self) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ impl Rejections {
         counts.map(|(_, count)| count).sum()
     }
 
-    /// How often this was the reason.
+    /// Count how often this was the reason.
     pub fn count(&self, plane: Plane, direction: Direction, reason: Reason) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.counts.get(&(plane, direction, reason)).copied().unwrap_or_default()

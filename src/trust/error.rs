@@ -63,7 +63,7 @@ impl TrustError {
         move |source| Self::Svid { path, source }
     }
 
-    /// What is at `path` belongs to `found`, not to `wanted`.
+    /// The error that what is at `path` belongs to `found`, not to `wanted`.
     pub fn identity(path: &Path, found: &impl ToString, wanted: &impl ToString) -> Self {
         Self::Identity { path: path.to_owned(), found: found.to_string(), wanted: wanted.to_string() }
     }

@@ -1,4 +1,4 @@
-//! How the commands that issue a certificate tell what they did.
+//! The report of the commands that issue a certificate.
 
 use super::super::failure::{Exit, Failure};
 use super::super::output::Output;

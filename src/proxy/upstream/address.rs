@@ -1,4 +1,4 @@
-//! Where models are served: this node's own configuration over what the agreed state says.
+//! The places where models are served: this node's own configuration over what the agreed state says.
 
 use http::Uri;
 use model::{ModelId, ModelIdError};
@@ -81,7 +81,7 @@ impl FromStr for Upstream {
 }
 
 impl Upstreams {
-    /// Where `model` is served on this node: by its own configuration, else by the agreed state; none when neither
+    /// The place where this node serves `model`: by its own configuration, else by the agreed state; none when neither
     /// says. Fails when the agreed state gives a URL that cannot be called.
     pub fn of(&self, model: &Model) -> Result<Option<Upstream>, UpstreamError> {
         if let Some(own) = self.0.get(&model.id) {

@@ -30,7 +30,7 @@ use tower::ServiceExt;
 /// How long a probe may take, connecting included.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long an upstream may take.
+/// The longest that an upstream may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// To accept a connection. Upstreams are near: one that needs longer is as good as gone.

@@ -1,4 +1,4 @@
-//! What can go wrong, and how it ends.
+//! Trouble: how it begins and ends.
 
 use super::desk::Quality;
 use super::event::{Event, Trouble};
