@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 use terminal::{listed, shares};
 
-/// What every command that changes something takes.
+// No doc comment: that would be the help of commands that take nothing else.
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
     #[command(flatten)]

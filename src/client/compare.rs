@@ -25,33 +25,16 @@ pub struct Answers {
 
 /// Whether the nodes agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Verdict {
     /// All are at one version and digest, though some may be isolated and serve the stable model only.
-    Synchronized {
-        /// The version.
-        version: u64,
-        /// Those that are isolated.
-        isolated: Vec<NodeId>,
-    },
-    /// Their versions differ.
-    CatchingUp {
-        /// The newest version.
-        newest: u64,
-        /// Those that are not at it yet.
-        behind: Vec<NodeId>,
-    },
-    /// Two nodes show different states for one version, which must never be.
-    Diverged {
-        /// The newest such version.
-        version: u64,
-        /// Those that are at it.
-        nodes: Vec<NodeId>,
-    },
+    Synchronized { version: u64, isolated: Vec<NodeId> },
+    /// Their versions differ: some are behind the newest.
+    CatchingUp { newest: u64, behind: Vec<NodeId> },
+    /// Nodes show different states for one version, which must never be: the newest such version, and those at it.
+    Diverged { version: u64, nodes: Vec<NodeId> },
     /// Some do not answer.
-    Unreachable {
-        /// Which.
-        silent: Vec<NodeId>,
-    },
+    Unreachable { silent: Vec<NodeId> },
 }
 
 impl Verdict {

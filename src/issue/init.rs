@@ -47,14 +47,10 @@ pub struct InitReport {
 
 /// Something about a new tree that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Warning {
-    /// Others can replace what is in the certificate directory.
-    Replaceable {
-        /// The certificate directory.
-        dir: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    /// Others can replace what is in the certificate directory, by its mode.
+    Replaceable { dir: PathBuf, mode: u32 },
     /// These members share an address.
     SharedAddress(NodeSet),
     /// Some members, but not all, have a loopback address.

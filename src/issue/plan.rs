@@ -51,14 +51,10 @@ pub struct OwnAuthority {
 
 /// The names and addresses that the new authority may issue for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Constraints {
-    /// The configured addresses and these.
-    Named {
-        /// Domains, with all names below them.
-        dns: Vec<String>,
-        /// Address blocks.
-        cidrs: Vec<IpNet>,
-    },
+    /// The configured addresses, these domains with all names below them, and these address blocks.
+    Named { dns: Vec<String>, cidrs: Vec<IpNet> },
     /// Everything.
     Unlimited,
 }

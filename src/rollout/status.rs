@@ -69,21 +69,14 @@ pub struct NodeFigures {
 
 /// The next thing that happens, if nothing changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Next {
     /// The members are still taking the step.
     Begins,
-    /// The step is held; then this weight follows, or promotion.
-    Holds {
-        /// For how much longer.
-        left: Duration,
-        /// The weight after it; none when the canary becomes stable.
-        then: Option<Weight>,
-    },
+    /// The step is held for as long as is left; then this weight follows, or promotion where there is none.
+    Holds { left: Duration, then: Option<Weight> },
     /// The hold is over and the verdict is open; at the deadline the rollout is aborted.
-    Undecided {
-        /// Until the deadline.
-        left: Duration,
-    },
+    Undecided { left: Duration },
     /// The hold is over, and the next step is not approved by enough operators.
     AwaitsApproval(Missing),
     /// The next step is being taken.

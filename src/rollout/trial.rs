@@ -24,12 +24,10 @@ pub struct Trial {
 
 /// The one who decides what follows from a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Kind {
     /// The plan of the rollout that this version started.
-    Rollout {
-        /// The version.
-        started: u64,
-    },
+    Rollout { started: u64 },
     /// An operator who set the weight by hand: the measurements only speak against more.
     Manual,
 }

@@ -9,14 +9,10 @@ use std::time::Duration;
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenStep", into = "WrittenStep")]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum StepShape {
-    /// The canary's share.
-    SetWeight {
-        /// In per cent.
-        percent: f64,
-        /// How many different operators have to approve it before it is entered.
-        approvals: u8,
-    },
+    /// The canary's share in per cent, and how many different operators have to approve it before it is entered.
+    SetWeight { percent: f64, approvals: u8 },
     /// How long the weight before it is held, or that it waits for an operator.
     Pause(PauseShape),
 }

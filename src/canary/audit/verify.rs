@@ -11,7 +11,13 @@ use service::Direction;
 use std::path::{Path, PathBuf};
 use terminal::table;
 
-const EXAMPLES: &str = "\
+/// Prove from the nodes' records that nothing in them was changed and every decision was agreed.
+///
+/// Each line names the hash of the line before, so that a line which was changed, dropped or moved is found and named. Votes
+/// and acceptances carry the signature of the node that gave them: a decision is proved when a majority of the members
+/// accepted it and, if it gave the canary more, every member that was not drained voted for it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary audit verify                          # every node's record in ./data
   canary audit verify --data /var/lib/canary
@@ -20,15 +26,7 @@ Examples:
 Needs no network and no running node. What one node's record lacks, because that node was away, another's may have: give
 them together. The records of this machine's running nodes may end in the middle of a decision; try again.
 
-Exit codes: 0 every line is as it was written and every decision is proved, 1 otherwise.";
-
-/// Prove from the nodes' records that nothing in them was changed and every decision was agreed.
-///
-/// Each line names the hash of the line before, so that a line which was changed, dropped or moved is found and named. Votes
-/// and acceptances carry the signature of the node that gave them: a decision is proved when a majority of the members
-/// accepted it and, if it gave the canary more, every member that was not drained voted for it.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 every line is as it was written and every decision is proved, 1 otherwise.")]
 pub(super) struct VerifyArgs {
     /// Records, or directories with records [default: those of all nodes in the data directory].
     #[arg(value_name = "DIR|FILE")]

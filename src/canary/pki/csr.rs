@@ -8,16 +8,14 @@ use issue::{CsrPlan, CsrReport};
 use model::{Host, NodeId};
 use std::path::Path;
 
-const EXAMPLES: &str = "\
-Examples, on the new machine, then where the authority is:
-  canary pki csr node-d --addr 192.168.1.40
-  canary pki sign node.csr --id node-d --addr 192.168.1.40";
-
 /// Make a key that never leaves this machine, and a request for its certificate.
 ///
 /// A key that is there is kept and asked for again. The request carries nothing that is trusted but the public key.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples, on the new machine, then where the authority is:
+  canary pki csr node-d --addr 192.168.1.40
+  canary pki sign node.csr --id node-d --addr 192.168.1.40")]
 pub(super) struct CsrArgs {
     /// Which node this machine is: node-d.
     id: NodeId,

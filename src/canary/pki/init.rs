@@ -15,19 +15,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use terminal::{listed, table};
 
-const EXAMPLES: &str = "\
-Examples:
-  PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
-  canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
-  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
-  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere";
-
 /// Make the authority, a certificate for each node and one operator, and an empty revocation list.
 ///
 /// The nodes are those of --node, else of PEERS_NODE_A, PEERS_NODE_B and so on, else three on 127.0.0.1. Writes to
 /// the certificate directory, checks the result, and prints what to copy where.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples:
+  PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
+  canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
+  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
+  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere")]
 pub(super) struct InitArgs {
     /// A node and its addresses, the first of which the others dial; once for each node.
     #[arg(long = "node", value_name = "ID=ADDRESS[,ADDRESS…]")]

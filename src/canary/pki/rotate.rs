@@ -8,18 +8,16 @@ use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage, TrustedAuthority};
 use std::path::Path;
 use terminal::table;
 
-const EXAMPLES: &str = "\
-Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
-  canary pki rotate-ca --stage prepare        # a second authority, which all shall trust
-  canary pki rotate-ca --stage activate       # it issues, and everyone gets a certificate of it
-  canary pki rotate-ca --stage retire         # the old one is trusted no more";
-
 /// Put a new authority in the place of the old one, in three stages.
 ///
 /// Complete a stage on every machine before the next begins. Each can be repeated: it changes nothing once it is
 /// complete, and completes one that was interrupted.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
+  canary pki rotate-ca --stage prepare        # a second authority, which all shall trust
+  canary pki rotate-ca --stage activate       # it issues, and everyone gets a certificate of it
+  canary pki rotate-ca --stage retire         # the old one is trusted no more")]
 pub(super) struct RotateArgs {
     /// How far to go.
     #[arg(long, value_name = "STAGE")]

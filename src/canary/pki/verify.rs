@@ -12,18 +12,16 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use terminal::{listed, table, time_left};
 
-const EXAMPLES: &str = "\
+/// Check certificates, keys and their files as the nodes will.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary pki verify                                  # everything in ./certs
   canary pki verify --as node-a                      # what this machine needs to be node-a
   canary pki verify --as node-a --peer-addr 10.0.0.1 # whether the others accept node-a from there
   canary pki verify --fail-within 30d certs/node-b/node.pem
 
-Exit codes: 0 all is well, 6 something is expired or about to, 1 something else is wrong.";
-
-/// Check certificates, keys and their files as the nodes will.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 all is well, 6 something is expired or about to, 1 something else is wrong.")]
 pub(super) struct VerifyArgs {
     /// Directories or PEM files [default: the certificate directory].
     #[arg(value_name = "DIR|FILE")]

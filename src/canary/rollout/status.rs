@@ -15,18 +15,16 @@ use terminal::{columns, shares};
 /// How long each node may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-const EXAMPLES: &str = "\
+/// Show the state that was agreed last, the rollout, and what is measured of it, from the first node that answers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary rollout status
   canary rollout status -w --timeout 10m     until it is over
   canary rollout status --output json
 
 Exit code with -w: 0 promoted, 4 aborted or superseded, 5 rolled back, 124 not over in time. Without: 0, or 5 when the
-last one was rolled back.";
-
-/// Show the state that was agreed last, the rollout, and what is measured of it, from the first node that answers.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+last one was rolled back.")]
 pub(super) struct StatusArgs {
     /// Stay until the rollout is over: redraws on a terminal, else prints a line for each change.
     #[arg(long, short)]

@@ -9,7 +9,9 @@ use service::Proposal;
 use std::fmt::Write as _;
 use store::{Holder, Look};
 
-const EXAMPLES: &str = "\
+/// Say what a node's data directory holds, and whether all of it can be read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary store check                           # every node's folder in ./data
   canary store check --data /var/lib/canary
@@ -17,11 +19,7 @@ Examples:
 
 Needs no network, no certificate and no right to write. A running node is not disturbed, and its data is looked at as it is.
 
-Exit codes: 0 a node can start with it, 65 it is damaged or of another version; file and offset are named.";
-
-/// Say what a node's data directory holds, and whether all of it can be read.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 a node can start with it, 65 it is damaged or of another version; file and offset are named.")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     place: Where,
