@@ -1,9 +1,11 @@
 //! The store on a real file system: who may open a directory, and what a full or read-only disk does.
 
+#[path = "shared/mounted.rs"]
+mod mounted;
 mod needs;
 
 use model::{Ballot, Incarnation, NodeId};
-use needs::Need;
+use mounted::Mounted;
 use service::{Durable, Proposal, Record, RoutingState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -155,46 +157,14 @@ fn a_second_process_is_refused_with_the_first_ones_pid() {
     assert_eq!((durable.epoch, durable.incarnation), (2, Incarnation(7)));
 }
 
-/// A small file system of its own, gone when this is dropped.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    /// None where this run does without.
-    fn new(size: &str) -> Option<Self> {
-        if !Need::Mount.is_met() {
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "canary-test"])
-            .arg(dir.path())
-            .output()
-            .expect("mount was just tried");
-        if !mounted.status.success() {
-            Need::Mount.missing(&String::from_utf8_lossy(&mounted.stderr));
-        }
-        Some(Self(dir))
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.0.path()).status();
-        assert!(status.is_ok_and(|status| status.success()), "what is mounted can be remounted");
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_no_record_and_no_restart() {
-    let Some(mounted) = Mounted::new("32m") else { return };
-    let dir = mounted.0.path().join("node-a");
+    let temporary = tempfile::tempdir().expect("a directory");
+    let Some(mounted) = Mounted::at(temporary.path(), "32m") else { return };
+    let dir = mounted.path().join("node-a");
     let (mut store, _) = open(&dir).expect("an empty directory");
     assert_eq!(store.has_room(), Room::Plenty);
-    let mut filler = fs::File::create(mounted.0.path().join("filler")).expect("there is room");
+    let mut filler = fs::File::create(mounted.path().join("filler")).expect("there is room");
     let block = [1_u8; 4096];
     while filler.write_all(&block).is_ok() {}
     assert_eq!(store.has_room(), Room::Full);
@@ -206,15 +176,16 @@ fn a_full_disk_stops_no_record_and_no_restart() {
     let (mut store, durable) = open(&dir).expect("a start needs no room");
     assert_eq!((durable.epoch, accepted_version(&durable)), (2, Some(49)));
     store.append(&[accepted(50, 100_000)]).expect("the room for it is kept");
-    let blank = mounted.0.path().join("node-b");
+    let blank = mounted.path().join("node-b");
     let error = open_as(&blank, identity(), 8).map(drop).expect_err("there is no room for another");
     assert_eq!(error.fault(), StoreFault::Storage);
 }
 
 #[test]
 fn a_first_start_without_room_can_be_repeated_with_room() {
-    let Some(mounted) = Mounted::new("1536k") else { return };
-    let dir = mounted.0.path().join("node-a");
+    let temporary = tempfile::tempdir().expect("a directory");
+    let Some(mounted) = Mounted::at(temporary.path(), "1536k") else { return };
+    let dir = mounted.path().join("node-a");
     let error = open(&dir).map(drop).expect_err("there is room for one segment only");
     assert_eq!(error.fault(), StoreFault::Storage);
     assert!(error.to_string().contains("log.1"), "{error}");
@@ -225,11 +196,12 @@ fn a_first_start_without_room_can_be_repeated_with_room() {
 
 #[test]
 fn a_read_only_disk_is_a_storage_error_with_the_path() {
-    let Some(mounted) = Mounted::new("8m") else { return };
-    let dir = mounted.0.path().join("node-a");
+    let temporary = tempfile::tempdir().expect("a directory");
+    let Some(mounted) = Mounted::at(temporary.path(), "8m") else { return };
+    let dir = mounted.path().join("node-a");
     drop(open(&dir).expect("an empty directory"));
     mounted.remount("ro");
-    for dir in [dir, mounted.0.path().join("node-b")] {
+    for dir in [dir, mounted.path().join("node-b")] {
         let error = open(&dir).map(drop).expect_err("nothing can be written");
         assert_eq!(error.fault(), StoreFault::Storage);
         assert!(error.to_string().contains(&dir.display().to_string()), "{error}");

@@ -13,6 +13,16 @@ impl Exposition {
         Family { text: &mut self.0, name, help, kind: Some("gauge") }
     }
 
+    /// A figure that goes up and down, without labels.
+    pub fn value(&mut self, name: &'static str, help: &'static str, value: impl Display) {
+        self.gauge(name, help).sample(&[], value);
+    }
+
+    /// 1 for what is so, and 0 for what is not.
+    pub fn flag(&mut self, name: &'static str, help: &'static str, is: bool) {
+        self.value(name, help, u8::from(is));
+    }
+
     /// A family of figures that only go up.
     pub fn counter(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         Family { text: &mut self.0, name, help, kind: Some("counter") }
@@ -42,6 +52,15 @@ impl Family<'_> {
     /// One figure of the family.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.line("", labels, value);
+    }
+
+    /// A figure for each thing that has one, with its name as `label`.
+    pub fn each(&mut self, label: &str, samples: impl IntoIterator<Item = (impl Display, Option<impl Display>)>) {
+        for (name, value) in samples {
+            if let Some(value) = value {
+                self.sample(&[(label, &name.to_string())], value);
+            }
+        }
     }
 
     /// One distribution of the family: how many were no larger than each end of a class, how many there were, and

@@ -1,4 +1,4 @@
-//! What fuzzers do with the bodies of requests, and with plans in files: everything up to the question to the agreement.
+//! The fuzzers' way through the bodies of requests, and plans in files: everything up to the question to the agreement.
 
 use super::outcomes::{Outcomes, samples};
 use super::rollouts;

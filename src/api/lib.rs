@@ -21,6 +21,5 @@ mod state;
 mod write;
 
 pub use exposition::{Exposition, Family};
-pub use metrics::Counters;
 pub use router::router;
-pub use state::{Api, CertificateInfo, LinkShown, WallClock};
+pub use state::{Api, CertificateInfo, Counters, LinkShown, WallClock};

@@ -4,11 +4,10 @@
 //! reasons are fixed words. So nobody can make a node remember more by asking.
 
 use super::exposition::Exposition;
-use super::state::{Api, CertificateInfo, FOREVER};
+use super::state::{Api, CertificateInfo, Counters, FOREVER};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use edge::Gauges;
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use member::{View, boottime, unix_millis};
 use model::{Time, Weight};
@@ -19,26 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tls::{HANDSHAKE_CLASSES_MS, Handshakes, Plane, Rejections};
-
-/// What the routes count.
-#[derive(Debug, Default)]
-pub struct Counters {
-    allowed: AtomicU64,
-    unauthenticated: AtomicU64,
-    forbidden: AtomicU64,
-}
-
-impl Counters {
-    /// Counts a request for a change; `refusal` is the status it was refused with.
-    pub(super) fn count_auth(&self, refusal: Option<StatusCode>) {
-        let counter = match refusal {
-            None => &self.allowed,
-            Some(StatusCode::UNAUTHORIZED) => &self.unauthenticated,
-            Some(_) => &self.forbidden,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let mut text = Exposition::default();
@@ -53,7 +32,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 }
 
 fn agreement(text: &mut Exposition, view: &View, now: Time) {
-    text.gauge("canary_routing_version", "Version of the committed routing state.").sample(&[], view.state.version);
+    text.value("canary_routing_version", "Version of the committed routing state.", view.state.version);
     let stable = view.state.stable.id.as_str();
     let canary = view.state.canary.as_ref().map(|canary| canary.model.id.as_str());
     let mut shares = |name, help, weight: Weight| {
@@ -68,67 +47,44 @@ fn agreement(text: &mut Exposition, view: &View, now: Time) {
     let serving = serving_weight(view, now);
     shares("canary_serving_ratio", "Share of the traffic that this node gives the model now.", serving);
     let isolated = view.is_isolated(now);
-    text.gauge("canary_isolated", "1 while the node's lease has run out.").sample(&[], u8::from(isolated));
-    text.gauge("canary_in_touch", "1 while the node is in touch with a majority, both ways.")
-        .sample(&[], u8::from(view.in_touch));
-    text.gauge("canary_coordinating", "1 while the node coordinates.")
-        .sample(&[], u8::from(view.coordinator == Some(view.me)));
-    text.gauge("canary_pending", "1 while a proposal is known that is not decided yet.")
-        .sample(&[], u8::from(view.pending.is_some()));
-    text.gauge("canary_ejected", "1 while the node has stopped serving the canary by itself.")
-        .sample(&[], u8::from(view.ejected.is_some()));
-    text.gauge("canary_rollout_open", "1 while a rollout goes on.")
-        .sample(&[], u8::from(view.state.open_rollout().is_some()));
+    text.flag("canary_isolated", "1 while the node's lease has run out.", isolated);
+    text.flag("canary_in_touch", "1 while the node is in touch with a majority, both ways.", view.in_touch);
+    text.flag("canary_coordinating", "1 while the node coordinates.", view.coordinator == Some(view.me));
+    text.flag("canary_pending", "1 while a proposal is known that is not decided yet.", view.pending.is_some());
+    text.flag("canary_ejected", "1 while the node has stopped serving the canary by itself.", view.ejected.is_some());
+    text.flag("canary_rollout_open", "1 while a rollout goes on.", view.state.open_rollout().is_some());
     if let Some(rollout) = view.state.open_rollout() {
-        text.gauge("canary_rollout_step", "Step that the rollout is at, from 1.").sample(&[], rollout.step + 1);
-        text.gauge("canary_rollout_steps", "Steps of the rollout's plan.").sample(&[], rollout.plan.steps.len());
+        text.value("canary_rollout_step", "Step that the rollout is at, from 1.", rollout.step + 1);
+        text.value("canary_rollout_steps", "Steps of the rollout's plan.", rollout.plan.steps.len());
         let paused = rollout.phase == Phase::Paused;
-        text.gauge("canary_rollout_paused", "1 while the rollout waits for an operator.").sample(&[], u8::from(paused));
+        text.flag("canary_rollout_paused", "1 while the rollout waits for an operator.", paused);
     }
-    let mut family = text.gauge("canary_member_drained", "1 for a member that was taken out of the vote.");
-    for member in view.members.iter() {
-        family.sample(&[("member", &member.to_string())], u8::from(view.state.drained.contains(member)));
-    }
+    let drained = |member| (member, Some(u8::from(view.state.drained.contains(member))));
+    text.gauge("canary_member_drained", "1 for a member that was taken out of the vote.")
+        .each("member", view.members.iter().map(drained));
 }
 
 fn health(text: &mut Exposition, health: &HealthSnapshot) {
-    let mut family = text.gauge("canary_peer_link_up", "1 while there is a link to the peer.");
-    for (peer, shown) in &health.peers {
-        family.sample(&[("peer", &peer.to_string())], u8::from(shown.connected));
-    }
-    let mut family = text.gauge("canary_peer_silence_seconds", "Time since the peer was heard.");
-    for (peer, shown) in &health.peers {
-        if let Some(millis) = shown.last_seen_ms {
-            family.sample(&[("peer", &peer.to_string())], std::time::Duration::from_millis(millis).as_secs_f64());
-        }
-    }
-    let mut family = text.gauge("canary_peer_version", "Committed version of the peer, as it said last.");
-    for (peer, shown) in &health.peers {
-        if let Some(version) = shown.last_committed_version {
-            family.sample(&[("peer", &peer.to_string())], version);
-        }
-    }
-    let mut family = text.gauge("canary_window_requests", "Requests to the model in the newest window.");
-    for (model, shown) in &health.models {
-        family.sample(&[("model", model.as_str())], shown.requests);
-    }
-    let mut family =
-        text.gauge("canary_window_client_errors", "Requests of the window that the model refused as wrong.");
-    for (model, shown) in &health.models {
-        family.sample(&[("model", model.as_str())], shown.client_errors);
-    }
-    let mut family = text.gauge("canary_window_error_ratio", "Share of the window's requests that failed.");
-    for (model, shown) in &health.models {
-        if let Some(rate) = shown.error_rate {
-            family.sample(&[("model", model.as_str())], rate);
-        }
-    }
-    let mut family = text.gauge("canary_window_latency_p95_seconds", "95th percentile of the window's latencies.");
-    for (model, shown) in &health.models {
-        if let Some(millis) = shown.p95 {
-            family.sample(&[("model", model.as_str())], millis / 1e3);
-        }
-    }
+    let up = figures(&health.peers, |peer| Some(u8::from(peer.connected)));
+    text.gauge("canary_peer_link_up", "1 while there is a link to the peer.").each("peer", up);
+    let silence = figures(&health.peers, |peer| Some(Duration::from_millis(peer.last_seen_ms?).as_secs_f64()));
+    text.gauge("canary_peer_silence_seconds", "Time since the peer was heard.").each("peer", silence);
+    let versions = figures(&health.peers, |peer| peer.last_committed_version);
+    text.gauge("canary_peer_version", "Committed version of the peer, as it said last.").each("peer", versions);
+    let requests = figures(&health.models, |model| Some(model.requests));
+    text.gauge("canary_window_requests", "Requests to the model in the newest window.").each("model", requests);
+    let refused = figures(&health.models, |model| Some(model.client_errors));
+    text.gauge("canary_window_client_errors", "Requests of the window that the model refused as wrong.")
+        .each("model", refused);
+    let errors = figures(&health.models, |model| model.error_rate);
+    text.gauge("canary_window_error_ratio", "Share of the window's requests that failed.").each("model", errors);
+    let p95 = figures(&health.models, |model| model.p95.map(|millis| millis / 1e3));
+    text.gauge("canary_window_latency_p95_seconds", "95th percentile of the window's latencies.").each("model", p95);
+}
+
+/// The figure of each member of a map that has one.
+fn figures<K, T, V>(all: &BTreeMap<K, T>, figure: impl Fn(&T) -> Option<V>) -> impl Iterator<Item = (&K, Option<V>)> {
+    all.iter().map(move |(key, one)| (key, figure(one)))
 }
 
 fn https(text: &mut Exposition, counters: &Counters, open: &Gauges) {
@@ -137,9 +93,8 @@ fn https(text: &mut Exposition, counters: &Counters, open: &Gauges) {
     family.sample(&[("result", "allowed")], of(&counters.allowed));
     family.sample(&[("result", "unauthenticated")], of(&counters.unauthenticated));
     family.sample(&[("result", "forbidden")], of(&counters.forbidden));
-    text.gauge("canary_https_connections", "HTTPS connections that are open.").sample(&[], open.connections());
-    text.gauge("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.")
-        .sample(&[], open.handshakes());
+    text.value("canary_https_connections", "HTTPS connections that are open.", open.connections());
+    text.value("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.", open.handshakes());
     text.gauge("canary_build_info", "1, with the version of the program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
 }
@@ -213,6 +168,7 @@ fn certificates(text: &mut Exposition, api: &Api) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
 
     #[test]
     fn refusals_are_counted_by_kind() {

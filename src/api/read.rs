@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use edge::Problem;
-use member::Stage;
+use member::{Stage, boottime};
 use schema::{HealthSnapshot, HistoryLine, code};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -14,6 +14,23 @@ use std::sync::Arc;
 const DEFAULT_HISTORY: usize = 50;
 /// As much as a node keeps.
 const MAX_HISTORY: usize = 1_000;
+
+impl Api {
+    /// The health of this node.
+    pub(super) fn snapshot(&self) -> HealthSnapshot {
+        let view = self.handle.view();
+        let trial = self.handle.status().as_deref().map(shown::trial);
+        let mut shown = shown::health(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load());
+        shown.stopping = self.leaving.is_cancelled();
+        shown.wire_version = Some(self.wire_version);
+        for (id, link) in (self.links)() {
+            if let Some(peer) = shown.peers.get_mut(&id) {
+                (peer.wire_version, peer.clock_skew_ms) = (Some(link.wire_version), Some(link.clock_skew_ms));
+            }
+        }
+        shown
+    }
+}
 
 pub(super) async fn health_snapshot(State(api): State<Arc<Api>>) -> Json<HealthSnapshot> {
     Json(api.snapshot())

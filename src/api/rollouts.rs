@@ -6,8 +6,7 @@ use super::write::{Asked, propose};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use edge::Problem;
-use edge::body;
+use edge::{Problem, body};
 use http::StatusCode;
 use model::ModelId;
 use proxy::Upstream;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 
 pub(super) async fn start(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
-    let wanted: StartRequest = body::parse_object(asked.body())?;
+    let wanted: StartRequest = body::parse_object(&asked.body)?;
     let plan = plan_of(wanted.plan)?;
     let canary = model(wanted.canary_model_id, wanted.upstream)?;
     let when_open = if wanted.supersede { WhenOpen::Supersede } else { WhenOpen::Refuse };
@@ -44,8 +43,8 @@ pub(super) async fn say(
     request: Request,
 ) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
-    let VerbRequest { full, why } = optional(asked.body())?;
-    let by = asked.by().id.clone();
+    let VerbRequest { full, why } = optional(&asked.body)?;
+    let by = asked.by.id.clone();
     let why = || why.clone().unwrap_or_else(|| format!("by {by}"));
     let change = match verb.as_str() {
         "pause" => Change::Pause { why: why(), epoch: None },
@@ -64,13 +63,13 @@ pub(super) async fn say(
 
 pub(super) async fn undo(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
-    let UndoRequest { to } = optional(asked.body())?;
+    let UndoRequest { to } = optional(&asked.body)?;
     propose(&api, asked, Change::Undo { to }, None).await
 }
 
 pub(super) async fn set_model(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let asked = Asked::admit(&api, request).await?;
-    let ModelRequest { id, upstream } = body::parse_object(asked.body())?;
+    let ModelRequest { id, upstream } = body::parse_object(&asked.body)?;
     let model = model(id, upstream)?;
     propose(&api, asked, Change::Model(model), None).await
 }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use edge::{COMMON_HEADERS, Problem};
 use http::{Method, StatusCode, Uri};
+use schema::code;
 use std::sync::Arc;
 
 /// One route: its method, its path, and what answers it.
@@ -48,7 +49,7 @@ fn routes() -> Vec<Route> {
 
 async fn no_such_route(uri: Uri) -> Problem {
     let detail = format!("there is no {:?} here: /openapi.json lists what there is", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route", detail)
+    Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, "There is no such route", detail)
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Problem {

@@ -1,15 +1,13 @@
-//! What the routes know, and what they show of the node's health.
+//! The state that the routes work with.
 
 use super::exposition::Exposition;
-use super::metrics::Counters;
-use super::shown;
 use arc_swap::ArcSwap;
 use audit::Log;
 use edge::Gauges;
+use http::StatusCode;
 use member::{Handle, boottime, unix_millis};
 use model::{NodeId, Peers, Time, UnixMillis};
 use proxy::Proxy;
-use schema::HealthSnapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// A step of the wall clock that is larger than this is believed; a smaller one is the rounding of two clocks.
 const CLOCK_STEP_MS: u64 = 1_000;
 
-/// What the routes of one node work with.
+/// The state that the routes of one node work with.
 pub struct Api {
     /// The agreement.
     pub handle: Handle,
@@ -58,20 +56,6 @@ impl Api {
     pub(super) fn date(&self, time: Time) -> UnixMillis {
         self.wall.date(time, boottime(), unix_millis())
     }
-
-    pub(super) fn snapshot(&self) -> HealthSnapshot {
-        let view = self.handle.view();
-        let trial = self.handle.status().as_deref().map(shown::trial);
-        let mut shown = shown::health(&view, boottime(), self.proxy.observations(), trial, &self.certificates.load());
-        shown.stopping = self.leaving.is_cancelled();
-        shown.wire_version = Some(self.wire_version);
-        for (id, link) in (self.links)() {
-            if let Some(peer) = shown.peers.get_mut(&id) {
-                (peer.wire_version, peer.clock_skew_ms) = (Some(link.wire_version), Some(link.clock_skew_ms));
-            }
-        }
-        shown
-    }
 }
 
 /// Turns readings of the node's clock into dates. The difference of the two clocks is remembered, so that the same
@@ -92,6 +76,26 @@ impl WallClock {
             known
         };
         UnixMillis(used.saturating_add(time.as_micros() / 1_000))
+    }
+}
+
+/// Counts of the routes.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(super) allowed: AtomicU64,
+    pub(super) unauthenticated: AtomicU64,
+    pub(super) forbidden: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a request for a change; `refusal` is the status it was refused with.
+    pub(super) fn count_auth(&self, refusal: Option<StatusCode>) {
+        let counter = match refusal {
+            None => &self.allowed,
+            Some(StatusCode::UNAUTHORIZED) => &self.unauthenticated,
+            Some(_) => &self.forbidden,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What changes the routing: an operator's request, sent on to who coordinates or put to this node's own engine.
+//! Changes of the routing: an operator's request, sent on to who coordinates or put to this node's own engine.
 //!
 //! The order is fixed: who asks, then the body's size, then who coordinates, then what the body says.
 
@@ -7,9 +7,7 @@ use super::state::Api;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use edge::Problem;
-use edge::admit;
-use edge::body;
+use edge::{Problem, admit, body};
 use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Uri};
 use member::{Answer, Refusal, Stopped, Vote, unix_millis};
@@ -33,31 +31,29 @@ pub(super) async fn weights(State(api): State<Arc<Api>>, request: Request) -> Re
     propose(&api, asked, Change::Weight { weight, canary }, wanted.base_version).await
 }
 
-pub(super) async fn drain(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let asked = Asked::admit(&api, request).await?;
-    let member = member(&api, &id)?;
-    propose(&api, asked, Change::Drain(member), None).await
+pub(super) async fn drain(api: State<Arc<Api>>, id: Path<String>, request: Request) -> Result<Response, Problem> {
+    of_member(&api, &id, request, Change::Drain).await
 }
 
-pub(super) async fn undrain(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+pub(super) async fn undrain(api: State<Arc<Api>>, id: Path<String>, request: Request) -> Result<Response, Problem> {
+    of_member(&api, &id, request, Change::Undrain).await
+}
+
+async fn of_member(
+    api: &Api,
+    id: &str,
     request: Request,
+    change: impl Fn(NodeId) -> Change,
 ) -> Result<Response, Problem> {
-    let asked = Asked::admit(&api, request).await?;
-    let member = member(&api, &id)?;
-    propose(&api, asked, Change::Undrain(member), None).await
+    let asked = Asked::admit(api, request).await?;
+    propose(api, asked, change(member(api, id)?), None).await
 }
 
 /// A request from someone who may make it, to the node that should decide it.
 pub(super) struct Asked {
-    by: Actor,
+    pub(super) by: Actor,
     target: Uri,
-    body: bytes::Bytes,
+    pub(super) body: bytes::Bytes,
 }
 
 impl Asked {
@@ -76,16 +72,6 @@ impl Asked {
             Some(other) if other != view.me => Err(elsewhere(api, other, &target)),
             Some(_) | None => Ok(Self { by, target, body }),
         }
-    }
-}
-
-impl Asked {
-    pub(super) fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    pub(super) const fn by(&self) -> &Actor {
-        &self.by
     }
 }
 
@@ -265,32 +251,19 @@ fn refused(api: &Api, refusal: Refusal, target: &Uri) -> Problem {
     }
 }
 
-/// The end of the detail for a change that does not fit: what to ask for instead, in the words of requests and of the
-/// command line, which the rule itself does not know.
+/// The end of the detail for a change that does not fit: what to ask for instead, in the words of requests.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say enough")]
 const fn advice(error: &ChangeError) -> &'static str {
     match error {
-        ChangeError::NoCanary(_) => ": name one (--canary MODEL, canary_model_id in JSON)",
-        ChangeError::RolloutOpen { .. } => ", or start the new one with --supersede",
-        ChangeError::NotApproved(_) => ": canary rollout approve, by operators who have not yet",
-        ChangeError::CanaryIsStable(_)
-        | ChangeError::NotAMember(..)
-        | ChangeError::LastMember(_)
-        | ChangeError::NoRollout
-        | ChangeError::WrongPhase { .. }
-        | ChangeError::StepOver(_)
-        | ChangeError::AlreadyApproved { .. }
-        | ChangeError::ApprovedByEnough { .. }
-        | ChangeError::NothingToApprove { .. }
-        | ChangeError::NothingBefore(_)
-        | ChangeError::NotBefore(..)
-        | ChangeError::WireVersion(_)
-        | ChangeError::Closed
-        | ChangeError::UnknownModel(..) => "",
+        ChangeError::NoCanary(_) => ": name one, as canary_model_id",
+        ChangeError::RolloutOpen { .. } => ", or start the new one with supersede",
+        _ => "",
     }
 }
 
 /// The stable word for a change that a rollout, or the lack of one, stands against; none for one that makes no sense
-/// anywhere.
+/// anywhere, or has an answer of its own.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what stands against the others is in the request")]
 const fn conflict(error: &ChangeError) -> Option<&'static str> {
     match error {
         ChangeError::RolloutOpen { .. } => Some(code::ROLLOUT_OPEN),
@@ -300,16 +273,7 @@ const fn conflict(error: &ChangeError) -> Option<&'static str> {
         ChangeError::NothingBefore(_) => Some(code::NOTHING_BEFORE),
         ChangeError::NotApproved(_) => Some(code::NOT_APPROVED),
         ChangeError::ApprovedByEnough { .. } | ChangeError::NothingToApprove { .. } => Some(code::NOTHING_TO_APPROVE),
-        // An answer of its own: what was asked for is there.
-        ChangeError::AlreadyApproved { .. } => None,
-        ChangeError::NoCanary(_)
-        | ChangeError::CanaryIsStable(_)
-        | ChangeError::NotAMember(..)
-        | ChangeError::LastMember(_)
-        | ChangeError::NotBefore(..)
-        | ChangeError::WireVersion(_)
-        | ChangeError::Closed
-        | ChangeError::UnknownModel(..) => None,
+        _ => None,
     }
 }
 
@@ -321,14 +285,14 @@ mod tests {
     #[test]
     fn a_change_that_does_not_fit_is_told_with_what_to_ask_for_instead() {
         let said = |error: ChangeError| error.to_string() + advice(&error);
-        let nobody = "there is no canary model to give 5 % to: name one (--canary MODEL, canary_model_id in JSON)";
+        let nobody = "there is no canary model to give 5 % to: name one, as canary_model_id";
         let weight = Weight::from_percent("5").expect("a weight");
         assert_eq!(said(ChangeError::NoCanary(weight)), nobody);
         let open = ChangeError::RolloutOpen { id: "r".into(), canary: "v2".parse().expect("a model id"), weight };
-        let expected = "r of v2 is open at 5 %: promote, pause or abort it, or start the new one with --supersede";
+        let expected = "r of v2 is open at 5 %: promote, pause or abort it, or start the new one with supersede";
         assert_eq!(said(open), expected);
         let lacking = Missing { step: 1, weight, count: 1, by: Vec::new() };
         let waits = said(ChangeError::NotApproved(lacking));
-        assert!(waits.ends_with("nobody approved: canary rollout approve, by operators who have not yet"), "{waits}");
+        assert!(waits.ends_with("nobody approved"), "{waits}");
     }
 }

@@ -6,21 +6,20 @@ use super::output::{Output, print_json, print_text};
 use clap::Args;
 use client::{Client, Silent, Told, Undecided};
 use http::StatusCode;
-use model::NodeId;
 use schema::{Committed, code};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
-use terminal::shares;
+use terminal::{listed, shares};
 
-/// What every command that changes something takes.
+// No doc comment: that would be the help of commands that take nothing else.
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
     #[command(flatten)]
     identity: IdentityArgs,
     /// How to print.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: Output,
+    pub(super) output: Output,
     /// How long a node may take to show that it is there, before the next one is asked.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     timeout: Duration,
@@ -30,11 +29,6 @@ impl ChangeArgs {
     /// A client that asks as the operator.
     pub(super) fn client(&self, certs: &Path) -> Result<Client, Failure> {
         self.identity.client(certs, self.timeout)
-    }
-
-    /// How to print.
-    pub(super) const fn output(&self) -> Output {
-        self.output
     }
 }
 
@@ -104,7 +98,7 @@ fn hint(code: &str) -> Option<&'static str> {
             Some("canary query names the members to upgrade first, or to start without --wire-version")
         }
         code::NOT_APPROVED => Some("canary rollout approve --operator NAME, by operators who have not approved it yet"),
-        code::ROLLOUT_OPEN => Some("canary rollout status shows it"),
+        code::ROLLOUT_OPEN => Some("canary rollout status shows it; start MODEL --supersede ends it"),
         code::NO_ROLLOUT => Some("canary rollout start MODEL"),
         code::ROLE_NOT_ALLOWED | code::UNAUTHENTICATED => {
             Some("use an operator's certificate: --operator NAME or --identity DIR")
@@ -114,7 +108,6 @@ fn hint(code: &str) -> Option<&'static str> {
 }
 
 fn summary(committed: &Committed) -> String {
-    let listed = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let state = &committed.state;
     let mut text = format!("{} version {}: {}", committed.decision, state.version, shares(&state.weights));
     if let Some(note) = &committed.note {
@@ -141,6 +134,7 @@ fn summary(committed: &Committed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::NodeId;
     use serde_json::{Value, json};
 
     fn refused(status: u16, document: Value) -> Failure {

@@ -56,11 +56,6 @@ impl ReadArgs {
     pub(crate) fn client(&self, certs: &Path) -> Result<Client, Failure> {
         self.viewer.client(certs, self.timeout)
     }
-
-    /// How to print.
-    pub(crate) const fn output(&self) -> Output {
-        self.viewer.output
-    }
 }
 
 impl ViewerArgs {
@@ -92,14 +87,17 @@ impl From<SetupError> for Failure {
 
 /// The certificates cannot be used; the error itself says what to copy or type.
 pub(crate) fn unusable(error: TrustError, otherwise: Exit) -> Failure {
-    let exit = if matches!(error, TrustError::UnsafeKey { .. }) {
-        Exit::UnsafeKey
-    } else if matches!(error, TrustError::Expired { .. }) {
-        Exit::CertificateExpiry
-    } else {
-        otherwise
-    };
-    Failure::new(exit, error)
+    Failure::new(exit_of(&error, otherwise), error)
+}
+
+/// The exit code of certificates that cannot be used.
+#[expect(clippy::wildcard_enum_match_arm, reason = "two kinds have an exit code of their own")]
+pub(crate) const fn exit_of(error: &TrustError, otherwise: Exit) -> Exit {
+    match error {
+        TrustError::UnsafeKey { .. } => Exit::UnsafeKey,
+        TrustError::Expired { .. } => Exit::CertificateExpiry,
+        _ => otherwise,
+    }
 }
 
 /// Runs a command's conversation with the nodes.

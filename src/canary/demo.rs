@@ -5,7 +5,11 @@ use super::failure::{Exit, Failure};
 use clap::Args;
 use demo::{AtTheEnd, DemoError, Programme};
 
-const ABOUT: &str = "\
+/// Run a whole mesh on this machine, alone: a good canary takes over, bad ones are rolled back.
+///
+/// Needs no arguments and no network, and leaves nothing behind.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Starts three nodes on 127.0.0.11, 127.0.0.12 and 127.0.0.13 with throw-away certificates, small
 model servers, and a client that keeps asking all nodes over HTTPS. Then it starts three rollouts,
 each once, and only looks on:
@@ -25,13 +29,7 @@ Examples:
   canary demo --keep        leave it up at the end, with commands to try
 
 Exit code: 0 when everything was as it should be, within a minute and a half; else 1, with what was
-not.";
-
-/// Run a whole mesh on this machine, alone: a good canary takes over, bad ones are rolled back.
-///
-/// Needs no arguments and no network, and leaves nothing behind.
-#[derive(Debug, Args)]
-#[command(after_help = ABOUT)]
+not.")]
 pub(crate) struct DemoArgs {
     /// Only the good canary.
     #[arg(long)]

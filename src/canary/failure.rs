@@ -1,4 +1,4 @@
-//! How a command ends: exit codes, and errors with a hint what to do.
+//! The ends of commands: exit codes, and errors with a hint what to do.
 
 use std::fmt;
 use std::process::ExitCode;

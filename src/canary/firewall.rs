@@ -2,6 +2,7 @@
 
 use super::failure::{Exit, Failure};
 use clap::Args;
+use ipnet::IpNet;
 use model::{Host, NodeId, Peers};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use trust::Cidr;
+use terminal::listed;
 
 /// How long to wait for the address of a host name: as long as a resolver needs to try a second server.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -31,7 +32,7 @@ Examples:
 pub(crate) struct FirewallArgs {
     /// Who may use the data plane, as a block such as 10.0.0.0/8 or one address; repeat for more [default: everyone]
     #[arg(long, value_name = "CIDR", value_parser = parse_block)]
-    clients: Vec<Cidr>,
+    clients: Vec<IpNet>,
 }
 
 pub(crate) fn run(args: FirewallArgs, certs: &Path) -> Result<Exit, Failure> {
@@ -49,10 +50,10 @@ pub(crate) fn run(args: FirewallArgs, certs: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn parse_block(text: &str) -> Result<Cidr, String> {
+fn parse_block(text: &str) -> Result<IpNet, String> {
     match text.trim().parse::<IpAddr>() {
-        Ok(address) => Ok(Cidr::of(address.to_canonical())),
-        Err(_) => text.parse::<Cidr>().map_err(|error| error.to_string()),
+        Ok(address) => Ok(IpNet::from(address.to_canonical())),
+        Err(_) => trust::parse_network(text),
     }
 }
 
@@ -101,7 +102,7 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
 /// The rules, shown as a file for `nft -f`.
 struct Ruleset {
     members: Vec<Member>,
-    clients: Vec<Cidr>,
+    clients: Vec<IpNet>,
 }
 
 impl fmt::Display for Ruleset {
@@ -125,8 +126,8 @@ impl Ruleset {
             match host {
                 Host::Ip(address) => writeln!(f, "#   {id}  {address}")?,
                 Host::Name(name) => {
-                    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                    writeln!(f, "#   {id}  {name}, which was {} when this was printed", addresses.join(" and "))?;
+                    let addresses = listed(addresses).replace(", ", " and ");
+                    writeln!(f, "#   {id}  {name}, which was {addresses} when this was printed")?;
                 }
             }
         }
@@ -143,35 +144,22 @@ impl Ruleset {
                 owners.entry(*address).or_default().push(member.id.to_string());
             }
         }
-        for family in Family::BOTH {
-            let own = owners.iter().filter(|(address, _)| Family::of(**address) == family);
+        for family in &FAMILIES {
+            let own = owners.iter().filter(|(address, _)| (family.has)(address));
             let elements: String = own.fold(String::new(), |mut text, (address, ids)| {
                 let _ = writeln!(text, "            {address}, # {}", ids.join(", "));
                 text
             });
-            if !elements.is_empty() {
-                let (name, kind) = (family.set(Who::Peers), family.set_type());
-                writeln!(
-                    f,
-                    "    set {name} {{\n        type {kind}\n        elements = {{\n{elements}        }}\n    }}\n"
-                )?;
-            }
+            family.set(f, "peers", "", &format!("{{\n{elements}        }}"), elements.is_empty())?;
         }
         Ok(())
     }
 
     fn client_sets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for family in Family::BOTH {
-            let own = self.clients.iter().filter(|block| Family::of(block.address()) == family);
-            let elements = own.map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            if !elements.is_empty() {
-                let (name, kind) = (family.set(Who::Clients), family.set_type());
-                writeln!(
-                    f,
-                    "    set {name} {{\n        type {kind}\n        flags interval\n        auto-merge\n        \
-                     elements = {{ {elements} }}\n    }}\n"
-                )?;
-            }
+        for family in &FAMILIES {
+            let own: Vec<&IpNet> = self.clients.iter().filter(|block| (family.has)(&block.addr())).collect();
+            let flags = "        flags interval\n        auto-merge\n";
+            family.set(f, "clients", flags, &format!("{{ {} }}", listed(&own)), own.is_empty())?;
         }
         Ok(())
     }
@@ -185,76 +173,63 @@ impl Ruleset {
              # Answers to connections that this machine made: Linux may pick one of these ports for its own end.\n        \
              ct direction reply accept\n\n        # Control plane: the peers only.\n",
         )?;
-        self.accept(f, &control, Who::Peers)?;
+        self.accept_peers(f, &control)?;
         writeln!(f, "        {control} counter drop comment \"control plane: not a peer\"\n")?;
         if self.clients.is_empty() {
             writeln!(f, "        # Data plane ({data}): open. It asks for an operator's certificate where it must.")?;
         } else {
             f.write_str("        # Data plane: this machine, the peers and the clients.\n")?;
             writeln!(f, "        iifname \"lo\" {data} accept")?;
-            self.accept(f, &data, Who::Peers)?;
-            self.accept(f, &data, Who::Clients)?;
+            self.accept_peers(f, &data)?;
+            accept(f, &data, "clients", self.clients.iter().map(IpNet::addr))?;
             writeln!(f, "        {data} counter drop comment \"data plane: not a client\"")?;
         }
         f.write_str("    }\n")
     }
 
-    fn accept(&self, f: &mut fmt::Formatter<'_>, ports: &str, who: Who) -> fmt::Result {
-        for family in Family::BOTH {
-            let mut addresses: Box<dyn Iterator<Item = IpAddr>> = match who {
-                Who::Peers => Box::new(self.members.iter().flat_map(|member| member.addresses.iter().copied())),
-                Who::Clients => Box::new(self.clients.iter().map(|block| block.address())),
-            };
-            // A set exists only for a family that someone has an address of.
-            if addresses.any(|address| Family::of(address) == family) {
-                writeln!(f, "        {} saddr @{} {ports} accept", family.word(), family.set(who))?;
-            }
-        }
-        Ok(())
+    fn accept_peers(&self, f: &mut fmt::Formatter<'_>, ports: &str) -> fmt::Result {
+        accept(f, ports, "peers", self.members.iter().flat_map(|member| member.addresses.iter().copied()))
     }
 }
 
-/// Whose addresses a set holds.
-#[derive(Clone, Copy)]
-enum Who {
-    Peers,
-    Clients,
+/// Accepts on `ports` whoever is in the sets of `who`, of which there is one for each family that has `addresses`.
+fn accept(
+    f: &mut fmt::Formatter<'_>,
+    ports: &str,
+    who: &str,
+    addresses: impl Iterator<Item = IpAddr> + Clone,
+) -> fmt::Result {
+    for family in FAMILIES.iter().filter(|family| addresses.clone().any(|address| (family.has)(&address))) {
+        writeln!(f, "        {} saddr @{who}_{} {ports} accept", family.word, family.ending)?;
+    }
+    Ok(())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
+/// A family of addresses, in the words of nftables.
+struct Family {
+    word: &'static str,
+    set_type: &'static str,
+    /// How the names of its sets end.
+    ending: &'static str,
+    has: fn(&IpAddr) -> bool,
 }
+
+const FAMILIES: [Family; 2] = [
+    Family { word: "ip", set_type: "ipv4_addr", ending: "v4", has: IpAddr::is_ipv4 },
+    Family { word: "ip6", set_type: "ipv6_addr", ending: "v6", has: IpAddr::is_ipv6 },
+];
 
 impl Family {
-    const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    const fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::V4 => "ip",
-            Self::V6 => "ip6",
+    /// The set of `who`, unless nobody has an address of this family.
+    fn set(&self, f: &mut fmt::Formatter<'_>, who: &str, flags: &str, elements: &str, is_empty: bool) -> fmt::Result {
+        if is_empty {
+            return Ok(());
         }
-    }
-
-    const fn set_type(self) -> &'static str {
-        match self {
-            Self::V4 => "ipv4_addr",
-            Self::V6 => "ipv6_addr",
-        }
-    }
-
-    const fn set(self, who: Who) -> &'static str {
-        match (who, self) {
-            (Who::Peers, Self::V4) => "peers_v4",
-            (Who::Peers, Self::V6) => "peers_v6",
-            (Who::Clients, Self::V4) => "clients_v4",
-            (Who::Clients, Self::V6) => "clients_v6",
-        }
+        let Self { set_type, ending, .. } = self;
+        writeln!(
+            f,
+            "    set {who}_{ending} {{\n        type {set_type}\n{flags}        elements = {elements}\n    }}\n"
+        )
     }
 }
 

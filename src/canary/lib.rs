@@ -1,4 +1,5 @@
-//! The command line. One command, one file: its arguments, whose doc comments are the help, and `run`.
+//! The command line. One command, one file: its arguments, whose doc comments are the help, and `run`. Words that only
+//! differ in what is asked for share one.
 //!
 //! Data goes to stdout, everything else to stderr. Nothing prompts.
 

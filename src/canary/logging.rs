@@ -1,4 +1,4 @@
-//! Where log lines go and what they look like.
+//! The log lines: where they go and what they look like.
 
 use super::failure::{Exit, Failure};
 use clap::{Args, ValueEnum};

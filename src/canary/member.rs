@@ -1,22 +1,19 @@
-//! `canary member`.
+//! `canary member drain` and `canary member undrain`.
 
-mod drain;
-mod undrain;
-
+use super::change::{self, ChangeArgs};
 use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
+use model::NodeId;
 use std::path::Path;
 
-const EXAMPLES: &str = "\
+/// Take a member out of the vote, or back in.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary member drain node-c       before maintenance: node-c serves stable only and has no vote
   canary member undrain node-c     back in the vote; needs the vote of every member
 
-Majorities still count all configured members.";
-
-/// Take a member out of the vote, or back in.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Majorities still count all configured members.")]
 pub(crate) struct MemberArgs {
     #[command(subcommand)]
     command: MemberCommand,
@@ -24,13 +21,25 @@ pub(crate) struct MemberArgs {
 
 #[derive(Debug, Subcommand)]
 enum MemberCommand {
-    Drain(drain::DrainArgs),
-    Undrain(undrain::UndrainArgs),
+    /// Take a member out of the vote: it serves the stable model only. A majority suffices.
+    Drain(OneArgs),
+    /// Take a drained member back into the vote.
+    Undrain(OneArgs),
+}
+
+#[derive(Debug, Args)]
+struct OneArgs {
+    /// Which one, node-a or coordinator.
+    #[arg(value_name = "ID")]
+    id: NodeId,
+    #[command(flatten)]
+    change: ChangeArgs,
 }
 
 pub(crate) fn run(args: MemberArgs, certs: &Path) -> Result<Exit, Failure> {
-    match args.command {
-        MemberCommand::Drain(args) => drain::run(&args, certs),
-        MemberCommand::Undrain(args) => undrain::run(&args, certs),
-    }
+    let (OneArgs { id, change }, verb) = match args.command {
+        MemberCommand::Drain(args) => (args, "drain"),
+        MemberCommand::Undrain(args) => (args, "undrain"),
+    };
+    change::run(&change, certs, &format!("/members/{id}/{verb}"), &serde_json::json!({}))
 }

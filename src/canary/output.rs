@@ -13,6 +13,17 @@ pub(crate) enum Output {
     Json,
 }
 
+impl Output {
+    /// Prints a result, as `text` or as JSON; then the command is done.
+    pub(crate) fn print(self, text: impl FnOnce() -> String, result: &impl Serialize) -> Result<Exit, Failure> {
+        match self {
+            Self::Table => print_text(&text())?,
+            Self::Json => print_json(result)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
 /// Prints a value as indented JSON to stdout.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Exit::Failed, error))?;

@@ -37,11 +37,11 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
     let client = args.read.client(certs)?;
     block_on(async {
         if args.watch {
-            return watch::run(&client, args.read.output()).await;
+            return watch::run(&client, args.read.viewer.output).await;
         }
         let rows = client.compare().await;
         let verdict = Verdict::of(&rows);
-        match args.read.output() {
+        match args.read.viewer.output {
             Output::Table => {
                 let wire = show::Wire::of(&rows).map(|wire| wire.line() + "\n").unwrap_or_default();
                 print_text(&format!("{}\n{wire}{}\n", show::table(&rows), terminal::verdict(&verdict)))?;

@@ -37,8 +37,9 @@ pub struct Client {
     patience: Duration,
 }
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ClientError {
     /// Nothing within the time given.
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
@@ -57,12 +58,7 @@ pub enum ClientError {
     NotANode(String),
     /// Another node answers at the address.
     #[error("{found} answers at the address of {wanted}: check PEERS_NODE_*")]
-    OtherNode {
-        /// Who was asked.
-        wanted: NodeId,
-        /// Who answered.
-        found: NodeId,
-    },
+    OtherNode { wanted: NodeId, found: NodeId },
     /// It was sent to an address that is not configured.
     #[error("the node sent this request on to {0}, which is not the address of a configured node")]
     Stray(String),
@@ -86,31 +82,21 @@ pub struct Told {
 
 impl Told {
     /// The document as that of a problem.
-    #[must_use]
     pub fn problem(&self) -> ProblemShape {
         ProblemShape::read(&self.document)
     }
 }
 
-/// Why a change got no answer.
+/// The reason for which a change got no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChangeFailure {
     /// It was not sent: another node may be asked.
     #[error("{node}: {error}")]
-    NotSent {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    NotSent { node: NodeId, error: ClientError },
     /// It was sent, and may have been decided.
     #[error("{node} took the request and gave no answer: {error}")]
-    Unknown {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    Unknown { node: NodeId, error: ClientError },
 }
 
 /// The outcome of a wait for another state.
@@ -124,7 +110,6 @@ pub enum Polled {
 
 impl Client {
     /// A client for the nodes at `peers`, each of which has `patience` to answer a read.
-    #[must_use]
     pub fn new(tls: ClientConfig, peers: Peers, patience: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -137,25 +122,19 @@ impl Client {
     }
 
     /// The nodes there are.
-    #[must_use]
     pub const fn peers(&self) -> &Peers {
         &self.peers
     }
 
-    /// The state that `node` shows.
-    ///
-    /// # Errors
-    /// When it does not answer, or is not that node.
+    /// The state that `node` shows. Fails when it does not answer, or is not that node.
     pub async fn state(&self, node: NodeId) -> Result<ServedState, ClientError> {
         let state: ServedState = self.read(node, "/routing/state").await?;
         same_node(node, state.node_id)?;
         Ok(state)
     }
 
-    /// Waits at most `wait` for another state than the one with `tag`.
-    ///
-    /// # Errors
-    /// When it does not answer, or is not that node.
+    /// Waits at most `wait` for another state than the one with `tag`. Fails when it does not answer, or is not that
+    /// node.
     pub async fn poll(&self, node: NodeId, tag: Option<&str>, wait: Duration) -> Result<Polled, ClientError> {
         let mut request = Request::get(self.uri(node, &format!("/routing/state?wait={}", wait.as_secs())));
         if let Some(tag) = tag {
@@ -171,27 +150,18 @@ impl Client {
         Ok(Polled::State(Box::new(state), tag))
     }
 
-    /// The health of `node`: its measurements, and whom it hears.
-    ///
-    /// # Errors
-    /// When it does not answer.
+    /// The health of `node`: its measurements, and whom it hears. Fails when it does not answer.
     pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
         self.read(node, "/health/snapshot").await
     }
 
-    /// Reads any document of `node`.
-    ///
-    /// # Errors
-    /// When it does not answer, or answers something else.
+    /// Reads any document of `node`. Fails when it does not answer, or answers something else.
     pub async fn read<T: DeserializeOwned>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
         let response = self.send(Request::get(self.uri(node, path)), Bytes::new(), self.patience).await?;
         document(response, self.patience).await
     }
 
-    /// Asks `node` for a change, and whoever it names instead.
-    ///
-    /// # Errors
-    /// Tells whether the change may have been made.
+    /// Asks `node` for a change, and whoever it names instead. An error tells whether the change was perhaps made.
     pub async fn change(&self, node: NodeId, path: &str, body: &impl Serialize) -> Result<Told, ChangeFailure> {
         let body = serde_json::to_vec(body).map(Bytes::from).unwrap_or_default();
         let mut node = node;

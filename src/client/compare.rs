@@ -25,38 +25,20 @@ pub struct Answers {
 
 /// Whether the nodes agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Verdict {
     /// All are at one version and digest, though some may be isolated and serve the stable model only.
-    Synchronized {
-        /// The version.
-        version: u64,
-        /// Those that are isolated.
-        isolated: Vec<NodeId>,
-    },
-    /// Their versions differ.
-    CatchingUp {
-        /// The newest version.
-        newest: u64,
-        /// Those that are not at it yet.
-        behind: Vec<NodeId>,
-    },
-    /// Two nodes show different states for one version, which must never be.
-    Diverged {
-        /// The newest such version.
-        version: u64,
-        /// Those that are at it.
-        nodes: Vec<NodeId>,
-    },
+    Synchronized { version: u64, isolated: Vec<NodeId> },
+    /// Their versions differ: some are behind the newest.
+    CatchingUp { newest: u64, behind: Vec<NodeId> },
+    /// Nodes show different states for one version, which must never be: the newest such version, and those at it.
+    Diverged { version: u64, nodes: Vec<NodeId> },
     /// Some do not answer.
-    Unreachable {
-        /// Which.
-        silent: Vec<NodeId>,
-    },
+    Unreachable { silent: Vec<NodeId> },
 }
 
 impl Verdict {
     /// The gravest thing that the rows show: states that contradict one another, then silence, then delay.
-    #[must_use]
     pub fn of(rows: &[Row]) -> Self {
         let seen: Vec<(NodeId, u64, Digest)> = rows
             .iter()
@@ -82,7 +64,6 @@ impl Verdict {
     }
 
     /// Its word, for people and programs.
-    #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Synchronized { .. } => "SYNCHRONIZED",
@@ -92,8 +73,7 @@ impl Verdict {
         }
     }
 
-    /// What it says beyond its word.
-    #[must_use]
+    /// The detail that it says beyond its word.
     pub fn detail(&self) -> String {
         match self {
             Self::Synchronized { version, isolated } if isolated.is_empty() => {

@@ -6,7 +6,6 @@ use http::StatusCode;
 use model::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
@@ -14,34 +13,22 @@ const TAKEOVER: Duration = Duration::from_secs(7);
 /// How often it is looked whether one is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Why no node took a change.
+/// The reason for which no node took a change.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Undecided {
     /// It was sent to none.
     #[error(transparent)]
     NotSent(#[from] Silent),
     /// It was sent, and may have been decided.
     #[error("{node} took the request and gave no answer: {error}")]
-    Unknown {
-        /// Who was asked.
-        node: NodeId,
-        /// What is wrong.
-        error: ClientError,
-    },
+    Unknown { node: NodeId, error: ClientError },
 }
 
 /// The nodes that could not be asked, each with its reason.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("no node can be asked:{}", .0.iter().map(|(node, error)| format!("\n  {node}: {error}")).collect::<String>())]
 pub struct Silent(Vec<(NodeId, ClientError)>);
-
-impl std::error::Error for Silent {}
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no node can be asked:")?;
-        self.0.iter().try_for_each(|(node, error)| write!(f, "\n  {node}: {error}"))
-    }
-}
 
 /// What came of asking every node once.
 enum Round {
@@ -57,10 +44,7 @@ enum Round {
 impl Client {
     /// Asks the nodes in order, beginning with the usual coordinator, until one takes the change or none is to be expected
     /// to: while others say that a node coordinates which cannot be reached, one of them soon will. `on_wait` is told of
-    /// that node, once.
-    ///
-    /// # Errors
-    /// Tells whether the change may have been made.
+    /// that node, once. An error tells whether the change may have been made.
     pub async fn decide(
         &self,
         path: &str,
@@ -100,18 +84,12 @@ impl Client {
         Ok(powerless.map_or(Round::Nobody { silent: Silent(silent), gone }, Round::Told))
     }
 
-    /// The document of the first node, in id order, that answers.
-    ///
-    /// # Errors
-    /// When none does.
+    /// The document of the first node, in id order, that answers. Fails when none does.
     pub async fn first<T: DeserializeOwned>(&self, path: &str) -> Result<(NodeId, T), Silent> {
         self.first_of(self.peers().iter().map(|(node, _)| node), path).await
     }
 
-    /// The document of the first of `nodes` that answers.
-    ///
-    /// # Errors
-    /// When none does.
+    /// The document of the first of `nodes` that answers. Fails when none does.
     pub async fn first_of<T: DeserializeOwned>(
         &self,
         nodes: impl Iterator<Item = NodeId>,

@@ -1,4 +1,4 @@
-//! Where the members of a mesh are, whom to trust, and with which certificate to ask.
+//! The members of a mesh, the authority to trust, and the certificate to ask with.
 
 use crate::Client;
 use model::{Peers, PeersError};
@@ -11,8 +11,9 @@ use trust::{Bundle, ClientFiles, TrustError, load_ca};
 /// Longest `bundle.json` that is read: 26 members with the longest host names are a tenth of it.
 const MAX_BUNDLE: u64 = 64 * 1024;
 
-/// Why there is no client.
+/// The reason for which there is no client.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SetupError {
     /// The certificates cannot be used.
     #[error(transparent)]
@@ -25,30 +26,20 @@ pub enum SetupError {
     Peers(#[from] PeersError),
     /// The file that names the members cannot be read.
     #[error("{} cannot be read: {detail}", path.display())]
-    Bundle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
+    Bundle { path: PathBuf, detail: String },
 }
 
 impl Client {
     /// A client that shows no certificate and trusts the authority whose `ca.pem` is in `certs`; it can read, where nodes
-    /// do not require one. Each node has `patience` to answer a read.
-    ///
-    /// # Errors
-    /// When the authority's certificate cannot be used, or the members are not known.
+    /// do not require one. Each node has `patience` to answer a read. Fails when the authority's certificate cannot be
+    /// used, or the members are not known.
     pub fn without_certificate(certs: &Path, patience: Duration) -> Result<Self, SetupError> {
         let tls = tls::api_client(&load_ca(certs)?, None)?;
         Ok(Self::new(tls, peers(certs)?, patience))
     }
 
     /// A client that shows the certificate in `folder`, which has `client.pem`, `client.key` and `ca.pem`, to the members
-    /// that are known from `certs`.
-    ///
-    /// # Errors
-    /// When these cannot be used, or the members are not known.
+    /// that are known from `certs`. Fails when these cannot be used, or the members are not known.
     pub fn with_certificate(folder: &Path, certs: &Path, patience: Duration) -> Result<Self, SetupError> {
         let files = ClientFiles::load(folder)?;
         let tls = tls::api_client(&files.ca, Some(&files))?;
@@ -56,10 +47,8 @@ impl Client {
     }
 }
 
-/// The members: by `PEERS_NODE_*`, else by the first `bundle.json` below `certs`, else three on this machine.
-///
-/// # Errors
-/// When the variables or the file are there and do not name members.
+/// The members: by `PEERS_NODE_*`, else by the first `bundle.json` below `certs`, else three on this machine. Fails
+/// when the variables or the file are there and do not name members.
 pub fn peers(certs: &Path) -> Result<Peers, SetupError> {
     match configured_peers()? {
         Some(peers) => Ok(peers),
@@ -67,10 +56,7 @@ pub fn peers(certs: &Path) -> Result<Peers, SetupError> {
     }
 }
 
-/// The members by the `PEERS_NODE_*` of this process, if there is any of these.
-///
-/// # Errors
-/// When they do not name members.
+/// The members by the `PEERS_NODE_*` of this process, if there is any of these. Fails when they do not name members.
 pub fn configured_peers() -> Result<Option<Peers>, PeersError> {
     // A variable's name in another encoding is none of ours; a value in one is refused as an address.
     let variables = std::env::vars_os()

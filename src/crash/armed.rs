@@ -38,7 +38,6 @@ impl Step {
     ];
 
     /// Its name in the variable.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::DirectoryMake => "directory-make",
@@ -71,7 +70,6 @@ impl When {
     pub const BOTH: [Self; 2] = [Self::Before, Self::After];
 
     /// Its name in the variable.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Before => "before",

@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use trust::TrustError;
 
-/// Why the demo did not end as it should.
+/// The reason for which the demo did not end as it should.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum DemoError {
     /// The throw-away certificates cannot be used.
     #[error(transparent)]
@@ -25,12 +26,7 @@ pub enum DemoError {
     NoDirectory(io::Error),
     /// A port of a node is in use.
     #[error("port {} on {} is taken by {holder}", address.port(), address.ip())]
-    PortTaken {
-        /// The address with the port.
-        address: SocketAddr,
-        /// Who uses it.
-        holder: String,
-    },
+    PortTaken { address: SocketAddr, holder: String },
     /// A node's address is not one of this machine.
     #[error("{0} is not an address of this machine")]
     NoSuchAddress(IpAddr),

@@ -86,9 +86,12 @@ pub(super) struct Ledger {
     /// For each node, when the last request was sent that the canary answered.
     last_canary: BTreeMap<NodeId, Instant>,
     latencies: Histogram<u32>,
-    failed: u64,
-    expected_errors: u64,
-    cut_off: u64,
+    /// Requests that a living node or a good model did not answer as it should.
+    pub(super) failed: u64,
+    /// Errors of a model that is there to give some.
+    pub(super) expected_errors: u64,
+    /// Requests that a killed node did not answer.
+    pub(super) cut_off: u64,
     complaints: Vec<String>,
 }
 
@@ -233,21 +236,6 @@ impl Ledger {
         self.latencies.len()
     }
 
-    /// Requests that a living node or a good model did not answer as it should.
-    pub(super) const fn failed(&self) -> u64 {
-        self.failed
-    }
-
-    /// Errors of a model that is there to give some.
-    pub(super) const fn expected_errors(&self) -> u64 {
-        self.expected_errors
-    }
-
-    /// Requests that a killed node did not answer.
-    pub(super) const fn cut_off(&self) -> u64 {
-        self.cut_off
-    }
-
     /// What was not as it should be, the first few.
     pub(super) fn complaints(&self) -> &[String] {
         &self.complaints
@@ -344,9 +332,9 @@ mod tests {
         let mut ledger = Ledger::new();
         let failed = |refusal| Observation { node: b(), user: 1, asked: Instant::now(), result: Err(refusal) };
         ledger.record(failed(Refusal::CutOff));
-        assert_eq!((ledger.failed(), ledger.cut_off(), ledger.complaints().len()), (0, 1, 0));
+        assert_eq!((ledger.failed, ledger.cut_off, ledger.complaints().len()), (0, 1, 0));
         (0..10).for_each(|_| ledger.record(failed(Refusal::Failed("it broke".into()))));
-        assert_eq!((ledger.failed(), ledger.complaints().len()), (10, KEPT));
+        assert_eq!((ledger.failed, ledger.complaints().len()), (10, KEPT));
     }
 
     #[test]
@@ -354,10 +342,10 @@ mod tests {
         let mut ledger = Ledger::new();
         ledger.begin(Rule::TakenBack(Model::V3));
         (0..2).for_each(|_| observe(&mut ledger, b(), 7, (6, Model::V3, Worth::Error)));
-        assert_eq!((ledger.failed(), ledger.expected_errors(), ledger.users_with_errors()), (0, 2, 1));
+        assert_eq!((ledger.failed, ledger.expected_errors, ledger.users_with_errors()), (0, 2, 1));
         assert!(ledger.last_canary(b()).is_some() && ledger.last_canary(NodeId::A).is_none());
         observe(&mut ledger, b(), 7, (6, Model::V2, Worth::Error));
-        assert_eq!((ledger.failed(), ledger.users_with_errors()), (1, 1));
+        assert_eq!((ledger.failed, ledger.users_with_errors()), (1, 1));
         assert!(ledger.complaints()[0].contains("v2 answered user-7 with an error"));
     }
 }

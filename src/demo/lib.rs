@@ -32,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(85);
 /// Threads for the client and the model servers together; the nodes need the other processors.
 const WORKERS: usize = 2;
 
-/// What becomes of the nodes when all has been shown.
+/// The fate of the nodes when all has been shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtTheEnd {
     /// They stop.
@@ -41,10 +41,8 @@ pub enum AtTheEnd {
     Keep,
 }
 
-/// Shows `programme`; leaves nothing behind, however it ends.
-///
-/// # Errors
-/// When something is not as it should be, when it takes too long, or when it is interrupted.
+/// Shows `programme`; leaves nothing behind, however it ends. Fails when something is not as it should be, when it
+/// takes too long, or when it is interrupted.
 pub fn run(programme: Programme, at_the_end: AtTheEnd) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -10,7 +10,7 @@ use schema::CurrentRollout;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
-use terminal::{columns, shares};
+use terminal::shares;
 use trust::shell_word;
 
 const BOLD: Style = Style::new().bold();
@@ -187,15 +187,15 @@ pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
 
 pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
     print(format_args!("\n{}\n{}\n", table(rows), terminal::verdict(&Verdict::of(rows))));
-    let (answers, failed, took) = (ledger.answers(), ledger.failed(), took.as_secs_f64());
+    let (answers, failed, took) = (ledger.answers(), ledger.failed, took.as_secs_f64());
     let (half, nearly_all) = (millis(ledger.latency(0.5)), millis(ledger.latency(0.99)));
     print(format_args!(
         "{GOOD}PASSED{GOOD:#} in {took:.1} s: {answers} requests answered, {failed} failed; half of them within {half}, \
          99 % within {nearly_all}"
     ));
     let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
-    let errors = told(ledger.expected_errors(), "answers were the errors of v3");
-    let cut_off = told(ledger.cut_off(), "more requests ended with the killed node");
+    let errors = told(ledger.expected_errors, "answers were the errors of v3");
+    let cut_off = told(ledger.cut_off, "more requests ended with the killed node");
     let expected: Vec<String> = errors.into_iter().chain(cut_off).collect();
     if !expected.is_empty() {
         print(format_args!("{DIM}as it should be: {}{DIM:#}", expected.join("; ")));
@@ -204,7 +204,6 @@ pub(super) fn end(rows: &[Row], ledger: &Ledger, took: Duration) {
 
 /// What `canary query` shows of each node, as far as it matters here.
 fn table(rows: &[Row]) -> String {
-    let header = ["NODE", "VERSION", "SERVES", "STATUS", "DIGEST", "PEERS"].map(str::to_owned);
     let cells = |row: &Row| {
         let seen = row.answer.as_ref().ok()?;
         let (agreed, health) = (&seen.state.agreed, seen.health.as_ref()?);
@@ -218,7 +217,7 @@ fn table(rows: &[Row]) -> String {
             format!("{linked}/{}", health.peers.len()),
         ])
     };
-    columns(&std::iter::once(header).chain(rows.iter().filter_map(cells)).collect::<Vec<_>>())
+    terminal::table(["NODE", "VERSION", "SERVES", "STATUS", "DIGEST", "PEERS"], rows.iter().filter_map(cells))
 }
 
 /// What a visitor may try; `model` is a good one, served at `url`, that no node has heard of.

@@ -17,7 +17,7 @@ const WAY_UP: [&str; 4] = ["5", "20", "50", "100"];
 /// come every two seconds, are in the verdict.
 const HOLD: Duration = Duration::from_secs(5);
 
-/// Which stories are told.
+/// The stories that are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programme {
     /// That of the good canary.

@@ -1,4 +1,4 @@
-//! Who gets in by the HTTPS port: limits, the TLS handshake, and whom the certificate names.
+//! Admission by the HTTPS port: limits, the TLS handshake, and whom the certificate names.
 //!
 //! A connection that says nothing costs a file descriptor and nothing else; it takes a place among the handshakes only
 //! when its first byte is there. Whoever is turned away leaves one line in the log and one count.
@@ -10,7 +10,6 @@ use super::handler::{Handler, Until};
 use super::limits::Limits;
 use super::prefixed::Prefixed;
 use super::requests::{Connection, Requests};
-use super::serve::Entrance;
 use super::sessions::{SessionStream, Sessions};
 use axum_server::accept::Accept;
 use model::UnixMillis;
@@ -21,7 +20,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
-use tls::{Claim, Direction, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
+use tls::{Claim, Handshakes, HttpsPlane, PeerIdentity, Plane, Reason, Refusal, Rejection, Rejections};
 use tls::{noting_claims, peer_identity};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -29,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The first byte of every TLS connection: a handshake record.
@@ -39,6 +39,25 @@ const HTTP_2: &[u8] = b"h2";
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 37\r\n\r\nThis port speaks HTTPS: use https://\n";
 /// From this many addresses on, those without a connection are forgotten.
 const MANY_ADDRESSES: usize = 1024;
+
+/// The entrance for connections: what it goes by, and what it counts in.
+pub struct Entrance {
+    /// The certificates. They are read for every connection, so that what is sent there counts from the next one on; live
+    /// connections whose certificate it no longer admits end.
+    pub tls: watch::Receiver<Arc<HttpsPlane>>,
+    /// Where refusals are told.
+    pub rejections: Arc<Rejections>,
+    /// Handshakes of all ports.
+    pub handshakes: Arc<Handshakes>,
+    /// What is open here.
+    pub gauges: Arc<Gauges>,
+    /// What anybody may take.
+    pub limits: Limits,
+    /// Cancelled when the port is to close.
+    pub stopping: CancellationToken,
+    /// Tasks of connections are counted here.
+    pub tasks: TaskTracker,
+}
 
 /// A connection after its handshake.
 type Secured = SessionStream<TlsStream<TcpStream>>;
@@ -260,14 +279,7 @@ impl Admission {
             tracing::debug!(%remote, error = %refused.error, "Connection ended before its first request");
             return;
         };
-        self.rejections.report(&Rejection {
-            plane: Plane::Https,
-            direction: Direction::In,
-            remote,
-            claim: &refused.claim,
-            reason: refusal.reason,
-            detail: &refusal.detail,
-        });
+        self.rejections.report(&Rejection::of_client(remote, &refused.claim, refusal));
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::EXPECT;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schema::code;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ pub async fn read(request: Request) -> Result<Bytes, Problem> {
     }
     let Ok(result) = timeout(READ_TIME, Limited::new(&mut body, MAX_BODY).collect()).await else {
         let detail = format!("the body did not arrive within {} s", READ_TIME.as_secs());
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly", detail));
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, "The body came too slowly", detail));
     };
     match result {
         Ok(whole) => Ok(whole.to_bytes()),
@@ -55,7 +56,7 @@ pub async fn read(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-/// What a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
+/// Read what a body says, which must be one JSON object: serde would take an array of the fields in their order, too.
 pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let wrong = |what: String| Problem::bad_request(format!("the body is not what is expected: {what}"));
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {

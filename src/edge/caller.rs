@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and what it may do.
+//! The other end of a connection, and what it may do.
 //!
 //! Reading needs nothing. Changing the routing needs a certificate with the operator role; a node's certificate never
 //! changes anything here, so that a stolen node key cannot move traffic over HTTPS. Reporting outcomes, which count for or
@@ -21,7 +21,7 @@ pub struct Caller {
     pub identity: Option<Identity>,
 }
 
-/// What a verified client certificate says.
+/// The identity in a verified client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its SPIFFE id.
@@ -33,11 +33,8 @@ pub struct Identity {
 }
 
 impl Caller {
-    /// The operator that asks, for a request at `now`.
-    ///
-    /// # Errors
-    /// 401 without a valid certificate, 403 with one of another role. A certificate that was valid when the connection
-    /// began may have expired since; it counts as none.
+    /// The operator that asks, for a request at `now`. Refused with 401 without a valid certificate, with 403 with one of
+    /// another role. A certificate that was valid when the connection began may have expired since; it counts as none.
     pub fn operator(&self, now: UnixMillis) -> Result<Actor, Problem> {
         let needed = "this changes the routing: present an operator's client certificate (certs/operator-admin)";
         let identity = self.valid(now, needed)?;
@@ -49,10 +46,8 @@ impl Caller {
         }
     }
 
-    /// Whether it may report outcomes at `now`.
-    ///
-    /// # Errors
-    /// From another host, 401 without a valid certificate and 403 with one of another role.
+    /// Whether it may report outcomes at `now`. Refused from another host, with 401 without a valid certificate and with
+    /// 403 with one of another role.
     pub fn reporter(&self, now: UnixMillis) -> Result<(), Problem> {
         if self.is_of_this_host() {
             return Ok(());
@@ -92,7 +87,7 @@ impl Caller {
     }
 }
 
-/// What `allow` says of who sent `request`. A refusal goes to the log, as `refused`.
+/// Let whoever sent `request` do what `allow` says. A refusal goes to the log, as `refused`.
 pub fn admit<T>(
     request: &Request,
     refused: &'static str,

@@ -1,9 +1,9 @@
-//! How many connections and handshakes are open, for `/metrics`.
+//! Counts of the connections and handshakes that are open, for `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is open at the port.
+/// Counts of what is open at the port.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// Connections, handshakes included.
@@ -14,13 +14,11 @@ pub struct Gauges {
 
 impl Gauges {
     /// Connections that are open, handshakes included.
-    #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// Handshakes under way.
-    #[must_use]
     pub fn handshakes(&self) -> u64 {
         self.handshakes.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ pub type Answering<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
 pub const COMMON_HEADERS: [(HeaderName, HeaderValue); 1] =
     [(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
 
-/// How long a connection may stay on the fast way.
+/// The end of a connection's stay on the fast way.
 #[derive(Clone, Debug)]
 pub struct Until {
     /// Cancelled when the port closes.

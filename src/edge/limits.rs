@@ -1,8 +1,8 @@
-//! What the entrance gives to one address, or to all together.
+//! The limits of the entrance, for one address or for all together.
 
 use std::time::Duration;
 
-/// What one address or all together may take of the server.
+/// Limits of what one address or all together may take of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Time from the TCP connection to the end of the TLS handshake. A slow mobile link needs one or two seconds.

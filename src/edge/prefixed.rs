@@ -22,7 +22,6 @@ enum State {
 
 impl<S> Prefixed<S> {
     /// `stream`, of which `read` was read already.
-    #[must_use]
     pub const fn new(stream: S, read: Vec<u8>) -> Self {
         Self { stream, read, given: 0, state: State::Sound }
     }
@@ -32,7 +31,7 @@ impl<S> Prefixed<S> {
         Self { stream, read: Vec::new(), given: 0, state: State::Broken }
     }
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self, _: &mut Context<'_>) -> io::Result<()> {
         match self.state {
             State::Sound => Ok(()),
             State::Broken => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client did not take an answer")),
@@ -46,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check(context)?;
         let left = &self.read[self.given..];
         if left.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
@@ -62,31 +61,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
+    writes_after_check!();
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

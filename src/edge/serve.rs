@@ -1,8 +1,7 @@
 //! The HTTPS server of a node: connections in, requests to the handler, a clean stop.
 
-use super::acceptor::{Acceptor, Admission};
+use super::acceptor::{Acceptor, Admission, Entrance};
 use super::dispatch::{Origin, Share, dispatch};
-use super::gauges::Gauges;
 use super::handler::{Handler, Until};
 use super::limits::Limits;
 use super::requests::not_let_in;
@@ -19,11 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use tls::{Handshakes, HttpsPlane, Rejections};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::service_fn;
 
 /// A thread decides some 50 000 requests a second; more threads than these only take memory.
@@ -36,25 +33,6 @@ const READ_BUFFER: usize = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(10);
 
-/// Where connections come in: what it goes by, and what it counts in.
-pub struct Entrance {
-    /// The certificates. They are read for every connection, so that what is sent there counts from the next one on; live
-    /// connections whose certificate it no longer admits end.
-    pub tls: watch::Receiver<Arc<HttpsPlane>>,
-    /// Where refusals are told.
-    pub rejections: Arc<Rejections>,
-    /// Handshakes of all ports.
-    pub handshakes: Arc<Handshakes>,
-    /// What is open here.
-    pub gauges: Arc<Gauges>,
-    /// What anybody may take.
-    pub limits: Limits,
-    /// Cancelled when the port is to close.
-    pub stopping: CancellationToken,
-    /// Tasks of connections are counted here.
-    pub tasks: TaskTracker,
-}
-
 /// A thread of the server, and what it ended with.
 struct Thread {
     end: oneshot::Receiver<io::Result<()>>,
@@ -66,10 +44,8 @@ impl Entrance {
     /// answered. Nothing of it runs any more when it has ended.
     ///
     /// Each core gets a thread with a runtime of its own: a connection never changes threads, which takes a tenth off the
-    /// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease.
-    ///
-    /// # Errors
-    /// When the listener cannot be used, or no thread can be started.
+    /// cost of a request, and traffic does not delay the mesh, whose heartbeats keep the lease. Fails when the listener
+    /// cannot be used, or no thread can be started.
     pub async fn serve<H: Handler>(self, listener: TcpListener, handler: H) -> io::Result<()> {
         let stopping = self.stopping.child_token();
         // Whoever stops waiting for this, or one thread that fails, stops all of them.

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tls::{Claim, Direction, HttpsPlane, PeerIdentity, Plane, Refusal, Rejection, Rejections, time_left};
+use tls::{Claim, HttpsPlane, PeerIdentity, Refusal, Rejection, Rejections, time_left};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -87,14 +87,7 @@ impl Sessions {
         let mut judged: HashMap<&[CertificateDer<'static>], Result<(), Refusal>> = HashMap::new();
         for session in &sessions {
             let Err(refusal) = judged.entry(&session.chain).or_insert_with(|| admits(&session.chain)) else { continue };
-            rejections.report(&Rejection {
-                plane: Plane::Https,
-                direction: Direction::In,
-                remote: session.remote,
-                claim: &session.claim,
-                reason: refusal.reason,
-                detail: &refusal.detail,
-            });
+            rejections.report(&Rejection::of_client(session.remote, &session.claim, refusal));
             session.over.cancel();
         }
     }
@@ -175,28 +168,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for SessionStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for SessionStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
+    writes_after_check!();
 
     /// A stream that broke may still be closed politely.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -210,6 +182,7 @@ mod tests {
     use std::cell::Cell;
     use std::time::SystemTime;
     use tls::Reason;
+    use tls::{Direction, Plane};
     use tokio::io::AsyncReadExt;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);

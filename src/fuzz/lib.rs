@@ -19,7 +19,6 @@ use trust::{CertificateFacts, check, file};
 const THEN: Duration = Duration::from_secs(1_800_000_000);
 
 /// Reads a certificate as it comes in a handshake, in DER. Gives whether it is an identity.
-#[must_use]
 pub fn certificate(der: &[u8]) -> bool {
     let chain = [CertificateDer::from(der)];
     let facts = certificate_facts(der);
@@ -45,7 +44,6 @@ fn verify(certificate: &CertificateDer<'_>) {
 }
 
 /// Reads revocation lists and the certificates of their authorities, in PEM. Gives whether a node would take them.
-#[must_use]
 pub fn lists(pem: &[u8]) -> bool {
     let taken = lists_facts(pem);
     let authorities: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem).flatten().collect();
@@ -66,7 +64,6 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Option<Arc<RootCertStore>> 
 }
 
 /// Reads a request as `canary pki sign` does, in PEM. Gives whether it would be signed.
-#[must_use]
 pub fn request(pem: &[u8]) -> bool {
     Request::parse(Path::new("request.pem"), pem).is_ok()
 }

@@ -2,7 +2,8 @@
 
 use super::error::IssueError;
 use super::index::IndexEntry;
-use super::profile::{self, Period, Permitted};
+use super::period::Period;
+use super::profile::{self, Permitted};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 use model::{Host, SpiffeId};
@@ -66,18 +67,15 @@ impl Issued {
 
 /// An authority that can sign.
 pub(super) struct Authority {
-    certificate: CertificateDer<'static>,
-    facts: CertificateFacts,
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) facts: CertificateFacts,
     key: Zeroizing<KeyPair>,
     /// The kind of the keys that are made for others.
-    algorithm: KeyAlgorithm,
+    pub(super) algorithm: KeyAlgorithm,
 }
 
 impl Authority {
-    /// A new authority, with its own certificate and key.
-    ///
-    /// # Errors
-    /// When there is no randomness or rcgen refuses.
+    /// A new authority, with its own certificate and key. Fails when there is no randomness or rcgen refuses.
     pub(super) fn create(
         algorithm: KeyAlgorithm,
         period: Period,
@@ -94,10 +92,8 @@ impl Authority {
         Ok((Self { certificate: certificate.der().clone(), facts, key, algorithm }, issued))
     }
 
-    /// The authority of this certificate; none when the key is that of another.
-    ///
-    /// # Errors
-    /// When the certificate cannot be read.
+    /// The authority of this certificate; none when the key is that of another. Fails when the certificate cannot be
+    /// read.
     pub(super) fn with_key(certificate: &CertificateDer<'static>, key: KeyPair) -> Result<Option<Self>, IssueError> {
         let key = Zeroizing::new(key);
         let read = || rcgen::Error::CouldNotParseCertificate;
@@ -120,30 +116,8 @@ impl Authority {
         self.key.public_key_raw() == public
     }
 
-    /// The facts of its own certificate.
-    pub(super) const fn facts(&self) -> &CertificateFacts {
-        &self.facts
-    }
-
-    /// Its own certificate.
-    pub(super) const fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-
-    /// The kind of the keys that it makes for others.
-    pub(super) const fn algorithm(&self) -> KeyAlgorithm {
-        self.algorithm
-    }
-
-    /// The same, making keys of another kind for others.
-    pub(super) fn issuing(self, algorithm: KeyAlgorithm) -> Self {
-        Self { algorithm, ..self }
-    }
-
     /// Issues a certificate, valid no longer than the authority itself, for a public key or, without one, a new key.
-    ///
-    /// # Errors
-    /// When there is no randomness, or a name cannot stand in a certificate.
+    /// Fails when there is no randomness, or a name cannot stand in a certificate.
     pub(super) fn issue(
         &self,
         id: &SpiffeId,
@@ -166,10 +140,7 @@ impl Authority {
         Ok(Issued { certificate: certificate.pem(), key, entry })
     }
 
-    /// Signs a revocation list with these certificates on it, as PEM.
-    ///
-    /// # Errors
-    /// When rcgen refuses.
+    /// Signs a revocation list with these certificates on it, as PEM. Fails when rcgen refuses.
     pub(super) fn list(&self, number: u64, period: Period, revoked: &[IndexEntry]) -> Result<String, IssueError> {
         let params = profile::list(number, self.capped(period), revoked, self.key_id());
         Ok(params.signed_by(&self.issuer()?)?.pem()?)
@@ -202,10 +173,7 @@ fn facts_of(certificate: &Certificate) -> CertificateFacts {
     CertificateFacts::of(certificate.der()).expect("rcgen writes certificates that can be read")
 }
 
-/// Makes a key pair of what a key file holds.
-///
-/// # Errors
-/// When it is no private key, or one of a kind that cannot sign here.
+/// Makes a key pair of what a key file holds. Fails when it is no private key, or one of a kind that cannot sign here.
 pub(super) fn key_pair(path: &Path, pem: &[u8]) -> Result<KeyPair, FileError> {
     let key = PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new);
     let key = key.map_err(|error| malformed(path, "a private key", &error.to_string()))?;

@@ -2,13 +2,10 @@
 
 use super::error::Refusal;
 use model::Host;
-use std::net::IpAddr;
-use trust::{CertificateFacts, Cidr};
+use trust::{CertificateFacts, parse_network};
 
-/// Checks that an authority may issue for all of these addresses.
-///
-/// # Errors
-/// When it may not: every member would refuse the certificate.
+/// Checks that an authority may issue for all of these addresses. Fails when it may not: every member would refuse the
+/// certificate.
 pub(super) fn check(authority: &CertificateFacts, hosts: &[Host]) -> Result<(), Refusal> {
     let Some(host) = outside(authority, hosts) else { return Ok(()) };
     let permitted = authority.permitted_names.join(", ");
@@ -40,22 +37,7 @@ fn is_within(host: &Host, subtree: &str) -> bool {
             let domain = subtree.strip_prefix('.').unwrap_or(subtree).to_ascii_lowercase();
             domain.is_empty() || *name == domain || name.ends_with(&format!(".{domain}"))
         }
-        Host::Ip(address) => subtree.parse::<Cidr>().is_ok_and(|block| contains(block, *address)),
-    }
-}
-
-fn contains(block: Cidr, address: IpAddr) -> bool {
-    let prefix = u32::from(block.prefix());
-    match (block.address(), address) {
-        (IpAddr::V4(first), IpAddr::V4(address)) => {
-            let differing = first.to_bits() ^ address.to_bits();
-            differing.checked_shr(32 - prefix).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(first), IpAddr::V6(address)) => {
-            let differing = first.to_bits() ^ address.to_bits();
-            differing.checked_shr(128 - prefix).unwrap_or(0) == 0
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        Host::Ip(address) => parse_network(subtree).is_ok_and(|block| block.contains(address)),
     }
 }
 

@@ -51,10 +51,8 @@ pub struct CsrReport {
     pub hosts: Vec<Host>,
 }
 
-/// Make a key, unless there is one, and a request for a certificate of it.
-///
-/// # Errors
-/// When the key that is there cannot be used, or the system refuses.
+/// Make a key, unless there is one, and a request for a certificate of it. Fails when the key that is there cannot be
+/// used, or the system refuses.
 pub fn request(plan: &CsrPlan) -> Result<CsrReport, IssueError> {
     if plan.hosts.is_empty() {
         return Err(PlanError::NoAddress(plan.node).into());
@@ -107,10 +105,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request.
-    ///
-    /// # Errors
-    /// When it is not there, is not exactly one request, or is not signed by the key in it.
+    /// Reads a request. Fails when it is not there, is not exactly one request, or is not signed by the key in it.
     pub(super) fn read(path: &Path) -> Result<Self, IssueError> {
         let Some(pem) = file::read(path)? else {
             return Err(IssueError::Missing { path: path.to_owned(), part: Part::Request });
@@ -118,10 +113,8 @@ impl Request {
         Ok(Self::parse(path, &pem)?)
     }
 
-    /// Parses a request in PEM; the path is where it comes from.
-    ///
-    /// # Errors
-    /// When it is not exactly one request, or not signed by the key in it.
+    /// Parses a request in PEM; the path is where it comes from. Fails when it is not exactly one request, or not
+    /// signed by the key in it.
     pub fn parse(path: &Path, pem: &[u8]) -> Result<Self, FileError> {
         let what = "a certificate request";
         let requests: Vec<CertificateSigningRequestDer<'static>> = parse(path, what, pem)?;

@@ -16,60 +16,42 @@ pub(super) struct Lock {
     _directory: OwnedFd,
 }
 
-/// Takes the lock on a directory.
-///
-/// # Errors
-/// When another process holds it or the directory cannot be opened.
+/// Takes the lock on a directory. Fails when another process holds it or the directory cannot be opened.
 pub(super) fn lock(directory: &Path) -> Result<Lock, IssueError> {
     let opened = open_directory(directory)?;
     match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { _directory: opened }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(IssueError::Busy { dir: directory.to_owned() }),
-        Err(error) => Err(failed("lock", directory)(error.into()).into()),
+        Err(error) => Err(failed("lock", directory)(error).into()),
     }
 }
 
-/// Makes a directory that is not there yet.
-///
-/// # Errors
-/// When something is there, or the system refuses.
+/// Makes a directory that is not there yet. Fails when something is there, or the system refuses.
 pub(super) fn create_directory(path: &Path, mode: u32) -> Result<(), IssueError> {
-    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(|error| failed("create", path)(error.into()))?;
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)).map_err(failed("create", path))?;
     let opened = open_directory(path)?;
-    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
-        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode)).map_err(failed("set the mode of", path))?;
     Ok(())
 }
 
-/// Makes a file that is not there yet and forces it to disk.
-///
-/// # Errors
-/// When something is there, or the system refuses.
+/// Makes a file that is not there yet and forces it to disk. Fails when something is there, or the system refuses.
 pub(super) fn create_file(path: &Path, mode: u32, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Readable by nobody else from the first moment on; widened to the exact mode while it is still empty.
-    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .map_err(|error| failed("create", path)(error.into()))?;
-    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode))
-        .map_err(|error| failed("set the mode of", path)(error.into()))?;
+    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(failed("create", path))?;
+    rustix::fs::fchmod(&opened, Mode::from_raw_mode(mode)).map_err(failed("set the mode of", path))?;
     let mut file = File::from(opened);
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed("write", path))
 }
 
-/// Forces the entries of a directory to disk.
-///
-/// # Errors
-/// When the system refuses.
+/// Forces the entries of a directory to disk. Fails when the system refuses.
 pub(super) fn sync_directory(path: &Path) -> Result<(), IssueError> {
     let opened = open_directory(path)?;
-    rustix::fs::fsync(&opened).map_err(|error| failed("force to disk", path)(error.into()))?;
+    rustix::fs::fsync(&opened).map_err(failed("force to disk", path))?;
     Ok(())
 }
 
-/// Moves an entry within a file system.
-///
-/// # Errors
-/// When the system refuses.
+/// Moves an entry within a file system. Fails when the system refuses.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("move into place", to))
 }
@@ -82,9 +64,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Writes the new contents beside `target`. The caller holds the lock, so what lies there is of a run that died.
-    ///
-    /// # Errors
-    /// When the system refuses.
+    /// Fails when the system refuses.
     pub(super) fn write(target: &Path, mode: u32, contents: &[u8]) -> Result<Self, FileError> {
         let name = target.file_name().map(|name| name.display().to_string()).unwrap_or_default();
         let temporary = target.with_file_name(format!(".{name}.new"));
@@ -97,10 +77,8 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Takes the place of what was there, all at once; the directory is still to be forced to disk.
-    ///
-    /// # Errors
-    /// When the system refuses.
+    /// Takes the place of what was there, all at once; the directory is still to be forced to disk. Fails when the
+    /// system refuses.
     pub(super) fn publish(self) -> Result<(), FileError> {
         rename(&self.temporary, &self.target)
     }
@@ -113,10 +91,7 @@ impl Drop for Staged {
     }
 }
 
-/// Puts these contents in the place of a file, all at once; whether that changed it.
-///
-/// # Errors
-/// When the system refuses.
+/// Puts these contents in the place of a file, all at once; whether that changed it. Fails when the system refuses.
 pub(super) fn replace_file(path: &Path, mode: u32, contents: &[u8]) -> Result<Change, IssueError> {
     let present = match fs::symlink_metadata(path) {
         // What cannot be read, or is too long to be the same, is replaced.
@@ -140,13 +115,11 @@ pub(super) enum Change {
     None,
 }
 
-/// Adds to the end of a file, behind its first `keep` bytes, and forces it to disk.
-///
-/// # Errors
-/// When it is not there, is a link, or the system refuses.
+/// Adds to the end of a file, behind its first `keep` bytes, and forces it to disk. Fails when it is not there, is a
+/// link, or the system refuses.
 pub(super) fn append_file(path: &Path, keep: u64, contents: &[u8]) -> Result<(), FileError> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(failed("open", path))?;
     let mut file = File::from(opened);
     let longer = file.metadata().map_err(failed("read", path))?.len() > keep;
     let cut = if longer { file.set_len(keep) } else { Ok(()) };
@@ -158,7 +131,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, IssueError> {
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(opened) => Ok(opened),
         Err(rustix::io::Errno::NOTDIR) => Err(IssueError::NotADirectory(path.to_owned())),
-        Err(error) => Err(failed("open", path)(error.into()).into()),
+        Err(error) => Err(failed("open", path)(error).into()),
     }
 }
 

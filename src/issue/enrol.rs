@@ -35,10 +35,8 @@ pub struct ClientPlan {
     pub existing: Existing,
 }
 
-/// Issue a member's certificate with a new key, and tells the folders of all members about its address.
-///
-/// # Errors
-/// When it has another certificate already, the authority may not issue for an address, or the system refuses.
+/// Issue a member's certificate with a new key, and tells the folders of all members about its address. Fails when it
+/// has another certificate already, the authority may not issue for an address, or the system refuses.
 pub fn add_node(plan: &NodePlan) -> Result<IssueReport, IssueError> {
     let Some(first) = plan.hosts.first() else {
         return Err(PlanError::NoAddress(plan.node).into());
@@ -64,10 +62,8 @@ pub fn add_node(plan: &NodePlan) -> Result<IssueReport, IssueError> {
     Ok(report)
 }
 
-/// Issue a client's certificate with a new key.
-///
-/// # Errors
-/// When the name cannot be one, there is a certificate that is no good any more, or the system refuses.
+/// Issue a client's certificate with a new key. Fails when the name cannot be one, there is a certificate that is no
+/// good any more, or the system refuses.
 pub fn add_client(plan: &ClientPlan) -> Result<IssueReport, IssueError> {
     let (Role::Operator(name) | Role::App(name) | Role::Monitor(name)) = &plan.role else {
         return Err(PlanError::NodeAmongClients.into());
@@ -94,12 +90,12 @@ mod tests {
     use model::Peers;
     use std::fs;
     use tempfile::TempDir;
-    use trust::{Cidr, ClientFiles, NodeFiles};
+    use trust::{ClientFiles, NodeFiles, parse_network};
 
     fn tree() -> (TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
         let certs = dir.path().join("certs");
-        let block: Cidr = "127.0.0.0/8".parse().expect("a block");
+        let block = parse_network("127.0.0.0/8").expect("a block");
         let constraints = Constraints::Named { dns: Vec::new(), cidrs: vec![block] };
         init(&InitPlan { constraints, ..InitPlan::for_peers(&certs, &Peers::local()) }).expect("a tree");
         (dir, certs)

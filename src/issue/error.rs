@@ -2,15 +2,17 @@
 //!
 //! They do not say what to type instead: that is for whoever has a command line.
 
-use super::{MAX_CA_DAYS, MAX_DAYS, Stage};
+use super::period::{MAX_CA_DAYS, MAX_DAYS};
 use jiff::Timestamp;
 use model::{Host, NodeId, PeersError};
+use serde::Serialize;
 use std::path::PathBuf;
 use trust::TrustError;
 use trust::file::FileError;
 
 /// The error of a command that made, renewed, revoked and packed nothing.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum IssueError {
     /// What was asked for cannot be made.
     #[error(transparent)]
@@ -24,34 +26,18 @@ pub enum IssueError {
     /// A file that is there cannot be read, or what it holds cannot be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A file or folder that must be there is not.
+    /// A file or folder that must be there is not, and what part it has.
     #[error("{path} is missing")]
-    Missing {
-        /// The file or folder.
-        path: PathBuf,
-        /// What part it has.
-        part: Part,
-    },
+    Missing { path: PathBuf, part: Part },
     /// There are certificates already.
     #[error("{dir} already holds {entries}")]
-    Exists {
-        /// The certificate directory.
-        dir: PathBuf,
-        /// What is there, as a list.
-        entries: String,
-    },
+    Exists { dir: PathBuf, entries: String },
     /// A run died between its first and last rename.
     #[error("an earlier run in {dir} was interrupted while it moved its files into place")]
-    Interrupted {
-        /// The certificate directory.
-        dir: PathBuf,
-    },
+    Interrupted { dir: PathBuf },
     /// Another process writes there.
     #[error("another process is writing to {dir}")]
-    Busy {
-        /// The certificate directory.
-        dir: PathBuf,
-    },
+    Busy { dir: PathBuf },
     /// A file where a directory should be.
     #[error("{0} is not a directory")]
     NotADirectory(PathBuf),
@@ -90,6 +76,18 @@ pub enum Part {
     Renewed,
     /// A certificate request.
     Request,
+}
+
+/// A stage of the rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Make the new authority; both are trusted, the old one issues.
+    Prepare,
+    /// The new one issues; all whose folders are here get a certificate of it.
+    Activate,
+    /// The old one is trusted no more, and its key is deleted.
+    Retire,
 }
 
 /// A fault in what was asked for, whatever there is already.
@@ -141,6 +139,7 @@ pub enum PlanError {
 
 /// A refusal of what would harm what is there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Refusal {
     /// An authority's file with other certificates beside it: the file, and how many there are.
     #[error("{0} holds {1} certificates: give that of the authority alone")]
@@ -155,14 +154,7 @@ pub enum Refusal {
     #[error(
         "{path} may not issue for {host} (it is limited to {permitted}): use addresses within, or another authority"
     )]
-    OutsideOwn {
-        /// The authority's file.
-        path: PathBuf,
-        /// The address.
-        host: Host,
-        /// What it may issue for, as a list.
-        permitted: String,
-    },
+    OutsideOwn { path: PathBuf, host: Host, permitted: String },
     /// An authority whose name cannot be repeated in what it issues.
     #[error(
         "the name of {0} ({1}) has parts that cannot be written again as they are: use an authority whose name has each \
@@ -173,35 +165,16 @@ pub enum Refusal {
     #[error(
         "{host} is outside of what {authority} may issue for ({permitted}), so every member would refuse the certificate"
     )]
-    Outside {
-        /// The address.
-        host: Host,
-        /// The authority's name.
-        authority: String,
-        /// What it may issue for, as a list.
-        permitted: String,
-    },
+    Outside { host: Host, authority: String, permitted: String },
     /// A folder without its certificate: the folder, and the certificate's name.
     #[error("{0} is there without {1}")]
     NoCertificate(PathBuf, &'static str),
     /// A certificate that is there and no good any more.
     #[error("the certificate of {name} {why}")]
-    Unusable {
-        /// The folder's name.
-        name: String,
-        /// Why it is no good.
-        why: Flaw,
-    },
+    Unusable { name: String, why: Flaw },
     /// A certificate that is there, for other addresses.
     #[error("{name} has a certificate for {present}, not for {wanted}")]
-    OtherAddresses {
-        /// The folder's name.
-        name: String,
-        /// The addresses in it, as a list.
-        present: String,
-        /// The addresses that are asked for, as a list.
-        wanted: String,
-    },
+    OtherAddresses { name: String, present: String, wanted: String },
     /// An index without any identity, by which the mesh has no name.
     #[error("the index in {0} names no identity: put it back from a backup")]
     NoIdentity(PathBuf),
@@ -217,16 +190,9 @@ pub enum Refusal {
     /// The key of the authority in somebody's request.
     #[error("the key of {0} is that of the authority: make one of its own")]
     AuthoritysKey(PathBuf),
-    /// Another key than that of the request is in the holder's folder.
+    /// Another key than that of the request is in the holder's folder, which has this name.
     #[error("{key} is another key than that of {request}")]
-    OtherKey {
-        /// The key in the folder.
-        key: PathBuf,
-        /// The request.
-        request: PathBuf,
-        /// The folder's name.
-        name: String,
-    },
+    OtherKey { key: PathBuf, request: PathBuf, name: String },
     /// A name that two have: what was asked for, and both in full.
     #[error("{0} is both {1} and {2}: type one of these names")]
     Ambiguous(String, String, String),
@@ -239,14 +205,9 @@ pub enum Refusal {
     /// A certificate of somebody else's authority: its file, and that of our authorities.
     #[error("{0} was not issued by an authority in {1}: its own authority must revoke it")]
     NotOurs(PathBuf, PathBuf),
-    /// A stage of a rotation whose turn it is not.
+    /// A stage of a rotation whose turn it is not, and the one that comes first.
     #[error("{why}")]
-    Stage {
-        /// Why not.
-        why: String,
-        /// The stage that comes first.
-        first: Stage,
-    },
+    Stage { why: String, first: Stage },
     /// Certificates of the old authority that are in use elsewhere, as a list.
     #[error("these certificates are of the old authority, and their folders are not here: {0}")]
     LeftBehind(String),

@@ -42,10 +42,8 @@ pub struct ExportReport {
     pub written: bool,
 }
 
-/// Pack the folder of a member or client with `ca.pem`, after it was checked as its user will.
-///
-/// # Errors
-/// When the folder is not there or no good, the file is there and differs, or the system refuses.
+/// Pack the folder of a member or client with `ca.pem`, after it was checked as its user will. Fails when the folder is
+/// not there or no good, the file is there and differs, or the system refuses.
 pub fn export(dir: &Path, name: &str, out: &Path, existing: Existing) -> Result<ExportReport, IssueError> {
     let role = role_called(name)?;
     let name = place::folder_name(&role);

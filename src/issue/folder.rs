@@ -4,7 +4,7 @@ use super::Existing;
 use super::authority::Issued;
 use super::disk::{self, Change};
 use super::error::{Flaw, IssueError, PlanError, Refusal};
-use super::index::Status;
+use super::index::{IndexEntry, Status};
 use super::place::{self, Building};
 use super::registry::Registry;
 use super::tree::{PUBLIC_FILE, Tree};
@@ -13,7 +13,7 @@ use model::{Host, NodeId, Peers, Role};
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trust::file::{malformed, parse};
+use trust::file::parse;
 use trust::files::Bundle;
 use trust::{CertificateFacts, file, files, layout};
 
@@ -61,10 +61,8 @@ impl Registry {
         self.folder(role).join(pair(role).0)
     }
 
-    /// Says that a certificate is there already, if it is the one that is asked for and still good.
-    ///
-    /// # Errors
-    /// When there is one that is not, or the folder holds something else.
+    /// Says that a certificate is there already, if it is the one that is asked for and still good. Fails when there is
+    /// one that is not, or the folder holds something else.
     pub(super) fn is_there(&self, role: &Role, hosts: &[Host]) -> Result<Option<IssueReport>, IssueError> {
         let (folder, name) = (self.folder(role), place::folder_name(role));
         if !folder.exists() {
@@ -74,8 +72,7 @@ impl Registry {
         let Some(certificate) = self.present(role)? else {
             return Err(Refusal::NoCertificate(folder, pair(role).0).into());
         };
-        let facts =
-            CertificateFacts::of(&certificate).ok_or_else(|| malformed(&path, "a certificate", "it is not DER"))?;
+        let facts = CertificateFacts::read(&path, &certificate)?;
         if let Some(why) = self.unusable(&facts) {
             return Err(Refusal::Unusable { name, why }.into());
         }
@@ -88,7 +85,7 @@ impl Registry {
 
     /// Why a certificate is not good any more, if it is not.
     pub(super) fn unusable(&self, facts: &CertificateFacts) -> Option<Flaw> {
-        let line = self.index.current().iter().find(|entry| entry.serial == facts.serial);
+        let line = self.index.current.iter().find(|entry| entry.serial == facts.serial);
         if line.is_some_and(|entry| entry.status == Status::Revoked) {
             return Some(Flaw::Revoked);
         }
@@ -118,11 +115,8 @@ impl Registry {
 
     /// A report of what was issued, with the earlier ones that are still accepted.
     pub(super) fn issued_report(&self, role: &Role, issued: &Issued) -> IssueReport {
-        let same = self
-            .index
-            .current()
-            .iter()
-            .filter(|entry| (&entry.id, &entry.role) == (&issued.entry.id, &issued.entry.role));
+        let is_same = |entry: &&IndexEntry| (&entry.id, &entry.role) == (&issued.entry.id, &issued.entry.role);
+        let same = self.index.current.iter().filter(is_same);
         let open = same.filter(|entry| entry.status == Status::Superseded && entry.not_after > self.now);
         let superseded = open.map(|entry| entry.serial.clone()).collect();
         IssueReport { issued: true, superseded, ..self.report(role, &issued.said()) }
@@ -171,7 +165,7 @@ impl Registry {
             id: node,
             trust_domain: self.trust_domain()?,
             peers: peers.clone(),
-            ca_sha256: self.issuer().facts().sha256.clone(),
+            ca_sha256: self.issuer().facts.sha256.clone(),
         })
     }
 
@@ -209,10 +203,7 @@ fn shown(hosts: &[Host]) -> String {
     hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The role of the holder whose folder has this name.
-///
-/// # Errors
-/// When it is not a name of that kind.
+/// The role of the holder whose folder has this name. Fails when it is not a name of that kind.
 pub(super) fn role_called(name: &str) -> Result<Role, PlanError> {
     let name = name.trim_end_matches('/');
     let last = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);

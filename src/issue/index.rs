@@ -60,7 +60,6 @@ impl Reason {
     ];
 
     /// The word of the standard.
-    #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unspecified => "unspecified",
@@ -125,7 +124,6 @@ pub struct IndexEntry {
     /// Who wrote it.
     pub by: String,
     /// The serial number of the authority that issued it; lines of the first version do not have it.
-    #[serde(default)]
     pub issuer: Option<String>,
 }
 
@@ -153,8 +151,7 @@ impl IndexEntry {
         Self { status, reason, time: now, by: author(), ..self.clone() }
     }
 
-    /// What its folder is called: `node-a`, `operator-admin`.
-    #[must_use]
+    /// The name of its folder: `node-a`, `operator-admin`.
     pub fn name(&self) -> String {
         if self.role == "node" || self.role == "ca" { self.id.clone() } else { format!("{}-{}", self.role, self.id) }
     }
@@ -173,14 +170,13 @@ pub(super) fn lines(entries: &[IndexEntry]) -> String {
 pub(super) struct Index {
     path: PathBuf,
     /// What holds for each serial number, in the order in which they were issued.
-    current: Vec<IndexEntry>,
+    pub(super) current: Vec<IndexEntry>,
     /// The bytes of whole lines; a run that died while it wrote left part of one behind them.
     whole: u64,
 }
 
 impl Index {
-    /// # Errors
-    /// When it is missing or a whole line of it cannot be read.
+    /// Fails when it is missing or a whole line of it cannot be read.
     pub(super) fn read(folder: &Path) -> Result<Self, IssueError> {
         let path = folder.join(INDEX);
         let Some(text) = file::read_up_to(&path, MAX_INDEX_BYTES)? else {
@@ -199,15 +195,7 @@ impl Index {
         Ok(Self { path, current: last_lines(all), whole: u64::try_from(whole).unwrap_or(u64::MAX) })
     }
 
-    /// What holds for each serial number, in the order in which they were issued.
-    pub(super) fn current(&self) -> &[IndexEntry] {
-        &self.current
-    }
-
-    /// Adds lines, forced to disk.
-    ///
-    /// # Errors
-    /// When the system refuses.
+    /// Adds lines, forced to disk. Fails when the system refuses.
     pub(super) fn append(&mut self, entries: &[IndexEntry]) -> Result<(), IssueError> {
         let text = lines(entries);
         disk::append_file(&self.path, self.whole, text.as_bytes())?;
@@ -263,8 +251,8 @@ mod tests {
         let mut index = Index::read(dir.path()).expect("an index");
         index.append(&[entry("01", Status::Revoked)]).expect("appended");
         let wanted = [entry("01", Status::Revoked), entry("02", Status::Valid)];
-        assert_eq!(index.current(), wanted);
-        assert_eq!(Index::read(dir.path()).expect("an index").current(), wanted);
+        assert_eq!(index.current, wanted);
+        assert_eq!(Index::read(dir.path()).expect("an index").current, wanted);
         assert_eq!(
             fs::read_to_string(dir.path().join(INDEX)).expect("there").lines().count(),
             3,
@@ -280,7 +268,7 @@ mod tests {
         fs::write(&path, format!("{whole}{{\"serial\":\"02")).expect("written");
         let mut index = Index::read(dir.path()).expect("an index");
         index.append(&[entry("03", Status::Valid)]).expect("appended");
-        assert_eq!(Index::read(dir.path()).expect("whole again").current().len(), 2);
+        assert_eq!(Index::read(dir.path()).expect("whole again").current.len(), 2);
         fs::write(&path, "{}\n").expect("written");
         assert!(matches!(Index::read(dir.path()), Err(IssueError::Trust(TrustError::File(FileError::Format { .. })))));
         fs::remove_file(&path).expect("there");

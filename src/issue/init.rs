@@ -6,22 +6,20 @@
 
 use super::authority::{Authority, Issued};
 use super::error::IssueError;
+use super::period::Period;
 use super::place::{Building, Directory, Found, make_directory, random_word};
 use super::plan::{Constraints, DevNames, Existing, InitPlan};
-use super::profile::Period;
 use super::tree::{FIRST_LIST, Tree};
 use super::{disk, own};
 use jiff::Timestamp;
 use model::{Host, NodeId, NodeSet, Peers, Role, SpiffeId};
-use rustls_pki_types::ServerName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::files::{Bundle, ClientFiles, NodeFiles};
-use trust::{check, facts, layout};
+use trust::{TrustError, check, facts, layout};
 
 /// The certificates of a new cluster.
 #[derive(Clone, Debug, Serialize)]
@@ -49,14 +47,10 @@ pub struct InitReport {
 
 /// Something about a new tree that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Warning {
-    /// Others can replace what is in the certificate directory.
-    Replaceable {
-        /// The certificate directory.
-        dir: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    /// Others can replace what is in the certificate directory, by its mode.
+    Replaceable { dir: PathBuf, mode: u32 },
     /// These members share an address.
     SharedAddress(NodeSet),
     /// Some members, but not all, have a loopback address.
@@ -86,11 +80,8 @@ pub struct NodeReport {
 
 /// Make the authority, a certificate for each member, one operator and an empty revocation list.
 ///
-/// The result has been read back and checked as the members and rustls will.
-///
-/// # Errors
-/// When the plan is wrong, certificates are there already, or the system refuses. Then nothing has been made, unless
-/// the error says otherwise.
+/// The result has been read back and checked as the members and rustls will. Fails when the plan is wrong, certificates
+/// are there already, or the system refuses. Then nothing has been made, unless the error says otherwise.
 pub fn init(plan: &InitPlan) -> Result<InitReport, IssueError> {
     plan.check()?;
     let peers = plan.peers()?;
@@ -176,14 +167,9 @@ fn check_tree(plan: &InitPlan, root: &Path, now: Timestamp) -> Result<(), IssueE
     for (node, hosts) in &plan.nodes {
         let own = NodeFiles::load_at(root, *node, now)?;
         hosts.iter().try_for_each(|host| own.check_address(host))?;
-        let judge = check::Judge::new(&own.ca, &own.crls, now);
         let refused = |detail| TrustError::Chain { path: own.path.clone(), authority: root.join(layout::CA), detail };
-        let judge = judge.map_err(refused)?;
-        for host in plan.hosts(*node) {
-            let name =
-                ServerName::try_from(host.to_string()).map_err(|_| refused(format!("{host} is not a TLS name")))?;
-            judge.accepts_server(&own.chain, &name).map_err(refused)?;
-        }
+        let judge = check::Judge::new(&own.ca, &own.crls, now);
+        judge.and_then(|judge| judge.accepts_server(&own.chain, &plan.hosts(*node))).map_err(refused)?;
     }
     ClientFiles::load_at(&root.join(plan.operator_folder()), now)?;
     Ok(())
@@ -241,7 +227,7 @@ fn warnings(plan: &InitPlan, peers: &Peers, ca_until: Timestamp, until: Timestam
 mod tests {
     use super::super::KeyAlgorithm;
     use super::super::index::IndexEntry;
-    use super::super::plan::{MAX_CA_DAYS, MAX_DAYS};
+    use super::super::period::{MAX_CA_DAYS, MAX_DAYS};
     use super::*;
     use std::collections::BTreeSet;
     use tempfile::TempDir;

@@ -21,10 +21,8 @@ pub enum Item {
     Other(String),
 }
 
-/// Read all sections of a PEM file, or the one certificate or revocation list in a DER file.
-///
-/// # Errors
-/// When there is no such file, or nothing in it that this program knows.
+/// Read all sections of a PEM file, or the one certificate or revocation list in a DER file. Fails when there is no
+/// such file, or nothing in it that this program knows.
 pub fn inspect(path: &Path) -> Result<Vec<Item>, FileError> {
     let Some(contents) = file::read(path)? else {
         return Err(FileError::Missing { path: path.to_owned(), advice: "name a PEM or DER file".to_owned() });

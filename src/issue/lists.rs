@@ -3,8 +3,8 @@
 use super::disk::{self, Change};
 use super::error::{IssueError, PlanError};
 use super::index::{IndexEntry, Status};
+use super::period::Period;
 use super::place;
-use super::profile::Period;
 use super::registry::{Registry, in_pem};
 use super::tree::{LIST_NUMBER, PRIVATE_FILE, PUBLIC_FILE};
 use jiff::{SignedDuration, Timestamp};
@@ -12,9 +12,8 @@ use rustls_pki_types::CertificateRevocationListDer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
 use trust::file::parse;
-use trust::{CrlFacts, CrlProblem, check, facts, file, layout};
+use trust::{CrlFacts, CrlProblem, TrustError, check, facts, file, layout};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -42,10 +41,8 @@ pub struct ListReport {
     pub kept: Vec<String>,
 }
 
-/// Sign the lists anew, current for so long, and give them out.
-///
-/// # Errors
-/// When the authority cannot be opened, or the system refuses.
+/// Sign the lists anew, current for so long, and give them out. Fails when the authority cannot be opened, or the
+/// system refuses.
 pub fn sign_lists(dir: &Path, length: SignedDuration) -> Result<ListReport, IssueError> {
     Registry::open(dir)?.sign_lists(length)
 }
@@ -90,7 +87,7 @@ impl Registry {
     /// What is revoked of one authority; what the index does not tell the authority of stands on all lists.
     fn revoked(&self, issuer: &str) -> Vec<IndexEntry> {
         let of_issuer = |entry: &&IndexEntry| entry.issuer.as_deref().is_none_or(|serial| serial == issuer);
-        let revoked = self.index.current().iter().filter(|entry| entry.status == Status::Revoked);
+        let revoked = self.index.current.iter().filter(|entry| entry.status == Status::Revoked);
         revoked.filter(of_issuer).cloned().collect()
     }
 
@@ -149,7 +146,7 @@ impl Registry {
         let facts = self.check_lists(text)?;
         let number = facts.iter().filter_map(|list| list.number.as_ref()?.parse().ok()).max().unwrap_or(0);
         let next_update = facts.iter().filter_map(|list| list.next_update).min().unwrap_or(self.now);
-        let revoked = self.index.current().iter().filter(|entry| entry.status == Status::Revoked).count();
+        let revoked = self.index.current.iter().filter(|entry| entry.status == Status::Revoked).count();
         Ok(ListReport { number, next_update, revoked, signed: false, written: Vec::new(), kept: Vec::new() })
     }
 }

@@ -3,24 +3,21 @@
 use super::authority::{Authority, Issued, key_pair};
 use super::error::{IssueError, Part, Refusal};
 use super::index::IndexEntry;
+use super::period::Period;
 use super::plan::OwnAuthority;
-use super::profile::Period;
 use super::registry::certificate_pem;
 use super::{KeyAlgorithm, constraints};
 use jiff::Timestamp;
 use model::Host;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::Path;
-use trust::TrustError;
 use trust::file::parse;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, check, file};
+use trust::{CertificateFacts, TrustError, check, file};
 use zeroize::Zeroizing;
 
-/// Reads the authority, which will make keys of this kind for others.
-///
-/// # Errors
-/// When it is no authority, expired, weak, has another key, or cannot issue for these addresses.
+/// Reads the authority, which will make keys of this kind for others. Fails when it is no authority, expired, weak, has
+/// another key, or cannot issue for these addresses.
 pub(super) fn read(
     own: &OwnAuthority,
     algorithm: KeyAlgorithm,
@@ -37,11 +34,11 @@ pub(super) fn read(
     check::authorities(path, &certificates, now)?;
     let pem = read_key(&own.key)?.ok_or_else(|| missing(&own.key, Part::OwnKey))?;
     let mismatch = || TrustError::KeyMismatch { key: own.key.clone(), certificate: path.clone() };
-    let authority = Authority::with_key(certificate, key_pair(&own.key, &pem)?)?.ok_or_else(mismatch)?;
-    let authority = authority.issuing(algorithm);
-    check_names(own, authority.facts(), hosts)?;
+    let mut authority = Authority::with_key(certificate, key_pair(&own.key, &pem)?)?.ok_or_else(mismatch)?;
+    authority.algorithm = algorithm;
+    check_names(own, &authority.facts, hosts)?;
     check_name_survives(own, &authority, now)?;
-    let facts = authority.facts();
+    let facts = &authority.facts;
     let entry = IndexEntry::issued(facts, "ca", "ca", &facts.serial, now);
     let text = Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
     let issued = Issued { certificate: certificate_pem(certificate), key: Some(text), entry };
@@ -66,9 +63,9 @@ fn check_name_survives(own: &OwnAuthority, authority: &Authority, now: Timestamp
     let path = &own.certificate;
     let list = authority.list(1, Period::of_days(1, now), &[])?;
     let lists: Vec<CertificateRevocationListDer<'static>> = parse(path, "a revocation list", list.as_bytes())?;
-    match check::revocation_lists(path, &lists, std::slice::from_ref(authority.certificate())) {
+    match check::revocation_lists(path, &lists, std::slice::from_ref(&authority.certificate)) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Refusal::StrangeName(path.clone(), authority.facts().subject.clone()).into()),
+        Err(_) => Err(Refusal::StrangeName(path.clone(), authority.facts.subject.clone()).into()),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::disk;
 use super::error::IssueError;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use model::{NodeId, Role, is_name};
 use std::fs;
 use std::path::{Path, PathBuf};
 use trust::file::{FileError, failed};
-use trust::{facts, layout};
+use trust::layout;
 
 const PUBLIC_DIRECTORY: u32 = 0o755;
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -55,17 +56,15 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn in_directory(dir: &Path) -> Result<Self, IssueError> {
         let mut found = Self { entries: Vec::new(), unfinished: Vec::new(), interrupted: Vec::new() };
-        for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
-            let entry = entry.map_err(failed("list", dir))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with(BUILDING) {
-                found.unfinished.push(entry.path());
+        for path in entries(dir)? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if is_ours(name) {
+                found.entries.push(name.to_owned());
+            } else if name.starts_with(BUILDING) {
+                found.unfinished.push(path);
             } else if name.starts_with(MOVING) {
                 // When everything has been moved out of it, only its removal is missing.
-                let moved = fs::read_dir(entry.path()).map_err(failed("list", &entry.path()))?.next().is_none();
-                if moved { found.unfinished.push(entry.path()) } else { found.interrupted.push(entry.path()) }
-            } else if is_ours(&name) {
-                found.entries.push(name);
+                if entries(&path)?.is_empty() { found.unfinished.push(path) } else { found.interrupted.push(path) }
             }
         }
         found.entries.sort();
@@ -102,15 +101,16 @@ fn is_folder(name: &str) -> bool {
 
 /// The folders of members and clients, in the order of their names.
 pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
-        let entry = entry.map_err(failed("list", dir))?;
-        if entry.file_name().to_str().is_some_and(is_folder) {
-            folders.push(entry.path());
-        }
-    }
+    let mut folders = entries(dir)?;
+    folders.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_folder));
     folders.sort();
     Ok(folders)
+}
+
+/// All that is in a directory.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = fs::read_dir(dir).map_err(failed("list", dir))?;
+    entries.map(|entry| Ok(entry.map_err(failed("list", dir))?.path())).collect()
 }
 
 /// The folders of members.
@@ -182,9 +182,8 @@ impl Building {
             disk::rename(&dir.join(name), &backup)?;
             backups.push(backup);
         }
-        for entry in fs::read_dir(&moving).map_err(failed("list", &moving))? {
-            let entry = entry.map_err(failed("list", &moving))?;
-            disk::rename(&entry.path(), &dir.join(entry.file_name()))?;
+        for entry in entries(&moving)? {
+            disk::rename(&entry, &dir.join(entry.file_name().unwrap_or_default()))?;
         }
         disk::sync_directory(dir)?;
         for done in found.interrupted.iter().chain([&moving]) {
@@ -208,7 +207,7 @@ impl Drop for Building {
 pub(super) fn random_word() -> Result<String, IssueError> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(IssueError::Random)?;
-    Ok(facts::hex(&bytes))
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 /// `node-a.bak-20261120T020647Z`, with a number behind it if there is one of that second already.

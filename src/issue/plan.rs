@@ -1,20 +1,17 @@
 //! The plan of a new cluster's certificates, checked before anything is written.
 
 use super::error::{IssueError, PlanError};
+use super::period::{MAX_CA_DAYS, MAX_DAYS};
 use super::profile::Permitted;
 use super::{KeyAlgorithm, place};
+use ipnet::IpNet;
 use model::{Host, NodeId, Peers, is_name, is_trust_domain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use trust::Cidr;
 
-/// The longest that a certificate may live, in days: ten years, as long as the authority by default.
-pub const MAX_DAYS: u32 = 3650;
-/// The longest that an authority may live, in days: a hundred years.
-pub const MAX_CA_DAYS: u32 = 36_500;
 /// The most addresses of one node: each is a name in its certificate and in the authority's constraints.
-const MAX_HOSTS: usize = 32;
+pub(super) const MAX_HOSTS: usize = 32;
 
 /// The certificates of a new cluster. [`InitPlan::new`] fills in the defaults.
 #[derive(Clone, Debug)]
@@ -54,14 +51,10 @@ pub struct OwnAuthority {
 
 /// The names and addresses that the new authority may issue for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Constraints {
-    /// The configured addresses and these.
-    Named {
-        /// Domains, with all names below them.
-        dns: Vec<String>,
-        /// Address blocks.
-        cidrs: Vec<Cidr>,
-    },
+    /// The configured addresses, these domains with all names below them, and these address blocks.
+    Named { dns: Vec<String>, cidrs: Vec<IpNet> },
     /// Everything.
     Unlimited,
 }
@@ -75,7 +68,7 @@ pub enum DevNames {
     Included,
 }
 
-/// What to do with certificates that are there already.
+/// The treatment of certificates that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Fail and touch nothing.
@@ -86,7 +79,6 @@ pub enum Existing {
 
 impl InitPlan {
     /// A plan with the defaults: 90 days, ten years for the authority, P-256, an operator called `admin`.
-    #[must_use]
     pub fn new(dir: impl Into<PathBuf>, nodes: BTreeMap<NodeId, Vec<Host>>) -> Self {
         Self {
             dir: dir.into(),
@@ -104,7 +96,6 @@ impl InitPlan {
     }
 
     /// A plan for members with one address each.
-    #[must_use]
     pub fn for_peers(dir: impl Into<PathBuf>, peers: &Peers) -> Self {
         Self::new(dir, peers.iter().map(|(id, host)| (id, vec![host.clone()])).collect())
     }
@@ -136,11 +127,7 @@ impl InitPlan {
             return Err(PlanError::OperatorName(self.operator.clone()));
         }
         if let Constraints::Named { dns, .. } = &self.constraints {
-            for name in dns {
-                if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-                    return Err(PlanError::Domain(name.clone()));
-                }
-            }
+            domains(dns)?;
         }
         Ok(())
     }
@@ -155,13 +142,7 @@ impl InitPlan {
                 Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             ],
         };
-        let mut hosts: Vec<Host> = Vec::new();
-        for host in self.nodes.get(&node).into_iter().flatten().chain(&loopback) {
-            if !hosts.contains(host) {
-                hosts.push(host.clone());
-            }
-        }
-        hosts
+        each_once(self.nodes.get(&node).into_iter().flatten().chain(&loopback).cloned())
     }
 
     /// The name of the operator's folder.
@@ -177,18 +158,35 @@ impl InitPlan {
         let mut blocks = BTreeSet::new();
         for host in self.nodes.keys().flat_map(|node| self.hosts(*node)) {
             match host {
-                Host::Ip(address) => blocks.insert(Cidr::of(address)),
+                Host::Ip(address) => blocks.insert(IpNet::from(address)),
                 Host::Name(name) => names.insert(name),
             };
         }
-        names.extend(dns.iter().map(|name| domain(name).to_ascii_lowercase()));
+        names.extend(domains(dns).unwrap_or_default());
         blocks.extend(cidrs.iter().copied());
         Some(Permitted { names: names.into_iter().collect(), blocks: blocks.into_iter().collect() })
     }
 }
 
-/// A domain as it stands in a constraint; people also write it with a leading dot.
-fn domain(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('.').unwrap_or(text)
+/// Domains as they stand in a constraint; people also write them with a leading dot.
+pub(super) fn domains(names: &[String]) -> Result<Vec<String>, PlanError> {
+    let domain = |name: &String| {
+        let text = name.trim();
+        match text.strip_prefix('.').unwrap_or(text).to_ascii_lowercase() {
+            domain if matches!(domain.parse(), Ok(Host::Name(_))) => Ok(domain),
+            _ => Err(PlanError::Domain(name.clone())),
+        }
+    };
+    names.iter().map(domain).collect()
+}
+
+/// All these addresses in their order, each once.
+pub fn each_once(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
+    let mut all: Vec<Host> = Vec::new();
+    for host in hosts {
+        if !all.contains(&host) {
+            all.push(host);
+        }
+    }
+    all
 }

@@ -5,7 +5,10 @@
 
 use super::error::IssueError;
 use super::index::{IndexEntry, Reason};
-use jiff::{SignedDuration, Timestamp};
+use super::period::Period;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use ipnet::IpNet;
+use jiff::Timestamp;
 use model::{Host, NodeId, Role, SpiffeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
@@ -14,7 +17,6 @@ use rcgen::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
-use trust::Cidr;
 
 const ORGANIZATION: &str = "canary";
 /// How many bytes a serial number has: 127 random bits, above the 64 that RFC 5280 profiles ask for, below its limit of 20.
@@ -23,34 +25,11 @@ const SERIAL_BYTES: usize = 16;
 /// reserved for documentation.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// From when until when a certificate or list is valid, to the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Period {
-    pub(super) from: Timestamp,
-    pub(super) until: Timestamp,
-}
-
-/// A clock that is slow by less than this still accepts a certificate made just now.
-const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
-
-impl Period {
-    /// From a little before now until so many days after it.
-    pub(super) fn of_days(days: u32, now: Timestamp) -> Self {
-        Self::lasting(SignedDuration::from_hours(i64::from(days) * 24), now)
-    }
-
-    /// From a little before now until so long after it.
-    pub(super) fn lasting(length: SignedDuration, now: Timestamp) -> Self {
-        let from = now.checked_sub(BACKDATED).unwrap_or(now);
-        Self { from, until: now.checked_add(length).unwrap_or(Timestamp::MAX) }
-    }
-}
-
 /// What an authority may issue for; the members' names are always among the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Permitted {
     pub(super) names: Vec<String>,
-    pub(super) blocks: Vec<Cidr>,
+    pub(super) blocks: Vec<IpNet>,
 }
 
 /// 16 random bytes that are a positive number of exactly that length.
@@ -71,7 +50,7 @@ pub(super) fn authority(
     period: Period,
     permitted: Option<&Permitted>,
 ) -> CertificateParams {
-    let name = format!("canary CA {}", trust::facts::hex(&serial[..4]));
+    let name = format!("canary CA {}", HEXLOWER.encode(&serial[..4]));
     let mut params = base(serial, period, &name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -128,7 +107,9 @@ pub(super) fn list(
 ) -> CertificateRevocationListParams {
     let entry = |entry: &IndexEntry| RevokedCertParams {
         // Serial numbers were read from certificates, or checked to be hexadecimal.
-        serial_number: SerialNumber::from_slice(&trust::facts::unhex(&entry.serial).unwrap_or_default()),
+        serial_number: SerialNumber::from_slice(
+            &HEXLOWER_PERMISSIVE.decode(entry.serial.as_bytes()).unwrap_or_default(),
+        ),
         revocation_time: instant(entry.time),
         reason_code: entry.reason.map(Reason::code),
         invalidity_date: None,
@@ -162,11 +143,11 @@ fn subject(common_name: &str) -> DistinguishedName {
 
 /// Names and addresses only: with a URI or directory subtree, rustls refuses every certificate.
 fn name_constraints(permitted: &Permitted) -> NameConstraints {
-    let no_block = permitted.blocks.is_empty().then(|| Cidr::of(NO_ADDRESS));
+    let no_block = permitted.blocks.is_empty().then(|| IpNet::from(NO_ADDRESS));
     let names = permitted.names.iter().cloned().map(GeneralSubtree::DnsName);
     let blocks = permitted.blocks.iter().copied().chain(no_block);
     let blocks =
-        blocks.map(|block| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(block.address(), block.prefix())));
+        blocks.map(|block| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(block.addr(), block.prefix_len())));
     NameConstraints { permitted_subtrees: names.chain(blocks).collect(), excluded_subtrees: Vec::new() }
 }
 
@@ -174,4 +155,17 @@ fn name_constraints(permitted: &Permitted) -> NameConstraints {
 fn instant(time: Timestamp) -> OffsetDateTime {
     // jiff's calendar ends where that of `time` does, at the end of the year 9999.
     OffsetDateTime::from_unix_timestamp(time.as_second()).expect("every timestamp is a date of four-digit years")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_read_as_it_is_written() {
+        assert_eq!(HEXLOWER_PERMISSIVE.decode(HEXLOWER.encode(&[0, 0x8f, 1]).as_bytes()), Ok(vec![0, 0x8f, 1]));
+        for wrong in ["0", "0x", "+1", "é", "0g"] {
+            assert!(HEXLOWER_PERMISSIVE.decode(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -7,23 +7,19 @@ use super::authority::{Authority, Issued, key_pair};
 use super::disk::{self, Lock};
 use super::error::{IssueError, Part, PlanError, Refusal};
 use super::index::{Index, IndexEntry, Status};
+use super::period::Period;
 use super::place::{self, Found};
-use super::profile::Period;
+use super::plan::MAX_HOSTS;
 use super::{MAX_DAYS, constraints};
 use jiff::Timestamp;
 use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rcgen::SubjectPublicKeyInfo;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
-use trust::file::{FileError, failed, read_first};
+use trust::file::{FileError, read_first};
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, check, file, files, layout};
-
-/// The most addresses of one member: each is a name in its certificate.
-pub(super) const MAX_HOSTS: usize = 32;
+use trust::{CertificateFacts, TrustError, check, file, files, layout};
 
 /// One authority of the bundle.
 pub(super) struct Held {
@@ -40,15 +36,14 @@ pub(super) struct Registry {
     /// Newest first.
     pub(super) held: Vec<Held>,
     pub(super) index: Index,
-    issuing: usize,
+    /// The place of the one that issues.
+    pub(super) issuing: usize,
     _lock: Lock,
 }
 
 impl Registry {
-    /// Opens the authority of a certificate directory.
-    ///
-    /// # Errors
-    /// When it is not there, another process has it, or anything of it is missing or wrong.
+    /// Opens the authority of a certificate directory. Fails when it is not there, another process has it, or anything
+    /// of it is missing or wrong.
     pub(super) fn open(dir: &Path) -> Result<Self, IssueError> {
         let folder = dir.join(layout::AUTHORITY);
         let key_path = folder.join(layout::CA_KEY);
@@ -83,20 +78,10 @@ impl Registry {
         self.held[self.issuing].authority.as_ref().expect("it was chosen because its key is here")
     }
 
-    /// Whether the newest authority is the one that issues.
-    pub(super) const fn newest_issues(&self) -> bool {
-        self.issuing == 0
-    }
-
     /// Trusts one more authority, which does not issue yet.
     pub(super) fn add_newest(&mut self, held: Held) {
         self.held.insert(0, held);
         self.issuing += 1;
-    }
-
-    /// Lets the newest authority issue, whose key is `ca.key` now.
-    pub(super) const fn set_newest_issuing(&mut self) {
-        self.issuing = 0;
     }
 
     /// All authorities as PEM, newest first: `ca.pem`.
@@ -104,23 +89,18 @@ impl Registry {
         self.held.iter().map(|held| certificate_pem(&held.certificate)).collect()
     }
 
-    /// The cluster's name, as the identities that were issued carry it.
-    ///
-    /// # Errors
-    /// When the index names none.
+    /// The cluster's name, as the identities that were issued carry it. Fails when the index names none.
     pub(super) fn trust_domain(&self) -> Result<String, Refusal> {
-        let names = self.index.current().iter().rev().flat_map(|entry| &entry.sans);
+        let names = self.index.current.iter().rev().flat_map(|entry| &entry.sans);
         let id = names.filter_map(|name| name.strip_prefix("URI:")?.parse::<SpiffeId>().ok()).next();
         id.map(|id| id.trust_domain).ok_or_else(|| Refusal::NoIdentity(self.dir.join(layout::AUTHORITY)))
     }
 
-    /// Where the members are: what their folders here say, else the first address of each in the index.
-    ///
-    /// # Errors
-    /// When a folder's bundle cannot be read.
+    /// Where the members are: what their folders here say, else the first address of each in the index. Fails when a
+    /// folder's bundle cannot be read.
     pub(super) fn peers(&self) -> Result<BTreeMap<NodeId, Host>, IssueError> {
         let mut peers = BTreeMap::new();
-        for entry in self.index.current().iter().filter(|entry| entry.role == "node" && entry.status == Status::Valid) {
+        for entry in self.index.current.iter().filter(|entry| entry.role == "node" && entry.status == Status::Valid) {
             let host =
                 entry.sans.iter().find_map(|name| name.strip_prefix("IP:").or_else(|| name.strip_prefix("DNS:")));
             if let (Ok(node), Some(Ok(host))) = (entry.id.parse(), host.map(str::parse)) {
@@ -135,20 +115,15 @@ impl Registry {
         Ok(peers)
     }
 
-    /// The members as a mesh, with one of them added or moved.
-    ///
-    /// # Errors
-    /// When they do not make a mesh.
+    /// The members as a mesh, with one of them added or moved. Fails when they do not make a mesh.
     pub(super) fn peers_with(&self, node: NodeId, host: &Host) -> Result<Peers, IssueError> {
         let mut peers = self.peers()?;
         peers.insert(node, host.clone());
         Ok(Peers::new(peers)?)
     }
 
-    /// Issues a certificate and writes it into the index; earlier ones of the same holder are superseded by it.
-    ///
-    /// # Errors
-    /// When it cannot be made, or the members would refuse it.
+    /// Issues a certificate and writes it into the index; earlier ones of the same holder are superseded by it. Fails
+    /// when it cannot be made, or the members would refuse it.
     pub(super) fn issue(
         &mut self,
         role: &Role,
@@ -163,7 +138,7 @@ impl Registry {
             return Err(PlanError::TooMany(hosts.len(), MAX_HOSTS).into());
         }
         let issuer = self.issuer();
-        constraints::check(issuer.facts(), hosts)?;
+        constraints::check(&issuer.facts, hosts)?;
         let id = SpiffeId { trust_domain: self.trust_domain()?, role: role.clone() };
         let issued = issuer.issue(&id, hosts, public, Period::of_days(days, self.now), self.now)?;
         self.check(&issued, hosts)?;
@@ -178,24 +153,19 @@ impl Registry {
     /// Certificates of the same holder that are in use.
     pub(super) fn earlier<'a>(&'a self, entry: &'a IndexEntry) -> impl Iterator<Item = &'a IndexEntry> {
         let same = |other: &&IndexEntry| (&other.id, &other.role) == (&entry.id, &entry.role);
-        self.index.current().iter().filter(same).filter(|other| other.status == Status::Valid)
+        self.index.current.iter().filter(same).filter(|other| other.status == Status::Valid)
     }
 
     /// Asks rustls whether clients and members will take the certificate.
     fn check(&self, issued: &Issued, hosts: &[Host]) -> Result<(), TrustError> {
-        let ca = [self.issuer().certificate().clone()];
+        let ca = [self.issuer().certificate.clone()];
         let path = self.dir.join(layout::CA);
         let refused =
             |detail| TrustError::Chain { path: PathBuf::from(issued.entry.name()), authority: path.clone(), detail };
         let judge = check::Judge::new(&ca, &[], self.now).map_err(refused)?;
         let chain = file::parse(&path, "a certificate", issued.certificate.as_bytes())?;
         judge.accepts_client(&chain).map_err(refused)?;
-        for host in hosts {
-            let name = ServerName::try_from(host.to_string());
-            let name = name.map_err(|_| refused(format!("{host} is not a TLS name")))?;
-            judge.accepts_server(&chain, &name).map_err(refused)?;
-        }
-        Ok(())
+        judge.accepts_server(&chain, hosts).map_err(refused)
     }
 }
 
@@ -213,14 +183,9 @@ fn give_key(held: &mut [Held], path: &Path) -> Result<Option<usize>, IssueError>
 
 /// The keys of authorities that do not issue yet or any more.
 pub(super) fn other_keys(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
-        let entry = entry.map_err(failed("list", folder))?;
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with("ca-") && name.ends_with(".key")) {
-            keys.push(entry.path());
-        }
-    }
+    let is_other = |name: &str| name.starts_with("ca-") && name.ends_with(".key");
+    let mut keys = place::entries(folder)?;
+    keys.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_other));
     Ok(keys)
 }
 

@@ -11,10 +11,8 @@ use model::Role;
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
-use trust::file::FileError;
-use trust::file::malformed;
-use trust::{CertificateFacts, files, layout, svid};
+use trust::file::{FileError, malformed};
+use trust::{CertificateFacts, TrustError, files, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -44,10 +42,8 @@ pub enum RenewKey {
 }
 
 /// Issue another certificate and put it in the place of the present one, which is accepted until it expires or is
-/// revoked.
-///
-/// # Errors
-/// When there is no such certificate here, its new key would have to be elsewhere, or the system refuses.
+/// revoked. Fails when there is no such certificate here, its new key would have to be elsewhere, or the system
+/// refuses.
 pub fn renew(plan: &RenewPlan) -> Result<IssueReport, IssueError> {
     let role = role_called(&plan.name)?;
     let mut registry = Registry::open(&plan.dir)?;
@@ -85,15 +81,11 @@ impl Registry {
         path: &Path,
         certificate: &CertificateDer<'_>,
     ) -> Result<CertificateFacts, TrustError> {
-        let id = svid::identity(certificate).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
+        let id = svid::identity(certificate).map_err(TrustError::svid(path))?;
         if id.role != *role {
-            return Err(TrustError::Identity {
-                path: path.to_owned(),
-                found: id.role.to_string(),
-                wanted: role.to_string(),
-            });
+            return Err(TrustError::identity(path, &id.role, role));
         }
-        CertificateFacts::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER").into())
+        Ok(CertificateFacts::read(path, certificate)?)
     }
 
     /// Puts a certificate, and its key if that is new, in the place of what a folder holds.

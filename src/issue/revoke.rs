@@ -7,9 +7,8 @@ use super::registry::Registry;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use std::path::Path;
-use trust::TrustError;
 use trust::file::{malformed, parse};
-use trust::{CertificateFacts, file, layout, svid};
+use trust::{CertificateFacts, TrustError, file, layout, svid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -24,10 +23,8 @@ pub struct RevokeReport {
     pub lists: ListReport,
 }
 
-/// Revoke all certificates of a holder, or one by its serial number or file.
-///
-/// # Errors
-/// When nothing of that name was issued, it is an authority, or the system refuses.
+/// Revoke all certificates of a holder, or one by its serial number or file. Fails when nothing of that name was
+/// issued, it is an authority, or the system refuses.
 pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, IssueError> {
     let mut registry = Registry::open(dir)?;
     let found = find(&registry, what)?;
@@ -44,7 +41,7 @@ pub fn revoke(dir: &Path, what: &str, reason: Reason) -> Result<RevokeReport, Is
 }
 
 fn find(registry: &Registry, what: &str) -> Result<Vec<IndexEntry>, IssueError> {
-    let entries = registry.index.current();
+    let entries = &registry.index.current;
     let serial = what.to_ascii_lowercase().replace(':', "");
     let serial = serial.strip_prefix("0x").unwrap_or(&serial).trim_start_matches('0');
     let is_serial = |entry: &&IndexEntry| !serial.is_empty() && entry.serial.trim_start_matches('0') == serial;
@@ -85,14 +82,14 @@ fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, IssueErr
     let (Some(facts), Some(leaf)) = (facts, chain.first()) else {
         return Err(malformed(path, "a certificate", "it is not DER").into());
     };
-    if let Some(entry) = registry.index.current().iter().find(|entry| entry.sha256 == facts.sha256) {
+    if let Some(entry) = registry.index.current.iter().find(|entry| entry.sha256 == facts.sha256) {
         return no_authorities(vec![entry.clone()]);
     }
     let issuer = registry.held.iter().find(|held| is_signed_by(leaf, &held.certificate));
     let Some(issuer) = issuer else {
         return Err(Refusal::NotOurs(path.to_owned(), registry.dir.join(layout::CA)).into());
     };
-    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
+    let id = svid::identity(leaf).map_err(TrustError::svid(path))?;
     Ok(vec![IndexEntry::issued(&facts, &id.role.name(), id.role.word(), &issuer.facts.serial, registry.now)])
 }
 

@@ -4,35 +4,25 @@
 //! can be repeated: what a run that died left undone is done by the next.
 
 use super::authority::Authority;
-use super::disk;
-use super::error::{IssueError, Part, PlanError, Refusal};
+use super::error::{IssueError, Part, PlanError, Refusal, Stage};
 use super::index::Status;
-use super::profile::{Period, Permitted};
+use super::period::{MAX_CA_DAYS, Period};
+use super::plan::domains;
+use super::profile::Permitted;
 use super::registry::{Held, Registry, other_keys};
 use super::renew::RenewKey;
 use super::revoke::is_signed_by;
 use super::tree::{PRIVATE_FILE, PUBLIC_FILE};
-use super::{MAX_CA_DAYS, place};
+use super::{disk, place};
+use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{Host, Role};
+use model::Role;
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
 use trust::file::failed;
 use trust::keyfile::read_key;
-use trust::{CertificateFacts, Cidr, layout};
-
-/// A stage of the rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Make the new authority; both are trusted, the old one issues.
-    Prepare,
-    /// The new one issues; all whose folders are here get a certificate of it.
-    Activate,
-    /// The old one is trusted no more, and its key is deleted.
-    Retire,
-}
+use trust::{CertificateFacts, layout, parse_network};
 
 /// One stage of the rotation, and what the new authority may issue for.
 #[derive(Clone, Debug)]
@@ -46,7 +36,7 @@ pub struct RotatePlan {
     /// Domains that the new authority may issue for besides those of the old one.
     pub dns: Vec<String>,
     /// Address blocks that the new authority may issue for besides those of the old one.
-    pub cidrs: Vec<Cidr>,
+    pub cidrs: Vec<IpNet>,
 }
 
 /// One authority after a stage.
@@ -77,10 +67,8 @@ pub struct RotateReport {
     pub changed: bool,
 }
 
-/// Go one stage further, or complete one that was begun.
-///
-/// # Errors
-/// When the stage before is not complete, or the system refuses.
+/// Go one stage further, or complete one that was begun. Fails when the stage before is not complete, or the system
+/// refuses.
 pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
     let mut registry = Registry::open(&plan.dir)?;
     let (mut reissued, mut left_out) = (Vec::new(), Vec::new());
@@ -94,7 +82,7 @@ pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
         Stage::Retire => registry.retire()?,
     };
     changed |= registry.distribute()?;
-    let issuing = registry.issuer().facts().sha256.clone();
+    let issuing = registry.issuer().facts.sha256.clone();
     let authorities = registry.held.iter().map(|held| TrustedAuthority {
         subject: held.facts.subject.clone(),
         sha256: held.facts.sha256.clone(),
@@ -106,7 +94,7 @@ pub fn rotate(plan: &RotatePlan) -> Result<RotateReport, IssueError> {
 
 impl Registry {
     fn prepare(&mut self, plan: &RotatePlan) -> Result<bool, IssueError> {
-        if self.held.len() > 1 && self.newest_issues() {
+        if self.held.len() > 1 && self.issuing == 0 {
             return Err(refused("the last change of authority is not complete", Stage::Retire));
         }
         if self.held.len() > 1 {
@@ -116,19 +104,19 @@ impl Registry {
             return Err(PlanError::AuthorityDays(plan.ca_days).into());
         }
         self.drop_keys_of_nobody()?;
-        let members = self.index.current().iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
-        let permitted = permitted(self.issuer().facts(), plan, members)?;
+        let members = self.index.current.iter().filter(|entry| entry.role == "node").map(|entry| entry.id.clone());
+        let permitted = permitted(&self.issuer().facts, plan, members)?;
         let period = Period::of_days(plan.ca_days, self.now);
-        let (authority, issued) = Authority::create(self.issuer().algorithm(), period, permitted.as_ref(), self.now)?;
+        let (authority, issued) = Authority::create(self.issuer().algorithm, period, permitted.as_ref(), self.now)?;
         let folder = self.dir.join(layout::AUTHORITY);
         // The key first: an authority that is trusted and cannot sign its list would have everyone refused.
         let key = issued.key.as_ref().map(|key| key.as_bytes()).unwrap_or_default();
-        disk::create_file(&folder.join(key_name(&authority.facts().serial)), PRIVATE_FILE, key)?;
+        disk::create_file(&folder.join(key_name(&authority.facts.serial)), PRIVATE_FILE, key)?;
         disk::sync_directory(&folder)?;
         self.index.append(&[issued.entry])?;
         let held = Held {
-            certificate: authority.certificate().clone(),
-            facts: authority.facts().clone(),
+            certificate: authority.certificate.clone(),
+            facts: authority.facts.clone(),
             authority: Some(authority),
         };
         self.add_newest(held);
@@ -141,7 +129,7 @@ impl Registry {
         if self.held.len() == 1 {
             return Err(refused("there is no second authority to let issue", Stage::Prepare));
         }
-        if self.newest_issues() {
+        if self.issuing == 0 {
             return Ok(false);
         }
         let folder = self.dir.join(layout::AUTHORITY);
@@ -150,13 +138,13 @@ impl Registry {
         if !newest.exists() {
             return Err(IssueError::Missing { path: newest, part: Part::NewestKey });
         }
-        let aside = folder.join(key_name(&self.issuer().facts().serial));
+        let aside = folder.join(key_name(&self.issuer().facts.serial));
         let pem = read_key(&present)?.unwrap_or_default();
         disk::replace_file(&aside, PRIVATE_FILE, &pem)?;
         // One rename: before it the old one issues, after it the new one does, and both keys are there all the time.
         disk::rename(&newest, &present)?;
         disk::sync_directory(&folder)?;
-        self.set_newest_issuing();
+        self.issuing = 0;
         Ok(true)
     }
 
@@ -170,8 +158,7 @@ impl Registry {
                 continue;
             }
             let facts = self.own(&role, &path, &certificate)?;
-            if self.index.current().iter().any(|entry| entry.serial == facts.serial && entry.status == Status::Revoked)
-            {
+            if self.index.current.iter().any(|entry| entry.serial == facts.serial && entry.status == Status::Revoked) {
                 left_out.push(place::folder_name(&role));
                 continue;
             }
@@ -186,7 +173,7 @@ impl Registry {
         if self.held.len() == 1 {
             return self.drop_keys_of_nobody();
         }
-        if !self.newest_issues() {
+        if self.issuing != 0 {
             return Err(refused("the new authority does not issue yet", Stage::Activate));
         }
         for role in self.holders()? {
@@ -207,7 +194,7 @@ impl Registry {
     /// Certificates in use whose folders are not here, and which the old authority issued.
     fn nobody_is_left_behind(&self) -> Result<(), Refusal> {
         let newest = &self.held[0].facts.serial;
-        let open = self.index.current().iter().filter(|entry| entry.role != "ca" && entry.status == Status::Valid);
+        let open = self.index.current.iter().filter(|entry| entry.role != "ca" && entry.status == Status::Valid);
         let old = open.filter(|entry| entry.not_after > self.now && entry.issuer.as_ref() != Some(newest));
         let names: Vec<String> = old.map(|entry| format!("{} ({})", entry.name(), entry.serial)).collect();
         if names.is_empty() {
@@ -244,7 +231,7 @@ impl Registry {
             }
         }
         disk::sync_directory(&folder)?;
-        let gone = self.index.current().iter().filter(|entry| {
+        let gone = self.index.current.iter().filter(|entry| {
             let here = self.held.iter().any(|held| held.facts.serial == entry.serial);
             entry.role == "ca" && entry.status == Status::Valid && !here
         });
@@ -271,30 +258,19 @@ fn permitted(
     plan: &RotatePlan,
     members: impl Iterator<Item = String>,
 ) -> Result<Option<Permitted>, PlanError> {
-    for name in &plan.dns {
-        if !matches!(domain(name).parse(), Ok(Host::Name(_))) {
-            return Err(PlanError::Domain(name.clone()));
-        }
-    }
+    let added = domains(&plan.dns)?;
     if old.permitted_names.is_empty() {
         return Ok(None);
     }
     let old_names = old.permitted_names.iter().filter_map(|name| name.strip_prefix("DNS:")).map(str::to_owned);
-    let old_blocks = old.permitted_names.iter().filter_map(|name| name.strip_prefix("IP:")?.parse::<Cidr>().ok());
-    let added = plan.dns.iter().map(|name| domain(name).to_ascii_lowercase());
+    let old_blocks = old.permitted_names.iter().filter_map(|name| parse_network(name.strip_prefix("IP:")?).ok());
     let mut names: Vec<String> = old_names.chain(added).chain(members).collect();
-    let mut blocks: Vec<Cidr> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
+    let mut blocks: Vec<IpNet> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
     names.sort();
     names.dedup();
     blocks.sort();
     blocks.dedup();
     Ok(Some(Permitted { names, blocks }))
-}
-
-/// A domain as it stands in a constraint; people also write it with a leading dot.
-fn domain(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('.').unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -402,7 +378,7 @@ mod tests {
     #[test]
     fn the_new_authority_may_issue_for_more() {
         let (_dir, certs) = tree();
-        let block: Cidr = "10.0.0.0/8".parse().expect("a block");
+        let block = parse_network("10.0.0.0/8").expect("a block");
         let plan = RotatePlan {
             dir: certs.clone(),
             stage: Stage::Prepare,

@@ -33,11 +33,9 @@ pub struct SignPlan {
     pub days: u32,
 }
 
-/// Issue a certificate for the key of a request, and write it with all that its machine needs beside it.
-///
-/// # Errors
-/// When the request does not prove possession of its key, the key is weak or another one is here, or the authority may
-/// not issue for an address.
+/// Issue a certificate for the key of a request, and write it with all that its machine needs beside it. Fails when the
+/// request does not prove possession of its key, the key is weak or another one is here, or the authority may not issue
+/// for an address.
 pub fn sign(plan: &SignPlan) -> Result<IssueReport, IssueError> {
     let first = check(plan)?;
     let mut registry = Registry::open(&plan.dir)?;

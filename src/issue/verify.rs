@@ -11,12 +11,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trust::TrustError;
-use trust::file::FileError;
-use trust::file::read_first;
+use trust::file::{FileError, read_first};
 use trust::files::{ClientFiles, NodeFiles, judge_chain};
 use trust::keyfile::read_key;
-use trust::{CaProblem, CertificateFacts, CrlFacts, check, file, layout, svid};
+use trust::{CaProblem, CertificateFacts, CrlFacts, TrustError, check, file, layout, svid};
 
 /// The expectations that certificates are judged by.
 #[derive(Clone, Debug)]
@@ -48,6 +46,7 @@ pub struct Finding {
 
 /// The reason for which something would not be accepted.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
     /// Its time is over, or will be too soon.
     #[error("it expires at {0}")]
@@ -69,12 +68,7 @@ pub enum Problem {
     NotNamed,
     /// The member is not among those that are configured.
     #[error("{variable} is not set, so {node} is no member")]
-    NoMember {
-        /// The variable that would hold its address.
-        variable: String,
-        /// The member.
-        node: NodeId,
-    },
+    NoMember { variable: String, node: NodeId },
     /// A private key by itself.
     #[error("it is a private key: name its folder instead")]
     PrivateKey,
@@ -85,7 +79,6 @@ pub enum Problem {
 
 impl Problem {
     /// The kind of the reason.
-    #[must_use]
     pub const fn cause(&self) -> Cause {
         match self {
             Self::Expires(_) | Self::Stale(_) => Cause::Expiry,
@@ -121,44 +114,46 @@ pub enum Cause {
 
 /// Judge a certificate directory, the folder of one member or client, or one file. `certs_dir` is where `ca.pem` is
 /// sought when it does not lie beside.
-#[must_use]
 pub fn verify(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let has = |name: &str| path.join(name).exists();
     let parent = path.parent().unwrap_or(path);
     if path.is_file() {
-        return verify_file(path, certs_dir, expected);
+        return found(path, verify_file(path, certs_dir, expected));
     }
     if has(layout::NODE.0) || has(layout::BUNDLE) {
-        return verify_node(path, parent, expected);
+        return found(path, verify_node(path, parent, expected));
     }
     if has(layout::CLIENT.0) {
-        return vec![verify_client(path, expected)];
+        return found(path, verify_client(path, expected));
     }
     verify_tree(path, expected)
+}
+
+/// The findings of a look at something; what it could not get past is the only one.
+fn found(path: &Path, looked: Result<Vec<Finding>, Problem>) -> Vec<Finding> {
+    looked.unwrap_or_else(|problem| {
+        let problem = Some(problem);
+        vec![Finding { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }]
+    })
 }
 
 fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let mut findings = verify_shared(dir, expected);
     let folders = match folders(dir) {
         Ok(folders) => folders,
-        Err(error) => return vec![failed(dir, error)],
+        Err(error) => return found(dir, Err(error.into())),
     };
     if let Some(node) = expected.node {
-        findings.extend(verify_node(&dir.join(node.to_string()), dir, expected));
+        let folder = dir.join(node.to_string());
+        findings.extend(found(&folder, verify_node(&folder, dir, expected)));
         return findings;
     }
     for folder in folders {
-        let name = folder.file_name().map(|name| name.display().to_string()).unwrap_or_default();
-        if name.starts_with("node-") {
-            findings.extend(verify_node(&folder, dir, expected));
-        } else {
-            findings.push(verify_client(&folder, expected));
-        }
+        let is_node = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("node-"));
+        let looked = if is_node { verify_node(&folder, dir, expected) } else { verify_client(&folder, expected) };
+        findings.extend(found(&folder, looked));
     }
-    if findings.is_empty() {
-        findings.push(failed(dir, Problem::Nothing(dir.join(layout::CA))));
-    }
-    findings
+    if findings.is_empty() { found(dir, Err(Problem::Nothing(dir.join(layout::CA)))) } else { findings }
 }
 
 /// What lies beside the folders: the authorities, their lists and, where it belongs, the authority's key.
@@ -167,10 +162,14 @@ fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     if !ca_path.exists() {
         return Vec::new();
     }
-    let (ca, mut findings) = verify_authorities(&ca_path, expected);
+    let (ca, mut findings) = match read_first::<CertificateDer<'static>>(&[dir], layout::CA, "certificates", "") {
+        Ok((_, ca)) => (ca.clone(), found(&ca_path, judge_authorities(&ca_path, &ca, expected))),
+        Err(error) => (Vec::new(), found(&ca_path, Err(error.into()))),
+    };
     let list = dir.join(layout::CRL);
     if list.exists() {
-        findings.extend(verify_lists(&list, &ca, expected));
+        let lists = read_first(&[dir], layout::CRL, "revocation lists", "").map_err(Problem::from);
+        findings.extend(found(&list, lists.and_then(|(_, lists)| judge_lists(&list, &lists, &ca, expected))));
     }
     let key = dir.join(layout::AUTHORITY).join(layout::CA_KEY);
     if key.exists() {
@@ -181,30 +180,23 @@ fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     findings
 }
 
-fn verify_authorities(path: &Path, expected: &Expectations) -> (Vec<CertificateDer<'static>>, Vec<Finding>) {
-    let read = read_first::<CertificateDer<'static>>(&[path.parent().unwrap_or(path)], layout::CA, "certificates", "");
-    let (_, ca) = match read {
-        Ok(read) => read,
-        Err(error) => return (Vec::new(), vec![failed(path, error)]),
-    };
-    let findings = judge_authorities(path, &ca, expected);
-    (ca, findings)
+fn judge_authorities(
+    path: &Path,
+    ca: &[CertificateDer<'static>],
+    expected: &Expectations,
+) -> Result<Vec<Finding>, Problem> {
+    let all = check::authorities(path, ca, expected.now)?;
+    Ok(all.iter().map(|facts| valid(path, facts, facts.subject.clone(), expected)).collect())
 }
 
-fn judge_authorities(path: &Path, ca: &[CertificateDer<'static>], expected: &Expectations) -> Vec<Finding> {
-    match check::authorities(path, ca, expected.now) {
-        Ok(all) => all.iter().map(|facts| valid(path, facts, facts.subject.clone(), expected)).collect(),
-        Err(error) => vec![failed(path, error)],
-    }
-}
-
-fn verify_lists(path: &Path, ca: &[CertificateDer<'_>], expected: &Expectations) -> Vec<Finding> {
-    let lists: Result<Vec<CertificateRevocationListDer<'static>>, FileError> =
-        read_first(&[path.parent().unwrap_or(path)], layout::CRL, "revocation lists", "").map(|(_, lists)| lists);
-    match lists.map_err(TrustError::from).and_then(|lists| check::revocation_lists(path, &lists, ca)) {
-        Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
-        Err(error) => vec![failed(path, error)],
-    }
+fn judge_lists(
+    path: &Path,
+    lists: &[CertificateRevocationListDer<'static>],
+    ca: &[CertificateDer<'_>],
+    expected: &Expectations,
+) -> Result<Vec<Finding>, Problem> {
+    let all = check::revocation_lists(path, lists, ca)?;
+    Ok(all.iter().map(|facts| list_finding(path, facts, expected)).collect())
 }
 
 fn list_finding(path: &Path, facts: &CrlFacts, expected: &Expectations) -> Finding {
@@ -234,15 +226,10 @@ fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<()
     }
 }
 
-fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
+fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Result<Vec<Finding>, Problem> {
     let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-    let Some(node) = expected.node.or(named) else {
-        return vec![failed(folder, Problem::NotNamed)];
-    };
-    let own = match NodeFiles::load_folder(folder, certs_dir, node, expected.now) {
-        Ok(own) => own,
-        Err(error) => return vec![failed(folder, error)],
-    };
+    let node: NodeId = expected.node.or(named).ok_or(Problem::NotNamed)?;
+    let own = NodeFiles::load_folder(folder, certs_dir, node, expected.now)?;
     let peers = expected.peers.as_ref().unwrap_or(&own.bundle.peers);
     let host = peers.host(node).cloned();
     let mut finding = valid(&own.path, &own.leaf, identity(&own.leaf), expected);
@@ -254,21 +241,18 @@ fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<
     finding.problem = accepted.err().or(finding.problem);
     let lists = folder.join(layout::CRL);
     let lists = lists.exists().then(|| own.crl_facts.iter().map(|facts| list_finding(&lists, facts, expected)));
-    std::iter::once(finding).chain(lists.into_iter().flatten().filter(|finding| finding.problem.is_some())).collect()
+    let lists = lists.into_iter().flatten().filter(|finding| finding.problem.is_some());
+    Ok(std::iter::once(finding).chain(lists).collect())
 }
 
 /// Beside what its owner needs of it, whether the nodes let it in: it may be revoked.
-fn verify_client(folder: &Path, expected: &Expectations) -> Finding {
+fn verify_client(folder: &Path, expected: &Expectations) -> Result<Vec<Finding>, Problem> {
     let path = folder.join(layout::CLIENT.0);
     let parent = folder.parent().unwrap_or(folder);
-    let judged = ClientFiles::load_at(folder, expected.now).and_then(|own| {
-        let lists = lists_in(&[folder, parent])?;
-        judge_chain(&path, &own.chain, (&parent.join(layout::CA), &own.ca), &lists, expected.now)
-    });
-    match judged {
-        Ok(facts) => valid(&path, &facts, identity(&facts), expected),
-        Err(error) => failed(folder, error),
-    }
+    let own = ClientFiles::load_at(folder, expected.now)?;
+    let lists = lists_in(&[folder, parent])?;
+    let facts = judge_chain(&path, &own.chain, (&parent.join(layout::CA), &own.ca), &lists, expected.now)?;
+    Ok(vec![valid(&path, &facts, identity(&facts), expected)])
 }
 
 /// The revocation lists in the first of some places that has any; none when none has.
@@ -280,68 +264,41 @@ fn lists_in(places: &[&Path]) -> Result<Vec<CertificateRevocationListDer<'static
     }
 }
 
-fn verify_file(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Finding> {
-    let items = match inspect(path) {
-        Ok(items) => items,
-        Err(error) => return vec![failed(path, error)],
-    };
+fn verify_file(path: &Path, certs_dir: &Path, expected: &Expectations) -> Result<Vec<Finding>, Problem> {
+    let items = inspect(path)?;
     let folder = path.parent().unwrap_or(path);
     let places = [folder, folder.parent().unwrap_or(folder), certs_dir];
-    let ca = match read_first::<CertificateDer<'static>>(&places, layout::CA, "certificates", "") {
-        Ok(ca) => ca,
-        Err(FileError::Missing { path: sought, .. }) => return vec![failed(path, Problem::NoAuthority(sought))],
-        Err(error) => return vec![failed(path, error)],
+    let (ca_path, ca) = match read_first::<CertificateDer<'static>>(&places, layout::CA, "certificates", "") {
+        Err(FileError::Missing { path: sought, .. }) => return Err(Problem::NoAuthority(sought)),
+        read => read?,
     };
     match items.first() {
-        Some(Item::Certificate(facts, _)) if facts.is_ca => match read_all(path) {
-            Ok(own) => judge_authorities(path, &own, expected),
-            Err(error) => vec![failed(path, error)],
-        },
-        Some(Item::Certificate(..)) => vec![verify_certificate(path, &ca, &places, expected)],
-        Some(Item::RevocationList(_)) => {
-            let lists =
-                read_all(path).map_err(TrustError::from).and_then(|lists| check::revocation_lists(path, &lists, &ca.1));
-            match lists {
-                Ok(all) => all.iter().map(|facts| list_finding(path, facts, expected)).collect(),
-                Err(error) => vec![failed(path, error)],
-            }
-        }
-        Some(Item::PrivateKey) => vec![failed(path, Problem::PrivateKey)],
-        Some(Item::Other(_)) | None => vec![failed(path, Problem::NoCertificate)],
+        Some(Item::Certificate(facts, _)) if facts.is_ca => judge_authorities(path, &read_all(path)?, expected),
+        Some(Item::Certificate(..)) => verify_certificate(path, (&ca_path, &ca), &places, expected),
+        Some(Item::RevocationList(_)) => judge_lists(path, &read_all(path)?, &ca, expected),
+        Some(Item::PrivateKey) => Err(Problem::PrivateKey),
+        Some(Item::Other(_)) | None => Err(Problem::NoCertificate),
     }
 }
 
 fn verify_certificate(
     path: &Path,
-    ca: &(PathBuf, Vec<CertificateDer<'static>>),
+    ca: (&Path, &[CertificateDer<'static>]),
     places: &[&Path],
     expected: &Expectations,
-) -> Finding {
-    let judged = || -> Result<CertificateFacts, TrustError> {
-        let chain: Vec<CertificateDer<'static>> = read_all(path)?;
-        check::authorities(&ca.0, &ca.1, expected.now)?;
-        let lists = lists_in(places)?;
-        let facts = judge_chain(path, &chain, (&ca.0, &ca.1), &lists, expected.now)?;
-        let id = chain.first().map(svid::identity).unwrap_or(Err(trust::SvidError::Malformed));
-        let id = id.map_err(|source| TrustError::Svid { path: path.to_owned(), source })?;
-        match expected.node {
-            Some(node) if id.role != Role::Node(node) => Err(TrustError::Identity {
-                path: path.to_owned(),
-                found: id.role.to_string(),
-                wanted: Role::Node(node).to_string(),
-            }),
-            Some(_) | None => Ok(facts),
-        }
-    };
-    match judged() {
-        Ok(facts) => {
-            let mut finding = valid(path, &facts, identity(&facts), expected);
-            let configured = expected.node.zip(expected.peers.as_ref()).and_then(|(node, peers)| peers.host(node));
-            finding.hosts = configured.map_or(facts.hosts, |host| vec![host.clone()]);
-            finding
-        }
-        Err(error) => failed(path, error),
+) -> Result<Vec<Finding>, Problem> {
+    let chain: Vec<CertificateDer<'static>> = read_all(path)?;
+    check::authorities(ca.0, ca.1, expected.now)?;
+    let lists = lists_in(places)?;
+    let facts = judge_chain(path, &chain, ca, &lists, expected.now)?;
+    let id = chain.first().map_or(Err(trust::SvidError::Malformed), svid::identity).map_err(TrustError::svid(path))?;
+    if let Some(node) = expected.node.map(Role::Node).filter(|node| id.role != *node) {
+        return Err(TrustError::identity(path, &id.role, &node).into());
     }
+    let mut finding = valid(path, &facts, identity(&facts), expected);
+    let configured = expected.node.zip(expected.peers.as_ref()).and_then(|(node, peers)| peers.host(node));
+    finding.hosts = configured.map_or(facts.hosts, |host| vec![host.clone()]);
+    Ok(vec![finding])
 }
 
 fn read_all<T: PemObject>(path: &Path) -> Result<Vec<T>, FileError> {
@@ -365,11 +322,6 @@ fn valid(path: &Path, facts: &CertificateFacts, what: String, expected: &Expecta
 
 fn is_due(until: Timestamp, expected: &Expectations) -> bool {
     until.duration_since(expected.now) < expected.fail_within
-}
-
-fn failed(path: &Path, problem: impl Into<Problem>) -> Finding {
-    let problem = Some(problem.into());
-    Finding { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }
 }
 
 #[cfg(test)]

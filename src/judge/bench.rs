@@ -1,10 +1,11 @@
 //! Each gate of a plan held against what was counted: how far it was kept, and at which level it counts as broken.
 
 use super::finding::{Finding, GateName, Standing};
-use super::judge::{Samples, Scope};
+use super::measured::{Samples, Scope};
 use super::sequential::{
-    log_evidence_above, log_threshold, quantile_above, quantile_below, rate_lower_bound, rate_upper_bound, share,
+    log_evidence_above, log_threshold, quantile_above, quantile_below, rate_lower_bound, rate_upper_bound,
 };
+use super::tally::share;
 use service::{Gate, Gates, MILLION};
 
 /// The quantile of the latency gates.

@@ -1,4 +1,4 @@
-//! What one gate found, in the units people set limits in, and how it is told in a log or as the reason of a rollback.
+//! The finding of one gate, in the units people set limits in, and how it is told in a log or as the reason of a rollback.
 
 use service::Mode;
 use std::fmt;
@@ -16,7 +16,7 @@ pub enum GateName {
     P95Ratio,
 }
 
-/// How a gate stands.
+/// The standing of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// What was seen is within the limit.
@@ -30,7 +30,7 @@ pub enum Standing {
     Absent,
 }
 
-/// What one gate found.
+/// The finding of one gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Which gate.

@@ -4,38 +4,12 @@
 //! A canary fails when a limit is broken beyond chance, and passes when all is within the limits: what is beyond a limit
 //! without being proven so is never passed, it waits for more requests.
 
-use super::Measured;
 use super::bench::Bench;
 use super::finding::{Finding, GateName, Standing};
+use super::measured::{Samples, Scope};
 use service::{Gates, Mode};
 
-/// Whose counts are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Those of all nodes together. They decide.
-    Pooled,
-    /// Those of one node, which may veto what the others find good. It is sure before it does, as there are many.
-    Node,
-}
-
-/// What was counted of both models on the same nodes in the same window.
-///
-/// The chance of a rollback in vain is kept over a whole rollout, whatever the number of steps and windows, if each step
-/// begins a new window, and if windows within a step are begun anew by time and numbers of requests only, never by how
-/// requests ended.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Samples {
-    /// The stable model.
-    pub stable: Measured,
-    /// The model on trial.
-    pub canary: Measured,
-    /// Which step of the plan, from 0.
-    pub step: u32,
-    /// How often a window was begun anew in this step, by all nodes whose counts are in it.
-    pub restarts: u32,
-}
-
-/// What follows from the findings.
+/// The consequence of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ruling {
     /// The step may be passed.
@@ -61,7 +35,6 @@ pub struct Judgement {
 
 impl Judgement {
     /// The finding that a failure or a pause rests on.
-    #[must_use]
     pub fn reason(&self) -> Option<&Finding> {
         match self.ruling {
             Ruling::Fail(gate) | Ruling::Pause(gate) => self.findings.iter().find(|finding| finding.gate == gate),
@@ -80,7 +53,6 @@ impl Judgement {
 /// A failure is proven however often one looks, a pass is not: it says that what was seen is within the limits. So let a
 /// pass count only when each window in the samples has been open for a good part of its span, such as 30 s. Otherwise a
 /// bad canary is lucky sooner or later in the few requests of a window that was just begun anew.
-#[must_use]
 pub fn judge(gates: &Gates, min_sample: u64, samples: &Samples, scope: Scope) -> Judgement {
     let bench = Bench::new(samples, scope);
     let findings = GateName::ALL.map(|gate| bench.find(gate, gates)).to_vec();
@@ -106,7 +78,7 @@ fn lets_pass(finding: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ended;
+    use crate::{Measured, Verdict};
     use model::Counts;
     use std::time::Duration;
 
@@ -115,7 +87,7 @@ mod tests {
         let mut measured = Measured::default();
         for request in 1..=requests {
             let failed = one_in > 0 && request % one_in == 0;
-            measured.record(Duration::from_millis(millis), if failed { Ended::Failed } else { Ended::Good });
+            measured.record(Duration::from_millis(millis), if failed { Verdict::Failed } else { Verdict::Good });
         }
         measured
     }

@@ -17,12 +17,12 @@ mod tally;
 mod window;
 
 pub use finding::{Finding, GateName, Standing};
-pub use judge::{Judgement, Ruling, Samples, Scope, judge};
-pub use measured::{Ended, Measured};
+pub use judge::{Judgement, Ruling, judge};
+pub use measured::{Measured, Samples, Scope};
 pub use recent::judge_recent;
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
     rate_upper_bound,
 };
-pub use tally::Tally;
-pub use window::{SPAN, Sample, Verdict, Windows, window_id};
+pub use tally::{Sample, Tally, Verdict};
+pub use window::{SPAN, Windows, window_id};

@@ -1,14 +1,11 @@
-//! What was counted of one model since a window began, small enough for every report: it merges over nodes, and what is
+//! The counts of one model since a window began, small enough for every report: it merges over nodes, and what is
 //! merged on the wire is what is merged in memory. It judges nothing.
 
+use super::tally::{HIGHEST_MICROS, LOWEST_MICROS, Verdict, share};
 use hdrhistogram::Histogram;
 use model::{Counts, Summary};
 use std::time::Duration;
 
-/// Latencies are told apart from one microsecond on; what is faster counts as that.
-const LOWEST_MICROS: u64 = 1;
-/// The longest latency that is told apart. An upstream that takes longer has run into its timeout before.
-const HIGHEST_MICROS: u64 = 60_000_000;
 /// One digit: a latency is known within 1/16, far less than the fifth by which a canary may be slower, and a report has
 /// a few dozen numbers instead of hundreds.
 const SIGNIFICANT_DIGITS: u8 = 1;
@@ -16,18 +13,7 @@ const SIGNIFICANT_DIGITS: u8 = 1;
 /// another one is not read.
 const MAX_PAIRS: usize = 512;
 
-/// How one request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The model answered.
-    Good,
-    /// The model refused the request with a status 4xx: an answer, and no failure of the model.
-    ClientError,
-    /// The model failed: no answer, a broken one, none in time, or one with status 5xx.
-    Failed,
-}
-
-/// How many requests of one model ended in which way, and how long its answers took. The answers are the requests that
+/// The requests of one model by their ends, and how long its answers took. The answers are the requests that
 /// did not fail: how fast a model fails says nothing about how fast it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
@@ -58,12 +44,12 @@ impl Measured {
     }
 
     /// Counts one request whose first byte came after `latency`.
-    pub fn record(&mut self, latency: Duration, ended: Ended) {
+    pub fn record(&mut self, latency: Duration, verdict: Verdict) {
         self.requests = self.requests.saturating_add(1);
-        match ended {
-            Ended::Good => {}
-            Ended::ClientError => self.client_errors = self.client_errors.saturating_add(1),
-            Ended::Failed => {
+        match verdict {
+            Verdict::Good => {}
+            Verdict::ClientError => self.client_errors = self.client_errors.saturating_add(1),
+            Verdict::Failed => {
                 self.errors = self.errors.saturating_add(1);
                 return;
             }
@@ -91,7 +77,6 @@ impl Measured {
 
     /// The same in the form in which nodes tell it each other. More than four billion answers of one latency are told
     /// as four billion.
-    #[must_use]
     pub fn to_counts(&self) -> Counts {
         let mut before = 0;
         let pair = |bucket: (u64, u64)| {
@@ -105,9 +90,8 @@ impl Measured {
         Counts { requests, errors, client_errors, open, latencies }
     }
 
-    /// What a node told. Any counts are read: those that contradict each other are cut down until they do not, latencies
+    /// The counts that a node told. Any are read: those that contradict each other are cut down until they do not, latencies
     /// out of bounds count as the bound.
-    #[must_use]
     pub fn from_counts(counts: &Counts) -> Self {
         let mut measured = Self { requests: counts.requests, open: counts.open, ..Self::default() };
         measured.errors = counts.errors.min(measured.requests);
@@ -124,53 +108,44 @@ impl Measured {
     }
 
     /// Requests that ended, failed ones included.
-    #[must_use]
     pub const fn requests(&self) -> u64 {
         self.requests
     }
 
     /// Requests that have begun, those that have not ended included. A failure is often the fastest answer there is, so
     /// that of those that ended too many failed, for as long as the others take.
-    #[must_use]
     pub const fn begun(&self) -> u64 {
         self.requests.saturating_add(self.open)
     }
 
     /// Requests that failed.
-    #[must_use]
     pub const fn errors(&self) -> u64 {
         self.errors
     }
 
     /// Requests that the model refused.
-    #[must_use]
     pub const fn client_errors(&self) -> u64 {
         self.client_errors
     }
 
     /// Requests with an answer, whose latencies are known.
-    #[must_use]
     pub fn answers(&self) -> u64 {
         self.latencies.len()
     }
 
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
-    #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
     pub fn error_rate(&self) -> Option<f64> {
-        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+        share(self.errors, self.requests)
     }
 
     /// The latency that the share `quantile` (0 to 1) of the answers did not exceed, at most 1/16 too long; none without
     /// an answer.
-    #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         (self.answers() > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
 
     /// Answers that surely took longer than this many microseconds: one in the bucket of the limit may have kept it, and
     /// is not counted.
-    #[must_use]
     pub fn exceeding(&self, limit_micros: u64) -> u64 {
         if limit_micros >= HIGHEST_MICROS {
             return 0;
@@ -195,7 +170,6 @@ impl Measured {
     }
 
     /// The model in three numbers.
-    #[must_use]
     pub fn summary(&self) -> Summary {
         let p95 = self.quantile(0.95).unwrap_or_default();
         let p95_us = u64::try_from(p95.as_micros()).unwrap_or(HIGHEST_MICROS);
@@ -221,6 +195,32 @@ impl Measured {
     }
 }
 
+/// Whose counts are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Those of all nodes together. They decide.
+    Pooled,
+    /// Those of one node, which may veto what the others find good. It is sure before it does, as there are many.
+    Node,
+}
+
+/// The counts of both models on the same nodes in the same window.
+///
+/// The chance of a rollback in vain is kept over a whole rollout, whatever the number of steps and windows, if each step
+/// begins a new window, and if windows within a step are begun anew by time and numbers of requests only, never by how
+/// requests ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// The stable model.
+    pub stable: Measured,
+    /// The model on trial.
+    pub canary: Measured,
+    /// Which step of the plan, from 0.
+    pub step: u32,
+    /// How often a window was begun anew in this step, by all nodes whose counts are in it.
+    pub restarts: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,8 +233,8 @@ mod tests {
     fn of(latencies: &[u64]) -> Measured {
         let mut measured = Measured::default();
         for (index, micros) in latencies.iter().enumerate() {
-            let ended = [Ended::Good, Ended::Good, Ended::ClientError, Ended::Failed][index % 4];
-            measured.record(Duration::from_micros(*micros), ended);
+            let verdict = [Verdict::Good, Verdict::Good, Verdict::ClientError, Verdict::Failed][index % 4];
+            measured.record(Duration::from_micros(*micros), verdict);
         }
         measured
     }
@@ -242,9 +242,9 @@ mod tests {
     #[test]
     fn a_failure_has_no_latency_and_a_refusal_has() {
         let mut measured = Measured::default();
-        measured.record(millis(10), Ended::ClientError);
-        measured.record(millis(9_000), Ended::Failed);
-        measured.record(millis(10), Ended::Good);
+        measured.record(millis(10), Verdict::ClientError);
+        measured.record(millis(9_000), Verdict::Failed);
+        measured.record(millis(10), Verdict::Good);
         assert_eq!((measured.requests(), measured.errors(), measured.client_errors()), (3, 1, 1));
         assert_eq!((measured.answers(), measured.exceeding(11_000)), (2, 0));
         let p95 = measured.quantile(0.95).expect("there are answers");
@@ -259,10 +259,10 @@ mod tests {
     #[test]
     fn an_answer_in_the_bucket_of_the_limit_does_not_exceed_it() {
         let mut measured = Measured::default();
-        measured.record(millis(200), Ended::Good);
+        measured.record(millis(200), Verdict::Good);
         let bound = measured.exceeded_by_at_most(0).expect("an answer");
         assert!(bound > 200_000);
-        measured.record(Duration::from_micros(bound + 1), Ended::Good);
+        measured.record(Duration::from_micros(bound + 1), Verdict::Good);
         assert_eq!(measured.exceeding(200_000), 1);
         assert_eq!(measured.exceeding(bound), 1);
         assert_eq!(measured.exceeding(bound + 1), 0);

@@ -5,14 +5,14 @@
 //! that are begun anew. A test that is a few seconds old is dropped; that can only make a failure less likely.
 
 use super::bench::{RECENT_ERROR_RATE, RECENT_P95, TAIL};
-use super::judge::Scope;
-use super::sequential::{log_evidence_above, log_threshold, share};
+use super::measured::Scope;
+use super::sequential::{log_evidence_above, log_threshold};
+use super::tally::share;
 use model::Recent;
 use service::{Gate, Gates, MILLION, Mode};
 
-/// Why what was counted since one second of the step proves that an absolute limit is broken that is enforced, in words;
+/// Say why what was counted since one second of the step proves that an absolute limit is broken that is enforced, in words;
 /// none when it does not.
-#[must_use]
 pub fn judge_recent(gates: &Gates, step: u32, recent: &Recent, scope: Scope) -> Option<String> {
     let Recent { second, begun, errors, answers, slow } = *recent;
     let is_broken = |gate: Gate, all, bad, rate, level| {

@@ -21,6 +21,7 @@
 //! All this takes requests as independent draws. Errors that come in bursts are weaker evidence than it says.
 
 use super::Measured;
+use super::tally::share;
 use std::f64::consts::PI;
 
 /// The alternatives: how many times the odds of the rate under test, and the share of the bet on it. Most of it lies
@@ -40,28 +41,24 @@ enum Side {
 
 /// The natural logarithm of the evidence that the rate is above `p0` (0 to 1), after `k` of `n` requests. While the rate
 /// is `p0` or less, the chance that it ever reaches `ln(1/α)` is at most α.
-#[must_use]
 pub fn log_evidence_above(n: u64, k: u64, p0: f64) -> f64 {
     log_mixture(n, k, p0, Side::Above)
 }
 
 /// The natural logarithm of the evidence that the rate is below `p0` (0 to 1), after `k` of `n` requests. While the rate
 /// is `p0` or more, the chance that it ever reaches `ln(1/α)` is at most α.
-#[must_use]
 pub fn log_evidence_below(n: u64, k: u64, p0: f64) -> f64 {
     log_mixture(n, k, p0, Side::Below)
 }
 
-/// What the logarithm of the evidence has to reach at the level `alpha` (above 0, at most 1) in a process that was begun
+/// The logarithm that the evidence has to reach at the level `alpha` (above 0, at most 1) in a process that was begun
 /// after `restarts` others. The n-th gets 6/(π² n²) of the level, and these shares sum to one: a process can be begun anew
 /// for ever, so that a long good past does not hide a canary that turns bad, and all of them together keep the level.
-#[must_use]
 pub fn log_threshold(alpha: f64, restarts: u32) -> f64 {
     -alpha.ln() + (PI * PI / 6.0).ln() + 2.0 * (f64::from(restarts) + 1.0).ln()
 }
 
 /// A lower bound of the rate after `k` of `n` requests: all rates below it are rejected. 0 without evidence.
-#[must_use]
 pub fn rate_lower_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
     let (mut rejected, mut possible) = (0.0, share(k, n).unwrap_or(0.0));
     for _ in 0..HALVINGS {
@@ -75,7 +72,6 @@ pub fn rate_lower_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
 }
 
 /// An upper bound of the rate after `k` of `n` requests: all rates above it are rejected. 1 without evidence.
-#[must_use]
 pub fn rate_upper_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
     let (mut possible, mut rejected) = (share(k, n).unwrap_or(1.0), 1.0);
     for _ in 0..HALVINGS {
@@ -90,7 +86,6 @@ pub fn rate_upper_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
 
 /// A lower bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the highest bound
 /// of a bucket of which it is rejected that at most `1 − q` exceed it. None without evidence.
-#[must_use]
 pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
     let answers = measured.answers();
     let enough = |count| log_evidence_above(answers, count, 1.0 - q) >= log_threshold;
@@ -100,18 +95,11 @@ pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option
 
 /// An upper bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the lowest bound
 /// of a bucket of which it is rejected that `1 − q` or more exceed it. None without evidence.
-#[must_use]
 pub fn quantile_below(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
     let answers = measured.answers();
     let too_many = |count| log_evidence_below(answers, count, 1.0 - q) < log_threshold;
     let most = first(0, answers + 1, too_many).checked_sub(1)?;
     measured.exceeded_by_at_most(most)
-}
-
-/// The share `k` of `n`, 0 to 1; none of nothing.
-#[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
-pub(super) fn share(k: u64, n: u64) -> Option<f64> {
-    (n > 0).then(|| k.min(n) as f64 / n as f64)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
@@ -143,7 +131,7 @@ fn first(mut low: u64, mut high: u64, is: impl Fn(u64) -> bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ended;
+    use crate::Verdict;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -257,7 +245,7 @@ mod tests {
     fn bounds_of_a_quantile_close_in_on_it() {
         let mut measured = Measured::default();
         for n in 1..=20_000_u64 {
-            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Ended::Good);
+            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Verdict::Good);
         }
         let (low, high) = (quantile_above(&measured, 0.95, 7.0), quantile_below(&measured, 0.95, 7.0));
         let (low, high) = (low.expect("enough answers"), high.expect("enough answers"));
@@ -291,7 +279,7 @@ mod tests {
         ) {
             let mut measured = Measured::default();
             for micros in latencies {
-                measured.record(Duration::from_micros(micros), Ended::Good);
+                measured.record(Duration::from_micros(micros), Verdict::Good);
             }
             let answers = measured.answers();
             let above = |micros| log_evidence_above(answers, measured.exceeding(micros), 0.05) >= threshold;

@@ -1,22 +1,46 @@
 //! Counts and latencies that can be merged: over slots, threads and nodes.
 
-use super::{Sample, Verdict};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
 /// Latencies are told apart from one microsecond on; what is faster counts as that.
-const LOWEST_MICROS: u64 = 1;
+pub(super) const LOWEST_MICROS: u64 = 1;
 /// The longest latency that is told apart. An upstream that takes longer has run into its timeout before.
-const HIGHEST_MICROS: u64 = 60_000_000;
+pub(super) const HIGHEST_MICROS: u64 = 60_000_000;
 /// Two digits: a quantile is within 1 % of the truth, and a histogram takes 10 KB.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// How many requests there were, how they ended, and how long they took.
+/// The end of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// How long it took until its answer began.
+    pub latency: Duration,
+    /// How long it took until its answer had ended.
+    pub full: Duration,
+    /// Whether it counts for or against the model.
+    pub verdict: Verdict,
+}
+
+/// Whether a request counts for or against the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The model answered.
+    Good,
+    /// The model answered that the request was wrong: with status 4xx.
+    ClientError,
+    /// The model failed: no answer, a broken one, or one with status 5xx.
+    Failed,
+}
+
+/// The number of requests, how they ended, and how long they took.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    requests: u64,
-    errors: u64,
-    client_errors: u64,
+    /// Requests that ended, failed ones included.
+    pub requests: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that the model refused as the client's mistake; they are none of those that failed.
+    pub client_errors: u64,
     latencies: Histogram<u32>,
     full: Histogram<u32>,
 }
@@ -60,42 +84,26 @@ impl Tally {
         self.full.add(&other.full).expect("all tallies have the same bounds");
     }
 
-    /// Requests that ended, failed ones included.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.requests
-    }
-
-    /// Requests that failed.
-    #[must_use]
-    pub const fn errors(&self) -> u64 {
-        self.errors
-    }
-
-    /// Requests that the model refused as the client's mistake; they are none of those that failed.
-    #[must_use]
-    pub const fn client_errors(&self) -> u64 {
-        self.client_errors
-    }
-
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
-    #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts of a minute are far below 2^52")]
     pub fn error_rate(&self) -> Option<f64> {
-        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+        share(self.errors, self.requests)
     }
 
     /// The latency that the share `quantile` (0 to 1) of the requests did not exceed, within 1 %; none without a request.
-    #[must_use]
     pub fn latency(&self, quantile: f64) -> Option<Duration> {
         (self.requests > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
 
     /// The same for the time to the end of the whole answer.
-    #[must_use]
     pub fn full_latency(&self, quantile: f64) -> Option<Duration> {
         (self.requests > 0).then(|| Duration::from_micros(self.full.value_at_quantile(quantile)))
     }
+}
+
+/// The share `k` of `n`, 0 to 1; none of nothing.
+#[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
+pub(super) fn share(k: u64, n: u64) -> Option<f64> {
+    (n > 0).then(|| k.min(n) as f64 / n as f64)
 }
 
 fn micros(time: Duration) -> u64 {
@@ -129,7 +137,7 @@ mod tests {
         tally.record(sample(Duration::from_millis(3), Verdict::Failed));
         assert_eq!(tally.error_rate(), Some(1.0));
         tally.clear();
-        assert_eq!((tally.requests(), tally.errors(), tally.error_rate(), tally.latency(0.5)), (0, 0, None, None));
+        assert_eq!((tally.requests, tally.errors, tally.error_rate(), tally.latency(0.5)), (0, 0, None, None));
     }
 
     #[test]
@@ -147,7 +155,7 @@ mod tests {
         one.record(sample(Duration::from_millis(1), Verdict::Good));
         other.record(sample(Duration::from_millis(100), Verdict::Failed));
         one.merge(&other);
-        assert_eq!((one.requests(), one.errors()), (2, 1));
+        assert_eq!((one.requests, one.errors), (2, 1));
         assert!(one.latency(1.0) >= Some(Duration::from_millis(99)));
     }
 
@@ -157,9 +165,9 @@ mod tests {
         one.record(sample(Duration::from_millis(1), Verdict::ClientError));
         other.record(sample(Duration::from_millis(1), Verdict::Failed));
         one.merge(&other);
-        assert_eq!((one.requests(), one.errors(), one.client_errors()), (2, 1, 1));
+        assert_eq!((one.requests, one.errors, one.client_errors), (2, 1, 1));
         one.clear();
-        assert_eq!(one.client_errors(), 0);
+        assert_eq!(one.client_errors, 0);
     }
 
     #[test]

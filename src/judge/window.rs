@@ -1,10 +1,10 @@
 //! A sliding window per model, as a ring of slots.
 
-use super::Tally;
+use super::tally::{Sample, Tally};
 use model::{ModelId, Time};
 use std::time::Duration;
 
-/// How far back a window looks.
+/// The time that a window looks back.
 pub const SPAN: Duration = Duration::from_secs(60);
 /// Twelve slots of five seconds: a window covers between 55 and 60 s, and takes 260 KB a model.
 const SLOTS: u64 = 12;
@@ -14,30 +14,7 @@ const SLOT_MICROS: u64 = SPAN.as_micros() as u64 / SLOTS;
 /// known, whichever comes first. It bounds the memory.
 const MAX_MODELS: usize = 6;
 
-/// How one request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// How long it took until its answer began.
-    pub latency: Duration,
-    /// How long it took until its answer had ended.
-    pub full: Duration,
-    /// Whether it counts for or against the model.
-    pub verdict: Verdict,
-}
-
-/// Whether a request counts for or against the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The model answered.
-    Good,
-    /// The model answered that the request was wrong: with status 4xx.
-    ClientError,
-    /// The model failed: no answer, a broken one, or one with status 5xx.
-    Failed,
-}
-
 /// The number of the slot that `now` falls in; it changes every five seconds and never goes back.
-#[must_use]
 pub const fn window_id(now: Time) -> u64 {
     now.as_micros() / SLOT_MICROS
 }
@@ -68,8 +45,7 @@ impl Windows {
         self.window(model, id).slot(id).record(sample);
     }
 
-    /// What was counted for `model` in the window that ends at `now`.
-    #[must_use]
+    /// The counts of `model` in the window that ends at `now`.
     pub fn tally(&self, model: &ModelId, now: Time) -> Tally {
         let mut sum = Tally::default();
         for slot in self.models.iter().filter(|window| window.model == *model).flat_map(|window| window.live(now)) {
@@ -127,6 +103,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Verdict;
     use proptest::prelude::*;
 
     const GOOD: Sample =
@@ -148,7 +125,7 @@ mod tests {
         windows.record(&v1, at(130), GOOD);
         let counts = |now| {
             let tally = windows.tally(&v1, now);
-            (tally.requests(), tally.errors())
+            (tally.requests, tally.errors)
         };
         assert_eq!(counts(at(130)), (2, 1));
         assert_eq!(counts(at(154)), (2, 1));
@@ -164,7 +141,7 @@ mod tests {
         windows.record(&v2, at(1), FAILED);
         assert_eq!(windows.tally(&v1, at(1)).error_rate(), Some(0.0));
         assert_eq!(windows.tally(&v2, at(1)).error_rate(), Some(1.0));
-        assert_eq!(windows.tally(&model("v3"), at(1)).requests(), 0);
+        assert_eq!(windows.tally(&model("v3"), at(1)).requests, 0);
     }
 
     #[test]
@@ -197,7 +174,7 @@ mod tests {
             }
             let now = Time::from_micros((times.last().copied().unwrap_or(0) + until) * 1_000);
             let expected = times.iter().filter(|t| *t / 5_000 + 12 > window_id(now)).count();
-            prop_assert_eq!(windows.tally(&v1, now).requests(), expected as u64);
+            prop_assert_eq!(windows.tally(&v1, now).requests, expected as u64);
         }
     }
 }

@@ -16,19 +16,16 @@ impl Time {
     pub const MAX: Self = Self(u64::MAX);
 
     /// A reading of `micros` microseconds.
-    #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
     /// The reading in microseconds.
-    #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
     /// How long ago `earlier` was, or zero when it is in the future.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -194,7 +194,6 @@ pub enum ModelIdError {
 
 impl ModelId {
     /// The name as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -44,31 +44,26 @@ pub struct KeepError(String);
 
 impl Keep {
     /// At most so many bytes.
-    #[must_use]
     pub const fn bytes(bytes: u64) -> Self {
         Self { bytes: Some(bytes), age: None }
     }
 
     /// Only what is at most so old.
-    #[must_use]
     pub const fn age(age: Duration) -> Self {
         Self { bytes: None, age: Some(age) }
     }
 
     /// How long one file of the record may become.
-    #[must_use]
     pub fn piece_bytes(self) -> u64 {
         self.bytes.map_or(MAX_PIECE, |bytes| (bytes / PIECES).min(MAX_PIECE))
     }
 
     /// Whether a file whose first line was written at `first` must be continued in a new one, however short it is.
-    #[must_use]
     pub fn is_old(self, first: UnixMillis, now: UnixMillis) -> bool {
         self.age.is_some_and(|age| Duration::from_millis(now.0.saturating_sub(first.0)) >= age / 8)
     }
 
     /// How many of these files, oldest first, have to go, so that there is room for the one that is being written.
-    #[must_use]
     pub fn excess(self, before: &[KeptPiece], now: UnixMillis) -> usize {
         let mut left = before.iter().map(|piece| piece.bytes).sum::<u64>().saturating_add(self.piece_bytes());
         let goes = |piece: &&KeptPiece| {

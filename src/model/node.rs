@@ -26,26 +26,22 @@ impl NodeId {
     pub const A: Self = Self(0);
 
     /// The member with letter number `index`, counted from 0.
-    #[must_use]
     pub const fn from_index(index: u8) -> Option<Self> {
         if (index as usize) < MAX_NODES { Some(Self(index)) } else { None }
     }
 
     /// The member with this letter, in either case.
-    #[must_use]
     pub const fn from_letter(letter: char) -> Option<Self> {
         let letter = letter.to_ascii_lowercase();
         if letter.is_ascii_lowercase() { Self::from_index(letter as u8 - b'a') } else { None }
     }
 
     /// The number of the letter, counted from 0.
-    #[must_use]
     pub const fn index(self) -> u8 {
         self.0
     }
 
     /// The name, `node-a`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         const NAMES: &str = "node-anode-bnode-cnode-dnode-enode-fnode-gnode-hnode-inode-jnode-knode-lnode-m\
                              node-nnode-onode-pnode-qnode-rnode-snode-tnode-unode-vnode-wnode-xnode-ynode-z";
@@ -55,31 +51,26 @@ impl NodeId {
     }
 
     /// The lower-case letter.
-    #[must_use]
     pub const fn letter(self) -> char {
         (b'a' + self.0) as char
     }
 
     /// The word on the command line: `coordinator`, `participant_b` …
-    #[must_use]
     pub fn role_word(self) -> String {
         if self == Self::A { "coordinator".into() } else { format!("participant_{}", self.letter()) }
     }
 
     /// The environment variable that holds this member's address, `PEERS_NODE_A` …
-    #[must_use]
     pub fn variable(self) -> String {
         format!("PEERS_NODE_{}", self.letter().to_ascii_uppercase())
     }
 
     /// The port of the control plane (mutual TLS), 60001 for `node-a`.
-    #[must_use]
     pub const fn control_port(self) -> u16 {
         FIRST_CONTROL_PORT + self.0 as u16
     }
 
     /// The port of the data plane (HTTPS), 50051 for `node-a`.
-    #[must_use]
     pub const fn data_port(self) -> u16 {
         FIRST_DATA_PORT + self.0 as u16
     }
@@ -140,13 +131,11 @@ impl NodeSet {
     pub const EMPTY: Self = Self(0);
 
     /// The first `count` members, `node-a` onward; at most [`MAX_NODES`].
-    #[must_use]
     pub fn first(count: usize) -> Self {
         (0..MAX_NODES.min(count)).filter_map(|index| NodeId::from_index(u8::try_from(index).ok()?)).collect()
     }
 
     /// Whether `id` is in the set.
-    #[must_use]
     pub const fn contains(self, id: NodeId) -> bool {
         self.0 & (1 << id.0) != 0
     }
@@ -162,45 +151,38 @@ impl NodeSet {
     }
 
     /// The set with `id` in it.
-    #[must_use]
     pub const fn with(mut self, id: NodeId) -> Self {
         self.insert(id);
         self
     }
 
     /// The set with `id` out of it.
-    #[must_use]
     pub const fn without(mut self, id: NodeId) -> Self {
         self.remove(id);
         self
     }
 
     /// What is in this set and not in `other`.
-    #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     /// What is in both sets.
-    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
     /// How many members are in the set.
-    #[must_use]
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
     /// Whether no member is in the set.
-    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// How many of these members are more than half of them.
-    #[must_use]
     pub const fn majority(self) -> usize {
         self.len() / 2 + 1
     }

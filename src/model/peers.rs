@@ -84,7 +84,6 @@ fn is_host_name(text: &str) -> bool {
 
 impl Host {
     /// The host as it stands in a URL: IPv6 addresses in brackets.
-    #[must_use]
     pub fn in_url(&self) -> String {
         match self {
             Self::Ip(IpAddr::V6(address)) => format!("[{address}]"),
@@ -93,7 +92,6 @@ impl Host {
     }
 
     /// Whether this is a loopback address.
-    #[must_use]
     pub const fn is_loopback(&self) -> bool {
         match self {
             Self::Ip(address) => address.is_loopback(),
@@ -130,15 +128,11 @@ pub struct Peers(BTreeMap<NodeId, Host>);
 
 /// The addresses do not make a mesh.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PeersError {
     /// A value that cannot be read.
     #[error("{variable}: {source}")]
-    Host {
-        /// The variable.
-        variable: String,
-        /// What is wrong with it.
-        source: HostError,
-    },
+    Host { variable: String, source: HostError },
     /// A variable whose last part is not one letter.
     #[error("{0} is not a member's variable: use {PREFIX}A, {PREFIX}B, {PREFIX}C …")]
     Variable(String),
@@ -147,12 +141,7 @@ pub enum PeersError {
     Twice(NodeId),
     /// A letter is missing before another.
     #[error("{missing} is not set but {present} is: letters must follow one another without gaps")]
-    Gap {
-        /// The variable that is missing.
-        missing: String,
-        /// A later one that is there.
-        present: String,
-    },
+    Gap { missing: String, present: String },
     /// Fewer than three.
     #[error("only {0} of at least {MIN_NODES} members configured: set {PREFIX}A, {PREFIX}B and {PREFIX}C")]
     TooFew(usize),
@@ -160,15 +149,12 @@ pub enum PeersError {
 
 impl Peers {
     /// Three members on 127.0.0.1, the default when nothing is configured.
-    #[must_use]
     pub fn local() -> Self {
         Self(NodeSet::first(MIN_NODES).iter().map(|id| (id, Host::Ip(Ipv4Addr::LOCALHOST.into()))).collect())
     }
 
-    /// Checks a list of members.
-    ///
-    /// # Errors
-    /// When a member is there twice, a letter is left out, or there are fewer than three.
+    /// Checks a list of members. Fails when a member is there twice, a letter is left out, or there are fewer than
+    /// three.
     pub fn new(hosts: impl IntoIterator<Item = (NodeId, Host)>) -> Result<Self, PeersError> {
         let mut by_id = BTreeMap::new();
         for (id, host) in hosts {
@@ -189,10 +175,8 @@ impl Peers {
         Ok(Self(by_id))
     }
 
-    /// Reads the `PEERS_NODE_*` variables among `variables`; none when there is none of them.
-    ///
-    /// # Errors
-    /// When a name or value is wrong, or the members do not make a mesh.
+    /// Reads the `PEERS_NODE_*` variables among `variables`; none when there is none of them. Fails when a name or
+    /// value is wrong, or the members do not make a mesh.
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Option<Self>, PeersError> {
         let mut hosts = Vec::new();
         for (variable, value) in variables {
@@ -210,13 +194,11 @@ impl Peers {
     }
 
     /// The address of a member.
-    #[must_use]
     pub fn host(&self, id: NodeId) -> Option<&Host> {
         self.0.get(&id)
     }
 
     /// All members.
-    #[must_use]
     pub fn members(&self) -> NodeSet {
         self.0.keys().copied().collect()
     }
@@ -227,7 +209,6 @@ impl Peers {
     }
 
     /// The members that share an address with another, so that it does not tell them apart.
-    #[must_use]
     pub fn sharing(&self) -> NodeSet {
         let shared = |id: &NodeId, host: &Host| self.0.iter().any(|(other, address)| other != id && address == host);
         self.0.iter().filter(|(id, host)| shared(id, host)).map(|(id, _)| *id).collect()

@@ -74,14 +74,12 @@ impl FromStr for SpiffeId {
 }
 
 /// Whether `text` can be a trust domain: SPIFFE ID standard §2.1, lower case.
-#[must_use]
 pub fn is_trust_domain(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
     (1..=MAX_TRUST_DOMAIN).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// Whether `text` can be the name of an operator, application or monitor: SPIFFE ID standard §2.2.
-#[must_use]
 pub fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != ".."
@@ -89,7 +87,6 @@ pub fn is_name(text: &str) -> bool {
 
 impl Role {
     /// The first word of the path: `node`, `operator`, `app` or `monitor`.
-    #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Node(_) => "node",
@@ -100,7 +97,6 @@ impl Role {
     }
 
     /// The second word of the path: `node-a`, or the client's name.
-    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Node(node) => node.to_string(),

@@ -31,33 +31,27 @@ impl Weight {
     pub const FULL: Self = Self(WHOLE);
 
     /// A weight of `points` basis points, if that is at most 10 000.
-    #[must_use]
     pub const fn from_basis_points(points: u16) -> Option<Self> {
         if points <= WHOLE { Some(Self(points)) } else { None }
     }
 
     /// The weight in basis points, 0 to 10 000.
-    #[must_use]
     pub const fn basis_points(self) -> u16 {
         self.0
     }
 
     /// The weight as HTTP speaks it, 0 to 1.
-    #[must_use]
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / f64::from(WHOLE)
     }
 
     /// What this weight leaves of the whole.
-    #[must_use]
     pub const fn rest(self) -> Self {
         Self(WHOLE - self.0)
     }
 
-    /// Reads a fraction, 0 to 1, with up to four decimals.
-    ///
-    /// # Errors
-    /// When it is not a number, is out of range, or is not within 1e-9 of a basis point.
+    /// Reads a fraction, 0 to 1, with up to four decimals. Fails when it is not a number, is out of range, or is not
+    /// within 1e-9 of a basis point.
     pub fn from_fraction(fraction: f64) -> Result<Self, WeightError> {
         if !(0.0..=1.0).contains(&fraction) {
             return Err(WeightError::OutOfRange(fraction.to_string(), "1"));
@@ -70,10 +64,8 @@ impl Weight {
         Ok(Self(points as u16))
     }
 
-    /// Reads per cent as people type it, `20`, `0.5` or `20%`, with up to two decimals, without rounding.
-    ///
-    /// # Errors
-    /// When it is not a plain decimal number, is out of range, or is finer than a basis point.
+    /// Reads per cent as people type it, `20`, `0.5` or `20%`, with up to two decimals, without rounding. Fails when it
+    /// is not a plain decimal number, is out of range, or is finer than a basis point.
     pub fn from_percent(text: &str) -> Result<Self, WeightError> {
         let shown = || text.chars().take(32).collect::<String>();
         let digits = text.trim().trim_end_matches('%').trim_end();

@@ -1,6 +1,6 @@
 //! The thread of the agreement, with the links to the peers.
 
-use super::run::NodeError;
+use super::error::NodeError;
 use super::stages::Stages;
 use member::{Driver, DriverError, Inbox, Stopping};
 use mesh::{self, Mesh, MeshConfig};

@@ -4,7 +4,7 @@ use super::agreement::{Agreement, Bound};
 use super::bind::{listen, own_address};
 use super::certificates::{Certificates, open_files};
 use super::config::NodeConfig;
-use super::run::NodeError;
+use super::error::NodeError;
 use super::stages::Stages;
 use super::traffic::ProxyTraffic;
 use super::{descriptors, metrics};

@@ -1,4 +1,4 @@
-//! Where a node listens: its own address, its two ports, and who holds them if it is not the node.
+//! The places where a node listens: its own address, its two ports, and who holds them if it is not the node.
 
 use model::{Host, NodeId};
 use procfs::process::{FDInfo, FDTarget, Process};
@@ -16,17 +16,11 @@ const CLOSED: u64 = 0;
 
 /// A place to listen that cannot be had.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum BindError {
     /// The own host name has no address.
     #[error("{variable}={name}, this node's own host name, cannot be resolved: {source}")]
-    Unresolvable {
-        /// The variable that holds the name.
-        variable: String,
-        /// The name.
-        name: String,
-        /// What the resolver says.
-        source: io::Error,
-    },
+    Unresolvable { variable: String, name: String, source: io::Error },
     /// The address is not one of this machine's.
     #[error(
         "{0} is not an address of this machine: correct the node's own PEERS_NODE_* variable, or, behind NAT, say where to listen with --bind"
@@ -34,20 +28,10 @@ pub enum BindError {
     NotHere(IpAddr),
     /// Something else has the port.
     #[error("port {} on {} is taken{}: stop what holds it, or reserve the range with sysctl net.ipv4.ip_local_reserved_ports", address.port(), address.ip(), holder.as_deref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
-    Taken {
-        /// The place.
-        address: SocketAddr,
-        /// Who holds it, as far as can be seen.
-        holder: Option<String>,
-    },
+    Taken { address: SocketAddr, holder: Option<String> },
     /// Anything else.
     #[error("cannot listen on {address}: {source}")]
-    Io {
-        /// The place.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
+    Io { address: SocketAddr, source: io::Error },
 }
 
 /// The address that a node listens on: as told, or its own as configured.
@@ -105,7 +89,6 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// The program that has a socket on a local TCP port of an address, or of all addresses, as /proc shows it: the socket's
 /// inode in the table of sockets, then the process that has it open. Only processes that this user may look into are
 /// found.
-#[must_use]
 pub fn holder_of(address: SocketAddr) -> Option<String> {
     let sockets = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
     let in_the_way = sockets.filter(|socket| covers(socket.local_address, address));

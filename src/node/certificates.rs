@@ -99,10 +99,7 @@ impl Built {
 }
 
 impl Certificates {
-    /// What `files` make, which were read after `watch` looked at them.
-    ///
-    /// # Errors
-    /// When rustls cannot use them.
+    /// The certificates of `files`, which were read after `watch` looked at them. Fails when rustls cannot use them.
     pub fn new(files: &NodeFiles, watch: FileWatch, config: &NodeConfig, peers: &Peers) -> Result<Self, ConfigError> {
         let Built { control, https, shown, lives, ca_key_present, .. } = Built::new(files, config, peers)?;
         let last_done = AtomicU64::new(seconds(files.loaded_at));

@@ -1,4 +1,4 @@
-//! What one node is told.
+//! The configuration of one node.
 
 use member::{IsolationPolicy, OnEmptyDisk};
 use mesh::{AddressCheck, ExtraSources, WireVersion};

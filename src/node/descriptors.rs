@@ -1,4 +1,4 @@
-//! How many files, connections among them, this process may have open.
+//! The number of files, connections among them, that this process may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,4 +1,4 @@
-//! When to say that a certificate or a list of revoked ones ends: early enough, and not too often.
+//! Reminders that a certificate or a list of revoked ones ends: early enough, and not too often.
 //!
 //! It reads no clock and writes no log: what is due follows from the time, what there is, and what was said.
 

@@ -4,87 +4,20 @@
 //! Everything is made whole before anything of it runs, and what was started is joined before this returns.
 
 use super::assembly::{Certified, Node, Parts, Ports, Recovered, Started};
-use super::bind::BindError;
 use super::certificates::Certificates;
 use super::config::NodeConfig;
+use super::error::NodeError;
 use super::signals::{Signals, linger, obey_signals};
 use super::stages::Stages;
 use audit::{AUDIT_FILE, Opened};
-use member::DriverError;
-use mesh::WireVersion;
 use model::{NodeId, Peers};
 use std::io;
-use std::path::PathBuf;
-use store::StoreError;
-use tls::ConfigError;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
-use trust::TrustError;
 
-/// Why a node could not start, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The certificates cannot be used.
-    #[error(transparent)]
-    Certificates(#[from] TrustError),
-    /// TLS cannot use them.
-    #[error(transparent)]
-    Tls(#[from] ConfigError),
-    /// The member is not among those configured.
-    #[error("{me} is not a member: {variable} is not set, and the members are {members}")]
-    NotAMember {
-        /// The member.
-        me: NodeId,
-        /// The variable that would make it one.
-        variable: String,
-        /// Those configured.
-        members: String,
-    },
-    /// The authority's key lies on this machine, and the node is told not to bear that.
-    #[error("the authority's key is on this machine, at {}: whoever reads it can be any node (reason=ca_key_present)", .0.display())]
-    AuthorityKey(PathBuf),
-    /// There is no place to listen.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It is told to speak a version of the nodes' protocol that it has agreed to speak no more.
-    #[error(
-        "{me} has agreed with all members to speak version {wire} of the protocol for good, and is told to speak none newer than {told}"
-    )]
-    LeftBehind {
-        /// The member.
-        me: NodeId,
-        /// The version that its disk is marked with.
-        wire: u16,
-        /// The version that it is told to speak.
-        told: WireVersion,
-    },
-    /// The agreement has ended.
-    #[error(transparent)]
-    Driver(#[from] DriverError),
-    /// The operating system refuses something that every program needs.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-impl NodeError {
-    pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::System { what, source }
-    }
-}
-
-/// Runs the node until SIGTERM or SIGINT, or until it cannot go on.
-///
-/// # Errors
-/// When it cannot start, or has to stop for a reason of its own.
+/// Runs the node until SIGTERM or SIGINT, or until it cannot go on. Fails when it cannot start, or has to stop for a
+/// reason of its own.
 pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     let tasks = TaskTracker::new();
     let ended = run_in(config, &Stages::new(), &tasks);

@@ -3,7 +3,7 @@
 use super::certificates::Certificates;
 use super::clock::{ClockWatch, say_jump};
 use super::config::NodeConfig;
-use super::run::NodeError;
+use super::error::NodeError;
 use super::stages::Stages;
 use jiff::Timestamp;
 use member::{boottime, unix_millis};

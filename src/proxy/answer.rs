@@ -1,11 +1,13 @@
 //! Answers that are made here: the decision without an upstream, and problems.
 
-use crate::body::{BODY_LIMIT, BODY_TIMEOUT, Body, BodyError};
+use crate::body::Body;
 use crate::table::{Table, Target};
+use crate::upload::{BODY_LIMIT, BODY_TIMEOUT, BodyError};
 use bytes::Bytes;
-use edge::{PROBLEM_JSON, problem_document};
+use edge::PROBLEM_JSON;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
+use schema::{ProblemShape, code};
 use std::time::Duration;
 
 const MODEL: HeaderName = HeaderName::from_static("x-canary-model");
@@ -71,37 +73,26 @@ impl From<BodyError> for Problem {
 impl Problem {
     /// Whether it is the model's fault.
     pub(super) const fn blame(&self) -> Blame {
-        match self {
-            Self::NotJson(_)
-            | Self::BodyBroken(_)
-            | Self::BodySlow
-            | Self::BodyTooLarge
-            | Self::Tester(_)
-            | Self::PathClimbs
-            | Self::UrlTooLong
-            | Self::NoSuchMethod { .. }
-            | Self::NoUpstream { .. } => Blame::Elsewhere,
-            Self::UpstreamUrl { .. }
-            | Self::UpstreamUnreachable { .. }
-            | Self::UpstreamBroken { .. }
-            | Self::UpstreamSlow { .. } => Blame::Upstream,
+        match self.status_and_code().0 {
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Blame::Upstream,
+            _ => Blame::Elsewhere,
         }
     }
 
     const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotJson(_) | Self::BodyBroken(_) | Self::Tester(_) | Self::PathClimbs => {
-                (StatusCode::BAD_REQUEST, "bad_request")
+                (StatusCode::BAD_REQUEST, code::BAD_REQUEST)
             }
-            Self::BodySlow => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::UrlTooLong => (StatusCode::URI_TOO_LONG, "url_too_long"),
-            Self::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::NoUpstream { .. } => (StatusCode::NOT_FOUND, "no_upstream"),
-            Self::UpstreamUrl { .. } => (StatusCode::BAD_GATEWAY, "upstream_url"),
-            Self::UpstreamUnreachable { .. } => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
-            Self::UpstreamBroken { .. } => (StatusCode::BAD_GATEWAY, "upstream_broken"),
-            Self::UpstreamSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
+            Self::BodySlow => (StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE),
+            Self::UrlTooLong => (StatusCode::URI_TOO_LONG, code::URL_TOO_LONG),
+            Self::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED),
+            Self::NoUpstream { .. } => (StatusCode::NOT_FOUND, code::NO_UPSTREAM),
+            Self::UpstreamUrl { .. } => (StatusCode::BAD_GATEWAY, code::UPSTREAM_URL),
+            Self::UpstreamUnreachable { .. } => (StatusCode::BAD_GATEWAY, code::UPSTREAM_UNREACHABLE),
+            Self::UpstreamBroken { .. } => (StatusCode::BAD_GATEWAY, code::UPSTREAM_BROKEN),
+            Self::UpstreamSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, code::UPSTREAM_TIMEOUT),
         }
     }
 
@@ -109,7 +100,7 @@ impl Problem {
     pub(super) fn answer(&self, table: &Table, target: &Target) -> Response<Body> {
         let (status, code) = self.status_and_code();
         let title = status.canonical_reason().unwrap_or_default();
-        let problem = serde_json::Value::Object(problem_document(status, code, title, &self.to_string()));
+        let problem = ProblemShape::new(status.as_u16(), code, title, self.to_string()).document();
         let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, table, target);
         *response.status_mut() = status;
         if matches!(self, Self::NoSuchMethod { .. }) {

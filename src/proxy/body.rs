@@ -1,7 +1,7 @@
 //! Request bodies, read as far as they are looked into; and the bodies of answers.
 
 use crate::observe::Recording;
-use crate::upload::Rest;
+use crate::upload::{BODY_TIMEOUT, BodyError, RequestBody, Rest, discard};
 use bytes::{Bytes, BytesMut};
 use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -15,33 +15,9 @@ use tokio::time::{Sleep, sleep, timeout};
 
 /// How much of a body is looked into for a key. What is longer carries data that no one wants parsed twice.
 const LOOKED_INTO: usize = 64 * 1024;
-/// The longest body of `/predict`: enough for an image or a long text, little enough for a thousand at once.
-pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
 /// The longest body of `/v2`: any. Tensors are as large as they are, and the model knows what it can take; of what is
 /// longer than what is looked into, nothing is kept here.
 pub(super) const NO_LIMIT: u64 = u64::MAX;
-/// A body must arrive as far as it is looked into within this time, and must not pause for longer after that: 64 KiB over
-/// a slow phone link take a few seconds, and a phone that changes networks is back by then.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// What is read past the limit, and for how long, so that the client is still there for the answer: many clients see
-/// a reset instead of the answer when the connection is closed before they have sent everything.
-const DISCARDED: u64 = 16 * BODY_LIMIT;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a request's body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
-    /// It is longer than it may be, which is [`BODY_LIMIT`] where there is a limit.
-    #[error("the body is longer than {BODY_LIMIT} bytes")]
-    TooLarge,
-    /// It did not come, or go on, within [`BODY_TIMEOUT`].
-    #[error("the body did not arrive in time")]
-    Slow,
-    /// The client or the connection failed.
-    #[error("{0}")]
-    Broken(String),
-}
-
 /// A request's body, as far as it was read.
 pub(super) enum Taken<B> {
     /// All of it.
@@ -50,11 +26,7 @@ pub(super) enum Taken<B> {
     Long(Rest<B>),
 }
 
-impl<B> Taken<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl<B: RequestBody> Taken<B> {
     /// Reads and forgets the rest, for a request that nobody else reads.
     pub(super) async fn drain(self) -> Result<(), BodyError> {
         match self {
@@ -100,11 +72,7 @@ pub(super) enum Client {
 }
 
 /// Reads `body` as far as it is looked into.
-pub(super) async fn take<B>(mut body: B, client: Client, reading: Reading) -> Result<Taken<B>, BodyError>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+pub(super) async fn take<B: RequestBody>(mut body: B, client: Client, reading: Reading) -> Result<Taken<B>, BodyError> {
     let Reading { ahead, limit } = reading;
     let length = body.size_hint();
     if length.lower() > limit {
@@ -133,25 +101,10 @@ where
 }
 
 /// Reads and forgets a body that nobody wants, if the client sends it unasked.
-pub(super) async fn discard_sent<B: HttpBody<Data = Bytes> + Unpin>(body: B, client: Client) {
+pub(super) async fn discard_sent<B: RequestBody>(body: B, client: Client) {
     if client == Client::Sends {
         discard(body).await;
     }
-}
-
-/// Reads on and forgets what it reads, within bounds.
-pub(super) async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
-    let reading = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if read > DISCARDED {
-                return;
-            }
-        }
-    };
-    // Whether it ended or not, the answer is the same.
-    let _ = timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 enum Start {
@@ -159,11 +112,7 @@ enum Start {
     Long(Bytes),
 }
 
-async fn read_start<B>(body: &mut B, limit: u64) -> Result<Start, BodyError>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+async fn read_start<B: RequestBody>(body: &mut B, limit: u64) -> Result<Start, BodyError> {
     let mut start = pin!(start(body, limit));
     // Nearly every body came together with its head; those need no timer.
     match poll_fn(|context| Poll::Ready(start.as_mut().poll(context))).await {
@@ -172,11 +121,7 @@ where
     }
 }
 
-async fn start<B>(body: &mut B, limit: u64) -> Result<Start, BodyError>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+async fn start<B: RequestBody>(body: &mut B, limit: u64) -> Result<Start, BodyError> {
     let first = next_data(body).await?.unwrap_or_default();
     if body.is_end_stream() && first.len() <= LOOKED_INTO {
         return Ok(Start::Whole(first));
@@ -190,11 +135,7 @@ where
 }
 
 /// The next bytes; trailers are passed over.
-async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>, BodyError>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+async fn next_data<B: RequestBody>(body: &mut B) -> Result<Option<Bytes>, BodyError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.into().to_string()))?;
         if let Ok(data) = frame.into_data() {

@@ -1,6 +1,6 @@
-//! What counts for the trial of a canary: the requests to the two models that began after the trial did.
+//! The count for the trial of a canary: the requests to the two models that began after the trial did.
 
-use judge::{Ended, Measured, Sample, Samples, Verdict};
+use judge::{Measured, Sample, Samples};
 use model::{ModelId, Time};
 use rollout::Trial;
 
@@ -43,12 +43,7 @@ impl Count {
     /// Counts one request to `model` that ended at `now`.
     pub(super) fn record(&mut self, model: &ModelId, now: Time, sample: Sample) {
         let Some(measured) = self.of(model, now - sample.full) else { return };
-        let ended = match sample.verdict {
-            Verdict::Good => Ended::Good,
-            Verdict::ClientError => Ended::ClientError,
-            Verdict::Failed => Ended::Failed,
-        };
-        measured.record(sample.latency, ended);
+        measured.record(sample.latency, sample.verdict);
     }
 
     /// Where a request to `model` that began at `started` counts. One that was chosen under an earlier weight says nothing

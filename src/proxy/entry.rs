@@ -8,9 +8,9 @@ use crate::fast::relay::Underway;
 use crate::headers::Remote;
 use crate::predict::Proxy;
 use crate::route::Route;
+use crate::upload::RequestBody;
 use bytes::Bytes;
-use edge::BoxError;
-use edge::{Answering, COMMON_HEADERS, Caller, Handler, Prefixed, Problem, Until};
+use edge::{Answering, BoxError, COMMON_HEADERS, Caller, Handler, Prefixed, Problem, Until};
 use http::header::{ALLOW, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Either;
@@ -32,7 +32,6 @@ pub struct Entry<R> {
 
 impl<R> Entry<R> {
     /// An entry to `proxy`, and to `routes` for what is not the models'.
-    #[must_use]
     pub fn new(proxy: Proxy, routes: R) -> Self {
         Self { fast: FastPath::new(proxy, &COMMON_HEADERS), routes }
     }
@@ -45,8 +44,7 @@ impl<R> Entry<R> {
         mut request: Request<B>,
     ) -> Answering<Either<Body, A>>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
+        B: RequestBody + Send + 'static,
         R: Service<Request<B>, Response = Response<A>, Error = Infallible, Future: Send + 'static>,
         A: Send + 'static,
     {

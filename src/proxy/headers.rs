@@ -1,10 +1,12 @@
-//! Which headers go with a request and an answer, and what an upstream is told of the way that a request came.
+//! The headers that go with a request and an answer, and tell an upstream of the way that a request came.
 
+use crate::route::Route;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
+use http::{Method, Request, Uri};
 use std::net::SocketAddr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,8 +19,33 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote(pub SocketAddr);
 
+/// The head of a request as upstreams are to see it; only the URL differs from one to the other.
+#[derive(Clone)]
+pub(super) struct Outbound {
+    pub(super) route: Route,
+    method: Method,
+    /// What the client asked for.
+    pub(super) asked: Uri,
+    headers: HeaderMap,
+}
+
+impl Outbound {
+    pub(super) fn new(route: Route, remote: Option<Remote>, mut parts: Parts) -> Self {
+        let headers = to_upstream(&mut parts, remote);
+        Self { route, method: parts.method, asked: parts.uri, headers }
+    }
+
+    pub(super) fn with_body<B>(self, url: Uri, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = url;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
 /// The headers of a request as its upstream is to see them.
-pub(super) fn to_upstream(parts: &mut Parts, remote: Option<Remote>) -> HeaderMap {
+fn to_upstream(parts: &mut Parts, remote: Option<Remote>) -> HeaderMap {
     let mut headers = std::mem::take(&mut parts.headers);
     let host = host(&headers, parts);
     strip_request(&mut headers);

@@ -6,21 +6,24 @@ use std::fmt;
 
 /// The value of the top-level `"key"` of `body`, if the body is an object that has one that is a non-empty string or a
 /// number. As in most JSON readers the last one counts when there are several. Numbers are written as JSON writes them.
-///
-/// # Errors
-/// When the body is not one JSON value, or is nested deeper than 127 levels: with the reason and the place.
+/// Fails when the body is not one JSON value, or is nested deeper than 127 levels: with the reason and the place.
 pub(super) fn key_of(body: &[u8]) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
     // serde_json counts the levels that `deserialize_any` enters; skipping values with `IgnoredAny` would not.
     let mut json = serde_json::Deserializer::from_slice(body);
-    let key = json.deserialize_any(Top)?;
+    let key = if body.trim_ascii_start().starts_with(b"{") {
+        json.deserialize_map(Members)?
+    } else {
+        json.deserialize_any(Skipped)?;
+        None
+    };
     json.end()?;
     Ok(key.filter(|key| !key.is_empty()))
 }
 
-/// Accepts any value and keeps nothing of it but the key.
-struct Top;
+/// Accepts an object and keeps nothing of it but the key.
+struct Members;
 
-impl<'de> Visitor<'de> for Top {
+impl<'de> Visitor<'de> for Members {
     type Value = Option<Cow<'de, [u8]>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,34 +39,6 @@ impl<'de> Visitor<'de> for Top {
             }
         }
         Ok(key)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Skipped.visit_seq(seq).map(|()| None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
     }
 }
 

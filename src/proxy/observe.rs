@@ -1,4 +1,4 @@
-//! What this node's requests looked like, recorded by many threads at once.
+//! Observations of this node's requests, recorded by many threads at once.
 
 use crate::count::Count;
 use http::StatusCode;
@@ -6,6 +6,7 @@ use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use member::boottime;
 use model::{ModelId, Time};
 use rollout::Trial;
+use schema::ModelHealth;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,36 +15,15 @@ use std::time::Duration;
 /// Threads share a lock only when there are more of them than this; the memory of a shard is allocated on its first use.
 pub(super) const SHARDS: usize = 8;
 
-/// What was observed of one model in the last minute; latencies in milliseconds, none without a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ModelObservations {
-    /// Requests that ended.
-    pub requests: u64,
-    /// Requests that failed.
-    pub errors: u64,
-    /// Requests that the model refused as the client's mistake, with status 4xx; they did not fail.
-    pub client_errors: u64,
-    /// Their share, 0 to 1.
-    pub error_rate: Option<f64>,
-    /// What half of the requests did not exceed.
-    pub p50: Option<f64>,
-    /// What 95 % of the requests did not exceed.
-    pub p95: Option<f64>,
-    /// What 99 % of the requests did not exceed.
-    pub p99: Option<f64>,
-    /// What 95 % of the answers were complete within.
-    pub full_p95: Option<f64>,
-}
-
-/// What this node observed in the last minute.
+/// The observations of this node in the last minute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations {
     /// Grows every five seconds, when the oldest of the window is forgotten.
     pub window_id: u64,
     /// All models together.
-    pub overall: ModelObservations,
+    pub overall: ModelHealth,
     /// Each model with requests, and those of the current state.
-    pub models: BTreeMap<ModelId, ModelObservations>,
+    pub models: BTreeMap<ModelId, ModelHealth>,
 }
 
 /// Takes samples from any thread.
@@ -129,12 +109,12 @@ pub(super) fn own_shard() -> usize {
     OWN.with(|own| *own)
 }
 
-fn summary(tally: &Tally) -> ModelObservations {
+fn summary(tally: &Tally) -> ModelHealth {
     let millis = |quantile| tally.latency(quantile).map(|latency: Duration| latency.as_secs_f64() * 1_000.0);
-    ModelObservations {
-        requests: tally.requests(),
-        errors: tally.errors(),
-        client_errors: tally.client_errors(),
+    ModelHealth {
+        requests: tally.requests,
+        errors: tally.errors,
+        client_errors: tally.client_errors,
         error_rate: tally.error_rate(),
         p50: millis(0.50),
         p95: millis(0.95),
@@ -246,7 +226,7 @@ mod tests {
     fn expected_models_are_listed_without_a_request() {
         let model: ModelId = "v1".parse().expect("v1 is a model id");
         let observations = Observer::default().observations(Time::ZERO, [&model]);
-        assert_eq!(observations.models[&model], ModelObservations::default());
+        assert_eq!(observations.models[&model], ModelHealth::default());
     }
 
     fn recording(observer: &Arc<Observer>) -> Recording {

@@ -3,44 +3,17 @@
 use crate::answer::{self, Blame, Problem};
 use crate::body::{self, Body, Client, Taken};
 use crate::fast::relay::{Begun, Underway};
-use crate::headers::{Remote, to_upstream};
+use crate::headers::{Outbound, Remote};
 use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
 use crate::route::Route;
+use crate::upload::RequestBody;
 use crate::upstream::client::{outgoing_stream, outgoing_whole};
 use bytes::Bytes;
-use edge::BoxError;
-use http::header::HeaderMap;
-use http::request::Parts;
-use http::{Method, Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use routing::Choice;
-
-/// The head of a request as upstreams are to see it; only the URL differs from one to the other.
-#[derive(Clone)]
-pub(super) struct Outbound {
-    route: Route,
-    method: Method,
-    /// What the client asked for.
-    asked: Uri,
-    headers: HeaderMap,
-}
-
-impl Outbound {
-    pub(super) fn new(route: Route, remote: Option<Remote>, mut parts: Parts) -> Self {
-        let headers = to_upstream(&mut parts, remote);
-        Self { route, method: parts.method, asked: parts.uri, headers }
-    }
-
-    fn with_body<B>(self, url: Uri, body: B) -> Request<B> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = url;
-        *request.headers_mut() = self.headers;
-        request
-    }
-}
 
 /// What can be sent a second time, and to whom.
 struct Second {
@@ -60,11 +33,12 @@ fn second<B>(chosen: &Chosen, outbound: &Outbound, body: &Taken<B>) -> Option<Se
 
 impl Proxy {
     /// Passes a request on to the upstream of the model that was chosen, and its answer back.
-    pub(super) async fn pass<B>(&self, chosen: Chosen, outbound: Outbound, body: Taken<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub(super) async fn pass<B: RequestBody + Send + 'static>(
+        &self,
+        chosen: Chosen,
+        outbound: Outbound,
+        body: Taken<B>,
+    ) -> Response<Body> {
         let chosen = chosen.held();
         let second = second(&chosen, &outbound, &body);
         let first = self.attempt(&chosen, outbound, body).await;
@@ -72,17 +46,13 @@ impl Proxy {
     }
 
     /// Answers a request of which the beginning was carried out without the server.
-    pub async fn carry_on<B>(
+    pub async fn carry_on<B: RequestBody + Send + 'static>(
         &self,
         underway: Underway,
         route: Route,
         remote: Option<Remote>,
         request: Request<B>,
-    ) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    ) -> Response<Body> {
         let Underway { chosen, begun } = underway;
         let (parts, body) = request.into_parts();
         // It was read once, so it is all there.
@@ -131,11 +101,12 @@ impl Proxy {
     }
 
     /// One try: an answer that has begun, or why there is none. Either is counted.
-    async fn attempt<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Result<Response<Body>, Problem>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    async fn attempt<B: RequestBody + Send + 'static>(
+        &self,
+        chosen: &Chosen,
+        outbound: Outbound,
+        body: Taken<B>,
+    ) -> Result<Response<Body>, Problem> {
         let recording = self.recording(chosen);
         let answer = self.call(chosen, outbound, body).await;
         self.attempted(chosen, recording, answer)
@@ -151,7 +122,7 @@ impl Proxy {
         match answer {
             Ok(response) => {
                 recording.on_answer(response.status());
-                let idle_timeout = self.0.forwarder.timeouts().idle;
+                let idle_timeout = self.0.forwarder.timeouts.idle;
                 let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
                 answer::sign_over(response.headers_mut(), &chosen.table, chosen.target());
                 Ok(response)
@@ -166,11 +137,12 @@ impl Proxy {
         }
     }
 
-    async fn call<B>(&self, chosen: &Chosen, outbound: Outbound, body: Taken<B>) -> Result<Response<Incoming>, Problem>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    async fn call<B: RequestBody + Send + 'static>(
+        &self,
+        chosen: &Chosen,
+        outbound: Outbound,
+        body: Taken<B>,
+    ) -> Result<Response<Incoming>, Problem> {
         let target = chosen.target();
         let model = &target.model;
         let upstream = match &target.upstream {
@@ -178,7 +150,7 @@ impl Proxy {
             Ok(None) => return Err(Problem::NoUpstream { model: model.to_string() }),
             Err(error) => return Err(Problem::UpstreamUrl { model: model.to_string(), error: error.to_string() }),
         };
-        let url = outbound.route.url(upstream, &outbound.asked)?;
+        let url = outbound.route.url(upstream, &outbound.asked).ok_or(Problem::UrlTooLong)?;
         let (body, progress) = match body {
             Taken::Whole(bytes) => (outgoing_whole(bytes), None),
             Taken::Long(rest) => {

@@ -2,20 +2,18 @@
 
 use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
-use crate::headers::Remote;
+use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
 use crate::observe::{Observations, Observer, Recording};
-use crate::pass::Outbound;
 use crate::route::Route;
 use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::Tester;
+use crate::upload::RequestBody;
 use crate::upstream::address::Upstreams;
 use crate::upstream::client::{Forwarder, Timeouts};
 use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
-use bytes::Bytes;
-use edge::BoxError;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use judge::{Sample, Samples, Verdict};
@@ -91,14 +89,12 @@ impl Chosen {
 
 impl Proxy {
     /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`.
-    #[must_use]
     pub fn new(handle: Handle, upstreams: Upstreams) -> Self {
         Self::with_timeouts(handle, upstreams, Timeouts::default())
     }
 
     /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
     /// upstreams, and the closing of those that were kept for long enough.
-    #[must_use]
     pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
@@ -106,21 +102,22 @@ impl Proxy {
     }
 
     /// The same, with other bounds on how long upstreams may take.
-    #[must_use]
     pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
         Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
     /// the answer.
-    pub async fn answer<B>(&self, route: Route, remote: Option<Remote>, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub async fn answer<B: RequestBody + Send + 'static>(
+        &self,
+        route: Route,
+        remote: Option<Remote>,
+        request: Request<B>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let client = if parts.headers.contains_key(EXPECT) { Client::Waits } else { Client::Sends };
-        let admitted = route.admit(parts.uri.path()).and_then(|()| Tester::of(&parts.headers));
+        let climbs = route.is_left_by(parts.uri.path());
+        let admitted = if climbs { Err(Problem::PathClimbs) } else { Tester::of(&parts.headers) };
         let tester = match admitted {
             Ok(tester) => tester,
             Err(problem) => {
@@ -152,38 +149,31 @@ impl Proxy {
         self.0.observer.record(model, boottime(), sample);
     }
 
-    /// What this node observed in the last minute.
-    #[must_use]
+    /// The observations of this node in the last minute.
     pub fn observations(&self) -> Observations {
         let view = self.0.handle.view();
         let canary = view.state.canary.as_ref().map(|canary| &canary.model.id);
         self.0.observer.observations(boottime(), std::iter::once(&view.state.stable.id).chain(canary))
     }
 
-    /// Where this node's own configuration serves `model`, if it does.
-    #[must_use]
+    /// The place where this node's own configuration serves `model`, if it does.
     pub fn own_upstream(&self, model: &ModelId) -> Option<String> {
         self.0.upstreams.iter().find(|(own, _)| *own == model).map(|(_, upstream)| upstream.uri().to_string())
     }
 
     /// Whether `model` has an upstream on this node; one without is always ready.
-    #[must_use]
     pub fn has_upstream(&self, model: &Model) -> bool {
         !matches!(self.0.upstreams.of(model), Ok(None))
     }
 
     /// Whether requests for `model` are answered with the choice alone on this node, though it has an upstream for the
     /// stable model: hardly what anybody wants.
-    #[must_use]
     pub fn lacks_upstream(&self, model: &Model) -> bool {
         !self.has_upstream(model) && self.has_upstream(&self.0.handle.view().state.stable)
     }
 
     /// Whether `model` can be served on this node: its upstream, if it has one, answers a GET with a status below 500
-    /// within 1 s, and passes the smoke test, if there is one.
-    ///
-    /// # Errors
-    /// Why it cannot, in words for an operator.
+    /// within 1 s, and passes the smoke test, if there is one. Else why it cannot, in words for an operator.
     pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
         match (self.0.upstreams.of(model), smoke) {
             (Ok(None), _) => Ok(()),
@@ -198,8 +188,7 @@ impl Proxy {
         self.0.observer.count(trial);
     }
 
-    /// What was counted since.
-    #[must_use]
+    /// The count since then.
     pub fn counted(&self) -> Samples {
         self.0.observer.counted()
     }
@@ -244,11 +233,7 @@ impl Proxy {
     }
 
     /// Answers with the decision itself, when the body has ended as it may.
-    async fn decide_at_end<B>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Into<BoxError>,
-    {
+    async fn decide_at_end<B: RequestBody>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body> {
         match body.drain().await {
             Ok(()) => self.decide(chosen, arrived),
             Err(error) => Problem::from(error).answer(&chosen.table, chosen.target()),

@@ -1,7 +1,7 @@
-//! Which requests belong to the models, and where each goes at an upstream.
+//! The routes of requests to the models: by which of them one comes, and where it goes at an upstream.
 
-use crate::answer::Problem;
-use crate::body::{Ahead, BODY_LIMIT, NO_LIMIT, Reading};
+use crate::body::{Ahead, NO_LIMIT, Reading};
+use crate::upload::BODY_LIMIT;
 use crate::upstream::address::Upstream;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::uri::PathAndQuery;
@@ -35,7 +35,6 @@ impl Route {
     }
 
     /// The way in that `method` and `path` name, if they name one.
-    #[must_use]
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         if path == PREDICT {
             return if *method == Method::POST {
@@ -57,32 +56,29 @@ impl Route {
         Reading { ahead, limit }
     }
 
-    /// Refuses a path that would leave `/v2` at an upstream that resolves it.
-    pub(super) fn admit(self, path: &str) -> Result<(), Problem> {
-        match self {
-            Self::Inference if climbs(path) => Err(Problem::PathClimbs),
-            Self::Prediction | Self::BesidePrediction | Self::Inference => Ok(()),
-        }
+    /// Whether `path` would leave `/v2` at an upstream that resolves it.
+    pub(super) fn is_left_by(self, path: &str) -> bool {
+        self == Self::Inference && climbs(path)
     }
 
     /// Where a request for `asked` goes: `/predict` to the upstream's URL with the client's query added, all else to the
-    /// upstream's origin.
-    pub(super) fn url(self, upstream: &Upstream, asked: &Uri) -> Result<Uri, Problem> {
+    /// upstream's origin. None when the query is too long.
+    pub(super) fn url(self, upstream: &Upstream, asked: &Uri) -> Option<Uri> {
         let path_and_query = match self {
             Self::Prediction | Self::BesidePrediction => {
                 let Some(query) = asked.query().filter(|query| !query.is_empty()) else {
-                    return Ok(upstream.uri().clone());
+                    return Some(upstream.uri().clone());
                 };
                 let joint = if upstream.uri().query().is_some() { '&' } else { '?' };
                 let own = upstream.uri().path_and_query().map_or("/", PathAndQuery::as_str);
                 // Each part is a good one, so it is only the length that can be wrong.
-                Some(format!("{own}{joint}{query}").parse().map_err(|_| Problem::UrlTooLong)?)
+                Some(format!("{own}{joint}{query}").parse().ok()?)
             }
             Self::Inference => asked.path_and_query().cloned(),
         };
         let mut parts = upstream.uri().clone().into_parts();
         parts.path_and_query = path_and_query;
-        Uri::from_parts(parts).map_err(|_| Problem::UrlTooLong)
+        Uri::from_parts(parts).ok()
     }
 }
 
@@ -154,16 +150,16 @@ mod tests {
         assert_eq!(inference("https://front/v2/health/ready"), "http://m:1/v2/health/ready");
         let long: Uri = format!("/predict?{}", "x".repeat(65_000)).parse().expect("a target");
         let upstream: Upstream = format!("http://m/{}", "y".repeat(1_000)).parse().expect("a URL");
-        assert!(matches!(Route::Prediction.url(&upstream, &long), Err(Problem::UrlTooLong)));
+        assert_eq!(Route::Prediction.url(&upstream, &long), None);
     }
 
     #[test]
     fn no_path_leads_out_of_the_protocol() {
         for path in ["/v2/../admin", "/v2/..", "/v2/%2e%2E/admin", "/v2/.%2e/x", "/v2/a%2f..%2fx", "/v2/..\\x"] {
-            assert!(Route::Inference.admit(path).is_err(), "{path}");
+            assert!(Route::Inference.is_left_by(path), "{path}");
         }
         for path in ["/v2", "/v2/models/resnet..50/infer", "/v2/models/a.b/versions/1", "/v2/%20/x"] {
-            assert!(Route::Inference.admit(path).is_ok(), "{path}");
+            assert!(!Route::Inference.is_left_by(path), "{path}");
         }
     }
 

@@ -25,11 +25,6 @@ pub(super) struct Table {
     shield: Shield,
 }
 
-/// What `state` says of the shield: what the plan of an open rollout does, and else it is on.
-fn shield(state: &RoutingState) -> Shield {
-    state.open_rollout().map_or(Shield::On, |rollout| rollout.plan.shield)
-}
-
 /// One of the two models, prepared.
 pub(super) struct Target {
     /// Its name.
@@ -39,7 +34,7 @@ pub(super) struct Target {
     /// Where it is served.
     pub(super) upstream: Result<Option<Upstream>, UpstreamError>,
     /// How plain requests get there.
-    template: Option<Template>,
+    pub(super) template: Option<Template>,
     /// The headers that name model, version and node, as lines of HTTP/1.1.
     pub(super) signature: Vec<u8>,
     sticky: Prepared,
@@ -73,7 +68,8 @@ impl Table {
             version: HeaderValue::from(view.state.version),
             stable: target(&view.state.stable),
             canary: view.state.canary.as_ref().map(|canary| target(&canary.model)),
-            shield: shield(&view.state),
+            // Without an open rollout it is on.
+            shield: view.state.open_rollout().map_or(Shield::On, |rollout| rollout.plan.shield),
         }
     }
 
@@ -120,11 +116,6 @@ impl Target {
             sticky: Prepared::new(model, view, "true"),
             random: Prepared::new(model, view, "false"),
         }
-    }
-
-    /// How plain requests get to the upstream, if there is one.
-    pub(super) const fn template(&self) -> Option<&Template> {
-        self.template.as_ref()
     }
 
     /// The answer when the model is served nowhere.

@@ -1,6 +1,5 @@
-//! What of a request's body is still to come, on its way to an upstream, and how far it has got.
+//! The rest of a request's body, which is still to come, on its way to an upstream, and how far it has got.
 
-use crate::body::{BODY_TIMEOUT, BodyError, discard};
 use bytes::Bytes;
 use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -14,6 +13,35 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep, timeout};
 
+/// The longest body of `/predict`: enough for an image or a long text, little enough for a thousand at once.
+pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
+/// A body must arrive as far as it is looked into within this time, and must not pause for longer after that: 64 KiB over
+/// a slow phone link take a few seconds, and a phone that changes networks is back by then.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// What is read past the limit, and for how long, so that the client is still there for the answer: many clients see
+/// a reset instead of the answer when the connection is closed before they have sent everything.
+const DISCARDED: u64 = 16 * BODY_LIMIT;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The body of a request, whoever reads it from the connection.
+pub trait RequestBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin {}
+
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> RequestBody for B {}
+
+/// Why a request's body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// It is longer than it may be, which is [`BODY_LIMIT`] where there is a limit.
+    #[error("the body is longer than {BODY_LIMIT} bytes")]
+    TooLarge,
+    /// It did not come, or go on, within [`BODY_TIMEOUT`].
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// The client or the connection failed.
+    #[error("{0}")]
+    Broken(String),
+}
+
 /// The beginning of a body that was read, then what comes, up to a limit and without long pauses.
 pub(super) struct Rest<B> {
     start: Option<Bytes>,
@@ -24,11 +52,7 @@ pub(super) struct Rest<B> {
     progress: Progress,
 }
 
-impl<B> Rest<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl<B: RequestBody> Rest<B> {
     /// What `start` begins and `body` goes on with; at most `left` bytes of the latter.
     pub(super) fn new(start: Option<Bytes>, body: B, left: u64) -> Self {
         let progress = Progress::new(boottime());
@@ -40,10 +64,7 @@ where
         self.progress.clone()
     }
 
-    /// Reads and forgets the rest, for a request that nobody else reads.
-    ///
-    /// # Errors
-    /// As for every body.
+    /// Reads and forgets the rest, for a request that nobody else reads. Fails as every body does.
     pub(super) async fn drain(mut self) -> Result<(), BodyError> {
         let drained = async {
             while let Some(frame) = self.frame().await {
@@ -67,11 +88,7 @@ where
     }
 }
 
-impl<B> HttpBody for Rest<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl<B: RequestBody> HttpBody for Rest<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -113,6 +130,21 @@ where
         }
         hint
     }
+}
+
+/// Reads on and forgets what it reads, within bounds.
+pub(super) async fn discard<B: RequestBody>(mut body: B) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if read > DISCARDED {
+                return;
+            }
+        }
+    };
+    // Whether it ended or not, the answer is the same.
+    let _ = timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// Since when an upstream has had all that the client has sent: its time to answer runs from there, and not while the

@@ -84,7 +84,6 @@ pub struct Controller<R = All> {
 
 impl Controller {
     /// The controller of `me`, which has seen nothing yet.
-    #[must_use]
     pub fn new(me: NodeId) -> Self {
         Self::with(All, me)
     }
@@ -92,25 +91,21 @@ impl Controller {
 
 impl<R: Rules> Controller<R> {
     /// The same by other rules.
-    #[must_use]
     pub fn with(rules: R, me: NodeId) -> Self {
         Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, rules }
     }
 
-    /// Why this node has stopped serving the canary by itself, if it has.
-    #[must_use]
+    /// The reason for which this node has stopped serving the canary by itself, if it has.
     pub fn ejected(&self) -> Option<&str> {
         self.trial.as_ref()?.ejected.as_deref()
     }
 
     /// Whether there is something to look at from time to time.
-    #[must_use]
     pub const fn is_watching(&self) -> bool {
         self.trial.is_some()
     }
 
     /// Whether something follows from what is measured, so that it is looked at often.
-    #[must_use]
     pub fn is_judging(&self) -> bool {
         self.trial.as_ref().is_some_and(|present| present.trial.kind != Kind::Manual)
     }

@@ -1,4 +1,4 @@
-//! What people are shown of a trial: every figure, every limit, and what happens next.
+//! The status of a trial, for people: every figure, every limit, and what happens next.
 
 use judge::{Finding, Measured, Ruling};
 use model::{NodeId, Weight};
@@ -54,7 +54,7 @@ pub struct ModelFigures {
     pub p99: Option<Duration>,
 }
 
-/// What one node contributes.
+/// The contribution of one node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeFigures {
     /// How old its newest report is; none before the first. Its own is always new.
@@ -67,23 +67,16 @@ pub struct NodeFigures {
     pub ejected: Option<String>,
 }
 
-/// What happens next, if nothing changes.
+/// The next thing that happens, if nothing changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Next {
     /// The members are still taking the step.
     Begins,
-    /// The step is held; then this weight follows, or promotion.
-    Holds {
-        /// For how much longer.
-        left: Duration,
-        /// The weight after it; none when the canary becomes stable.
-        then: Option<Weight>,
-    },
+    /// The step is held for as long as is left; then this weight follows, or promotion where there is none.
+    Holds { left: Duration, then: Option<Weight> },
     /// The hold is over and the verdict is open; at the deadline the rollout is aborted.
-    Undecided {
-        /// Until the deadline.
-        left: Duration,
-    },
+    Undecided { left: Duration },
     /// The hold is over, and the next step is not approved by enough operators.
     AwaitsApproval(Missing),
     /// The next step is being taken.
@@ -98,7 +91,6 @@ pub enum Next {
 
 impl ModelFigures {
     /// The figures of what was `measured` in `open`.
-    #[must_use]
     pub fn of(measured: &Measured, open: Duration) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "requests of one rollout are far below 2^52")]
         let rate = if open.is_zero() { 0.0 } else { measured.requests() as f64 / open.as_secs_f64() };

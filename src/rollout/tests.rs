@@ -1,9 +1,9 @@
-//! What a controller does about what it sees, over whole rollouts.
+//! The controller's answers to what it sees, over whole rollouts.
 
 mod approvals;
 
 use super::*;
-use judge::{Ended, Measured, Samples};
+use judge::{Measured, Samples, Verdict};
 use model::{Counts, Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
 use service::{Change, Direction, Model, Outcome, Phase, Plan, RoutingState, Span, Step, Then, WhenOpen};
 use std::sync::Arc;
@@ -50,10 +50,10 @@ fn start(plan: Arc<Plan>) -> Change {
 fn counted(good: u64, failed: u64) -> Measured {
     let mut measured = Measured::default();
     for _ in 0..good {
-        measured.record(Duration::from_millis(5), Ended::Good);
+        measured.record(Duration::from_millis(5), Verdict::Good);
     }
     for _ in 0..failed {
-        measured.record(Duration::from_millis(5), Ended::Failed);
+        measured.record(Duration::from_millis(5), Verdict::Failed);
     }
     measured
 }

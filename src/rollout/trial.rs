@@ -24,19 +24,16 @@ pub struct Trial {
 
 /// The one who decides what follows from a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Kind {
     /// The plan of the rollout that this version started.
-    Rollout {
-        /// The version.
-        started: u64,
-    },
+    Rollout { started: u64 },
     /// An operator who set the weight by hand: the measurements only speak against more.
     Manual,
 }
 
 impl Trial {
     /// The trial under `state`. One by hand goes on from `before` for as long as it is about the same weight.
-    #[must_use]
     pub fn of(state: &RoutingState, before: Option<&Self>) -> Option<Self> {
         let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
         let (stable, canary) = (state.stable.id.clone(), canary.model.id.clone());

@@ -22,39 +22,31 @@ pub struct Series {
 
 impl Series {
     /// The record `name` in `directory`, of which `keep` is kept. Of the present file nothing is known yet.
-    #[must_use]
     pub fn new(directory: &Path, name: &'static str, keep: Keep) -> Self {
         Self { directory: directory.to_owned(), name, keep, bytes: 0, first: None }
     }
 
     /// The directory of all files.
-    #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// The file that is written.
-    #[must_use]
     pub fn present(&self) -> PathBuf {
         self.directory.join(present(self.name))
     }
 
     /// The place of the file with this number, once it is put aside.
-    #[must_use]
     pub fn numbered(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{}.{number}.jsonl", self.name))
     }
 
-    /// Files put aside, with their numbers, oldest first.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
+    /// Files put aside, with their numbers, oldest first. Fails when the directory cannot be read.
     pub fn aside(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         aside(&self.directory, self.name)
     }
 
     /// How long the present file is.
-    #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -71,21 +63,17 @@ impl Series {
     }
 
     /// Whether so much more makes the present file too long.
-    #[must_use]
     pub fn is_full(&self, more: usize) -> bool {
         self.bytes > 0 && self.bytes + more as u64 > self.keep.piece_bytes()
     }
 
     /// Whether the present file must be continued in a new one, however short it is.
-    #[must_use]
     pub fn is_old(&self, now: UnixMillis) -> bool {
         self.first.is_some_and(|first| self.keep.is_old(first, now))
     }
 
-    /// The files that are too much, oldest first. `first` gives the time of the first line of a file.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
+    /// The files that are too much, oldest first. `first` gives the time of the first line of a file. Fails when a file
+    /// cannot be read.
     pub fn surplus(
         &self,
         now: UnixMillis,
@@ -99,10 +87,8 @@ impl Series {
     }
 }
 
-/// The files of the record `name` in `directory`, oldest first, the present one included.
-///
-/// # Errors
-/// When the directory cannot be read.
+/// The files of the record `name` in `directory`, oldest first, the present one included. Fails when the directory
+/// cannot be read.
 pub fn files_in(directory: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
     let present = Some(directory.join(present(name))).filter(|path| path.exists());
     Ok(aside(directory, name)?.into_iter().map(|(_, path)| path).chain(present).collect())

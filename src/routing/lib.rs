@@ -18,7 +18,7 @@ const BUCKETS: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bucket(u16);
 
-/// Which of the two models gets a request.
+/// The one of the two models that gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The model that gets what the canary does not get.
@@ -29,25 +29,21 @@ pub enum Choice {
 
 impl Bucket {
     /// The bucket of `key` under `salt`: murmur3 of the two put together, scaled to the line.
-    #[must_use]
     pub fn of_key(salt: &str, key: &[u8]) -> Self {
         Self::at(murmur3_x86_32(salt.as_bytes(), key))
     }
 
     /// The bucket of a request that has no key; `random` is drawn evenly from all 32-bit numbers.
-    #[must_use]
     pub const fn at_random(random: u32) -> Self {
         Self::at(random)
     }
 
     /// The bucket as a number, 0 to 9 999.
-    #[must_use]
     pub const fn number(self) -> u16 {
         self.0
     }
 
-    /// Who gets this bucket's requests when the canary has `weight`.
-    #[must_use]
+    /// The model that gets this bucket's requests when the canary has `weight`.
     pub const fn choice(self, weight: Weight) -> Choice {
         if self.0 < weight.basis_points() { Choice::Canary } else { Choice::Stable }
     }

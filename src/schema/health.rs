@@ -57,10 +57,8 @@ pub struct HealthSnapshot {
     /// Each model that was used in the window.
     pub models: BTreeMap<ModelId, ModelHealth>,
     /// What all nodes have measured of the canary since its step began, while it gets traffic.
-    #[serde(default)]
     pub trial: Option<TrialShape>,
     /// Why this node has stopped serving the canary by itself, if it has.
-    #[serde(default)]
     pub ejected: Option<String>,
     /// Every other member.
     pub peers: BTreeMap<NodeId, PeerHealth>,
@@ -85,14 +83,12 @@ pub struct PeerHealth {
     /// Its digest, as it said last.
     pub digest: Option<Digest>,
     /// The version of the nodes' protocol that is spoken on the link to it.
-    #[serde(default)]
     pub wire_version: Option<u16>,
     /// By how many milliseconds its clock was ahead when that link was made.
-    #[serde(default)]
     pub clock_skew_ms: Option<i64>,
 }
 
-/// When a certificate ends.
+/// The end of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateHealth {
     /// Whose it is.

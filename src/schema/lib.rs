@@ -10,8 +10,8 @@ mod problem;
 mod requests;
 mod rollout;
 mod shapes;
-mod span;
 mod step;
+mod values;
 
 pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
 pub use plan::{GatesShape, PlanShape, PlanShapeError};
@@ -21,8 +21,7 @@ pub use rollout::{
     ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, RolloutShape, TrialShape,
 };
 pub use shapes::{
-    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, Shares, UpstreamShape,
-    VoteShape, rfc3339, shares_of,
+    AgreedState, Committed, EvidenceShape, HistoryLine, NodeReason, PendingShape, ServedState, UpstreamShape, VoteShape,
 };
-pub use span::parse_span;
 pub use step::{HoldShape, PauseShape, StepShape};
+pub use values::{Shares, parse_span, rfc3339, shares_of};

@@ -94,17 +94,13 @@ pub struct SmokeShape {
     pub max_p95_ms: Option<f64>,
 }
 
-/// Why a document is no plan.
+/// The reason for which a document is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PlanShapeError {
     /// A weight that cannot be.
     #[error("step {step}: {error}")]
-    Weight {
-        /// Its place in the list, from 1.
-        step: usize,
-        /// Why.
-        error: WeightError,
-    },
+    Weight { step: usize, error: WeightError },
     /// A pause with nothing to hold.
     #[error("step {0} is a pause before any setWeight: there is nothing to hold yet")]
     PauseFirst(usize),
@@ -121,13 +117,11 @@ const USUAL_WEIGHTS: [f64; 4] = [5.0, 20.0, 50.0, 100.0];
 
 impl PlanShape {
     /// The plan when nobody says any.
-    #[must_use]
     pub fn usual() -> Self {
         Self { steps: USUAL_WEIGHTS.map(StepShape::of_percent).into(), ..Self::default() }
     }
 
     /// The plan of these weights in per cent, each held for `hold`.
-    #[must_use]
     pub fn of_weights(weights: &[Weight], hold: Option<Duration>) -> Self {
         let percent = |weight: &Weight| f64::from(weight.basis_points()) / 100.0;
         let steps = weights.iter().map(|weight| StepShape::of_percent(percent(weight))).collect();
@@ -136,7 +130,6 @@ impl PlanShape {
 
     /// The same, with the last step approved by so many different operators before it is entered: the one of 100 %, also
     /// where that goes without saying.
-    #[must_use]
     pub fn with_approvals(mut self, approvals: u8) -> Self {
         let mut weights = self.steps.iter().filter_map(|step| match step {
             StepShape::SetWeight { percent, .. } => Some(*percent),
@@ -155,10 +148,7 @@ impl PlanShape {
         self
     }
 
-    /// The plan that it says.
-    ///
-    /// # Errors
-    /// What is wrong, and in which step or field.
+    /// The plan that it says. Else what is wrong, and in which step or field.
     pub fn plan(&self) -> Result<Plan, PlanShapeError> {
         let mut plan = Plan::of(self.held_weights()?)?;
         plan.gates = self.gates.gates()?;

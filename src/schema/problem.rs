@@ -5,97 +5,87 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Stable words for the kinds of errors, which scripts may compare. Requests to models have some more.
+/// Stable words for the kinds of errors, which scripts may compare.
 pub mod code {
-    /// The members voted it down, or not all of them voted.
-    pub const ABORTED: &str = "aborted";
-    /// The request cannot be understood, or asks for what makes no sense.
-    pub const BAD_REQUEST: &str = "bad_request";
-    /// The state is not at the version that the change was based on.
-    pub const BASE_VERSION: &str = "base_version";
-    /// The body came too slowly.
-    pub const BODY_TIMEOUT: &str = "body_timeout";
-    /// The body is too large.
-    pub const BODY_TOO_LARGE: &str = "body_too_large";
-    /// Another change is under way.
-    pub const BUSY: &str = "busy";
-    /// The route has no such method.
-    pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
-    /// This node is not in touch with a majority.
-    pub const NO_MAJORITY: &str = "no_majority";
-    /// There is no rollout.
-    pub const NO_ROLLOUT: &str = "no_rollout";
-    /// There is no such member.
-    pub const NOT_A_MEMBER: &str = "not_a_member";
-    /// Operators have to approve the step first.
-    pub const NOT_APPROVED: &str = "not_approved";
-    /// Another node coordinates.
-    pub const NOT_COORDINATING: &str = "not_coordinating";
-    /// There is no such route.
-    pub const NOT_FOUND: &str = "not_found";
-    /// This node asks the others what they hold.
-    pub const NOT_JOINED: &str = "not_joined";
-    /// No other model was stable before.
-    pub const NOTHING_BEFORE: &str = "nothing_before";
-    /// No step needs another approval.
-    pub const NOTHING_TO_APPROVE: &str = "nothing_to_approve";
-    /// The request comes from another site's page.
-    pub const OTHER_ORIGIN: &str = "other_origin";
-    /// It was sent and is not settled.
-    pub const OUTCOME_UNKNOWN: &str = "outcome_unknown";
-    /// The certificate's role may not do this.
-    pub const ROLE_NOT_ALLOWED: &str = "role_not_allowed";
-    /// A rollout is open.
-    pub const ROLLOUT_OPEN: &str = "rollout_open";
-    /// The step is over.
-    pub const STEP_OVER: &str = "step_over";
-    /// This node is stopping.
-    pub const STOPPING: &str = "stopping";
-    /// Another change was decided at its version.
-    pub const SUPERSEDED: &str = "superseded";
-    /// A client certificate is needed.
-    pub const UNAUTHENTICATED: &str = "unauthenticated";
-    /// The state has no such model.
-    pub const UNKNOWN_MODEL: &str = "unknown_model";
-    /// Members that speak version 5 of the nodes' protocol have no words for it.
-    pub const WIRE_VERSION: &str = "wire_version";
-    /// It would give the canary more than it has.
-    pub const WOULD_RAISE: &str = "would_raise";
-    /// The rollout is not in the phase that this is for.
-    pub const WRONG_PHASE: &str = "wrong_phase";
+    macro_rules! codes {
+        ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+            $($(#[$doc])* pub const $name: &str = $word;)*
 
-    /// Every one of them.
-    #[cfg(test)]
-    pub(super) const ALL: [&str; 28] = [
-        ABORTED,
-        BAD_REQUEST,
-        BASE_VERSION,
-        BODY_TIMEOUT,
-        BODY_TOO_LARGE,
-        BUSY,
-        METHOD_NOT_ALLOWED,
-        NO_MAJORITY,
-        NO_ROLLOUT,
-        NOT_A_MEMBER,
-        NOT_APPROVED,
-        NOT_COORDINATING,
-        NOT_FOUND,
-        NOT_JOINED,
-        NOTHING_BEFORE,
-        NOTHING_TO_APPROVE,
-        OTHER_ORIGIN,
-        OUTCOME_UNKNOWN,
-        ROLE_NOT_ALLOWED,
-        ROLLOUT_OPEN,
-        STEP_OVER,
-        STOPPING,
-        SUPERSEDED,
-        UNAUTHENTICATED,
-        UNKNOWN_MODEL,
-        WIRE_VERSION,
-        WOULD_RAISE,
-        WRONG_PHASE,
-    ];
+            #[cfg(test)]
+            pub(super) const ALL: &[&str] = &[$($name,)*];
+        };
+    }
+
+    codes! {
+        /// The members voted it down, or not all of them voted.
+        ABORTED = "aborted",
+        /// The request cannot be understood, or asks for what makes no sense.
+        BAD_REQUEST = "bad_request",
+        /// The state is not at the version that the change was based on.
+        BASE_VERSION = "base_version",
+        /// The body came too slowly.
+        BODY_TIMEOUT = "body_timeout",
+        /// The body is too large.
+        BODY_TOO_LARGE = "body_too_large",
+        /// Another change is under way.
+        BUSY = "busy",
+        /// The route has no such method.
+        METHOD_NOT_ALLOWED = "method_not_allowed",
+        /// No other model was stable before.
+        NOTHING_BEFORE = "nothing_before",
+        /// No step needs another approval.
+        NOTHING_TO_APPROVE = "nothing_to_approve",
+        /// Operators have to approve the step first.
+        NOT_APPROVED = "not_approved",
+        /// There is no such member.
+        NOT_A_MEMBER = "not_a_member",
+        /// Another node coordinates.
+        NOT_COORDINATING = "not_coordinating",
+        /// There is no such route.
+        NOT_FOUND = "not_found",
+        /// This node asks the others what they hold.
+        NOT_JOINED = "not_joined",
+        /// This node is not in touch with a majority.
+        NO_MAJORITY = "no_majority",
+        /// There is no rollout.
+        NO_ROLLOUT = "no_rollout",
+        /// The model has no upstream on this node.
+        NO_UPSTREAM = "no_upstream",
+        /// The request comes from another site's page.
+        OTHER_ORIGIN = "other_origin",
+        /// It was sent and is not settled.
+        OUTCOME_UNKNOWN = "outcome_unknown",
+        /// The certificate's role may not do this.
+        ROLE_NOT_ALLOWED = "role_not_allowed",
+        /// A rollout is open.
+        ROLLOUT_OPEN = "rollout_open",
+        /// The step is over.
+        STEP_OVER = "step_over",
+        /// This node is stopping.
+        STOPPING = "stopping",
+        /// Another change was decided at its version.
+        SUPERSEDED = "superseded",
+        /// A client certificate is needed.
+        UNAUTHENTICATED = "unauthenticated",
+        /// The state has no such model.
+        UNKNOWN_MODEL = "unknown_model",
+        /// The upstream broke off, or answered what is not HTTP.
+        UPSTREAM_BROKEN = "upstream_broken",
+        /// The upstream did not answer in time.
+        UPSTREAM_TIMEOUT = "upstream_timeout",
+        /// The upstream cannot be reached.
+        UPSTREAM_UNREACHABLE = "upstream_unreachable",
+        /// The agreed upstream cannot be called.
+        UPSTREAM_URL = "upstream_url",
+        /// The query is too long for the upstream.
+        URL_TOO_LONG = "url_too_long",
+        /// Members that speak version 5 of the nodes' protocol have no words for it.
+        WIRE_VERSION = "wire_version",
+        /// It would give the canary more than it has.
+        WOULD_RAISE = "would_raise",
+        /// The rollout is not in the phase that this is for.
+        WRONG_PHASE = "wrong_phase",
+    }
 }
 
 /// An error as it is written and read.
@@ -110,7 +100,7 @@ pub struct ProblemShape {
     pub status: u16,
     /// This occurrence, for people.
     pub detail: String,
-    /// The kind of error, for scripts: one of [`code`], or of those of requests to models.
+    /// The kind of error, for scripts: one of [`code`].
     pub code: String,
     /// What else belongs to it.
     #[serde(flatten)]
@@ -118,8 +108,18 @@ pub struct ProblemShape {
 }
 
 impl ProblemShape {
+    /// An error of the kind `code` and `title` with nothing else to it.
+    pub fn new(status: u16, code: &str, title: &str, detail: String) -> Self {
+        let kind = format!("urn:canary:problem:{code}");
+        Self { kind, title: title.into(), status, detail, code: code.into(), more: Map::new() }
+    }
+
+    /// The document that describes it; what it holds is all JSON.
+    pub fn document(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// The error that a document describes. What it lacks is empty: also an answer that no node gave can be told.
-    #[must_use]
     pub fn read(document: &Value) -> Self {
         let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
         let status = document["status"].as_u64().and_then(|status| u16::try_from(status).ok());
@@ -136,7 +136,6 @@ impl ProblemShape {
     }
 
     /// The members that spoke against a change, each with its reason; mostly none.
-    #[must_use]
     pub fn reasons(&self) -> Vec<NodeReason> {
         self.more.get("reasons").and_then(|reasons| serde_json::from_value(reasons.clone()).ok()).unwrap_or_default()
     }
@@ -181,7 +180,7 @@ mod tests {
     #[test]
     fn the_description_of_the_routes_names_every_code() {
         // No route answers that there is no such route.
-        for code in code::ALL.into_iter().filter(|code| *code != code::NOT_FOUND) {
+        for code in code::ALL.iter().filter(|code| **code != code::NOT_FOUND) {
             assert!(crate::openapi::DOCUMENT.contains(&format!("`{code}`")), "{code} is not described");
         }
     }

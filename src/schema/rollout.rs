@@ -1,7 +1,7 @@
 //! The JSON of rollouts and of what is measured of them.
 
 use super::plan::PlanShape;
-use super::shapes::{Shares, rfc3339};
+use super::values::{Shares, rfc3339};
 use model::{Digest, ModelId, NodeId};
 use serde::{Deserialize, Serialize};
 use service::{Outcome, Phase, Rollout, Step, Then};
@@ -169,13 +169,11 @@ pub struct NextShape {
     /// The weight after it, as a fraction; none when the canary becomes stable.
     pub then: Option<f64>,
     /// The approvals that are missing, in words; none while it waits for something else.
-    #[serde(default)]
     pub waits_for: Option<String>,
 }
 
 impl RolloutShape {
     /// The shape of `rollout`.
-    #[must_use]
     pub fn of(rollout: &Rollout) -> Self {
         let (phase, outcome) = words(rollout.phase);
         let step = rollout.plan.steps.get(rollout.step);

@@ -1,13 +1,11 @@
 //! The JSON of the state, of an answer to a change, and of the history.
 
 use super::rollout::RolloutShape;
-use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, UnixMillis, Weight};
+use super::values::{Shares, rfc3339, shares_of};
+use model::{Digest, Evidence, ModelId, NodeId, NodeSet, Summary, TxId, Weight};
 use serde::{Deserialize, Serialize};
 use service::RoutingState;
 use std::collections::BTreeMap;
-
-/// Each model's share of the traffic as a fraction, 0 to 1.
-pub type Shares = BTreeMap<ModelId, f64>;
 
 /// The part of a state that all members agree on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,11 +59,10 @@ pub struct ServedState {
     /// The rollout that is open, or the one that ended last.
     pub rollout: Option<RolloutShape>,
     /// Why this node has stopped serving the canary by itself, if it has.
-    #[serde(default)]
     pub ejected: Option<String>,
 }
 
-/// Where a model is served.
+/// The place where a model is served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamShape {
     /// The URL.
@@ -128,7 +125,6 @@ pub struct HistoryLine {
     /// Who asked, `operator/admin`; `rollout/node-a` where that node's controller did.
     pub by: Option<String>,
     /// The serial number of the certificate that proved it.
-    #[serde(default)]
     pub by_serial: Option<String>,
     /// Each member's vote; empty for a retreat, which needs none.
     pub votes: BTreeMap<NodeId, VoteShape>,
@@ -142,12 +138,10 @@ pub struct HistoryLine {
     #[serde(default)]
     pub evidence: BTreeMap<NodeId, EvidenceShape>,
     /// What was decided before, as far as this node knows.
-    #[serde(default)]
     pub from: Option<Shares>,
     /// What was decided; none for an abort.
     pub state: Option<AgreedState>,
     /// The rollout as it stood after it.
-    #[serde(default)]
     pub rollout: Option<RolloutShape>,
 }
 
@@ -180,7 +174,6 @@ pub struct VoteShape {
 
 impl AgreedState {
     /// The agreed part of `state`, whose digest is `digest`.
-    #[must_use]
     pub fn of(state: &RoutingState, digest: Digest) -> Self {
         Self {
             version: state.version,
@@ -199,7 +192,6 @@ impl AgreedState {
     }
 
     /// Each model's share of the traffic where `state` holds and the canary gets `weight`.
-    #[must_use]
     pub fn shares(state: &RoutingState, weight: Weight) -> Shares {
         shares_of(&state.stable.id, state.canary.as_ref().map(|canary| &canary.model.id), weight)
     }
@@ -207,7 +199,6 @@ impl AgreedState {
 
 impl EvidenceShape {
     /// The figures of `evidence`.
-    #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "latencies of at most a minute")]
     pub fn of(evidence: &Evidence) -> Self {
         let millis = |summary: &Summary| (summary.p95_us > 0).then(|| summary.p95_us as f64 / 1e3);
@@ -223,23 +214,10 @@ impl EvidenceShape {
     }
 }
 
-/// The shares of two models of which the canary gets `weight`.
-#[must_use]
-pub fn shares_of(stable: &ModelId, canary: Option<&ModelId>, weight: Weight) -> Shares {
-    let canary = canary.map(|canary| (canary.clone(), weight.fraction()));
-    std::iter::once((stable.clone(), weight.rest().fraction())).chain(canary).collect()
-}
-
-/// A date that people and programs read, in UTC with milliseconds.
-#[must_use]
-pub fn rfc3339(at: UnixMillis) -> String {
-    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::UnixMillis;
     use service::{Canary, Model};
 
     fn state(points: u16) -> RoutingState {

@@ -1,6 +1,6 @@
 //! One step of a plan as people write it, and a length of time.
 
-use super::span::parse_span;
+use super::values::parse_span;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,14 +9,10 @@ use std::time::Duration;
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenStep", into = "WrittenStep")]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum StepShape {
-    /// The canary's share.
-    SetWeight {
-        /// In per cent.
-        percent: f64,
-        /// How many different operators have to approve it before it is entered.
-        approvals: u8,
-    },
+    /// The canary's share in per cent, and how many different operators have to approve it before it is entered.
+    SetWeight { percent: f64, approvals: u8 },
     /// How long the weight before it is held, or that it waits for an operator.
     Pause(PauseShape),
 }
@@ -64,7 +60,6 @@ impl From<StepShape> for WrittenStep {
 
 impl StepShape {
     /// This share in per cent, by nobody's approval.
-    #[must_use]
     pub const fn of_percent(percent: f64) -> Self {
         Self::SetWeight { percent, approvals: 0 }
     }

@@ -5,8 +5,8 @@
 mod table;
 mod words;
 
-pub use table::columns;
-pub use words::{length, shares, verdict};
+pub use table::{columns, table};
+pub use words::{length, listed, shares, time_left, verdict};
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -14,10 +14,8 @@ use std::io::{self, ErrorKind, Write};
 /// Goes to the top left of a terminal and clears what is below.
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Prints text to stdout. A reader who has seen enough, such as `head`, is no error.
-///
-/// # Errors
-/// When stdout cannot be written to for another reason.
+/// Prints text to stdout. A reader who has seen enough, such as `head`, is no error. Fails when stdout cannot be
+/// written to for another reason.
 pub fn print(text: &str) -> io::Result<()> {
     match show(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -25,10 +23,8 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints text to stdout, for as long as somebody reads.
-///
-/// # Errors
-/// When stdout cannot be written to, also because nobody reads any more.
+/// Prints text to stdout, for as long as somebody reads. Fails when stdout cannot be written to, also because nobody
+/// reads any more.
 pub fn show(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout();
     stdout.write_all(text.as_bytes())?;

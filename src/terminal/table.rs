@@ -1,7 +1,11 @@
 //! Tables for people.
 
+/// A table under a header, as [`columns`].
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    columns(&std::iter::once(header.map(str::to_owned)).chain(rows).collect::<Vec<_>>())
+}
+
 /// Rows in columns, two spaces apart, without trailing spaces. The last column may be as long as it likes.
-#[must_use]
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

@@ -2,11 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 use client::Verdict;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use schema::Shares;
+use std::fmt::Display;
 
 /// A length of time in its two largest units: `89 d 23 h`, `5 min 2 s`.
-#[must_use]
 pub fn length(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().unsigned_abs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -18,8 +18,18 @@ pub fn length(duration: SignedDuration) -> String {
     }
 }
 
+/// The [length](length()) of time that is left until then; `over` when none is.
+pub fn time_left(until: Timestamp, now: Timestamp) -> String {
+    let left = until.duration_since(now);
+    if left.is_negative() { "over".to_owned() } else { length(left) }
+}
+
+/// Several things one after the other: `node-a, node-b`.
+pub fn listed(all: &[impl Display]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Each model's share of the traffic: `v1 80 %, v2 20 %`.
-#[must_use]
 pub fn shares(shares: &Shares) -> String {
     shares.iter().map(|(model, share)| format!("{model} {} %", per_cent(*share))).collect::<Vec<_>>().join(", ")
 }
@@ -31,7 +41,6 @@ fn per_cent(fraction: f64) -> String {
 }
 
 /// A verdict with its word in colour.
-#[must_use]
 pub fn verdict(verdict: &Verdict) -> String {
     let color = match verdict {
         Verdict::Synchronized { .. } => AnsiColor::Green,

@@ -1,22 +1,25 @@
 //! The configurations of rustls: for the control plane both ways, for the HTTPS port, and for the command line.
 
+use super::provider::{ConfigError, provider, roots};
 use super::verify::{Admission, ClientVerifier, Depth, PeerVerifier};
-use super::{CONTROL_ALPN, Reason, Refusal, Signer};
+use super::{Reason, Refusal, Signer};
 use jiff::Timestamp;
 use model::{NodeId, NodeSet};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use trust::{ClientFiles, NodeFiles};
 
-/// What an out-of-date list of revoked certificates means: `CANARY_CRL_EXPIRED`.
+/// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
+pub const CONTROL_ALPN: &[u8] = b"canary/1";
+
+/// The meaning of an out-of-date list of revoked certificates: `CANARY_CRL_EXPIRED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CrlPolicy {
     /// It still counts. One forgotten signature must not stop the cluster.
@@ -50,7 +53,6 @@ pub struct WordError {
 
 impl WordError {
     /// For the text `word` where one of `allowed` has to stand; long texts are cut.
-    #[must_use]
     pub fn new(word: &str, allowed: &'static str) -> Self {
         Self { word: word.chars().take(64).collect(), allowed }
     }
@@ -81,34 +83,6 @@ impl FromStr for ClientAuth {
     }
 }
 
-/// The certificates do not make a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Without a list of revoked certificates rustls would look for no revocation at all.
-    #[error(
-        "there is no list of revoked certificates: crl.pem must hold one for each authority in ca.pem, even an empty one"
-    )]
-    NoCrl,
-    /// A certificate of the authority that rustls cannot use.
-    #[error("a certificate in ca.pem cannot be used: {0}")]
-    Authority(rustls::Error),
-    /// A list of revoked certificates that rustls cannot use.
-    #[error("ca.pem or crl.pem cannot be used: {0}")]
-    Verifier(#[from] VerifierBuilderError),
-    /// The own certificate or key, or that they do not belong together.
-    #[error("the own certificate and key cannot be used: {0}")]
-    Own(rustls::Error),
-    /// The provider lacks TLS 1.3, which it does not.
-    #[error("TLS 1.3 cannot be set up: {0}")]
-    Provider(rustls::Error),
-}
-
-/// The cryptography that every configuration here uses: aws-lc-rs, X25519MLKEM768 first.
-#[must_use]
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
 /// All that the mesh needs of TLS, built at once so that it can be exchanged at once.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -126,10 +100,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The configurations of node `me` among `members`.
-    ///
-    /// # Errors
-    /// When the certificates, key or revocation lists cannot be used.
+    /// The configurations of node `me` among `members`. Fails when the certificates, key or revocation lists cannot be
+    /// used.
     pub fn new(files: &NodeFiles, me: NodeId, members: NodeSet, policy: CrlPolicy) -> Result<Self, ConfigError> {
         let verifier = client_verifier(files, policy, Admission::Members { members, me }, |builder| builder)?;
         let server = control_server(files, Arc::clone(&verifier))?;
@@ -148,10 +120,7 @@ impl ControlPlane {
         })
     }
 
-    /// Whether a peer that showed this chain would be let in now.
-    ///
-    /// # Errors
-    /// Why it would not.
+    /// Whether a peer that showed this chain would be let in now. Else why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         judge(self.verifier.as_ref(), chain)
     }
@@ -167,10 +136,7 @@ pub struct HttpsPlane {
 }
 
 impl HttpsPlane {
-    /// The configuration of the HTTPS port.
-    ///
-    /// # Errors
-    /// When the certificates, key or revocation lists cannot be used.
+    /// The configuration of the HTTPS port. Fails when the certificates, key or revocation lists cannot be used.
     pub fn new(files: &NodeFiles, auth: ClientAuth, policy: CrlPolicy) -> Result<Self, ConfigError> {
         let verifier = match auth {
             ClientAuth::Off => None,
@@ -186,10 +152,7 @@ impl HttpsPlane {
         Ok(Self { server: Arc::new(config), verifier })
     }
 
-    /// Whether a client that showed this chain would be let in with it now.
-    ///
-    /// # Errors
-    /// Why it would not.
+    /// Whether a client that showed this chain would be let in with it now. Else why it would not.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         match &self.verifier {
             Some(verifier) => judge(verifier.as_ref(), chain),
@@ -217,10 +180,8 @@ fn control_server(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> R
     Ok(Arc::new(config))
 }
 
-/// For dialing `peer` as node `me`: whoever answers must prove to be that peer.
-///
-/// # Errors
-/// When the certificates, key or revocation lists cannot be used.
+/// For dialing `peer` as node `me`: whoever answers must prove to be that peer. Fails when the certificates, key or
+/// revocation lists cannot be used.
 pub fn control_client(
     files: &NodeFiles,
     me: NodeId,
@@ -252,10 +213,7 @@ pub fn control_client(
 }
 
 /// For the command line: trusts the cluster's authority alone, and shows the client's certificate if there is one.
-/// The application protocols are for the HTTP client to set.
-///
-/// # Errors
-/// When the certificates or key cannot be used.
+/// The application protocols are for the HTTP client to set. Fails when the certificates or key cannot be used.
 pub fn api_client(ca: &[CertificateDer<'static>], identity: Option<&ClientFiles>) -> Result<ClientConfig, ConfigError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
@@ -305,18 +263,8 @@ fn server_config(files: &NodeFiles, verifier: Arc<dyn ClientCertVerifier>) -> Re
     Ok(config)
 }
 
-pub(super) fn roots(ca: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in ca {
-        roots.add(certificate.clone()).map_err(ConfigError::Authority)?;
-    }
-    Ok(Arc::new(roots))
-}
-
-/// What must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
-///
-/// # Errors
-/// When the other side did not ask for the control plane's protocol.
+/// Check what must hold after a handshake and is not for rustls to see: it lets in whoever names no application protocol.
+/// Fails when the other side did not ask for the control plane's protocol.
 pub fn require_control_alpn(negotiated: Option<&[u8]>) -> Result<(), Refusal> {
     match negotiated {
         Some(CONTROL_ALPN) => Ok(()),

@@ -1,4 +1,4 @@
-//! How many TLS handshakes are under way, how they ended, and how long the good ones took.
+//! Counts of the TLS handshakes: under way, by their ends, and by how long the good ones took.
 
 use super::Plane;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ struct Counts {
     micros: AtomicU64,
 }
 
-/// What was counted at one port.
+/// The counts of one port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HandshakeCounts {
     /// Under way now.
@@ -57,8 +57,7 @@ impl Handshakes {
         Handshake { all: Arc::clone(self), plane, since: Instant::now(), done: None }
     }
 
-    /// What was counted since the start.
-    #[must_use]
+    /// The counts since the start.
     pub fn counts(&self, plane: Plane) -> HandshakeCounts {
         let counts = self.of(plane);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Who is at the other end: what a checked certificate proves, and what an unchecked one claims.
+//! The identity of the other end: what a checked certificate proves, and what an unchecked one claims.
 
 use super::{Reason, Refusal};
 use data_encoding::HEXLOWER;
@@ -19,7 +19,7 @@ const EXPIRY_GRACE: Duration = Duration::from_secs(60);
 /// The furthest deadline that is waited for; a certificate that lasts longer ends the connection then, harmlessly.
 const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What the certificate of a connected peer or client proves.
+/// The identity that the certificate of a connected peer or client proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
     /// Who it is.
@@ -30,9 +30,8 @@ pub struct PeerIdentity {
     pub not_after: SystemTime,
 }
 
-/// How long a connection that rests on a certificate until `not_after` may still last. A far end is brought near, so
+/// The time that a connection which rests on a certificate until `not_after` may still last. A far end is brought near, so
 /// that it can be waited for.
-#[must_use]
 pub fn time_left(not_after: SystemTime) -> Duration {
     let left = (not_after + EXPIRY_GRACE).duration_since(SystemTime::now()).unwrap_or_default();
     left.min(FOREVER)
@@ -40,9 +39,7 @@ pub fn time_left(not_after: SystemTime) -> Duration {
 
 /// The identity in the chain that a handshake has accepted (`peer_certificates()` of the connection, or what
 /// `axum_server::tls::TlsInfo` holds). It reads the certificate; that it is genuine was for the handshake to check.
-///
-/// # Errors
-/// When there is no certificate, or it is not the profile of an identity.
+/// Fails when there is no certificate, or it is not the profile of an identity.
 pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, Refusal> {
     let Some(leaf) = chain.first() else {
         return Err(Refusal::new(Reason::NoCertificate, "no certificate was shown"));
@@ -54,7 +51,7 @@ pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, Refus
     Ok(PeerIdentity { spiffe, serial: serial(&parsed), not_after: UNIX_EPOCH + Duration::from_secs(not_after) })
 }
 
-/// What a certificate says of itself, genuine or not: for log lines about refusals only.
+/// The claim of a certificate, genuine or not: for log lines about refusals only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The first URI name that is an identity.
@@ -65,7 +62,6 @@ pub struct Claim {
 
 impl Claim {
     /// Reads what there is to read.
-    #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
         let names = parsed.subject_alternative_name().ok().flatten();

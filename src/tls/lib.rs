@@ -7,20 +7,19 @@
 mod config;
 mod handshakes;
 mod identity;
+mod provider;
 mod reason;
 mod rejections;
 mod sign;
 mod verify;
 
 pub use config::{
-    ClientAuth, ConfigError, ControlPlane, CrlPolicy, HttpsPlane, WordError, api_client, control_client, provider,
+    CONTROL_ALPN, ClientAuth, ControlPlane, CrlPolicy, HttpsPlane, WordError, api_client, control_client,
     require_control_alpn,
 };
 pub use handshakes::{HANDSHAKE_CLASSES_MS, Handshake, HandshakeCounts, Handshakes};
 pub use identity::{Claim, PeerIdentity, noting_claims, peer_identity, time_left};
+pub use provider::{ConfigError, provider};
 pub use reason::{Reason, Refusal};
 pub use rejections::{Direction, Plane, Rejection, Rejections};
 pub use sign::{Signer, check_issued, is_signature};
-
-/// The application protocol of the control plane; whoever does not ask for it is turned away in the handshake.
-pub const CONTROL_ALPN: &[u8] = b"canary/1";

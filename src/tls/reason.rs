@@ -1,4 +1,4 @@
-//! Why a connection was refused, in words that never change, and how to find the word in an error of rustls.
+//! The reasons for which connections are refused, in words that never change, and how to find the word in an error of rustls.
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Why a peer or client was refused. Operators search logs for these words and alert on them.
+        /// The reason for which a peer or client was refused. Operators search logs for these words and alert on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
@@ -18,7 +18,6 @@ macro_rules! reasons {
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The stable word.
-            #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
@@ -95,13 +94,11 @@ reasons! {
 
 impl Reason {
     /// The reason with this word; [`Reason::Other`] for a word of a later version.
-    #[must_use]
     pub fn from_word(word: &str) -> Self {
         Self::ALL.iter().copied().find(|reason| reason.word() == word).unwrap_or(Self::Other)
     }
 
     /// Whether an identity was seen where it does not belong.
-    #[must_use]
     pub const fn is_identity_conflict(self) -> bool {
         matches!(
             self,
@@ -110,42 +107,22 @@ impl Reason {
     }
 
     /// Whether only an operator can change it, so that trying again soon is useless.
-    #[must_use]
-    pub const fn needs_operator(self) -> bool {
-        match self {
-            Self::UnknownCa
-            | Self::BadSignature
-            | Self::Expired
-            | Self::NotYetValid
-            | Self::Revoked
-            | Self::CrlExpired
-            | Self::CrlBadSignature
-            | Self::BadSvid
-            | Self::NoCertificate
-            | Self::NotAMember
-            | Self::RoleNotAllowed
-            | Self::AddressMismatch
-            | Self::ServerIdentityMismatch
-            | Self::SelfConnection
-            | Self::ClusterMismatch
-            | Self::MembersDiffer
-            | Self::WireVersion
-            | Self::ProtocolVersion
-            | Self::AlpnMismatch
-            | Self::PeerRefused => true,
-            Self::AddressUnresolvable
-            | Self::DuplicateIdentity
-            | Self::BadSequence
-            | Self::IdentityFrameMismatch
-            | Self::RoleViolation
-            | Self::FrameTooLarge
-            | Self::FrameMalformed
-            | Self::HandshakeTimeout
-            | Self::HandshakeLimit
-            | Self::HandshakeFailed
-            | Self::NotTls
-            | Self::Other => false,
-        }
+    pub fn needs_operator(self) -> bool {
+        let another_time = [
+            Self::AddressUnresolvable,
+            Self::DuplicateIdentity,
+            Self::BadSequence,
+            Self::IdentityFrameMismatch,
+            Self::RoleViolation,
+            Self::FrameTooLarge,
+            Self::FrameMalformed,
+            Self::HandshakeTimeout,
+            Self::HandshakeLimit,
+            Self::HandshakeFailed,
+            Self::NotTls,
+            Self::Other,
+        ];
+        !another_time.contains(&self)
     }
 }
 
@@ -174,13 +151,11 @@ impl fmt::Debug for Refusal {
 
 impl Refusal {
     /// A refusal for this reason.
-    #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 
     /// The refusal behind an error of rustls; none for errors that refuse nobody, such as a lost connection.
-    #[must_use]
     pub fn in_tls(error: &Error) -> Option<Self> {
         if let Error::InvalidCertificate(CertificateError::Other(other)) = error {
             let known = other.0.downcast_ref::<Self>().cloned();
@@ -194,7 +169,6 @@ impl Refusal {
     }
 
     /// The refusal behind an I/O error of a TLS stream; none when the connection was simply lost.
-    #[must_use]
     pub fn in_io(error: &io::Error) -> Option<Self> {
         let inner = error.get_ref()?;
         if let Some(refusal) = inner.downcast_ref::<Self>() {

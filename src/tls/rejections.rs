@@ -3,7 +3,7 @@
 //! A line says who it was, from where, and the stable reason. One that repeats is written once a second, with the
 //! number of those left out, so that a flood of refusals cannot fill a disk.
 
-use super::{Claim, Reason};
+use super::{Claim, Reason, Refusal};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// more come, the quietest are forgotten, and if none is quiet the line is counted but not written.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Where a connection was made.
+/// The port at which a connection was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plane {
     /// Between members.
@@ -25,7 +25,7 @@ pub enum Plane {
     Https,
 }
 
-/// Who made it.
+/// The side that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// The other side.
@@ -69,6 +69,14 @@ pub struct Rejection<'a> {
     pub detail: &'a str,
 }
 
+impl<'a> Rejection<'a> {
+    /// A client that is refused at the HTTPS port.
+    pub const fn of_client(remote: SocketAddr, claim: &'a Claim, refusal: &'a Refusal) -> Self {
+        let Refusal { reason, detail } = refusal;
+        Self { plane: Plane::Https, direction: Direction::In, remote, claim, reason: *reason, detail: detail.as_str() }
+    }
+}
+
 /// Counts refusals and writes them to the log.
 #[derive(Debug, Default)]
 pub struct Rejections {
@@ -99,7 +107,6 @@ struct Recent {
 
 impl Rejections {
     /// Refusals that `watch` is told of, too, each time one is written to the log.
-    #[must_use]
     pub fn watched(watch: impl Fn(&Rejection<'_>) + Send + Sync + 'static) -> Self {
         Self { book: Mutex::default(), watcher: Some(Watcher(Box::new(watch))) }
     }
@@ -132,22 +139,19 @@ impl Rejections {
     }
 
     /// All that was counted since the start: `canary_tls_rejections_total{plane,dir,reason}`.
-    #[must_use]
     pub fn counts(&self) -> BTreeMap<(Plane, Direction, Reason), u64> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
-    /// How often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
+    /// Count how often an identity was seen where it does not belong, `canary_identity_conflicts_total`: each one means a
     /// copied key or a wrong address, and is worth waking somebody.
-    #[must_use]
     pub fn identity_conflicts(&self) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = book.counts.iter().filter(|((_, _, reason), _)| reason.is_identity_conflict());
         counts.map(|(_, count)| count).sum()
     }
 
-    /// How often this was the reason.
-    #[must_use]
+    /// Count how often this was the reason.
     pub fn count(&self, plane: Plane, direction: Direction, reason: Reason) -> u64 {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.counts.get(&(plane, direction, reason)).copied().unwrap_or_default()

@@ -1,6 +1,6 @@
 //! Signatures with the key of a certificate, for what is proved outside a connection.
 
-use super::config::{ConfigError, provider, roots};
+use super::provider::{ConfigError, provider, roots};
 use jiff::Timestamp;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs;
@@ -34,20 +34,15 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// Signs with the key of the node's own certificate.
-    ///
-    /// # Errors
-    /// When the key cannot be used.
+    /// Signs with the key of the node's own certificate. Fails when the key cannot be used.
     pub fn new(files: &NodeFiles) -> Result<Self, ConfigError> {
         let key = aws_lc_rs::sign::any_supported_type(&files.key).map_err(ConfigError::Own)?;
         let certificate = files.chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()));
         Ok(Self { certificate, serial: files.leaf.serial.clone(), key })
     }
 
-    /// The signature over `message`, and its kind as TLS 1.3 numbers it.
-    ///
-    /// # Errors
-    /// When the key is of no kind that a cluster uses, or signing fails.
+    /// The signature over `message`, and its kind as TLS 1.3 numbers it. Fails when the key is of no kind that a
+    /// cluster uses, or signing fails.
     pub fn sign(&self, message: &[u8]) -> Result<(u16, Vec<u8>), rustls::Error> {
         let wrong = || rustls::Error::General("the key is neither P-256 nor P-384 nor Ed25519".into());
         let signer = self.key.choose_scheme(&SCHEMES).ok_or_else(wrong)?;
@@ -56,7 +51,6 @@ impl Signer {
 }
 
 /// Whether `signature`, of the kind that TLS 1.3 numbers so, is over `message` by the key of `certificate`.
-#[must_use]
 pub fn is_signature(certificate: &CertificateDer<'_>, scheme: u16, message: &[u8], signature: &[u8]) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
     let key = &parsed.public_key().subject_public_key.data;
@@ -68,10 +62,7 @@ pub fn is_signature(certificate: &CertificateDer<'_>, scheme: u16, message: &[u8
 }
 
 /// Whether one of `authorities` issued `certificate`, and it was valid at `at`. Revocation is not looked at: what was
-/// signed before stays signed.
-///
-/// # Errors
-/// Why not.
+/// signed before stays signed. Else why not.
 pub fn check_issued(
     authorities: &[CertificateDer<'static>],
     certificate: &CertificateDer<'_>,

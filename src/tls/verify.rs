@@ -19,12 +19,7 @@ use trust::svid::{self, SvidError};
 #[derive(Clone, Debug)]
 pub(super) enum Admission {
     /// The control plane: members other than this node.
-    Members {
-        /// The configured members.
-        members: NodeSet,
-        /// This node.
-        me: NodeId,
-    },
+    Members { members: NodeSet, me: NodeId },
     /// The data plane: any identity of the cluster. What it may do is decided for each request.
     Anyone,
 }

@@ -2,9 +2,11 @@
 //!
 //! A chain is never validated here but by rustls' own verifiers.
 
+use super::facts::is_strong;
 use super::svid::is_serial;
 use super::{CaProblem, CertificateFacts, CrlFacts, CrlProblem, TrustError};
 use jiff::Timestamp;
+use model::Host;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -22,13 +24,9 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 /// The most authorities in one `ca.pem`. Changing from one to the next takes two; a few more leave room for a slow change.
 const MAX_AUTHORITIES: usize = 8;
-/// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
-const MIN_RSA_BITS: usize = 2048;
 
-/// Check every authority of a bundle.
-///
-/// # Errors
-/// When there is none, or one is expired, no authority, too weak, or shares its name with another.
+/// Check every authority of a bundle. Fails when there is none, or one is expired, no authority, too weak, or shares
+/// its name with another.
 pub fn authorities(
     path: &Path,
     certificates: &[CertificateDer<'_>],
@@ -118,16 +116,8 @@ fn flaw(authority: &X509Certificate<'_>) -> Option<&'static str> {
     None
 }
 
-/// Tell whether a key of this kind may stand in a certificate of a mesh.
-pub fn is_strong(key: &str) -> bool {
-    let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
-    ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
-}
-
-/// Check that every list is signed by an authority, and that every authority has a list.
-///
-/// # Errors
-/// When one is malformed, of another authority or with a wrong signature, or one is missing.
+/// Check that every list is signed by an authority, and that every authority has a list. Fails when one is malformed,
+/// of another authority or with a wrong signature, or one is missing.
 pub fn revocation_lists(
     path: &Path,
     lists: &[CertificateRevocationListDer<'_>],
@@ -173,10 +163,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge who trusts these authorities at this time.
-    ///
-    /// # Errors
-    /// In rustls' words, when an authority cannot be a trust anchor.
+    /// A judge who trusts these authorities at this time. Fails in rustls' words when an authority cannot be a trust
+    /// anchor.
     pub fn new(
         authorities: &[CertificateDer<'static>],
         lists: &[CertificateRevocationListDer<'static>],
@@ -195,10 +183,7 @@ impl Judge {
         })
     }
 
-    /// Check that a server would accept this chain from a client.
-    ///
-    /// # Errors
-    /// In rustls' words, when it would not.
+    /// Check that a server would accept this chain from a client. Fails in rustls' words when it would not.
     pub fn accepts_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), String> {
         let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), self.provider.clone())
@@ -209,18 +194,19 @@ impl Judge {
         judged.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Check that a client that asked for `name` would accept this chain.
-    ///
-    /// # Errors
-    /// In rustls' words, when it would not.
-    pub fn accepts_server(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
+    /// Check that a client that asked for any of `hosts` would accept this chain. Fails in rustls' words when it would
+    /// not.
+    pub fn accepts_server(&self, chain: &[CertificateDer<'_>], hosts: &[Host]) -> Result<(), String> {
         let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), self.provider.clone())
             .with_crls(self.lists.clone())
             .build()
             .map_err(|error| error.to_string())?;
-        let judged = verifier.verify_server_cert(leaf, intermediates, name, &[], self.now);
-        judged.map(|_| ()).map_err(|error| error.to_string())
+        hosts.iter().try_for_each(|host| {
+            let name = ServerName::try_from(host.to_string()).map_err(|_| format!("{host} is not a TLS name"))?;
+            let judged = verifier.verify_server_cert(leaf, intermediates, &name, &[], self.now);
+            judged.map(|_| ()).map_err(|error| error.to_string())
+        })
     }
 }
 

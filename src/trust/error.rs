@@ -6,126 +6,67 @@ use super::SvidError;
 use super::file::FileError;
 use jiff::Timestamp;
 use model::{Host, NodeId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The error of certificates or keys that cannot be trusted.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum TrustError {
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// A private key that others may read or replace.
     #[error("the private key {path} is not safe: {problem}; {fix}")]
-    UnsafeKey {
-        /// The key, or the directory or link that makes it unsafe.
-        path: PathBuf,
-        /// What is wrong, with the mode that it has and the one that it should have.
-        problem: String,
-        /// What to type.
-        fix: String,
-    },
+    UnsafeKey { path: PathBuf, problem: String, fix: String },
     /// An authority that cannot be trusted.
     #[error("the authority in {path} cannot be used: {problem}")]
-    Ca {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        problem: CaProblem,
-    },
+    Ca { path: PathBuf, problem: CaProblem },
     /// A revocation list that cannot be trusted.
     #[error("the revocation list {path} cannot be used: {problem}")]
-    Crl {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        problem: CrlProblem,
-    },
+    Crl { path: PathBuf, problem: CrlProblem },
     /// A certificate that breaks the profile.
     #[error("the certificate {path} is not an identity")]
-    Svid {
-        /// The file.
-        path: PathBuf,
-        /// Which rule it breaks.
-        source: SvidError,
-    },
+    Svid { path: PathBuf, source: SvidError },
     /// The certificate of someone else.
     #[error("the certificate {path} belongs to {found}, not to {wanted}: copy the folder of {wanted} to this machine")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        wanted: String,
-    },
+    Identity { path: PathBuf, found: String, wanted: String },
     /// A key that is not the certificate's.
     #[error("{key} is not the key of {certificate}: use two that belong together, such as both of one folder")]
-    KeyMismatch {
-        /// The key file.
-        key: PathBuf,
-        /// The certificate file.
-        certificate: PathBuf,
-    },
+    KeyMismatch { key: PathBuf, certificate: PathBuf },
     /// A certificate of another authority, or revoked, or otherwise refused by rustls.
     #[error("the certificate {path} is not accepted under {authority}: {detail}")]
-    Chain {
-        /// The certificate file.
-        path: PathBuf,
-        /// The authority's file.
-        authority: PathBuf,
-        /// What rustls says.
-        detail: String,
-    },
+    Chain { path: PathBuf, authority: PathBuf, detail: String },
     /// A certificate whose time is over.
     #[error(
         "the certificate {path} expired at {not_after}, local clock {now}: make a new one, or check this machine's clock"
     )]
-    Expired {
-        /// The file.
-        path: PathBuf,
-        /// When.
-        not_after: Timestamp,
-        /// What this machine's clock says.
-        now: Timestamp,
-    },
+    Expired { path: PathBuf, not_after: Timestamp, now: Timestamp },
     /// A certificate whose time has not come.
     #[error(
         "{path}: certificate not yet valid: local clock {now}, valid from {not_before}: check this machine's clock"
     )]
-    NotYetValid {
-        /// The file.
-        path: PathBuf,
-        /// From when.
-        not_before: Timestamp,
-        /// What this machine's clock says.
-        now: Timestamp,
-    },
+    NotYetValid { path: PathBuf, not_before: Timestamp, now: Timestamp },
     /// A configured address that the own certificate does not carry.
     #[error(
         "{variable}={configured} contradicts the certificate {path}, which is for {names}: correct {variable}, or make a certificate for the new address with `canary pki node {node} --addr {configured} --force`"
     )]
-    Address {
-        /// Whose address it is.
-        node: NodeId,
-        /// The environment variable.
-        variable: String,
-        /// Its value.
-        configured: Host,
-        /// The certificate file.
-        path: PathBuf,
-        /// The addresses that the certificate carries.
-        names: String,
-    },
+    Address { node: NodeId, variable: String, configured: Host, path: PathBuf, names: String },
     /// The folder's description and its certificates disagree.
     #[error("{path} does not fit the files beside it: {detail}; copy the whole folder of {node} again")]
-    Bundle {
-        /// The description, `bundle.json`.
-        path: PathBuf,
-        /// What differs.
-        detail: String,
-        /// Whose folder.
-        node: NodeId,
-    },
+    Bundle { path: PathBuf, detail: String, node: NodeId },
+}
+
+impl TrustError {
+    /// The certificate at `path` breaks a rule of the profile.
+    pub fn svid(path: &Path) -> impl FnOnce(SvidError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Svid { path, source }
+    }
+
+    /// The error that what is at `path` belongs to `found`, not to `wanted`.
+    pub fn identity(path: &Path, found: &impl ToString, wanted: &impl ToString) -> Self {
+        Self::Identity { path: path.to_owned(), found: found.to_string(), wanted: wanted.to_string() }
+    }
 }
 
 /// The problem of an authority that cannot be used; rustls checks none of these. In logs: `ca_expired` and `ca_invalid`.

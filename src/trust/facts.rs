@@ -2,12 +2,15 @@
 //!
 //! Nothing here is judged, and every text from a certificate is cleaned of control characters before it is kept.
 
+use super::file::{FileError, malformed};
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use model::{Host, SpiffeId};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
+use std::path::Path;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, GeneralSubtree, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
@@ -19,6 +22,9 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// The most names, usages or serials of one kind that are kept: no certificate of a mesh comes near it.
 const MAX_NAMES: usize = 1000;
+
+/// Below 2048 bits an RSA key can be broken, and rustls refuses what it signed.
+const MIN_RSA_BITS: usize = 2048;
 
 /// The facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,7 +81,6 @@ pub struct CrlFacts {
 
 impl CertificateFacts {
     /// Reads a certificate; nothing when it is not exactly one, in DER.
-    #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
         if !rest.is_empty() {
@@ -104,8 +109,12 @@ impl CertificateFacts {
         })
     }
 
+    /// [`of`](Self::of) for the certificate of a file, which has to be one.
+    pub fn read(path: &Path, certificate: &CertificateDer<'_>) -> Result<Self, FileError> {
+        Self::of(certificate).ok_or_else(|| malformed(path, "a certificate", "it is not DER"))
+    }
+
     /// SHA-256 as `openssl x509 -fingerprint -sha256` prints it.
-    #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.sha256)
     }
@@ -113,7 +122,6 @@ impl CertificateFacts {
 
 impl CrlFacts {
     /// Reads a revocation list; nothing when it is not exactly one, in DER.
-    #[must_use]
     pub fn of(list: &CertificateRevocationListDer<'_>) -> Option<Self> {
         let (rest, parsed) = CertificateRevocationList::from_der(list).ok()?;
         if !rest.is_empty() {
@@ -133,26 +141,12 @@ impl CrlFacts {
     }
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of pairs of hexadecimal digits; nothing when it is something else.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() || !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len() / 2).map(|pair| u8::from_str_radix(text.get(2 * pair..2 * pair + 2)?, 16).ok()).collect()
-}
-
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// Hexadecimal in upper-case pairs with colons, as `openssl x509 -fingerprint` prints it.
-#[must_use]
 pub fn fingerprint(hex: &str) -> String {
     let pairs: Vec<&str> = (0..hex.len() / 2).filter_map(|pair| hex.get(2 * pair..2 * pair + 2)).collect();
     pairs.join(":").to_ascii_uppercase()
@@ -169,7 +163,7 @@ pub fn printable(text: &str) -> String {
 /// The serial number without the zero byte that DER puts before a high bit.
 pub fn serial(raw: &[u8]) -> String {
     let zeros = raw.iter().take_while(|byte| **byte == 0).count();
-    hex(&raw[zeros.min(raw.len().saturating_sub(1))..])
+    HEXLOWER.encode(&raw[zeros.min(raw.len().saturating_sub(1))..])
 }
 
 /// The point in time; what lies outside of the calendar is taken to its edge.
@@ -216,7 +210,7 @@ fn shown(name: &GeneralName<'_>) -> String {
         GeneralName::DNSName(name) => format!("DNS:{}", printable(name)),
         GeneralName::RFC822Name(name) => format!("email:{}", printable(name)),
         GeneralName::IPAddress(bytes) => {
-            ip(bytes).map_or_else(|| format!("IP:{}", hex(bytes)), |ip| format!("IP:{ip}"))
+            ip(bytes).map_or_else(|| format!("IP:{}", HEXLOWER.encode(bytes)), |ip| format!("IP:{ip}"))
         }
         other => printable(&other.to_string()),
     }
@@ -236,7 +230,7 @@ fn subtrees(found: Option<&[GeneralSubtree<'_>]>) -> Vec<String> {
 /// In a constraint, 8 bytes are an IPv4 block and 32 an IPv6 one, and none is a single address.
 fn subtree_shown(base: &GeneralName<'_>) -> String {
     if let GeneralName::IPAddress(bytes) = base {
-        return block(bytes).map_or_else(|| format!("IP:{}", hex(bytes)), |block| format!("IP:{block}"));
+        return block(bytes).map_or_else(|| format!("IP:{}", HEXLOWER.encode(bytes)), |block| format!("IP:{block}"));
     }
     shown(base)
 }
@@ -254,6 +248,12 @@ pub fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
         (Ok(PublicKey::RSA(key)), _) => format!("RSA-{}", key.key_size()),
         _ => format!("algorithm {}", key.algorithm.algorithm),
     }
+}
+
+/// Tell whether a key of this kind may stand in a certificate of a mesh.
+pub(super) fn is_strong(key: &str) -> bool {
+    let rsa_bits = key.strip_prefix("RSA-").and_then(|bits| bits.parse::<usize>().ok());
+    ["P-256", "P-384", "Ed25519"].contains(&key) || rsa_bits.is_some_and(|bits| bits >= MIN_RSA_BITS)
 }
 
 fn key_usage(usage: &KeyUsage) -> Vec<&'static str> {
@@ -297,14 +297,6 @@ mod tests {
         assert_eq!(serial(&[0, 0x8f, 1]), "8f01");
         assert_eq!(serial(&[0]), "00");
         assert_eq!(serial(&[]), "");
-    }
-
-    #[test]
-    fn hexadecimal_is_read_as_it_is_written() {
-        assert_eq!(unhex(&hex(&[0, 0x8f, 1])), Some(vec![0, 0x8f, 1]));
-        for wrong in ["", "0", "0x", "+1", "é", "0g"] {
-            assert_eq!(unhex(wrong), None, "{wrong:?}");
-        }
     }
 
     #[test]

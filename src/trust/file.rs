@@ -9,43 +9,20 @@ use zeroize::Zeroizing;
 
 /// The error of a file that cannot be read, or does not hold what it should.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum FileError {
     /// A file operation failed.
     #[error("cannot {action} {path}")]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// A file that must be there is not.
     #[error("{path} is missing: {advice}")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// Where to copy it from.
-        advice: String,
-    },
+    Missing { path: PathBuf, advice: String },
     /// A file is longer than any of its kind.
     #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most that is read, in bytes.
-        limit: usize,
-    },
+    TooLarge { path: PathBuf, limit: usize },
     /// A file does not hold what its name says.
     #[error("{path} cannot be read as {what}: {detail}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What was expected.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    Format { path: PathBuf, what: &'static str, detail: String },
 }
 
 /// The most bytes of a PEM or JSON file that are read. A certificate has 1 KB and a revocation list 40 bytes for each
@@ -53,38 +30,32 @@ pub enum FileError {
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// A wrapper for errors of the system, which says what was tried and where.
-pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+pub fn failed<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> FileError {
     let path = path.to_owned();
-    move |source| FileError::Io { action, path, source }
+    move |source| FileError::Io { action, path, source: source.into() }
 }
 
-/// Reads a file that may be readable by everyone; nothing when it is not there.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// Reads a file that may be readable by everyone; nothing when it is not there. Fails when it is no regular file, too
+/// long, or the system refuses.
 pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     read_up_to(path, MAX_FILE_BYTES)
 }
 
-/// [`read`] for a file that may have this many bytes.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// [`read`] for a file that may have this many bytes. Fails when it is no regular file, too long, or the system
+/// refuses.
 pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(opened) => opened,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(error) => return Err(failed("open", path)(error.into())),
+        Err(error) => return Err(failed("open", path)(error)),
     };
     read_opened(File::from(opened), path, limit).map(Some)
 }
 
-/// Reads an open file into a buffer that is wiped when dropped.
-///
-/// # Errors
-/// When it is no regular file, too long, or the system refuses.
+/// Reads an open file into a buffer that is wiped when dropped. Fails when it is no regular file, too long, or the
+/// system refuses.
 pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let facts = file.metadata().map_err(failed("read", path))?;
     if !facts.is_file() {
@@ -106,10 +77,8 @@ pub fn read_opened(file: File, path: &Path, limit: usize) -> Result<Zeroizing<Ve
     }
 }
 
-/// Reads all items of a file from the first of these directories that has it, and gives its path with them.
-///
-/// # Errors
-/// When none has it, or the file does not hold such items; `advice` says what to do if none has it.
+/// Reads all items of a file from the first of these directories that has it, and gives its path with them. Fails when
+/// none has it, or the file does not hold such items; `advice` says what to do if none has it.
 pub fn read_first<T: PemObject>(
     directories: &[&Path],
     name: &str,
@@ -126,10 +95,7 @@ pub fn read_first<T: PemObject>(
     Err(FileError::Missing { path, advice: advice.to_owned() })
 }
 
-/// Parses all items of a PEM text; the path is where it comes from.
-///
-/// # Errors
-/// When there is none, or one cannot be read.
+/// Parses all items of a PEM text; the path is where it comes from. Fails when there is none, or one cannot be read.
 pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Result<Vec<T>, FileError> {
     match T::pem_slice_iter(pem).collect::<Result<Vec<T>, _>>() {
         Ok(items) if items.is_empty() => Err(malformed(path, what, "there is no such PEM block in it")),
@@ -139,7 +105,6 @@ pub fn parse<T: PemObject>(path: &Path, what: &'static str, pem: &[u8]) -> Resul
 }
 
 /// The error of a file that does not hold `what` its name says, with what is wrong as `detail`.
-#[must_use]
 pub fn malformed(path: &Path, what: &'static str, detail: &str) -> FileError {
     FileError::Format { path: path.to_owned(), what, detail: detail.to_owned() }
 }

@@ -13,9 +13,8 @@ use model::{Host, NodeId, Peers, Role, SpiffeId};
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -34,17 +33,17 @@ pub struct Bundle {
 
 impl Bundle {
     /// The JSON that stands in the file.
-    #[must_use]
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("a bundle is plain strings") + "\n"
     }
 }
 
 /// The files of a member: all that it needs to prove who it is and to judge the others.
+#[derive(Debug)]
 pub struct NodeFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The own key, wiped from memory when dropped.
+    /// The own key, wiped from memory when dropped, and never shown.
     pub key: Zeroizing<PrivateKeyDer<'static>>,
     /// The authorities, newest first.
     pub ca: Vec<CertificateDer<'static>>,
@@ -67,10 +66,11 @@ pub struct NodeFiles {
 }
 
 /// The files of a client with a certificate.
+#[derive(Debug)]
 pub struct ClientFiles {
     /// The own certificate, then what stands between it and the authority.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The own key, wiped from memory when dropped.
+    /// The own key, wiped from memory when dropped, and never shown.
     pub key: Zeroizing<PrivateKeyDer<'static>>,
     /// The authorities, newest first.
     pub ca: Vec<CertificateDer<'static>>,
@@ -81,26 +81,20 @@ pub struct ClientFiles {
 }
 
 impl NodeFiles {
-    /// Reads `<certs_dir>/node-x/` now. `ca.pem` and `crl.pem` may also lie in `certs_dir`.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// Reads `<certs_dir>/node-x/` now. `ca.pem` and `crl.pem` may also lie in `certs_dir`. Fails when anything is
+    /// missing, unsafe, expired, or does not fit the rest.
     pub fn load(certs_dir: &Path, node: NodeId) -> Result<Self, TrustError> {
         Self::load_at(certs_dir, node, Timestamp::now())
     }
 
-    /// [`NodeFiles::load`], judged at a given time.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`NodeFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
+    /// the rest.
     pub fn load_at(certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         Self::load_folder(&certs_dir.join(node.to_string()), certs_dir, node, now)
     }
 
-    /// [`NodeFiles::load_at`] for a folder of any name; `ca.pem` and `crl.pem` may also lie in `certs_dir`.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`NodeFiles::load_at`] for a folder of any name; `ca.pem` and `crl.pem` may also lie in `certs_dir`. Fails when
+    /// anything is missing, unsafe, expired, or does not fit the rest.
     pub fn load_folder(folder: &Path, certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         let advice =
             format!("copy {node}/ and ca.pem from the certs/ where `canary pki init` ran into {}", shown(certs_dir));
@@ -121,11 +115,7 @@ impl NodeFiles {
             return Err(TrustError::Bundle { path: bundle_path, detail, node });
         }
         if own.id.role != Role::Node(node) {
-            return Err(TrustError::Identity {
-                path: own.path,
-                found: own.id.role.to_string(),
-                wanted: Role::Node(node).to_string(),
-            });
+            return Err(TrustError::identity(&own.path, &own.id.role, &Role::Node(node)));
         }
         let ca_key = find_ca_key(folder, certs_dir);
         let Pair { chain, key, path, .. } = own;
@@ -133,15 +123,12 @@ impl NodeFiles {
     }
 
     /// The cluster, as its authority names it.
-    #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.bundle.trust_domain
     }
 
-    /// Check that the own certificate carries the address that this member is configured to have.
-    ///
-    /// # Errors
-    /// When it does not: the others would refuse this member, and it could not prove to be at that address.
+    /// Check that the own certificate carries the address that this member is configured to have. Fails when it does
+    /// not: the others would refuse this member, and it could not prove to be at that address.
     pub fn check_address(&self, configured: &Host) -> Result<(), TrustError> {
         if self.leaf.hosts.contains(configured) {
             return Ok(());
@@ -157,36 +144,24 @@ impl NodeFiles {
     }
 
     /// Check that the others would accept the own certificate of a server at each of its addresses. That they accept it
-    /// of a client was seen when it was read.
-    ///
-    /// # Errors
-    /// When they would not.
+    /// of a client was seen when it was read. Fails when they would not.
     pub fn check_server(&self) -> Result<(), TrustError> {
         let refused =
             |detail| TrustError::Chain { path: self.path.clone(), authority: self.path.with_file_name(CA), detail };
-        let judge = check::Judge::new(&self.ca, &self.crls, self.loaded_at).map_err(refused)?;
-        for host in &self.leaf.hosts {
-            let name =
-                ServerName::try_from(host.to_string()).map_err(|_| refused(format!("{host} is not a TLS name")))?;
-            judge.accepts_server(&self.chain, &name).map_err(refused)?;
-        }
-        Ok(())
+        let judge = check::Judge::new(&self.ca, &self.crls, self.loaded_at);
+        judge.and_then(|judge| judge.accepts_server(&self.chain, &self.leaf.hosts)).map_err(refused)
     }
 }
 
 impl ClientFiles {
-    /// Reads a client's folder, such as `certs/operator-admin`, now.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// Reads a client's folder, such as `certs/operator-admin`, now. Fails when anything is missing, unsafe, expired,
+    /// or does not fit the rest.
     pub fn load(dir: &Path) -> Result<Self, TrustError> {
         Self::load_at(dir, Timestamp::now())
     }
 
-    /// [`ClientFiles::load`], judged at a given time.
-    ///
-    /// # Errors
-    /// When anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`ClientFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
+    /// the rest.
     pub fn load_at(dir: &Path, now: Timestamp) -> Result<Self, TrustError> {
         let name = dir.file_name().map_or_else(|| "operator-admin".into(), |name| name.display().to_string());
         let advice = format!("copy {name}/ from the certs/ where `canary pki init` ran to {}", shown(dir));
@@ -200,24 +175,8 @@ impl ClientFiles {
     }
 }
 
-impl fmt::Debug for NodeFiles {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeFiles").field("bundle", &self.bundle).field("leaf", &self.leaf).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ClientFiles {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFiles").field("id", &self.id).field("leaf", &self.leaf).finish_non_exhaustive()
-    }
-}
-
-/// The authorities of `<certs_dir>/ca.pem`, for those who only read; now.
-///
-/// # Errors
-/// When the file is missing, or an authority in it cannot be trusted.
+/// The authorities of `<certs_dir>/ca.pem`, for those who only read; now. Fails when the file is missing, or an
+/// authority in it cannot be trusted.
 pub fn load_ca(certs_dir: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let advice = format!(
         "copy ca.pem from the certs/ where `canary pki init` ran into {}, or name its directory with --certs",
@@ -236,10 +195,8 @@ struct Pair {
     path: PathBuf,
 }
 
-/// Judge a chain as the others will, and give the facts of its first certificate.
-///
-/// # Errors
-/// When it cannot be read, is expired or not yet valid, or rustls refuses the chain under these authorities and lists.
+/// Judge a chain as the others will, and give the facts of its first certificate. Fails when it cannot be read, is
+/// expired or not yet valid, or rustls refuses the chain under these authorities and lists.
 pub fn judge_chain(
     path: &Path,
     chain: &[CertificateDer<'_>],
@@ -247,10 +204,9 @@ pub fn judge_chain(
     crls: &[CertificateRevocationListDer<'static>],
     now: Timestamp,
 ) -> Result<CertificateFacts, TrustError> {
+    let facts = chain.first().and_then(CertificateFacts::of);
+    let facts = facts.ok_or_else(|| malformed(path, "a certificate", "it is not DER"))?;
     let path = path.to_owned();
-    let Some(facts) = chain.first().and_then(CertificateFacts::of) else {
-        return Err(malformed(&path, "a certificate", "it is not DER").into());
-    };
     if now > facts.not_after {
         return Err(TrustError::Expired { path, not_after: facts.not_after, now });
     }
@@ -265,7 +221,7 @@ pub fn judge_chain(
 fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> Result<Pair, TrustError> {
     let (path, chain) = read_first::<CertificateDer<'static>>(&[folder], certificate, "certificates", advice)?;
     let Some(leaf) = chain.first() else { return Err(malformed(&path, "certificates", "it holds none").into()) };
-    let id = svid::identity(leaf).map_err(|source| TrustError::Svid { path: path.clone(), source })?;
+    let id = svid::identity(leaf).map_err(TrustError::svid(&path))?;
     let key_path = folder.join(key);
     let Some(pem) = read_key(&key_path)? else {
         return Err(FileError::Missing { path: key_path, advice: advice.to_owned() }.into());
@@ -281,10 +237,8 @@ fn read_pair(folder: &Path, (certificate, key): (&str, &str), advice: &str) -> R
     }
 }
 
-/// Reads the description of a member's folder, and gives its path with it.
-///
-/// # Errors
-/// When it is missing, which `advice` is for, cannot be read, or is that of another member.
+/// Reads the description of a member's folder, and gives its path with it. Fails when it is missing, which `advice` is
+/// for, cannot be read, or is that of another member.
 pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf, Bundle), TrustError> {
     let path = folder.join(BUNDLE);
     let Some(json) = file::read(&path)? else {
@@ -293,7 +247,7 @@ pub fn read_bundle(folder: &Path, node: NodeId, advice: &str) -> Result<(PathBuf
     let bundle: Bundle =
         serde_json::from_slice(&json).map_err(|error| malformed(&path, "a bundle", &error.to_string()))?;
     if bundle.id != node {
-        return Err(TrustError::Identity { path, found: bundle.id.to_string(), wanted: node.to_string() });
+        return Err(TrustError::identity(&path, &bundle.id, &node));
     }
     if bundle.peers.host(node).is_none() {
         let detail = format!("{node} is not among its peers");

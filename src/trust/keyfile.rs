@@ -19,18 +19,15 @@ const READABLE_BY_OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Read a private key file into a buffer that is wiped when dropped; nothing when it is not there.
-///
-/// # Errors
-/// When others can read or replace it, or it cannot be read.
+/// Read a private key file into a buffer that is wiped when dropped; nothing when it is not there. Fails when others
+/// can read or replace it, or it cannot be read.
 pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
     if matches!(fs::symlink_metadata(path), Err(error) if is_absence(&error)) {
         return Ok(None);
     }
     let resolved = resolve(path)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened =
-        rustix::fs::open(&resolved, flags, Mode::empty()).map_err(|error| failed("open", path)(error.into()))?;
+    let opened = rustix::fs::open(&resolved, flags, Mode::empty()).map_err(failed("open", path))?;
     let file = File::from(opened);
     let facts = file.metadata().map_err(failed("read", path))?;
     check_file(&resolved, &facts)?;
@@ -40,7 +37,6 @@ pub fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TrustError> {
 }
 
 /// The path as a word that a shell takes literally.
-#[must_use]
 pub fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+:@%,".contains(character);
@@ -72,7 +68,7 @@ fn resolve(path: &Path) -> Result<PathBuf, TrustError> {
                 }
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(failed("read", path)(rustix::io::Errno::LOOP.into()).into());
+                    return Err(failed("read", path)(rustix::io::Errno::LOOP).into());
                 }
                 check_link(&next, &facts, &resolved)?;
                 let target = fs::read_link(&next).map_err(failed("read", &next))?;

@@ -5,23 +5,23 @@
 //! [`NodeFiles`] and [`ClientFiles`] hand to whoever makes TLS configurations.
 
 pub mod check;
-mod cidr;
 mod error;
 pub mod facts;
 pub mod file;
 pub mod files;
 pub mod keyfile;
 pub mod layout;
+mod network;
 pub mod svid;
 #[cfg(test)]
 mod testing;
 mod watch;
 
-pub use cidr::{Cidr, CidrError};
 pub use error::{CaProblem, CrlProblem, TrustError};
 pub use facts::{CertificateFacts, CrlFacts, fingerprint};
 pub use file::FileError;
 pub use files::{Bundle, ClientFiles, NodeFiles, load_ca};
 pub use keyfile::shell_word;
+pub use network::parse_network;
 pub use svid::{SvidError, peer_identity};
 pub use watch::FileWatch;

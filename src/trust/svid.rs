@@ -2,8 +2,7 @@
 //!
 //! This does not validate a chain, a date or a signature. Call it on a certificate that rustls has accepted.
 
-use super::check::is_strong;
-use super::facts::key_kind;
+use super::facts::{is_strong, key_kind};
 use model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -19,6 +18,7 @@ const MAX_SERIAL_BYTES: usize = 20;
 ///
 /// In logs: `reason=bad_svid`, with this as the detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SvidError {
     /// It cannot be read as a certificate.
     #[error("the certificate cannot be read as DER")]
@@ -34,20 +34,10 @@ pub enum SvidError {
     UriNames(usize),
     /// The URI name is no identity of this kind of mesh.
     #[error("its URI name {uri:?} is not an identity: {source}")]
-    Identity {
-        /// The name, cut to what a log can bear.
-        uri: String,
-        /// What is wrong with it.
-        source: SpiffeIdError,
-    },
+    Identity { uri: String, source: SpiffeIdError },
     /// An identity of another cluster.
     #[error("it belongs to the trust domain {found}, not to {expected}")]
-    TrustDomain {
-        /// The one in the certificate.
-        found: String,
-        /// The own one.
-        expected: String,
-    },
+    TrustDomain { found: String, expected: String },
     /// It may issue certificates.
     #[error("it is a certificate authority (CA:TRUE), which cannot be an identity")]
     Authority,
@@ -59,12 +49,7 @@ pub enum SvidError {
     AuthorityKeyUsage(&'static str),
     /// An extended key usage that the role needs is not there.
     #[error("its extended key usage does not contain {usage}, which a {role} certificate needs")]
-    UsageMissing {
-        /// `serverAuth` or `clientAuth`.
-        usage: &'static str,
-        /// The word of the role.
-        role: &'static str,
-    },
+    UsageMissing { usage: &'static str, role: &'static str },
     /// A client's certificate that could be used to pose as a server.
     #[error("its extended key usage contains serverAuth, which a {0} certificate must not have")]
     ServerAuth(&'static str),
@@ -78,10 +63,8 @@ pub enum SvidError {
 
 /// The identity that a certificate carries, which must be of this trust domain; see [`identity`].
 ///
-/// Role, membership and address are for the caller to judge.
-///
-/// # Errors
-/// When the certificate breaks a rule of the profile or belongs to another trust domain.
+/// Role, membership and address are for the caller to judge. Fails when the certificate breaks a rule of the profile or
+/// belongs to another trust domain.
 pub fn peer_identity(certificate: &CertificateDer<'_>, trust_domain: &str) -> Result<SpiffeId, SvidError> {
     let found = identity(certificate)?;
     if found.trust_domain != trust_domain {
@@ -90,10 +73,8 @@ pub fn peer_identity(certificate: &CertificateDer<'_>, trust_domain: &str) -> Re
     Ok(found)
 }
 
-/// The identity that a certificate carries, in whatever trust domain.
-///
-/// # Errors
-/// When the certificate breaks a rule of the profile.
+/// The identity that a certificate carries, in whatever trust domain. Fails when the certificate breaks a rule of the
+/// profile.
 pub fn identity(certificate: &CertificateDer<'_>) -> Result<SpiffeId, SvidError> {
     let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| SvidError::Malformed)?;
     if !rest.is_empty() {

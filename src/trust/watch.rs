@@ -49,7 +49,6 @@ impl From<&Metadata> for Place {
 
 impl FileWatch {
     /// The files that [`NodeFiles`](super::NodeFiles) reads, as they are now.
-    #[must_use]
     pub fn new(certs_dir: &Path, node: NodeId) -> Self {
         let folder = certs_dir.join(node.to_string());
         let own = [NODE.0, NODE.1, CA, CRL, BUNDLE].map(|name| folder.join(name));

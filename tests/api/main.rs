@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+#[path = "../shared/answer.rs"]
+mod answer;
 mod changes;
 mod cluster;
 mod command;

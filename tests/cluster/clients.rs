@@ -1,6 +1,7 @@
 //! Clients of `/predict` as they are in earnest: each keeps its connection or makes a new one for every request, asks
 //! another node when a connection cannot be made, and never asks twice for what it has sent.
 
+use super::answer::Answer;
 use super::process::DEADLINE;
 use super::world::Cluster;
 use model::NodeId;
@@ -158,29 +159,20 @@ fn ask(mut connection: Connection, number: usize) -> Result<Option<Connection>, 
     let request =
         format!("POST /predict HTTP/1.1\r\nhost: x\r\nx-canary-key: k{number}\r\ncontent-length: 2\r\n\r\n{{}}");
     connection.write_all(request.as_bytes()).map_err(|error| format!("not sent: {error}"))?;
-    let mut answer = Vec::new();
-    let mut part = [0; 4096];
-    loop {
+    let (mut received, mut part) = (Vec::new(), [0; 4096]);
+    let answer = loop {
         match connection.read(&mut part) {
-            Ok(0) => return Err(format!("the connection ended after {} bytes", answer.len())),
-            Ok(length) => answer.extend_from_slice(&part[..length]),
-            Err(error) => return Err(format!("after {} bytes: {error}", answer.len())),
+            Ok(0) => return Err(format!("the connection ended after {} bytes", received.len())),
+            Ok(length) => received.extend_from_slice(&part[..length]),
+            Err(error) => return Err(format!("after {} bytes: {error}", received.len())),
         }
-        let text = String::from_utf8_lossy(&answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let header = |name: &str| {
-            let value = |line: &str| {
-                Some(line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim().to_owned())
-            };
-            head.lines().find_map(value)
-        };
-        let length: usize = header("content-length").and_then(|text| text.parse().ok()).ok_or("no length")?;
-        if body.len() < length {
-            continue;
+        if let Some(answer) = Answer::take(&mut received) {
+            break answer;
         }
-        if !head.starts_with("HTTP/1.1 200") || header("x-canary-model").is_none() {
-            return Err(format!("answered {head}"));
-        }
-        return Ok((header("connection").as_deref() != Some("close")).then_some(connection));
+    };
+    answer.header("content-length").ok_or("no length")?;
+    if !answer.is_ok() || answer.header("x-canary-model").is_none() {
+        return Err(format!("answered {:?}", answer.head));
     }
+    Ok((answer.header("connection") != Some("close")).then_some(connection))
 }

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stderr, reason = "traffic says how much it was")]
 
+#[path = "../shared/answer.rs"]
+mod answer;
 mod audit;
 mod authority;
 mod bad_input;
@@ -22,6 +24,8 @@ mod deaths;
 mod disk;
 mod isolation;
 mod models;
+#[path = "../shared/mounted.rs"]
+mod mounted;
 #[path = "../needs/mod.rs"]
 mod needs;
 mod operators;

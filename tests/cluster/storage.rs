@@ -1,5 +1,6 @@
 //! Disks that fail, are full, or no longer hold what was written: what a node then does, says and does not say.
 
+use super::mounted::Mounted;
 use super::needs::Need;
 use super::process::eventually;
 use super::trace::Trace;
@@ -9,8 +10,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// The end of a TLS 1.3 connection: a record with an alert. Whatever is longer says something.
 const FAREWELL: usize = 24;
@@ -73,39 +73,13 @@ fn assert_silent_after_the_failure(lines: &[(String, String)]) {
     }
 }
 
-/// A small file system, gone when this is dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// None where this run does without.
-    fn new(path: &Path, size: &str) -> Option<Self> {
-        if !Need::Mount.is_met() {
-            return None;
-        }
-        fs::create_dir_all(path).expect("a directory");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "canary-test"]).arg(path);
-        let mounted = mount.output().expect("mount was just tried");
-        if !mounted.status.success() {
-            Need::Mount.missing(&String::from_utf8_lossy(&mounted.stderr));
-        }
-        Some(Self(path.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_advances_and_nothing_else_and_is_left_behind_by_itself() {
     let mut cluster = Cluster::new(72);
-    let Some(mounted) = Mounted::new(&cluster.machine(B).join("data"), "32m") else { return };
+    let Some(mounted) = Mounted::at(&cluster.machine(B).join("data"), "32m") else { return };
     cluster.start_all();
     cluster.set_weight("20");
-    let filler = mounted.0.join("filler");
+    let filler = mounted.path().join("filler");
     let mut file = fs::File::create(&filler).expect("there is room");
     let block = [1; 64 * 1024];
     while file.write_all(&block).is_ok() {}

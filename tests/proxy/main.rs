@@ -1,5 +1,7 @@
 //! Requests to the models against real upstreams on loopback, without TLS and without a mesh.
 
+#[path = "../shared/answer.rs"]
+mod answer;
 mod bad;
 mod inference;
 mod predict;

@@ -16,18 +16,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         Some(false) => "MISSED",
         None => "",
     };
-    let head = ["case", "measured", "required", ""].map(str::to_owned);
-    let lines: Vec<[String; 4]> =
-        std::iter::once(head)
-            .chain(rows.iter().map(|row| {
-                [row.case.clone(), row.measured.clone(), row.required.clone(), verdict(row.holds).to_owned()]
-            }))
-            .collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let line = |cells: &[String; 4]| {
-        let padded: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        format!("{padded}{}", cells[3]).trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(line).collect()
+    let line =
+        |row: &Row| [row.case.clone(), row.measured.clone(), row.required.clone(), verdict(row.holds).to_owned()];
+    terminal::table(["case", "measured", "required", ""], rows.iter().map(line))
 }

@@ -1,6 +1,6 @@
 //! Made-up traffic: how a model answers, and how many requests there are.
 
-use judge::Ended;
+use judge::Verdict;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Pareto};
@@ -105,7 +105,7 @@ impl Behaviour {
     }
 
     /// How one request ends in this second of the rollout.
-    pub(crate) fn answer(&self, moment: &Moment, chance: &mut Chance) -> (Duration, Ended) {
+    pub(crate) fn answer(&self, moment: &Moment, chance: &mut Chance) -> (Duration, Verdict) {
         let failing = match self.failing {
             Failing::Steady(rate) => rate,
             Failing::Bursts(rate) if moment.is_burst => rate,
@@ -118,7 +118,7 @@ impl Behaviour {
         let seconds = self.median_micros * pace * self.shape.draw(chance) / 1e6;
         // Whoever waits longer than a minute has given up.
         let latency = Duration::from_secs_f64(seconds.min(60.0));
-        (latency, if chance.random_bool(failing) { Ended::Failed } else { Ended::Good })
+        (latency, if chance.random_bool(failing) { Verdict::Failed } else { Verdict::Good })
     }
 }
 

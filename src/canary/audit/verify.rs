@@ -1,7 +1,7 @@
 //! `canary audit verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use audit::{self, Decision, Finding, Source, Verification, files_in};
 use clap::Args;
 use rustls_pki_types::CertificateDer;
@@ -9,9 +9,15 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use service::Direction;
 use std::path::{Path, PathBuf};
-use terminal::columns;
+use terminal::table;
 
-const EXAMPLES: &str = "\
+/// Prove from the nodes' records that nothing in them was changed and every decision was agreed.
+///
+/// Each line names the hash of the line before, so that a line which was changed, dropped or moved is found and named. Votes
+/// and acceptances carry the signature of the node that gave them: a decision is proved when a majority of the members
+/// accepted it and, if it gave the canary more, every member that was not drained voted for it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary audit verify                          # every node's record in ./data
   canary audit verify --data /var/lib/canary
@@ -20,15 +26,7 @@ Examples:
 Needs no network and no running node. What one node's record lacks, because that node was away, another's may have: give
 them together. The records of this machine's running nodes may end in the middle of a decision; try again.
 
-Exit codes: 0 every line is as it was written and every decision is proved, 1 otherwise.";
-
-/// Prove from the nodes' records that nothing in them was changed and every decision was agreed.
-///
-/// Each line names the hash of the line before, so that a line which was changed, dropped or moved is found and named. Votes
-/// and acceptances carry the signature of the node that gave them: a decision is proved when a majority of the members
-/// accepted it and, if it gave the canary more, every member that was not drained voted for it.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 every line is as it was written and every decision is proved, 1 otherwise.")]
 pub(super) struct VerifyArgs {
     /// Records, or directories with records [default: those of all nodes in the data directory].
     #[arg(value_name = "DIR|FILE")]
@@ -48,10 +46,7 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
     let authorities = authorities(&args.ca, certs)?;
     let sources = sources(&args.paths, &args.data)?;
     let verified = audit::verify(&sources, &authorities);
-    match args.output {
-        Output::Table => print_text(&told(&verified, sources.len()))?,
-        Output::Json => print_json(&shape(&verified))?,
-    }
+    args.output.print(|| told(&verified, sources.len()), &shape(&verified))?;
     Ok(if verified.is_sound() { Exit::Done } else { Exit::Failed })
 }
 
@@ -109,9 +104,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn told(verified: &Verification, files: usize) -> String {
-    let mut rows = vec![["VERSION", "KIND", "ASKED BY", "VOTED", "ACCEPTED", "RESULT"].map(str::to_owned)];
-    rows.extend(verified.decisions.iter().map(row));
-    let mut text = if verified.decisions.is_empty() { "no decision is on file\n".to_owned() } else { columns(&rows) };
+    let decisions =
+        table(["VERSION", "KIND", "ASKED BY", "VOTED", "ACCEPTED", "RESULT"], verified.decisions.iter().map(row));
+    let mut text = if verified.decisions.is_empty() { "no decision is on file\n".to_owned() } else { decisions };
     text.push('\n');
     for Finding { place, what } in &verified.findings {
         text += &format!("WRONG  {place}: {what}\n");

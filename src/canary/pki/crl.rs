@@ -1,7 +1,7 @@
 //! `canary pki crl`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::ListReport;
 use jiff::SignedDuration;
@@ -24,11 +24,7 @@ pub(super) struct CrlArgs {
 pub(super) fn run(args: &CrlArgs, certs: &Path) -> Result<Exit, Failure> {
     let report = issue::sign_lists(certs, args.next_update)?;
     warn(&report);
-    match args.output {
-        Output::Table => print_text(&told(&report))?,
-        Output::Json => print_json(&report)?,
-    }
-    Ok(Exit::Done)
+    args.output.print(|| told(&report), &report)
 }
 
 /// Says whose list could not be signed.

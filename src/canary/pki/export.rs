@@ -1,7 +1,7 @@
 //! `canary pki export`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::{Existing, ExportReport, KeyInside};
 use std::path::{Path, PathBuf};
@@ -30,11 +30,7 @@ pub(super) fn run(args: ExportArgs, certs: &Path) -> Result<Exit, Failure> {
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{file}.tar")));
     let existing = if args.force { Existing::KeepAsBackup } else { Existing::Refuse };
     let report = issue::export(certs, &args.name, &out, existing)?;
-    match args.output {
-        Output::Table => print_text(&told(&report))?,
-        Output::Json => print_json(&report)?,
-    }
-    Ok(Exit::Done)
+    args.output.print(|| told(&report), &report)
 }
 
 fn told(report: &ExportReport) -> String {

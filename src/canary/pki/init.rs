@@ -1,8 +1,9 @@
 //! `canary pki init`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use issue::{
     Constraints, DevNames, Existing, InitPlan, InitReport, KeyAlgorithm, MAX_CA_DAYS, MAX_DAYS, NodeReport,
     OwnAuthority,
@@ -12,22 +13,19 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use terminal::columns;
-use trust::Cidr;
-
-const EXAMPLES: &str = "\
-Examples:
-  PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
-  canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
-  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
-  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere";
+use terminal::{listed, table};
 
 /// Make the authority, a certificate for each node and one operator, and an empty revocation list.
 ///
 /// The nodes are those of --node, else of PEERS_NODE_A, PEERS_NODE_B and so on, else three on 127.0.0.1. Writes to
 /// the certificate directory, checks the result, and prints what to copy where.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples:
+  PEERS_NODE_A=192.168.1.10 PEERS_NODE_B=192.168.1.20 PEERS_NODE_C=192.168.1.30 canary pki init
+  canary pki init --node node-a=10.0.0.1,a.example --node node-b=10.0.0.2 --node node-c=10.0.0.3
+  canary pki init --permit-cidr 10.0.0.0/8 --permit-dns example.org   # leaves room for more nodes
+  canary pki init --ca-cert own-ca.pem --ca-key own-ca.key            # an authority that was made elsewhere")]
 pub(super) struct InitArgs {
     /// A node and its addresses, the first of which the others dial; once for each node.
     #[arg(long = "node", value_name = "ID=ADDRESS[,ADDRESS…]")]
@@ -45,8 +43,8 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "DOMAIN", conflicts_with = "no_name_constraints")]
     permit_dns: Vec<String>,
     /// An address block that the authority may issue for besides the nodes' addresses; may be repeated.
-    #[arg(long, value_name = "ADDRESS/PREFIX", conflicts_with = "no_name_constraints")]
-    permit_cidr: Vec<Cidr>,
+    #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = trust::parse_network, conflicts_with = "no_name_constraints")]
+    permit_cidr: Vec<IpNet>,
     /// Let the authority issue for any name.
     #[arg(long)]
     no_name_constraints: bool,
@@ -119,13 +117,8 @@ pub(super) fn run(args: InitArgs, certs: &Path) -> Result<Exit, Failure> {
         anstream::eprintln!("warning: {warning}");
     }
     let steps = Steps::after(&report);
-    match output {
-        Output::Table => print_text(&told(&report, &steps))?,
-        Output::Json => {
-            print_json(&Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps })?
-        }
-    }
-    Ok(Exit::Done)
+    let printed = Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps };
+    output.print(|| told(&report, &steps), &printed)
 }
 
 fn plan(args: InitArgs, certs: &Path) -> Result<InitPlan, Failure> {
@@ -241,13 +234,12 @@ fn fingerprint(report: &InitReport) -> String {
 }
 
 fn told(report: &InitReport, steps: &Steps) -> String {
-    let mut rows = vec![["NODE", "ADDRESSES", "VALID UNTIL", "SERIAL"].map(str::to_owned)];
-    for node in &report.nodes {
-        let hosts: Vec<String> = node.hosts.iter().map(ToString::to_string).collect();
-        rows.push([node.id.to_string(), hosts.join(", "), report.not_after.to_string(), node.serial.clone()]);
-    }
+    let row = |node: &NodeReport| {
+        [node.id.to_string(), listed(&node.hosts), report.not_after.to_string(), node.serial.clone()]
+    };
+    let nodes = table(["NODE", "ADDRESSES", "VALID UNTIL", "SERIAL"], report.nodes.iter().map(row));
     let mut text = format!("Certificates of {} in {}\n\n", report.trust_domain, report.dir.display());
-    text += &columns(&rows);
+    text += &nodes;
     text += &format!("\nauthority  until {}, SHA-256 {}\n", report.ca_not_after, fingerprint(report));
     text += &format!("operator   {} (what the command line uses)\n", report.operator.display());
     for backup in &report.backups {

@@ -1,7 +1,7 @@
 //! `canary pki inspect`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::Item;
 use jiff::{SignedDuration, Timestamp};
@@ -32,14 +32,8 @@ pub(super) fn run(args: InspectArgs) -> Result<Exit, Failure> {
             all.push((path.clone(), item));
         }
     }
-    match args.output {
-        Output::Table => {
-            let texts: Vec<String> = all.iter().map(|(path, item)| told(path, item, now)).collect();
-            print_text(&texts.join("\n"))?;
-        }
-        Output::Json => print_json(&all.iter().map(|(path, item)| as_json(path, item, now)).collect::<Vec<_>>())?,
-    }
-    Ok(Exit::Done)
+    let text = || all.iter().map(|(path, item)| told(path, item, now)).collect::<Vec<_>>().join("\n");
+    args.output.print(text, &all.iter().map(|(path, item)| as_json(path, item, now)).collect::<Vec<_>>())
 }
 
 fn told(path: &Path, item: &Item, now: Timestamp) -> String {

@@ -1,15 +1,11 @@
-//! How the commands that issue a certificate tell what they did.
+//! The report of the commands that issue a certificate.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use issue::IssueReport;
 
 pub(super) fn print(report: &IssueReport, output: Output) -> Result<Exit, Failure> {
-    match output {
-        Output::Table => print_text(&told(report))?,
-        Output::Json => print_json(report)?,
-    }
-    Ok(Exit::Done)
+    output.print(|| told(report), report)
 }
 
 pub(super) fn told(report: &IssueReport) -> String {
@@ -20,8 +16,7 @@ pub(super) fn told(report: &IssueReport) -> String {
         format!("{name} has this certificate already: {serial} until {until} in {}\n", report.folder.display())
     };
     if !report.hosts.is_empty() {
-        let hosts: Vec<String> = report.hosts.iter().map(ToString::to_string).collect();
-        text += &format!("addresses  {}\n", hosts.join(", "));
+        text += &format!("addresses  {}\n", terminal::listed(&report.hosts));
     }
     if let Some(backup) = &report.backup {
         text += &format!("kept       {}\n", backup.display());

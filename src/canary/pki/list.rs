@@ -1,13 +1,13 @@
 //! `canary pki list`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::{IndexEntry, Status};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;
-use terminal::{columns, length};
+use terminal::{table, time_left};
 
 /// Show what was issued, and what became of it.
 #[derive(Debug, Args)]
@@ -29,22 +29,18 @@ pub(super) fn run(args: &ListArgs, certs: &Path) -> Result<Exit, Failure> {
     if let Some(time) = args.expiring_within {
         entries.retain(|entry| entry.expires_within(time, now));
     }
-    match args.output {
-        Output::Table => print_text(&told(&entries, now))?,
-        Output::Json => print_json(&entries.iter().map(|entry| as_json(entry, now)).collect::<Vec<_>>())?,
-    }
+    let json: Vec<Value> = entries.iter().map(|entry| as_json(entry, now)).collect();
+    args.output.print(|| told(&entries, now), &json)?;
     let late = args.expiring_within.is_some() && !entries.is_empty();
     Ok(if late { Exit::CertificateExpiry } else { Exit::Done })
 }
 
 fn told(entries: &[IndexEntry], now: Timestamp) -> String {
-    let mut rows = vec![["NAME", "STATUS", "VALID UNTIL", "LEFT", "SERIAL"].map(str::to_owned)];
-    for entry in entries {
-        let left = entry.not_after.duration_since(now);
-        let left = if left.is_negative() { "over".to_owned() } else { length(left) };
-        rows.push([entry.name(), status(entry, now), entry.not_after.to_string(), left, entry.serial.clone()]);
-    }
-    columns(&rows)
+    let row = |entry: &IndexEntry| {
+        let left = time_left(entry.not_after, now);
+        [entry.name(), status(entry, now), entry.not_after.to_string(), left, entry.serial.clone()]
+    };
+    table(["NAME", "STATUS", "VALID UNTIL", "LEFT", "SERIAL"], entries.iter().map(row))
 }
 
 fn status(entry: &IndexEntry, now: Timestamp) -> String {

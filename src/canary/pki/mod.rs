@@ -20,7 +20,7 @@ use super::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
 use issue::{Existing, IssueError};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
-use model::{Host, Peers};
+use model::Peers;
 use std::path::Path;
 
 /// Make, renew, revoke and look at the certificates of a mesh.
@@ -80,17 +80,6 @@ impl Replace {
     const fn existing(&self) -> Existing {
         if self.force { Existing::KeepAsBackup } else { Existing::Refuse }
     }
-}
-
-/// All addresses of a certificate, in the order in which they were given.
-fn each_once(addresses: Vec<Host>, more: Vec<Host>) -> Vec<Host> {
-    let mut all: Vec<Host> = Vec::new();
-    for host in addresses.into_iter().chain(more) {
-        if !all.contains(&host) {
-            all.push(host);
-        }
-    }
-    all
 }
 
 /// The `PEERS_NODE_*` variables of this process; none when none is set.

@@ -8,18 +8,16 @@ use issue::{MAX_DAYS, NodePlan};
 use model::{Host, NodeId};
 use std::path::Path;
 
-const EXAMPLES: &str = "\
-Examples:
-  canary pki node node-d --addr 192.168.1.40
-  canary pki node node-d --addr 192.168.1.40,d.example --san d.internal
-  canary pki node node-b --addr 192.168.1.21 --force          # node-b has moved";
-
 /// Make a certificate for another machine, or for one that has moved.
 ///
 /// The bundle.json of every node that is here is told of it. To do it again changes nothing while the certificate is
 /// good.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples:
+  canary pki node node-d --addr 192.168.1.40
+  canary pki node node-d --addr 192.168.1.40,d.example --san d.internal
+  canary pki node node-b --addr 192.168.1.21 --force          # node-b has moved")]
 pub(super) struct NodeArgs {
     /// Which node: node-d, node-e and so on, without gaps.
     id: NodeId,
@@ -41,7 +39,7 @@ pub(super) struct NodeArgs {
 
 pub(super) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     let existing = args.replace.existing();
-    let hosts = super::each_once(args.addr, args.san);
+    let hosts = issue::each_once(args.addr.into_iter().chain(args.san));
     let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days: args.days, existing };
     super::issued::print(&issue::add_node(&plan)?, args.output)
 }

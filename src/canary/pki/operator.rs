@@ -8,18 +8,16 @@ use issue::{ClientPlan, MAX_DAYS};
 use model::Role;
 use std::path::Path;
 
-const EXAMPLES: &str = "\
-Examples:
-  canary pki operator alice                   # certs/operator-alice: may change routes
-  canary pki operator shop --role app         # certs/app-shop: may report outcomes
-  canary rollout abort --operator alice";
-
 /// Make a certificate for a person or program.
 ///
 /// An operator changes routes, an app reports outcomes, a monitor only reads. To do it again changes nothing while the
 /// certificate is good.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples:
+  canary pki operator alice                   # certs/operator-alice: may change routes
+  canary pki operator shop --role app         # certs/app-shop: may report outcomes
+  canary rollout abort --operator alice")]
 pub(super) struct OperatorArgs {
     /// A name of A-Z, a-z, 0-9, '.', '-' and '_'.
     name: String,

@@ -6,19 +6,17 @@ use clap::Args;
 use issue::{MAX_DAYS, RenewKey, RenewPlan};
 use std::path::Path;
 
-const EXAMPLES: &str = "\
+/// Issue another certificate for someone who has one: the same names and addresses.
+///
+/// The present one is accepted until it expires or is revoked, so that machines can be renewed one after the other.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary pki renew node-b
   canary pki renew node-d --same-key          # its key is on its machine only
   canary pki renew operator-admin --days 30
 
-Then copy the folder to its machine and signal the node there: kill -HUP PID";
-
-/// Issue another certificate for someone who has one: the same names and addresses.
-///
-/// The present one is accepted until it expires or is revoked, so that machines can be renewed one after the other.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Then copy the folder to its machine and signal the node there: kill -HUP PID")]
 pub(super) struct RenewArgs {
     /// Whose: node-b, operator-admin.
     name: String,

@@ -1,25 +1,23 @@
 //! `canary pki rotate-ca`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::{Args, ValueEnum};
-use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage};
+use ipnet::IpNet;
+use issue::{MAX_CA_DAYS, RotatePlan, RotateReport, Stage, TrustedAuthority};
 use std::path::Path;
-use terminal::columns;
-use trust::Cidr;
-
-const EXAMPLES: &str = "\
-Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
-  canary pki rotate-ca --stage prepare        # a second authority, which all shall trust
-  canary pki rotate-ca --stage activate       # it issues, and everyone gets a certificate of it
-  canary pki rotate-ca --stage retire         # the old one is trusted no more";
+use terminal::table;
 
 /// Put a new authority in the place of the old one, in three stages.
 ///
 /// Complete a stage on every machine before the next begins. Each can be repeated: it changes nothing once it is
 /// complete, and completes one that was interrupted.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples, each followed by copying the folders and ca.pem to every machine and signalling its node:
+  canary pki rotate-ca --stage prepare        # a second authority, which all shall trust
+  canary pki rotate-ca --stage activate       # it issues, and everyone gets a certificate of it
+  canary pki rotate-ca --stage retire         # the old one is trusted no more")]
 pub(super) struct RotateArgs {
     /// How far to go.
     #[arg(long, value_name = "STAGE")]
@@ -32,8 +30,8 @@ pub(super) struct RotateArgs {
     permit_dns: Vec<String>,
     /// An address block that the new authority may issue for besides those of the old one; with prepare; may be
     /// repeated.
-    #[arg(long, value_name = "ADDRESS/PREFIX")]
-    permit_cidr: Vec<Cidr>,
+    #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = trust::parse_network)]
+    permit_cidr: Vec<IpNet>,
     /// How to print the result.
     #[arg(long, value_name = "FORM", default_value = "table")]
     output: Output,
@@ -60,21 +58,15 @@ pub(super) fn run(args: RotateArgs, certs: &Path) -> Result<Exit, Failure> {
     for name in &report.left_out {
         anstream::eprintln!("warning: {name} is revoked and got no certificate of the new authority");
     }
-    match args.output {
-        Output::Table => print_text(&told(&report))?,
-        Output::Json => print_json(&report)?,
-    }
-    Ok(Exit::Done)
+    args.output.print(|| told(&report), &report)
 }
 
 fn told(report: &RotateReport) -> String {
-    let mut rows = vec![["AUTHORITY", "ISSUES", "VALID UNTIL", "SHA-256"].map(str::to_owned)];
-    for one in &report.authorities {
+    let row = |one: &TrustedAuthority| {
         let issues = if one.issues { "yes" } else { "no" };
-        let fingerprint = trust::fingerprint(&one.sha256);
-        rows.push([one.subject.clone(), issues.to_owned(), one.not_after.to_string(), fingerprint]);
-    }
-    let mut text = columns(&rows);
+        [one.subject.clone(), issues.to_owned(), one.not_after.to_string(), trust::fingerprint(&one.sha256)]
+    };
+    let mut text = table(["AUTHORITY", "ISSUES", "VALID UNTIL", "SHA-256"], report.authorities.iter().map(row));
     if !report.reissued.is_empty() {
         text += &format!("new certificates: {}\n", report.reissued.join(", "));
     }

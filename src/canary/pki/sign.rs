@@ -7,18 +7,16 @@ use issue::{MAX_DAYS, SignPlan};
 use model::{Host, NodeId, Role};
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: &str = "\
-Examples:
-  canary pki sign node.csr --id node-d --addr 192.168.1.40
-  canary pki sign alice.csr --id alice --role operator
-
-Then copy what is in the folder back to the machine, beside its key.";
-
 /// Issue a certificate for a key that is elsewhere.
 ///
 /// Only the public key is taken from the request, once it has proved to have the private one; all else is said here.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = "\
+Examples:
+  canary pki sign node.csr --id node-d --addr 192.168.1.40
+  canary pki sign alice.csr --id alice --role operator
+
+Then copy what is in the folder back to the machine, beside its key.")]
 pub(super) struct SignArgs {
     /// The request.
     #[arg(value_name = "FILE")]
@@ -65,7 +63,7 @@ pub(super) fn run(args: SignArgs, certs: &Path) -> Result<Exit, Failure> {
         AnyRole::App => Role::App(args.id),
         AnyRole::Monitor => Role::Monitor(args.id),
     };
-    let hosts = super::each_once(args.addr, args.san);
+    let hosts = issue::each_once(args.addr.into_iter().chain(args.san));
     let plan = SignPlan { dir: certs.to_owned(), request: args.request, role, hosts, days: args.days };
     super::issued::print(&issue::sign(&plan)?, args.output)
 }

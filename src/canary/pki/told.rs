@@ -1,11 +1,12 @@
 //! The errors and warnings of the room that issues certificates, each with what to type instead.
 
+use crate::cluster::exit_of;
 use crate::failure::{Exit, Failure};
 use issue::{IssueError, Part, PlanError, Problem, Refusal, Stage, Warning};
 use model::Host;
 use std::error::Error;
 use std::fmt;
-use trust::{Cidr, FileError, TrustError, shell_word};
+use trust::{FileError, TrustError, shell_word};
 
 /// An error as one sentence with what to do about it; its causes stay as they are.
 #[derive(Debug)]
@@ -50,24 +51,12 @@ const fn exit(error: &IssueError) -> Exit {
         IssueError::Refused(_) | IssueError::Exists { .. } | IssueError::Interrupted { .. } => Exit::Refused,
         IssueError::Busy { .. } | IssueError::Generate(_) | IssueError::Random(_) => Exit::Failed,
         IssueError::Peers(_) | IssueError::NotADirectory(_) | IssueError::Missing { .. } => Exit::Configuration,
-        IssueError::Trust(error) => match error {
-            TrustError::Expired { .. } => Exit::CertificateExpiry,
-            TrustError::UnsafeKey { .. } => Exit::UnsafeKey,
-            TrustError::File(FileError::Io { .. }) => Exit::Failed,
-            TrustError::File(FileError::Missing { .. } | FileError::TooLarge { .. } | FileError::Format { .. })
-            | TrustError::Ca { .. }
-            | TrustError::Crl { .. }
-            | TrustError::Svid { .. }
-            | TrustError::Identity { .. }
-            | TrustError::KeyMismatch { .. }
-            | TrustError::Chain { .. }
-            | TrustError::NotYetValid { .. }
-            | TrustError::Address { .. }
-            | TrustError::Bundle { .. } => Exit::Configuration,
-        },
+        IssueError::Trust(TrustError::File(FileError::Io { .. })) => Exit::Failed,
+        IssueError::Trust(error) => exit_of(error, Exit::Configuration),
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say enough")]
 fn told(error: &IssueError) -> String {
     let advice = match error {
         IssueError::Plan(error) => of_plan(error),
@@ -88,11 +77,7 @@ fn told(error: &IssueError) -> String {
         IssueError::Busy { dir } => {
             return format!("another `canary pki` is writing to {}: wait for it to end", dir.display());
         }
-        IssueError::Peers(_)
-        | IssueError::Trust(_)
-        | IssueError::NotADirectory(_)
-        | IssueError::Generate(_)
-        | IssueError::Random(_) => None,
+        _ => None,
     };
     with_advice(&error.to_string(), advice)
 }
@@ -101,31 +86,24 @@ fn with_advice(text: &str, advice: Option<String>) -> String {
     advice.map_or_else(|| text.to_owned(), |advice| format!("{text}: {advice}"))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say themselves what to give")]
 fn of_plan(error: &PlanError) -> Option<String> {
     let advice = match error {
         PlanError::NoAddress(_) => "give one with --addr 10.0.0.4",
         PlanError::ListLength => "use --next-update 90d",
         PlanError::NodeAmongClients => "use `canary pki node`",
         PlanError::AddressOfClient => "leave --addr out",
-        PlanError::Unaddressed(_)
-        | PlanError::TooManyAddresses(..)
-        | PlanError::TooMany(..)
-        | PlanError::TrustDomain(_)
-        | PlanError::Days(_)
-        | PlanError::AuthorityDays(_)
-        | PlanError::OperatorName(_)
-        | PlanError::ClientName(_)
-        | PlanError::Domain(_)
-        | PlanError::Holder(_) => return None,
+        _ => return None,
     };
     Some(advice.to_owned())
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say themselves what to do")]
 fn of_refusal(error: &Refusal) -> Option<String> {
     let advice = match error {
         Refusal::Outside { host, .. } => {
             let flag = match host {
-                Host::Ip(address) => format!("--permit-cidr {}", Cidr::of(*address)),
+                Host::Ip(address) => format!("--permit-cidr {}", ipnet::IpNet::from(*address)),
                 Host::Name(name) => format!("--permit-dns {name}"),
             };
             format!(
@@ -148,16 +126,7 @@ fn of_refusal(error: &Refusal) -> Option<String> {
         Refusal::Unknown(_) => "`canary pki list` shows what was issued".to_owned(),
         Refusal::Authority => "`canary pki rotate-ca --stage prepare` begins that".to_owned(),
         Refusal::Stage { first, .. } => format!("`canary pki rotate-ca --stage {}` comes first", stage(*first)),
-        Refusal::NotAlone(..)
-        | Refusal::StrangeConstraint(..)
-        | Refusal::OutsideOwn { .. }
-        | Refusal::StrangeName(..)
-        | Refusal::NoIdentity(_)
-        | Refusal::WeakKey(..)
-        | Refusal::AuthoritysKey(_)
-        | Refusal::Ambiguous(..)
-        | Refusal::LeftBehind(_)
-        | Refusal::NotOurs(..) => return None,
+        _ => return None,
     };
     Some(advice)
 }
@@ -208,17 +177,13 @@ pub(super) fn warning(warning: &Warning) -> String {
 }
 
 /// Why something would not be accepted, with its causes, as a sentence.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say enough")]
 pub(super) fn problem(problem: &Problem) -> String {
     let advice = match problem {
         Problem::Nothing(_) => Some("run `canary pki init`, or copy ca.pem and a node's folder here"),
         Problem::NoAuthority(_) => Some("name the directory that holds it with --certs"),
         Problem::NotNamed => Some("use --as node-a to say whose folder it is"),
-        Problem::Expires(_)
-        | Problem::Stale(_)
-        | Problem::Trust(_)
-        | Problem::NoMember { .. }
-        | Problem::PrivateKey
-        | Problem::NoCertificate => None,
+        _ => None,
     };
     let causes = std::iter::successors(problem.source(), |cause: &&dyn Error| (*cause).source());
     let text = causes.fold(problem.to_string(), |text, cause| format!("{text}: {cause}"));

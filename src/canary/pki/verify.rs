@@ -1,7 +1,7 @@
 //! `canary pki verify`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use clap::Args;
 use issue::{Cause, Expectations, Finding};
 use jiff::{SignedDuration, Timestamp};
@@ -10,20 +10,18 @@ use serde::Serialize;
 use serde_json::json;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use terminal::{columns, length};
+use terminal::{listed, table, time_left};
 
-const EXAMPLES: &str = "\
+/// Check certificates, keys and their files as the nodes will.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary pki verify                                  # everything in ./certs
   canary pki verify --as node-a                      # what this machine needs to be node-a
   canary pki verify --as node-a --peer-addr 10.0.0.1 # whether the others accept node-a from there
   canary pki verify --fail-within 30d certs/node-b/node.pem
 
-Exit codes: 0 all is well, 6 something is expired or about to, 1 something else is wrong.";
-
-/// Check certificates, keys and their files as the nodes will.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 all is well, 6 something is expired or about to, 1 something else is wrong.")]
 pub(super) struct VerifyArgs {
     /// Directories or PEM files [default: the certificate directory].
     #[arg(value_name = "DIR|FILE")]
@@ -53,10 +51,7 @@ pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
         findings.iter_mut().for_each(|finding| check_address(finding, address));
     }
     let exit = exit(&findings);
-    match args.output {
-        Output::Table => print_text(&told(&findings, now))?,
-        Output::Json => print_json(&json!({ "ok": exit == Exit::Done, "findings": findings }))?,
-    }
+    args.output.print(|| told(&findings, now), &json!({ "ok": exit == Exit::Done, "findings": findings }))?;
     Ok(exit)
 }
 
@@ -104,8 +99,8 @@ fn check_address(finding: &mut Said, address: IpAddr) {
     if finding.hosts.iter().flat_map(resolved).any(|expected| expected == address) {
         return;
     }
-    let hosts: Vec<String> = finding.hosts.iter().map(ToString::to_string).collect();
-    let text = format!("address_mismatch: the others expect it at {}, not at {address}", hosts.join(" or "));
+    let hosts = listed(&finding.hosts).replace(", ", " or ");
+    let text = format!("address_mismatch: the others expect it at {hosts}, not at {address}");
     finding.problem = Some(Problem { cause: Cause::Invalid, text });
 }
 
@@ -121,14 +116,11 @@ fn resolved(host: &Host) -> Vec<IpAddr> {
 }
 
 fn told(findings: &[Said], now: Timestamp) -> String {
-    let mut rows = vec![["FILE", "WHAT", "LEFT", "RESULT"].map(str::to_owned)];
-    for finding in findings {
-        let left = finding.not_after.map(|until| until.duration_since(now));
-        let left =
-            left.map_or_else(|| "-".to_owned(), |left| if left.is_negative() { "over".into() } else { length(left) });
+    let row = |finding: &Said| {
+        let left = finding.not_after.map_or_else(|| "-".to_owned(), |until| time_left(until, now));
         let what = if finding.what.is_empty() { "-".to_owned() } else { finding.what.clone() };
         let result = finding.problem.as_ref().map_or_else(|| "ok".to_owned(), |problem| problem.text.clone());
-        rows.push([finding.path.display().to_string(), what, left, result]);
-    }
-    columns(&rows)
+        [finding.path.display().to_string(), what, left, result]
+    };
+    table(["FILE", "WHAT", "LEFT", "RESULT"], findings.iter().map(row))
 }

@@ -2,14 +2,12 @@
 
 use crate::cluster::{ReadArgs, block_on};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, print_json, print_text};
 use clap::Args;
 use model::NodeId;
 use schema::{ApprovalsShape, EvidenceShape, HistoryLine, RolloutShape};
 use service::operators;
 use std::path::Path;
-use terminal::columns;
-use terminal::shares;
+use terminal::{shares, table};
 
 /// Show decided transactions, newest first, from the first node that answers.
 #[derive(Debug, Args)]
@@ -26,14 +24,8 @@ pub(super) fn run(args: &HistoryArgs, certs: &Path) -> Result<Exit, Failure> {
     let path = format!("/history?limit={}", args.limit);
     let client = args.read.client(certs)?;
     let (_, lines): (NodeId, Vec<HistoryLine>) = block_on(async { Ok(client.first(&path).await?) })?;
-    if args.read.output() == Output::Json {
-        print_json(&lines)?;
-        return Ok(Exit::Done);
-    }
     let header = ["VERSION", "DECISION", "FROM", "TO", "BY", "PROPOSED", "TOOK", "TXID", "WHY"];
-    let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(lines.iter().map(cells)).collect();
-    print_text(&columns(&rows))?;
-    Ok(Exit::Done)
+    args.read.viewer.output.print(|| table(header, lines.iter().map(cells)), &lines)
 }
 
 fn cells(line: &HistoryLine) -> [String; 9] {

@@ -3,8 +3,7 @@
 use schema::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
 use service::operators;
 use std::fmt::Write as _;
-use terminal::columns;
-use terminal::shares;
+use terminal::{shares, table};
 
 /// Everything about it.
 pub(super) fn rollout(current: &CurrentRollout) -> String {
@@ -104,7 +103,7 @@ fn next(next: &NextShape) -> String {
 }
 
 fn models(current: &CurrentRollout, trial: &TrialShape) -> String {
-    let header = ["MODEL", "REQUESTS", "PER SECOND", "ERRORS", "4XX", "P50", "P95", "P99"].map(str::to_owned);
+    let header = ["MODEL", "REQUESTS", "PER SECOND", "ERRORS", "4XX", "P50", "P95", "P99"];
     let name = |of: fn(&RolloutShape) -> String, otherwise: &str| {
         current.rollout.as_ref().filter(|rollout| rollout.outcome.is_none()).map_or(otherwise.to_owned(), of)
     };
@@ -121,15 +120,12 @@ fn models(current: &CurrentRollout, trial: &TrialShape) -> String {
             millis(p99),
         ]
     };
-    columns(&[
-        header,
-        row(name(|rollout| rollout.stable_model_id.to_string(), "stable"), &trial.stable),
-        row(name(|rollout| rollout.canary_model_id.to_string(), "canary"), &trial.canary),
-    ])
+    let stable = row(name(|rollout| rollout.stable_model_id.to_string(), "stable"), &trial.stable);
+    table(header, [stable, row(name(|rollout| rollout.canary_model_id.to_string(), "canary"), &trial.canary)])
 }
 
 fn gates(trial: &TrialShape) -> String {
-    let header = ["LIMIT OF", "MEASURED", "LIMIT", "SAMPLE", "VERDICT", "MODE"].map(str::to_owned);
+    let header = ["LIMIT OF", "MEASURED", "LIMIT", "SAMPLE", "VERDICT", "MODE"];
     let row = |finding: &GateFinding| {
         let shown = |value: f64| match finding.gate.as_str() {
             "max_p95_ms" => millis(Some(value)),
@@ -145,12 +141,11 @@ fn gates(trial: &TrialShape) -> String {
             finding.mode.clone(),
         ]
     };
-    let rows: Vec<_> = std::iter::once(header).chain(trial.gates.iter().map(row)).collect();
-    columns(&rows)
+    table(header, trial.gates.iter().map(row))
 }
 
 fn nodes(current: &CurrentRollout) -> String {
-    let header = ["NODE", "VERSION", "LINK", "CANARY REQUESTS", "FAILED", "REPORTED", "NOTE"].map(str::to_owned);
+    let header = ["NODE", "VERSION", "LINK", "CANARY REQUESTS", "FAILED", "REPORTED", "NOTE"];
     let row = |(id, node): (&model::NodeId, &schema::NodeShape)| {
         let link = if node.connected { "up" } else { "down" };
         let age = node.report_age_ms.map_or_else(|| "-".to_owned(), |age| format!("{} s ago", age / 1_000));
@@ -166,8 +161,7 @@ fn nodes(current: &CurrentRollout) -> String {
             drained.into_iter().chain(ejected).collect::<Vec<_>>().join(", "),
         ]
     };
-    let rows: Vec<_> = std::iter::once(header).chain(current.nodes.iter().map(row)).collect();
-    columns(&rows)
+    table(header, current.nodes.iter().map(row))
 }
 
 /// What makes sense now.

@@ -7,7 +7,9 @@ use model::{ModelId, Weight};
 use schema::WeightRequest;
 use std::path::Path;
 
-const EXAMPLES: &str = "\
+/// Give the canary this share of the traffic by hand, in per cent.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary rollout set-weight 20 --canary v2     20 % to v2; needs the vote of every member
   canary rollout set-weight 0.5                half a per cent to the present canary
@@ -17,11 +19,7 @@ Examples:
 While a rollout is open its plan sets the weight: this only lowers it then, which pauses the rollout.
 
 Exit code: 0 decided; 3 no majority or nobody reachable; 4 refused or voted down, with each
-node's reason; 124 sent, but the outcome is not known yet (see `canary rollout status`).";
-
-/// Give the canary this share of the traffic by hand, in per cent.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+node's reason; 124 sent, but the outcome is not known yet (see `canary rollout status`).")]
 pub(super) struct SetWeightArgs {
     /// The share in per cent, 0 to 100 with up to two decimals: 20 is a fifth, 0.2 is two in a thousand.
     #[arg(value_name = "PER_CENT", value_parser = Weight::from_percent, allow_negative_numbers = true)]

@@ -16,7 +16,9 @@ use std::time::Duration;
 /// Longest plan file: a plan of as many steps as there may be is a hundredth of it.
 const MAX_PLAN: u64 = 1024 * 1024;
 
-const EXAMPLES: &str = "\
+/// Start a rollout: the canary's share grows by a plan, judged at each step by the requests that it serves.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary rollout start v2                                  5, 20, 50, 100 %, each held for 30 s
   canary rollout start v2 --upstream http://127.0.0.1:9002/predict -w
@@ -28,11 +30,7 @@ A plan file has steps = [{ setWeight = 5 }, { pause = { duration = \"10m\" } }, 
 { pause = {} }] and gates, minSample, progressDeadlineSeconds, consecutiveErrorLimit, smoke, shield; README lists them all.
 
 Exit code: 0 started (with -w: promoted); 4 refused or voted down (with -w: or aborted); 5 with -w: rolled back; 3 no
-majority or nobody reachable; 124 the outcome is not known yet, or with -w: not over in time.";
-
-/// Start a rollout: the canary's share grows by a plan, judged at each step by the requests that it serves.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+majority or nobody reachable; 124 the outcome is not known yet, or with -w: not over in time.")]
 pub(super) struct StartArgs {
     /// The model on trial.
     #[arg(value_name = "MODEL")]
@@ -85,7 +83,7 @@ pub(super) fn run(args: StartArgs, certs: &Path) -> Result<Exit, Failure> {
     if !args.watch {
         return Ok(exit);
     }
-    follow::run(&args.change.client(certs)?, args.change.output(), Until::new(args.watch_timeout))
+    follow::run(&args.change.client(certs)?, args.change.output, Until::new(args.watch_timeout))
 }
 
 fn plan(args: &StartArgs) -> Result<PlanShape, Failure> {

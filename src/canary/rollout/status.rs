@@ -4,31 +4,27 @@ use super::follow::{self, Until};
 use super::screen;
 use crate::cluster::{ViewerArgs, block_on, parse_span};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, print_json, print_text};
 use clap::Args;
 use client::Client;
 use model::NodeId;
 use schema::{CurrentRollout, ServedState};
 use std::path::Path;
 use std::time::Duration;
-use terminal::columns;
-use terminal::shares;
+use terminal::{columns, shares};
 
 /// How long each node may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-const EXAMPLES: &str = "\
+/// Show the state that was agreed last, the rollout, and what is measured of it, from the first node that answers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary rollout status
   canary rollout status -w --timeout 10m     until it is over
   canary rollout status --output json
 
 Exit code with -w: 0 promoted, 4 aborted or superseded, 5 rolled back, 124 not over in time. Without: 0, or 5 when the
-last one was rolled back.";
-
-/// Show the state that was agreed last, the rollout, and what is measured of it, from the first node that answers.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+last one was rolled back.")]
 pub(super) struct StatusArgs {
     /// Stay until the rollout is over: redraws on a terminal, else prints a line for each change.
     #[arg(long, short)]
@@ -47,12 +43,9 @@ pub(super) fn run(args: &StatusArgs, certs: &Path) -> Result<Exit, Failure> {
         return follow::run(&client, args.viewer.output, Until::new(args.timeout));
     }
     let (node, state, current) = block_on(look(&client))?;
-    if args.viewer.output == Output::Json {
-        print_json(&serde_json::json!({"state": state, "current": current}))?;
-    } else {
-        let rollout = current.as_ref().map(|current| format!("\n{}", screen::rollout(current))).unwrap_or_default();
-        print_text(&(text(node, &state) + &rollout))?;
-    }
+    let rollout = || current.as_ref().map(|current| format!("\n{}", screen::rollout(current))).unwrap_or_default();
+    let json = serde_json::json!({"state": state, "current": current});
+    args.viewer.output.print(|| text(node, &state) + &rollout(), &json)?;
     let outcome = state.rollout.as_ref().and_then(|rollout| rollout.outcome.as_deref());
     Ok(if outcome == Some("RolledBack") { Exit::RolledBack } else { Exit::Done })
 }

@@ -1,7 +1,7 @@
 //! `canary store check`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::{Output, print_json, print_text};
+use super::super::output::Output;
 use super::Where;
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,7 +9,9 @@ use service::Proposal;
 use std::fmt::Write as _;
 use store::{Holder, Look};
 
-const EXAMPLES: &str = "\
+/// Say what a node's data directory holds, and whether all of it can be read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary store check                           # every node's folder in ./data
   canary store check --data /var/lib/canary
@@ -17,11 +19,7 @@ Examples:
 
 Needs no network, no certificate and no right to write. A running node is not disturbed, and its data is looked at as it is.
 
-Exit codes: 0 a node can start with it, 65 it is damaged or of another version; file and offset are named.";
-
-/// Say what a node's data directory holds, and whether all of it can be read.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 a node can start with it, 65 it is damaged or of another version; file and offset are named.")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     place: Where,
@@ -33,13 +31,9 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: CheckArgs) -> Result<Exit, Failure> {
     let looks = args.place.look()?;
     let is_sound = looks.iter().all(is_sound);
-    match args.output {
-        Output::Table => print_text(&looks.iter().map(told).collect::<Vec<_>>().join("\n"))?,
-        Output::Json => {
-            let nodes: Vec<Value> = looks.iter().map(shape).collect();
-            print_json(&json!({ "ok": is_sound, "nodes": nodes }))?;
-        }
-    }
+    let nodes: Vec<Value> = looks.iter().map(shape).collect();
+    let text = || looks.iter().map(told).collect::<Vec<_>>().join("\n");
+    args.output.print(text, &json!({ "ok": is_sound, "nodes": nodes }))?;
     Ok(if is_sound { Exit::Done } else { Exit::CorruptData })
 }
 

@@ -9,7 +9,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use store::Look;
 
-const EXAMPLES: &str = "\
+/// Write all that a node's data directory holds as lines of JSON: identity, every record, their sum, and the history.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   canary store export data/node-c | jq 'select(.kind == \"damage\")'
   canary store export --out for-support.jsonl
@@ -17,11 +19,7 @@ Examples:
 Needs no network, no certificate and no right to write there. Holds no key and no password: the states, who asked for them, from
 which address, and the members' votes. What cannot be read is said, and what stands behind it written all the same.
 
-Exit codes: 0 all of it was read, 65 some of it is damaged.";
-
-/// Write all that a node's data directory holds as lines of JSON: identity, every record, their sum, and the history.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+Exit codes: 0 all of it was read, 65 some of it is damaged.")]
 pub(super) struct ExportArgs {
     #[command(flatten)]
     place: Where,

@@ -59,7 +59,6 @@ enum Leave {
 
 impl FastPath {
     /// The fast way to `proxy`, with `common` headers on every answer.
-    #[must_use]
     pub fn new(proxy: Proxy, common: &[(HeaderName, HeaderValue)]) -> Self {
         let mut lines = Vec::new();
         for (name, value) in common {
@@ -174,7 +173,7 @@ impl Connection<'_> {
                 Decided::NotPlain => return (Next::HandOver, answered),
                 Decided::Upstream(chosen) => {
                     // When the node stops, the server says so to the client.
-                    let next = match chosen.target().template() {
+                    let next = match &chosen.target().template {
                         Some(template) if !self.until.stopping.is_cancelled() => {
                             buffers.write_request(template, &plain, self.remote);
                             Next::Relay { chosen: chosen.held(), length: plain.length }

@@ -133,12 +133,12 @@ impl Proxy {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = chosen.target();
-        let Some(template) = target.template() else {
+        let Some(template) = &target.template else {
             let begun = Begun::Failed(Problem::NoUpstream { model: target.model.to_string() });
             return Relayed::Underway(Underway { chosen, begun });
         };
         let mut recording = self.recording(&chosen);
-        let until = Instant::now() + self.0.forwarder.timeouts().answer;
+        let until = Instant::now() + self.0.forwarder.timeouts.answer;
         buffers.answer.clear();
         let asked = async {
             buffers.limit.as_mut().reset(until);
@@ -169,7 +169,7 @@ impl Proxy {
     }
 
     fn slow(&self, target: &Target) -> Failure {
-        let (model, after) = (target.model.to_string(), self.0.forwarder.timeouts().answer);
+        let (model, after) = (target.model.to_string(), self.0.forwarder.timeouts.answer);
         Failure::Upstream(Problem::UpstreamSlow { model, after })
     }
 
@@ -187,7 +187,7 @@ impl Proxy {
         if let Some(kept) = self.0.pool.take(&template.name) {
             return Ok(kept);
         }
-        let mut connecting = pin!(self.0.forwarder.connect(&target.model, template.place()));
+        let mut connecting = pin!(self.0.forwarder.connect(&target.model, &template.place));
         poll_fn(|context| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
                 return Poll::Ready(connected.map_err(Failure::Upstream));
@@ -281,7 +281,7 @@ impl Proxy {
                 return Relayed::Answered;
             }
             buffers.answer.clear();
-            buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts().idle);
+            buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts.idle);
             match hear(&mut upstream, buffers, &mut client, Awaited::Body).await {
                 Said::Something => {}
                 Said::ClientGone => return Relayed::Broken,

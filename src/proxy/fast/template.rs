@@ -14,7 +14,7 @@ pub(crate) struct Template {
     /// Host and port, which tell connections apart.
     pub(crate) name: Arc<str>,
     /// Where to connect to.
-    place: Uri,
+    pub(crate) place: Uri,
     /// Method and target.
     start: Vec<u8>,
     /// What joins the client's query to the target.
@@ -37,11 +37,6 @@ impl Template {
             start: format!("POST {target}").into_bytes(),
             common: format!(" HTTP/1.1\r\nhost: {named}\r\nx-forwarded-proto: https\r\n").into_bytes(),
         }
-    }
-
-    /// Where to connect to.
-    pub(crate) const fn place(&self) -> &Uri {
-        &self.place
     }
 
     /// Appends the request to `output`, which is empty.

@@ -1,4 +1,4 @@
-//! Where models are served: this node's own configuration over what the agreed state says.
+//! The places where models are served: this node's own configuration over what the agreed state says.
 
 use http::Uri;
 use model::{ModelId, ModelIdError};
@@ -32,50 +32,26 @@ pub enum UpstreamError {
 
 /// A list of upstreams that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum UpstreamsError {
     /// An entry has no equals sign.
     #[error(
         "entry {place} of the upstreams, {entry:?}, has no \"=\": write MODEL=URL, such as v1=http://127.0.0.1:9001/predict"
     )]
-    NoModel {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The entry.
-        entry: String,
-    },
+    NoModel { place: usize, entry: String },
     /// The part before the equals sign is no model id.
     #[error("entry {place} of the upstreams, {entry:?}: {error}")]
-    Model {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The entry.
-        entry: String,
-        /// Why it is no model id.
-        error: ModelIdError,
-    },
+    Model { place: usize, entry: String, error: ModelIdError },
     /// The part after the equals sign is no usable URL.
     #[error("entry {place} of the upstreams: the URL of {model}, {error}")]
-    Url {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The model.
-        model: ModelId,
-        /// Why it is no usable URL.
-        error: UpstreamError,
-    },
+    Url { place: usize, model: ModelId, error: UpstreamError },
     /// A model has two URLs.
     #[error("entry {place} of the upstreams names {model} a second time: give every model one URL")]
-    Doubled {
-        /// Its place in the list, from 1.
-        place: usize,
-        /// The model.
-        model: ModelId,
-    },
+    Doubled { place: usize, model: ModelId },
 }
 
 impl Upstream {
     /// The URL.
-    #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.0
     }
@@ -105,10 +81,8 @@ impl FromStr for Upstream {
 }
 
 impl Upstreams {
-    /// Where `model` is served on this node: by its own configuration, else by the agreed state; none when neither says.
-    ///
-    /// # Errors
-    /// When the agreed state gives a URL that cannot be called.
+    /// The place where this node serves `model`: by its own configuration, else by the agreed state; none when neither
+    /// says. Fails when the agreed state gives a URL that cannot be called.
     pub fn of(&self, model: &Model) -> Result<Option<Upstream>, UpstreamError> {
         if let Some(own) = self.0.get(&model.id) {
             return Ok(Some(own.clone()));
@@ -121,10 +95,8 @@ impl Upstreams {
         self.0.iter()
     }
 
-    /// Reads entries of the form `MODEL=URL`, each from a flag of its own.
-    ///
-    /// # Errors
-    /// When an entry cannot be read, or a model is named twice.
+    /// Reads entries of the form `MODEL=URL`, each from a flag of its own. Fails when an entry cannot be read, or a
+    /// model is named twice.
     pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, UpstreamsError> {
         let mut upstreams = BTreeMap::new();
         for (place, entry) in entries.into_iter().enumerate() {

@@ -1,10 +1,9 @@
 //! The way to an upstream and back, and what becomes of failures.
 
 use crate::answer::Problem;
-use crate::body::BodyError;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
-use crate::upload::Progress;
+use crate::upload::{BodyError, Progress};
 use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
@@ -31,7 +30,7 @@ use tower::ServiceExt;
 /// How long a probe may take, connecting included.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long an upstream may take.
+/// The longest that an upstream may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// To accept a connection. Upstreams are near: one that needs longer is as good as gone.
@@ -60,7 +59,7 @@ pub(crate) struct Forwarder {
     /// Its connections are not kept: a probe tries one of its own, and the thread that probes serves no traffic.
     prober: Client<HttpConnector, Outgoing>,
     connector: HttpConnector,
-    timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     tasks: TaskTracker,
 }
 
@@ -89,10 +88,6 @@ impl Forwarder {
         let clients = std::array::from_fn(client);
         let prober = Client::builder(Tracked(tasks.clone())).pool_max_idle_per_host(0).build(connector.clone());
         Self { clients, prober, connector, timeouts, tasks }
-    }
-
-    pub(crate) const fn timeouts(&self) -> Timeouts {
-        self.timeouts
     }
 
     /// Sends `request` to an upstream of `model` and gives the answer as soon as its head is there. A body that is still

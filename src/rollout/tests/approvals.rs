@@ -1,4 +1,4 @@
-//! What a controller does while people are awaited.
+//! The controller's patience while people are awaited.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the log must keep when the power is cut, at every step of it; and what it makes of bytes that no crash leaves
+//! Cuts of the power: what the log must keep, at every step of it; and what it makes of bytes that no crash leaves
 //! behind.
 
 use super::platter::{Fate, Shared};

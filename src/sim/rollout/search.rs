@@ -4,7 +4,7 @@
 
 use super::rules::{Rule, Without};
 use crate::dice::Dice;
-use judge::{Ended, Samples};
+use judge::{Samples, Verdict};
 use model::{Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
 use rollout::{Controller, Facts, LOOK_EVERY, MayPropose};
 use service::{Change, Direction, Extent, Model, Outcome, Phase, Plan, RoutingState, Span, Step, WhenOpen};
@@ -289,7 +289,7 @@ impl World {
                 }
                 if node.counts {
                     let measured = if to_canary { &mut node.measured.canary } else { &mut node.measured.stable };
-                    measured.record(Duration::from_millis(5), if fails { Ended::Failed } else { Ended::Good });
+                    measured.record(Duration::from_millis(5), if fails { Verdict::Failed } else { Verdict::Good });
                 }
             }
         }

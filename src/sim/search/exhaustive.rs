@@ -130,7 +130,7 @@ pub(super) fn walk(budget: Budget, dice: &mut Dice, rules: Without) -> Result<()
 /// Looks at every state within `budget`.
 pub(super) fn search<V: Subject>(budget: Budget, rules: Without) -> Result<Found, Broken> {
     let world: World<V> = begin(budget, rules)?;
-    let mut seen: HashSet<u64, BuildHasherDefault<super::world::Fold>> = HashSet::default();
+    let mut seen: HashSet<u64, BuildHasherDefault<super::fingerprint::Fold>> = HashSet::default();
     // One path to its end first: little is in memory at once.
     let mut frontier = vec![(world, budget)];
     let mut found = Found { states: 0, steps: 0, healed: 0 };
@@ -142,7 +142,7 @@ pub(super) fn search<V: Subject>(budget: Budget, rules: Without) -> Result<Found
             let left = rest.spend(&action);
             take(&mut next, &action)?;
             next.drop_spent();
-            let print = super::world::fingerprint(&(next.print(), left));
+            let print = super::fingerprint::fingerprint(&(next.print(), left));
             if !seen.insert(print) {
                 continue;
             }

@@ -7,6 +7,7 @@
 //! situation, [`rejoin`] at one whose disk was lost.
 
 mod exhaustive;
+mod fingerprint;
 mod mutants;
 pub(crate) mod observer;
 mod random;

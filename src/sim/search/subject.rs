@@ -88,7 +88,7 @@ impl Register for Toy {
     /// Not one that resists anybody: equal values have equal ones, and the two that a search meets at a version differ.
     fn digest(&self) -> Digest {
         let before = self.chain.last().map_or([0; 32], |link| link.digest.0);
-        let print = super::world::fingerprint(&(before, self.version, self.txid, self.value));
+        let print = super::fingerprint::fingerprint(&(before, self.version, self.txid, self.value));
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&print.to_be_bytes());
         Digest(bytes)

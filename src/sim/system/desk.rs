@@ -1,4 +1,4 @@
-//! What a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
+//! The desk that a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
 //! traffic that its node gets, made up.
 
 use bytes::Bytes;

@@ -1,10 +1,11 @@
 //! The life of a process: it starts, does what follows from what happens to it, and ends.
 
 use super::desk::{Effect, Question, Traffic};
+use super::event::Event;
 use super::node::{Leaving, Rest};
 use super::omitted::{Glue, Omitted};
 use super::sometimes::Sometimes;
-use super::world::{Event, Open, World, operator};
+use super::world::{Open, World, operator};
 use crate::disk::{Fate, SimulatedStore};
 use crate::search::observer::{Broken, Promise, Watched, broken};
 use agreement::{self, IsolationPolicy, OnEmptyDisk, Timing};

@@ -8,6 +8,7 @@
 
 mod clock;
 mod desk;
+mod event;
 mod life;
 mod mutants;
 mod network;

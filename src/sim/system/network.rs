@@ -1,4 +1,4 @@
-//! What lies between the machines: for each direction a link that may be up or down, cut, slow or out of order.
+//! The network between the machines: for each direction a link that may be up or down, cut, slow or out of order.
 
 use mesh::WireVersion;
 use model::{NodeId, Time};

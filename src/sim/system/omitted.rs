@@ -1,4 +1,4 @@
-//! What a simulated member does without: nothing, or one rule of one of its parts; and what it does instead of one by which
+//! The rules that a simulated member does without: none, or one rule of one of its parts; and what it does instead of one by which
 //! it puts them together.
 
 use crate::search::rules::{Rule, Without};

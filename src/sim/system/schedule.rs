@@ -1,11 +1,12 @@
 //! One schedule: a cluster at work, so many faults in the moments that count, then rest; and what must be true by then.
 
 use super::desk::Quality;
+use super::event::{Event, Trouble};
 use super::omitted::Omitted;
 use super::sometimes::{Seen, Sometimes};
-use super::trouble::{Lasting, Trouble};
+use super::trouble::Lasting;
 use super::upgrade;
-use super::world::{Event, World, id, operator};
+use super::world::{World, id, operator};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};
 use agreement::OnEmptyDisk;

@@ -1,4 +1,4 @@
-//! What must happen sometimes: a search in which it never does looks at less than it says.
+//! Events that must happen sometimes: a search in which it never does looks at less than it says.
 
 use std::ops::AddAssign;
 

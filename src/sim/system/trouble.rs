@@ -1,66 +1,19 @@
-//! What can go wrong, and how it ends.
+//! Trouble: how it begins and ends.
 
 use super::desk::Quality;
+use super::event::{Event, Trouble};
 use super::node::{Leaving, Rest};
 use super::sometimes::Sometimes;
-use super::world::{Event, World, id};
+use super::world::{World, id};
 use crate::dice::Dice;
 use crate::disk::Fate;
 use crate::search::observer::Broken;
 use agreement::OnEmptyDisk;
 use member::Happened;
-use mesh::WireVersion;
 use model::NodeId;
 use service::Input;
 use std::time::Duration;
 use store::Room;
-
-/// One kind of trouble, or the end of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// The next messages are lost; or arrive twice.
-    Lose(NodeId, NodeId, u32),
-    Double(NodeId, NodeId, u32),
-    /// Everything takes so much longer, in microseconds, or overtakes one another; until it is over.
-    Delay(NodeId, NodeId, u64),
-    Disorder(NodeId, NodeId),
-    /// A message from long ago comes once more.
-    Late,
-    /// Nothing gets through in this direction, for so many milliseconds; in both; or to and from a machine at all.
-    CutOneWay(NodeId, NodeId, u64),
-    CutBothWays(NodeId, NodeId, u64),
-    Isolate(NodeId, u64),
-    /// A connection is lost, and made anew, this many times.
-    Flap(NodeId, NodeId, u8),
-    Mend(NodeId, NodeId),
-    /// A process is killed; the power of a machine is cut; or of all.
-    Kill(NodeId),
-    PowerCut(NodeId),
-    PowerCutOfAll,
-    /// The disk does this after so many operations; the power is cut then, or only the process dies.
-    Disk(NodeId, usize, Fate),
-    /// The process dies after so many effects; or in so many pauses.
-    DieAfterEffects(NodeId, usize),
-    DieInPause(NodeId, usize),
-    /// A disk and all that is on it are lost.
-    LoseDisk(NodeId),
-    /// The disk is full, or as slow as this in microseconds, for a while.
-    Full(NodeId, u64),
-    Slow(NodeId, u64),
-    Recover(NodeId),
-    /// A clock goes at another rate, in millionths; or the one on the wall is set, by so many milliseconds.
-    Drift(NodeId, i64),
-    SetWall(NodeId, i64),
-    /// A process is stopped for so many milliseconds.
-    Stop(NodeId, u64),
-    /// A process is told to stop, as a service manager does; it goes on serving for so many milliseconds.
-    Leave(NodeId, u64),
-    /// Another program takes the place of a process, which speaks no newer version of the wire than this one.
-    Replace(NodeId, WireVersion),
-    /// The upstream does not answer, for so many milliseconds.
-    SpoilUpstream(NodeId, u64),
-    Upstream(NodeId),
-}
 
 /// How long trouble lasts, in milliseconds: shorter than anyone notices, longer than a vote, than a caller waits.
 const SHORT_MS: [u64; 5] = [4, 40, 400, 2_200, 3_500];

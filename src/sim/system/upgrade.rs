@@ -4,8 +4,8 @@
 use super::omitted::Omitted;
 use super::schedule::{CALM, boot, decide, faults, rest, share};
 use super::sometimes::Sometimes;
-use super::trouble::Trouble;
-use super::world::{Event, World, id};
+use super::event::{Event, Trouble};
+use super::world::{World, id};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};
 use mesh::WireVersion;

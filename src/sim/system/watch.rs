@@ -1,4 +1,4 @@
-//! Who watches: the observer of the agreement, and what else must hold of the whole system.
+//! The watch over a run: the observer of the agreement, and what else must hold of the whole system.
 
 use super::clock::MOST_DRIFT_PPM;
 use super::sometimes::{Seen, Sometimes};

@@ -1,7 +1,8 @@
 //! Messages on their way, and the connections that they take.
 
+use super::event::Event;
 use super::sometimes::Sometimes;
-use super::world::{Event, World};
+use super::world::World;
 use crate::search::observer::{Broken, Promise, broken};
 use bytes::Bytes;
 use member::Happened;

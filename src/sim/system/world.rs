@@ -1,19 +1,18 @@
 //! Some machines, what lies between them, and time: one event after the other, all of it drawn from one seed.
 
-use super::desk::{Effect, Quality};
+use super::desk::Quality;
+use super::event::Event;
 use super::network::Network;
 use super::node::{Node, Rest};
 use super::omitted::Omitted;
-use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::dice::Dice;
 use crate::disk::Shared;
 use crate::search::observer::{Broken, Lease, Promise, broken};
 use crate::search::rules::Without;
-use agreement::OnEmptyDisk;
 use bytes::Bytes;
-use member::{Happened, Member, Progress};
-use model::{NodeId, NodeSet, Time, TxId, Weight};
+use member::{Happened, Member};
+use model::{NodeId, NodeSet, Time, Weight};
 use service::{Change, Engine, Input, serving_weight};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,49 +23,6 @@ use store::Room;
 const ROOM_EVERY: Duration = Duration::from_secs(2);
 /// A member that wants to be woken more often than this without time passing will never rest.
 const MOST_WAKES: usize = 200;
-
-/// What is to happen at some time.
-pub(super) enum Event {
-    /// A message arrives.
-    Arrive {
-        from: NodeId,
-        to: NodeId,
-        connection: Option<u32>,
-        frame: Bytes,
-    },
-    /// A member tries to connect to another one.
-    Dial(NodeId, NodeId),
-    /// A member may notice that a link is dead.
-    Notice(NodeId, NodeId),
-    /// An upstream answers.
-    Probed(NodeId, u32, TxId),
-    /// The disk has done what took so long.
-    Written {
-        node: NodeId,
-        run: u32,
-        effects: Vec<Effect>,
-        progress: Progress,
-        looked: bool,
-    },
-    /// A machine goes on.
-    GoOn(NodeId),
-    /// Nobody can ask a process any more that was told to stop; a while later it must be gone.
-    End(NodeId, u32),
-    MustHaveLeft(NodeId, u32),
-    /// A process is started.
-    Start(NodeId, OnEmptyDisk),
-    /// An operator asks a node for something.
-    Ask {
-        node: NodeId,
-        change: Change,
-        by: u8,
-        tries: u8,
-    },
-    /// A member ends its links of a version of the wire that it has left behind.
-    Shut(NodeId),
-    /// Trouble begins or ends.
-    Trouble(Trouble),
-}
 
 /// What is to happen, in order of time: the queue is small numbers, which move faster than events.
 #[derive(Default)]

@@ -128,19 +128,7 @@ pub(crate) async fn next_answer(client: &mut DuplexStream, received: &mut Vec<u8
 }
 
 pub(crate) fn parse(received: &mut Vec<u8>) -> Option<Answer> {
-    let head = received.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let text = String::from_utf8(received[..head].to_vec()).expect("heads are text");
-    let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
-    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: "));
-    let rest = &received[head + 4..];
-    let (body, length) = if lines.iter().any(|line| line == "transfer-encoding: chunked") {
-        unchunk(rest)?
-    } else {
-        let length = length.map_or(0, |length| length.parse().expect("a length is a number"));
-        (rest.get(..length)?.to_vec(), length)
-    };
-    let body = String::from_utf8(body).expect("bodies are text");
-    received.drain(..head + 4 + length);
+    let crate::answer::Answer { head: mut lines, body } = crate::answer::Answer::take(received)?;
     for line in &mut lines {
         if line.starts_with("date: ") {
             assert_eq!(line.len(), "date: Mon, 23 Nov 2026 02:05:23 GMT".len());
@@ -149,21 +137,6 @@ pub(crate) fn parse(received: &mut Vec<u8>) -> Option<Answer> {
     }
     lines.sort();
     Some((lines, body))
-}
-
-/// The body in `bytes`, if all chunks are there, and their length.
-fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let (mut body, mut at) = (Vec::new(), 0);
-    loop {
-        let line = at + bytes[at..].windows(2).position(|two| two == b"\r\n")?;
-        let size = std::str::from_utf8(&bytes[at..line]).expect("sizes are text");
-        let size = usize::from_str_radix(size, 16).expect("sizes are numbers");
-        at = line + 2 + size + 2;
-        body.extend_from_slice(bytes.get(line + 2..at)?.strip_suffix(b"\r\n").expect("chunks end with a line's end"));
-        if size == 0 {
-            return Some((body, at));
-        }
-    }
 }
 
 pub(crate) fn post(headers: &str, body: &str) -> String {
