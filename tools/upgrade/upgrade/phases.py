@@ -7,7 +7,7 @@ Participants come first and the coordinator last, as the README tells operators,
 from . import spoils
 from .looks import looks_proved, looks_refused, looks_sound
 from .programs import NEW, OLD
-from .story import HAPPENS, Story, Wrong
+from .story import DOOR, HAPPENS, Story, Wrong
 
 # Chance decides which of two equal model servers is slower, and nothing here is judged by that.
 GATES = {
@@ -159,7 +159,9 @@ async def stop_all(story: Story):
     await looks_sound(story)
     await looks_proved(story)
     done = story.mesh.typed(OLD, "store", "check", str(story.mesh.data("a")))
-    story.notes.append(f"what node-a leaves, read by the old program: store check ends with {done.returncode}")
+    said = " ".join((done.stdout + done.stderr).split())[-160:]
+    story.looked(DOOR, done.returncode != 0, f"the old program reads what node-a leaves: {said}")
+    story.notes.append(f"what node-a leaves, read by the old program: store check ends with {done.returncode}: {said}")
 
 
 GOOD = (
