@@ -80,7 +80,6 @@ impl Default for Timing {
 
 impl Timing {
     /// What two machines' clocks may differ over one lease: a hundredth covers every clock that is not broken.
-    #[must_use]
     pub fn lease_margin(&self) -> Duration {
         self.lease / 100
     }
@@ -88,14 +87,12 @@ impl Timing {
 
 impl<V> Config<V> {
     /// The value before any decision, in the form of a proposal that nobody made.
-    #[must_use]
     pub fn undecided(&self) -> Proposal<V> {
         let state = Arc::clone(&self.initial);
         Proposal { ballot: Ballot::ZERO, state, by: None, votes: BTreeMap::new(), evidence: BTreeMap::new() }
     }
 
     /// The members besides this one.
-    #[must_use]
     pub const fn others(&self) -> NodeSet {
         self.members.without(self.me)
     }

@@ -59,7 +59,6 @@ impl<V> Hash for Shared<V> {
 
 impl<V: Register> Engine<V> {
     /// A member that starts at `now` with what its disk remembers. It has no lease yet, and no links.
-    #[must_use]
     pub fn new(config: Arc<Config<V>>, disk: Durable<V>, now: Time) -> Self {
         Self::with_rules(config, disk, now, All)
     }
@@ -67,7 +66,6 @@ impl<V: Register> Engine<V> {
 
 impl<V: Register, R: Rules> Engine<V, R> {
     /// The same, going by these rules.
-    #[must_use]
     pub fn with_rules(config: Arc<Config<V>>, disk: Durable<V>, now: Time, rules: R) -> Self {
         Self {
             rules,
@@ -129,7 +127,6 @@ impl<V: Register, R: Rules> Engine<V, R> {
     }
 
     /// When the engine wants to be stepped again though nothing happens.
-    #[must_use]
     pub fn poll_timeout(&self, now: Time) -> Time {
         let lease = (self.peers.shown_lease() == Lease::Holds).then(|| self.lease_end());
         let standing = self.peers.next_change(now, self.config.timing.silence);
@@ -139,49 +136,41 @@ impl<V: Register, R: Rules> Engine<V, R> {
     }
 
     /// The member itself.
-    #[must_use]
     pub fn me(&self) -> NodeId {
         self.config.me
     }
 
     /// All members of the cluster.
-    #[must_use]
     pub fn members(&self) -> NodeSet {
         self.config.members
     }
 
     /// The newest decided state that this member knows.
-    #[must_use]
     pub fn committed(&self) -> &Arc<Proposal<V>> {
         self.acceptor.committed()
     }
 
     /// What the member remembers once all records handed out are on disk.
-    #[must_use]
     pub const fn durable(&self) -> &Durable<V> {
         self.acceptor.disk()
     }
 
     /// Whether the member's lease has run out at `now`.
-    #[must_use]
     pub fn is_isolated(&self, now: Time) -> bool {
         now >= self.lease_end()
     }
 
     /// Whether this member coordinates.
-    #[must_use]
     pub const fn acts(&self) -> bool {
         self.readiness.acts()
     }
 
     /// Whether the member takes part.
-    #[must_use]
     pub const fn has_joined(&self) -> bool {
         self.acceptor.disk().joined.is_some()
     }
 
     /// The transactions that callers of this member wait for, or that it is about to settle.
-    #[must_use]
     pub fn is_settled(&self) -> bool {
         self.pending().is_none() && self.questions.is_empty() && self.proposer.has_no_task()
     }
@@ -192,7 +181,6 @@ impl<V: Register, R: Rules> Engine<V, R> {
     }
 
     /// The whole picture of this member at `now`.
-    #[must_use]
     pub fn view(&self, now: Time) -> View<V> {
         let mut peers = BTreeMap::new();
         for (id, peer) in self.peers.iter() {

@@ -93,7 +93,6 @@ pub enum Message<V> {
 
 impl<V> Message<V> {
     /// The name of the kind of message, for logs.
-    #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Heartbeat(_) => "heartbeat",
@@ -182,7 +181,6 @@ pub enum Reason {
 
 impl Reason {
     /// Whether a member said so itself; else its vote was not awaited, or did not come.
-    #[must_use]
     pub const fn is_opinion(&self) -> bool {
         match self {
             Self::MayNotCoordinate

@@ -239,7 +239,6 @@ pub(super) enum Link {
 
 impl Stage {
     /// Whether a member at this stage takes part.
-    #[must_use]
     pub const fn has_joined(&self) -> bool {
         match self {
             Self::Member | Self::Founder { .. } => true,

@@ -23,7 +23,6 @@ pub enum Record<V> {
 
 impl<V> Record<V> {
     /// Whether it may reach the disk later, with the next record that is forced.
-    #[must_use]
     pub const fn is_lazy(&self) -> bool {
         match self {
             Self::Committed(_) | Self::AcceptedIsCommitted => true,
@@ -51,7 +50,6 @@ pub struct Durable<V> {
 
 impl<V> Durable<V> {
     /// An empty disk.
-    #[must_use]
     pub const fn blank(incarnation: Incarnation) -> Self {
         Self { incarnation, epoch: 1, joined: None, promise: Ballot::ZERO, accepted: None, committed: None }
     }

@@ -38,27 +38,20 @@ pub trait Register: Clone + Debug + Eq + Hash {
     /// The members taken out of the vote.
     fn drained(&self) -> NodeSet;
 
-    /// The value that follows this one by `change`, decided by `txid`.
-    ///
-    /// # Errors
-    /// When the change does not fit this value, or names a node outside `members`.
+    /// The value that follows this one by `change`, decided by `txid`. Fails when the change does not fit this value,
+    /// or names a node outside `members`.
     fn apply(&self, change: &Self::Change, members: NodeSet, txid: TxId, at: UnixMillis)
     -> Result<Self, Self::Refusal>;
 
     /// What going from this value to `next` takes.
     fn direction(&self, next: &Self) -> Direction;
 
-    /// Whether a member may vote for going from this value to `next` at the word of `by`.
-    ///
-    /// # Errors
-    /// What stands against it.
+    /// Whether a member may vote for going from this value to `next` at the word of `by`. Fails with what stands
+    /// against it.
     fn allows(&self, next: &Self, by: &str) -> Result<(), String>;
 
-    /// Whether a member may accept `next` on this value at the word of `by`: what holds for every change, also for those
-    /// that nobody votes on.
-    ///
-    /// # Errors
-    /// What stands against it.
+    /// Whether a member may accept `next` on this value at the word of `by`: what holds for every change, also for
+    /// those that nobody votes on. Fails with what stands against it.
     fn bears(&self, next: &Self, by: &str) -> Result<(), String>;
 
     /// Whether what is measured now would get more by `next`, so that measurements that speak against it count.
@@ -85,7 +78,6 @@ pub enum Direction {
 
 impl Direction {
     /// The direction from `base` to `next`.
-    #[must_use]
     pub fn between<V: Register>(base: &V, next: &V) -> Self {
         base.direction(next)
     }

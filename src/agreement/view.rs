@@ -72,14 +72,12 @@ pub struct PeerView {
 
 impl<V: Register> View<V> {
     /// Whether the node's lease has run out at `now`.
-    #[must_use]
     pub fn is_isolated(&self, now: Time) -> bool {
         now >= self.lease_end
     }
 
     /// Whether the node serves only what needs no agreement at `now`: the stable model. To be asked anew for every choice:
     /// no timer sets it.
-    #[must_use]
     pub fn is_withdrawn(&self, now: Time) -> bool {
         let cut_off = self.on_isolation == IsolationPolicy::Stable && self.is_isolated(now);
         cut_off || self.ejected.is_some() || self.state.drained().contains(self.me)

@@ -158,10 +158,7 @@ fn first_line(path: &Path) -> io::Result<Option<Line>> {
     Ok(std::str::from_utf8(line).ok().and_then(|line| Line::read(line).ok()))
 }
 
-/// The files of the record in `directory`, oldest first.
-///
-/// # Errors
-/// When the directory cannot be read.
+/// The files of the record in `directory`, oldest first. Fails when the directory cannot be read.
 pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     rotation::files_in(directory, NAME)
 }

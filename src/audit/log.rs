@@ -57,13 +57,11 @@ pub struct Batch(pub(super) Vec<(UnixMillis, Order)>);
 
 impl Batch {
     /// Whether there is nothing in it.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether it should be handed over now, however long the next moment is away.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.len() >= BATCH
     }
@@ -146,10 +144,8 @@ pub(super) struct Inbox {
 }
 
 impl Opened {
-    /// Opens the record of `node` in `directory`, signing with the newest of `tls`.
-    ///
-    /// # Errors
-    /// When the file cannot be opened, or there can be no thread.
+    /// Opens the record of `node` in `directory`, signing with the newest of `tls`. Fails when the file cannot be
+    /// opened, or there can be no thread.
     pub fn open(
         directory: &Path,
         node: NodeId,
@@ -168,7 +164,6 @@ impl Opened {
     }
 
     /// A record that keeps nothing.
-    #[must_use]
     pub fn none() -> Self {
         let (_, outgoing) = mpsc::channel(1);
         Self { log: Log::none(), outgoing, closing: Closing { log: Log::none(), thread: None } }
@@ -193,7 +188,6 @@ impl Closing {
 
 impl Log {
     /// A record that keeps nothing.
-    #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }

@@ -43,19 +43,13 @@ struct FormatOnly {
     format: u64,
 }
 
-/// The number that JSON names as its format, whatever else it says.
-///
-/// # Errors
-/// When it names none, or is no JSON.
+/// The number that JSON names as its format, whatever else it says. Fails when it names none, or is no JSON.
 pub fn format_in(json: &[u8]) -> Result<u64, Unreadable> {
     let FormatOnly { format } = serde_json::from_slice(json)?;
     Ok(format)
 }
 
-/// The version that a format on disk belongs to.
-///
-/// # Errors
-/// When it is newer or older than any that is read.
+/// The version that a format on disk belongs to. Fails when it is newer or older than any that is read.
 pub fn version_of(format: u64) -> Result<Version, Unreadable> {
     match format {
         0 => Err(Unreadable::Older { found: format, oldest: Version::OLDEST_DISK }),
@@ -66,15 +60,11 @@ pub fn version_of(format: u64) -> Result<Version, Unreadable> {
 }
 
 /// The oldest version that has words for all of `records`.
-#[must_use]
 pub fn version_for(records: &[Record]) -> Version {
     records.iter().filter_map(proposal_in).map(|proposal| Version::of(&proposal.state)).max().unwrap_or(Version::V5)
 }
 
-/// The snapshot of what a member of a cluster remembers, as bytes.
-///
-/// # Errors
-/// When `version` has no words for it.
+/// The snapshot of what a member of a cluster remembers, as bytes. Fails when `version` has no words for it.
 pub fn encode_snapshot(
     node: NodeId,
     cluster: &str,
@@ -87,10 +77,8 @@ pub fn encode_snapshot(
     }
 }
 
-/// The snapshot in these bytes, and the version of all records of its segment.
-///
-/// # Errors
-/// When there is none that this program reads.
+/// The snapshot in these bytes, and the version of all records of its segment. Fails when there is none that this
+/// program reads.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<(Version, Snapshot), Unreadable> {
     let version = version_of(format_in(bytes)?)?;
     let snapshot = match version {
@@ -100,10 +88,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<(Version, Snapshot), Unreadable> 
     Ok((version, snapshot?))
 }
 
-/// A record as bytes.
-///
-/// # Errors
-/// When `version` has no words for it.
+/// A record as bytes. Fails when `version` has no words for it.
 pub fn encode_record(record: &Record, version: Version) -> Result<Vec<u8>, Inexpressible> {
     match version {
         Version::V5 => written_record::<v5::RoutingState<'_>>(record),
@@ -111,10 +96,7 @@ pub fn encode_record(record: &Record, version: Version) -> Result<Vec<u8>, Inexp
     }
 }
 
-/// The record in these bytes, of a segment of this version.
-///
-/// # Errors
-/// When they are no record.
+/// The record in these bytes, of a segment of this version. Fails when they are no record.
 pub fn decode_record(bytes: &[u8], version: Version) -> Result<Record, Unreadable> {
     match version {
         Version::V5 => read_record::<v5::RoutingState<'_>>(bytes),
@@ -154,7 +136,6 @@ fn read_record<'de, S: Kept<Arc<RoutingState>> + Deserialize<'de>>(bytes: &'de [
 }
 
 /// The text that says whose memory a directory holds, in the format of `version`.
-#[must_use]
 pub fn encode_identity(node: NodeId, cluster: &str, incarnation: Incarnation, version: Version) -> Vec<u8> {
     let (node, cluster, incarnation) = (node.as_str().into(), cluster.into(), incarnation.into());
     let identity = form::Identity { format: version.disk(), node, cluster, incarnation };
@@ -163,10 +144,7 @@ pub fn encode_identity(node: NodeId, cluster: &str, incarnation: Incarnation, ve
     text
 }
 
-/// Whose memory it is, by this text.
-///
-/// # Errors
-/// When it does not say, or the format is none that this program reads.
+/// Whose memory it is, by this text. Fails when it does not say, or the format is none that this program reads.
 pub fn decode_identity(bytes: &[u8]) -> Result<Identity, Unreadable> {
     version_of(format_in(bytes)?)?;
     let form::Identity { format, node, cluster, incarnation } = serde_json::from_slice(bytes)?;

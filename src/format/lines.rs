@@ -12,10 +12,7 @@ struct FormatOnly {
     format: u64,
 }
 
-/// The version of a line.
-///
-/// # Errors
-/// When it is no JSON, or newer or older than any that is read.
+/// The version of a line. Fails when it is no JSON, or newer or older than any that is read.
 pub fn version_of(line: &str) -> Result<Version, Unreadable> {
     let FormatOnly { format } = serde_json::from_str(line)?;
     match format {
@@ -26,10 +23,8 @@ pub fn version_of(line: &str) -> Result<Version, Unreadable> {
     }
 }
 
-/// The value that a line tells of, in the form `A` of version 5 or `B` of version 6.
-///
-/// # Errors
-/// When it tells of none that this program can read.
+/// The value that a line tells of, in the form `A` of version 5 or `B` of version 6. Fails when it tells of none that
+/// this program can read.
 pub fn read<'a, T, A, B>(line: &'a str) -> Result<T, Unreadable>
 where
     A: Deserialize<'a>,

@@ -15,10 +15,7 @@ use std::sync::Arc;
 /// Room for most messages, in bytes, so that few have to be moved while they are written down.
 const USUAL: usize = 512;
 
-/// The bytes of a message.
-///
-/// # Errors
-/// When `version` has no words for it.
+/// The bytes of a message. Fails when `version` has no words for it.
 pub fn encode(message: &Message, version: Version) -> Result<Vec<u8>, Inexpressible> {
     match version {
         Version::V5 => written::<v5::RoutingState<'_>>(message),
@@ -26,10 +23,7 @@ pub fn encode(message: &Message, version: Version) -> Result<Vec<u8>, Inexpressi
     }
 }
 
-/// The message in these bytes, all of which it must take.
-///
-/// # Errors
-/// When they are no message of this version.
+/// The message in these bytes, all of which it must take. Fails when they are no message of this version.
 pub fn decode(bytes: &[u8], version: Version) -> Result<Message, Unreadable> {
     match version {
         Version::V5 => read::<v5::RoutingState<'_>>(bytes),

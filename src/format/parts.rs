@@ -17,10 +17,7 @@ pub trait Form<'a>: Sized {
 
 /// A form, or what was made of one, that becomes a room's value of the type `V`.
 pub trait Kept<V> {
-    /// The room's value.
-    ///
-    /// # Errors
-    /// When the form says what cannot be.
+    /// The room's value. Fails when the form says what cannot be.
     fn kept(self) -> Result<V, Invalid>;
 }
 

@@ -18,7 +18,6 @@ impl Version {
     pub const NEWEST: Self = Self::V6;
 
     /// The oldest that has words for all of `state`.
-    #[must_use]
     pub const fn of(state: &RoutingState) -> Self {
         if state.wire.is_none() { Self::V5 } else { Self::V6 }
     }
@@ -30,7 +29,6 @@ impl Version {
     }
 
     /// The number in a greeting, for the messages that follow.
-    #[must_use]
     pub const fn wire(self) -> u16 {
         match self {
             Self::V5 => 5,
@@ -43,7 +41,6 @@ impl Version {
     pub const OLDEST_DISK: u64 = 1;
 
     /// The number in a snapshot and in the file that says whose memory it is.
-    #[must_use]
     pub const fn disk(self) -> u64 {
         match self {
             Self::V5 => 2,
@@ -52,7 +49,6 @@ impl Version {
     }
 
     /// The number in a line of the history and of the audit.
-    #[must_use]
     pub const fn line(self) -> u64 {
         match self {
             Self::V5 => 1,

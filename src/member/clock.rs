@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The clock for deadlines and leases. It counts the time that a machine was suspended, which `Instant` does not, so
 /// that a laptop or VM that wakes up knows that its lease is over.
-#[must_use]
 pub fn boottime() -> Time {
     let reading = clock_gettime(ClockId::Boottime);
     let micros = reading.tv_sec.unsigned_abs() * 1_000_000 + reading.tv_nsec.unsigned_abs() / 1_000;
@@ -14,7 +13,6 @@ pub fn boottime() -> Time {
 }
 
 /// The wall clock, for people.
-#[must_use]
 pub fn unix_millis() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -50,7 +50,6 @@ pub struct Split {
 
 impl Split {
     /// The split by `state`.
-    #[must_use]
     pub fn of(state: &RoutingState) -> Self {
         let canary = state.canary.as_ref().map(|canary| canary.model.id.clone());
         Self { stable: state.stable.id.clone(), canary, weight: state.canary_weight() }

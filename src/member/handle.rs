@@ -58,7 +58,6 @@ pub struct Publisher {
 
 impl Handle {
     /// A handle that shows `view`, the driver's end of it, and the requests made through it.
-    #[must_use]
     pub fn new(view: View) -> (Self, Publisher, mpsc::Receiver<Request>) {
         let view = Arc::new(view);
         let (changed, changes) = watch::channel(Arc::clone(&view));
@@ -76,21 +75,17 @@ impl Handle {
     }
 
     /// The newest picture, without a lock: for every `/predict`.
-    #[must_use]
     pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
         self.view.load()
     }
 
     /// The newest picture, and a way to wait for the next.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<View>> {
         self.changes.clone()
     }
 
-    /// Asks for a change and waits for its end, which comes within seconds, decided or not.
-    ///
-    /// # Errors
-    /// When the node has stopped; the error says whether anything can have come of the request.
+    /// Asks for a change and waits for its end, which comes within seconds, decided or not. Fails when the node has
+    /// stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
@@ -98,13 +93,11 @@ impl Handle {
     }
 
     /// What this node makes of the canary that gets traffic; none when none does.
-    #[must_use]
     pub fn status(&self) -> Option<Arc<Status>> {
         self.status.load_full()
     }
 
     /// The newest `limit` decided transactions, newest first.
-    #[must_use]
     pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(limit).cloned().collect()
     }

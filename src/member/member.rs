@@ -518,7 +518,6 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
 
 /// The version of the wire that a member with this memory must speak at least: it has agreed with all others to leave the
 /// one before it behind.
-#[must_use]
 pub fn oldest_spoken(memory: &Durable) -> Option<u16> {
     memory.accepted.iter().chain(&memory.committed).find_map(|proposal| proposal.state.wire)
 }

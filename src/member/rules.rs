@@ -51,10 +51,7 @@ pub trait Rules {
         is_marked
     }
 
-    /// That is on disk before, so that no start forgets it.
-    ///
-    /// # Errors
-    /// When the disk fails.
+    /// That is on disk before, so that no start forgets it. Fails when the disk fails.
     fn keep_closed(&self, store: &mut impl Memory) -> Result<(), StoreError> {
         store.force()
     }
@@ -80,9 +77,7 @@ pub trait Rules {
     }
 
     /// What was written without haste is on disk before the process ends, so that the next start asks nobody for it.
-    ///
-    /// # Errors
-    /// When the disk fails.
+    /// Fails when the disk fails.
     fn end(&self, store: &mut impl Memory) -> Result<(), StoreError> {
         store.force()
     }

@@ -85,7 +85,6 @@ pub struct Stopping {
 
 impl Driver {
     /// A driver of `engine`, which was made of what `store` remembers.
-    #[must_use]
     pub fn new(
         engine: Engine,
         store: Store,
@@ -104,15 +103,12 @@ impl Driver {
     }
 
     /// An engine that has just started, for [`Driver::new`] and the first view.
-    #[must_use]
     pub fn engine(config: Config, durable: service::Durable) -> Engine {
         Engine::new(Arc::new(config), durable, boottime())
     }
 
-    /// Runs until it was told to stop and to end, and nobody waits any more for what it began before.
-    ///
-    /// # Errors
-    /// When the disk fails, or when the engine says that the member cannot go on.
+    /// Runs until it was told to stop and to end, and nobody waits any more for what it began before. Fails when the
+    /// disk fails, or when the engine says that the member cannot go on.
     pub async fn run(mut self, mut inbox: Inbox, stop: Stopping) -> Result<(), DriverError> {
         let (mut told, mut ending) = (false, false);
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);

@@ -122,10 +122,7 @@ impl AddressBook {
         }
     }
 
-    /// Whether `id` may connect from `remote`.
-    ///
-    /// # Errors
-    /// When the address is not the member's, and that matters.
+    /// Whether `id` may connect from `remote`. Fails when the address is not the member's, and that matters.
     pub(crate) fn judge(&self, id: NodeId, remote: IpAddr, now: Instant) -> Result<(), Refusal> {
         if self.check == AddressCheck::Off {
             return Ok(());

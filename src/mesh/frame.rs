@@ -168,10 +168,8 @@ impl FrameError {
 pub(crate) struct Payload(Bytes, WireVersion);
 
 impl Payload {
-    /// Writes a message down, in the words of a version.
-    ///
-    /// # Errors
-    /// When the version has no words for it, or it would not fit into a frame.
+    /// Writes a message down, in the words of a version. Fails when the version has no words for it, or it would not
+    /// fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
         let bytes = messages::encode(message, version.into()).map_err(|error| malformed(&error))?;
         let length = MAX_SEQUENCE + bytes.len();
@@ -241,10 +239,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// The greeting, once it is there in full.
-    ///
-    /// # Errors
-    /// When it is too long or is none.
+    /// The greeting, once it is there in full. Fails when it is too long or is none.
     pub(crate) fn next_greeting(&mut self) -> Result<Option<Greeting>, FrameError> {
         let Some(length) = self.next_frame(MAX_GREETING)? else { return Ok(None) };
         let frame = &self.buffer[PREFIX..PREFIX + length];
@@ -254,10 +249,8 @@ impl Decoder {
         greeting.map(Some)
     }
 
-    /// The next message, once it is there in full.
-    ///
-    /// # Errors
-    /// When the frame is too long, is none, or is not the one that was due.
+    /// The next message, once it is there in full. Fails when the frame is too long, is none, or is not the one that
+    /// was due.
     pub(crate) fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
         let Some(length) = self.next_frame(MAX_FRAME)? else { return Ok(None) };
         let due = self.sequence + 1;

@@ -55,11 +55,9 @@ impl Identity {
         }
     }
 
-    /// Whether the other side may be linked with, and in which version of the wire.
-    ///
-    /// # Errors
-    /// When it is not who its certificate says, or of another cluster, or another set of members, or when there is no
-    /// version that both speak.
+    /// Whether the other side may be linked with, and in which version of the wire. Fails when it is not who its
+    /// certificate says, or of another cluster, or another set of members, or when there is no version that both
+    /// speak.
     pub(crate) fn judge(&self, peer: NodeId, theirs: &Introduction, cluster: &str) -> Result<WireVersion, Refusal> {
         let wire = self.spoken.borrow().agree((theirs.version, theirs.newest.unwrap_or(theirs.version)))?;
         if theirs.node != peer {

@@ -185,9 +185,7 @@ impl Shared {
 
 impl Mesh {
     /// Begins to accept and to dial, on the runtime that this is called in. It ends when `shutdown` is cancelled.
-    ///
-    /// # Errors
-    /// When the listener cannot be used on that runtime.
+    /// Fails when the listener cannot be used on that runtime.
     pub fn start(
         config: MeshConfig,
         listener: std::net::TcpListener,
@@ -270,14 +268,12 @@ impl Mesh {
     }
 
     /// The links that are up.
-    #[must_use]
     pub fn links(&self) -> BTreeMap<NodeId, LinkInfo> {
         let info = |link: &PeerLink| link.info.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.shared.peers.iter().filter_map(|(id, link)| Some((*id, info(link)?))).collect()
     }
 
     /// How many addresses each peer is known to have.
-    #[must_use]
     pub fn addresses(&self) -> BTreeMap<NodeId, usize> {
         let count = |id: &NodeId| self.shared.book.addresses(*id, Instant::now()).len();
         self.shared.peers.keys().map(|id| (*id, count(id))).collect()

@@ -43,18 +43,14 @@ pub(crate) struct Admitted<'a> {
 }
 
 impl Registry {
-    /// Whether a connection of `peer` from `remote` could be admitted.
-    ///
-    /// # Errors
-    /// When a live one comes from another address.
+    /// Whether a connection of `peer` from `remote` could be admitted. Fails when a live one comes from another
+    /// address.
     pub(crate) fn check(&self, peer: NodeId, remote: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).check(peer, remote, now)
     }
 
-    /// Admits a connection; an earlier one of the same peer is told to end.
-    ///
-    /// # Errors
-    /// When a live one comes from another address.
+    /// Admits a connection; an earlier one of the same peer is told to end. Fails when a live one comes from another
+    /// address.
     pub(crate) fn admit(&self, peer: NodeId, remote: IpAddr, now: Instant) -> Result<Admitted<'_>, Refusal> {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.check(peer, remote, now)?;

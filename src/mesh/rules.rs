@@ -6,10 +6,8 @@ use model::NodeId;
 use service::Message;
 use tls::{Reason, Refusal};
 
-/// Checks one message of `sender`.
-///
-/// # Errors
-/// When it drives a transaction of another member, or uses another member's ballot.
+/// Checks one message of `sender`. Fails when it drives a transaction of another member, or uses another member's
+/// ballot.
 pub(crate) fn check_sender(sender: NodeId, message: &Message) -> Result<(), Refusal> {
     match message {
         Message::Prepare { next, .. } => drives(sender, next.txid.map(|txid| txid.node), message),

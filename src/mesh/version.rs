@@ -27,7 +27,6 @@ impl WireVersion {
     pub const NEWEST: Self = Self::V6;
 
     /// Its number.
-    #[must_use]
     pub const fn number(self) -> u16 {
         match self {
             Self::V5 => OLDEST,
@@ -99,10 +98,8 @@ impl Spoken {
         (self.oldest.number(), self.newest.number())
     }
 
-    /// The version for a connection with a node whose greeting names `theirs`.
-    ///
-    /// # Errors
-    /// When there is none that both speak.
+    /// The version for a connection with a node whose greeting names `theirs`. Fails when there is none that both
+    /// speak.
     pub(super) fn agree(self, theirs: (u16, u16)) -> Result<WireVersion, Refusal> {
         let (oldest, newest) = theirs;
         let version = WireVersion::of(newest.min(self.newest.number())).filter(|version| version.number() >= oldest);
@@ -119,10 +116,7 @@ impl Spoken {
         self.allow(version)
     }
 
-    /// The version, unless it was left behind.
-    ///
-    /// # Errors
-    /// When it was.
+    /// The version, unless it was left behind. Fails when it was.
     pub(super) fn allow(self, version: WireVersion) -> Result<WireVersion, Refusal> {
         let Self { oldest, .. } = self;
         if version >= oldest {

@@ -36,13 +36,11 @@ impl Approvals {
     }
 
     /// Whether nobody approved anything.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Who approved each step that someone did.
-    #[must_use]
     pub const fn steps(&self) -> &BTreeMap<usize, BTreeSet<String>> {
         &self.0
     }
@@ -88,7 +86,6 @@ impl fmt::Display for Missing {
 }
 
 /// The operators in a list, by the names that people know them by.
-#[must_use]
 pub fn operators(names: &[String]) -> String {
     if names.is_empty() {
         return "nobody".into();
@@ -99,34 +96,28 @@ pub fn operators(names: &[String]) -> String {
 
 impl Rollout {
     /// How many different operators have to approve `step` before it is entered.
-    #[must_use]
     pub fn needed(&self, step: usize) -> usize {
         self.plan.steps.get(step).map_or(0, |step| usize::from(step.approvals))
     }
 
     /// The step that an approval is for now: the next one to come that names some. None when no step to come does.
-    #[must_use]
     pub fn step_to_approve(&self) -> Option<usize> {
         (self.step + 1..self.plan.steps.len()).find(|step| self.needed(*step) > 0)
     }
 
     /// What `step` lacks before it may be entered.
-    #[must_use]
     pub fn lacks(&self, step: usize) -> Option<Missing> {
         self.missing(step, self.needed(step))
     }
 
     /// What is lacking before the canary may become stable without the steps to come: the next step that names approvals
     /// must have as many as the strictest of them names.
-    #[must_use]
     pub fn lacks_for_all(&self) -> Option<Missing> {
         self.missing(self.step_to_approve()?, self.strictest())
     }
 
-    /// The same with `operator`'s approval of the step that an approval is for now.
-    ///
-    /// # Errors
-    /// When no step to come needs it, or she approved it already.
+    /// The same with `operator`'s approval of the step that an approval is for now. Fails when no step to come needs
+    /// it, or she approved it already.
     pub fn approved(&self, operator: &str) -> Result<Self, ChangeError> {
         let Some(step) = self.step_to_approve() else {
             return Err(ChangeError::NothingToApprove { id: self.id() });
@@ -156,17 +147,14 @@ impl Rollout {
 
 impl RoutingState {
     /// Whether `next` has an approval that `self` has not.
-    #[must_use]
     pub(super) fn is_approved_more_in(&self, next: &Self) -> bool {
         let before = self.rollout.as_ref().map(|rollout| &rollout.approvals);
         next.rollout.as_ref().is_some_and(|rollout| rollout.approvals.adds_to(before.unwrap_or(&Approvals::default())))
     }
 
-    /// Whether going from this state to `next` at the word of `by` respects the approvals: none is added but `by`'s own,
-    /// and nothing is entered that lacks some. This holds for every change, also for those that nobody votes on.
-    ///
-    /// # Errors
-    /// What stands against it.
+    /// Whether going from this state to `next` at the word of `by` respects the approvals: none is added but `by`'s
+    /// own, and nothing is entered that lacks some. This holds for every change, also for those that nobody votes on.
+    /// Fails with what stands against it.
     pub fn approvals_allow(&self, next: &Self, by: &str) -> Result<(), String> {
         let Some(after) = next.rollout.as_deref() else { return Ok(()) };
         let before = self.rollout.as_deref().filter(|before| before.started == after.started);

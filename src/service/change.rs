@@ -187,15 +187,12 @@ pub enum ChangeError {
 
 impl Change {
     /// Whether version 5 of the wire can say what comes of it on a state without the mark.
-    #[must_use]
     pub const fn is_said_by_5(&self) -> bool {
         !matches!(self, Self::Close(_))
     }
 
-    /// The state that follows `base` by this change.
-    ///
-    /// # Errors
-    /// When the change does not fit `base` or names a node outside `members`.
+    /// The state that follows `base` by this change. Fails when the change does not fit `base` or names a node
+    /// outside `members`.
     pub fn apply(
         &self,
         base: &RoutingState,
@@ -257,7 +254,6 @@ impl Change {
 impl RoutingState {
     /// What going from this state to `next` is: an advance when it is more traffic for the canary, other models, an
     /// approval, or a member back in the vote; else a retreat.
-    #[must_use]
     pub fn direction_to(&self, next: &Self) -> Direction {
         let base = self;
         let model = |state: &RoutingState| state.canary.as_ref().map(|canary| canary.model.clone());

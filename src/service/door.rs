@@ -9,11 +9,9 @@ use crate::RoutingState;
 pub const MARK: u16 = 6;
 
 impl RoutingState {
-    /// Whether a member may accept `next` on this state, as far as the mark goes. A majority decides about it without a
-    /// vote, so nothing may come with it but at version 0, where nothing was agreed before.
-    ///
-    /// # Errors
-    /// What stands against it.
+    /// Whether a member may accept `next` on this state, as far as the mark goes. A majority decides about it without
+    /// a vote, so nothing may come with it but at version 0, where nothing was agreed before. Fails with what stands
+    /// against it.
     pub(super) fn door_allows(&self, next: &Self) -> Result<(), String> {
         match (self.wire, next.wire) {
             (before, after) if before == after => Ok(()),

@@ -163,7 +163,6 @@ pub enum PlanError {
 
 impl Step {
     /// One that is held, and followed by the next without anyone's word.
-    #[must_use]
     pub const fn new(weight: Weight, hold: Span) -> Self {
         Self { weight, hold, then: Then::Continue, approvals: 0 }
     }
@@ -171,7 +170,6 @@ impl Step {
 
 impl Span {
     /// As a duration.
-    #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -210,11 +208,9 @@ impl Plan {
     /// How long a step is held where nothing is said.
     pub const HOLD: Span = Span(30_000);
 
-    /// A plan of these steps with the usual limits. A last step below 100 % is followed by one of 100 %, held as long, so
-    /// that nothing becomes stable that was not judged with all the traffic.
-    ///
-    /// # Errors
-    /// When the steps make no plan.
+    /// A plan of these steps with the usual limits. A last step below 100 % is followed by one of 100 %, held as
+    /// long, so that nothing becomes stable that was not judged with all the traffic. Fails when the steps make no
+    /// plan.
     pub fn of(mut steps: Vec<Step>) -> Result<Self, PlanError> {
         let Some(last) = steps.last().copied() else { return Err(PlanError::NoSteps) };
         if last.weight < Weight::FULL {
@@ -233,10 +229,7 @@ impl Plan {
         .checked()
     }
 
-    /// The plan, if it is one: whoever changes a field asks again.
-    ///
-    /// # Errors
-    /// What is wrong with it.
+    /// The plan, if it is one: whoever changes a field asks again. Fails with what is wrong with it.
     pub fn checked(self) -> Result<Self, PlanError> {
         if self.steps.is_empty() {
             return Err(PlanError::NoSteps);
@@ -272,7 +265,6 @@ impl Plan {
     }
 
     /// SHA-256 over all of it.
-    #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         let mut number = |number: u64| hash.update(number.to_be_bytes());
@@ -313,7 +305,6 @@ impl Gates {
 
 /// The number of requests after which having seen no error says with 95 % confidence that the rate is below the limit:
 /// 59 at 5 %, 299 at 1 %.
-#[must_use]
 pub fn min_sample(error_rate: Gate) -> u64 {
     #[allow(clippy::cast_precision_loss, reason = "at most a million")]
     let limit = (error_rate.limit as f64 / MILLION as f64).clamp(1e-6, 0.999_999);

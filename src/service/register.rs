@@ -48,7 +48,6 @@ pub struct Check {
 }
 
 /// The share that the node of `view` gives the canary at `now`. To be asked anew for every choice: no timer sets it.
-#[must_use]
 pub fn serving_weight(view: &View, now: Time) -> Weight {
     if view.is_withdrawn(now) { Weight::ZERO } else { view.state.canary_weight() }
 }

@@ -61,13 +61,11 @@ pub enum Outcome {
 
 impl Rollout {
     /// Its name.
-    #[must_use]
     pub fn id(&self) -> String {
         format!("rollout-{}", self.started)
     }
 
     /// Whether it goes on.
-    #[must_use]
     pub const fn is_open(&self) -> bool {
         match self.phase {
             Phase::Progressing | Phase::Paused => true,
@@ -76,25 +74,21 @@ impl Rollout {
     }
 
     /// The weight of the present step.
-    #[must_use]
     pub fn weight(&self) -> Weight {
         self.plan.steps.get(self.step).map_or(Weight::ZERO, |step| step.weight)
     }
 
     /// Whether there is no step after this one.
-    #[must_use]
     pub fn is_last_step(&self) -> bool {
         self.step + 1 >= self.plan.steps.len()
     }
 
     /// The same, standing elsewhere since `version`, and why.
-    #[must_use]
     pub fn standing(&self, phase: Phase, why: &str) -> Self {
         Self { phase, why: cut(why), ..self.clone() }
     }
 
     /// The same at another step, measured anew from `version` on.
-    #[must_use]
     pub fn at_step(&self, step: usize, version: u64) -> Self {
         Self { step, epoch: version, phase: Phase::Progressing, why: String::new(), ..self.clone() }
     }
@@ -102,16 +96,12 @@ impl Rollout {
 
 impl RoutingState {
     /// The rollout that goes on, if one does.
-    #[must_use]
     pub fn open_rollout(&self) -> Option<&Arc<Rollout>> {
         self.rollout.as_ref().filter(|rollout| rollout.is_open())
     }
 
-    /// Whether the plan of the rollout in `self` or `next` allows an advance from one to the other at the word of `by`:
-    /// what every member checks before it votes, whoever asks.
-    ///
-    /// # Errors
-    /// What the plan says instead.
+    /// Whether the plan of the rollout in `self` or `next` allows an advance from one to the other at the word of
+    /// `by`: what every member checks before it votes, whoever asks. Fails with what the plan says instead.
     pub fn plan_allows(&self, next: &Self, by: &str) -> Result<(), String> {
         self.approvals_allow(next, by)?;
         match (self.rollout.as_deref(), next.rollout.as_deref()) {

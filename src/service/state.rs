@@ -81,7 +81,6 @@ impl Hash for RoutingState {
 
 impl RoutingState {
     /// The state before any decision: all traffic to `stable`.
-    #[must_use]
     pub const fn initial(stable: ModelId) -> Self {
         Self {
             version: 0,
@@ -99,13 +98,11 @@ impl RoutingState {
     }
 
     /// The agreed share of the canary, zero when there is none.
-    #[must_use]
     pub fn canary_weight(&self) -> Weight {
         self.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight)
     }
 
     /// The transaction that was decided at `version`, as far back as this state remembers.
-    #[must_use]
     pub fn decided_at(&self, version: u64) -> Option<TxId> {
         if version == self.version {
             return self.txid;
@@ -114,7 +111,6 @@ impl RoutingState {
     }
 
     /// The chain of a state that follows this one.
-    #[must_use]
     pub fn extended_chain(&self) -> Vec<Link> {
         let own = self.txid.map(|txid| Link { version: self.version, txid, digest: self.digest() });
         let chain: Vec<Link> = self.chain.iter().cloned().chain(own).collect();
@@ -123,7 +119,6 @@ impl RoutingState {
     }
 
     /// SHA-256 over every agreed field and the digest of the state before, so that equal digests mean equal histories.
-    #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hash = Fields(Sha256::new());
         hash.number(self.version);

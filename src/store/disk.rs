@@ -36,7 +36,6 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::Even, Self::Odd];
 
     /// The one that is not written while this one is.
-    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Even => Self::Odd,
@@ -45,7 +44,6 @@ impl Side {
     }
 
     /// Its name in the directory.
-    #[must_use]
     pub const fn file_name(self) -> &'static str {
         match self {
             Self::Even => "log.0",

@@ -101,7 +101,6 @@ pub enum StoreFault {
 
 impl StoreError {
     /// The file that is wrong, and the offset of what is wrong in it.
-    #[must_use]
     pub fn place(&self) -> Option<(&Path, u64)> {
         match self {
             Self::Corrupt { file, offset, .. } => Some((file, *offset)),
@@ -116,7 +115,6 @@ impl StoreError {
     }
 
     /// Whose matter it is.
-    #[must_use]
     pub const fn fault(&self) -> StoreFault {
         match self {
             Self::Corrupt { .. } => StoreFault::CorruptData,

@@ -77,7 +77,6 @@ pub fn encode(bytes: &mut Vec<u8>, header: Header, body: &[u8]) {
 }
 
 /// Looks at what stands at `at`, a multiple of [`SECTOR`], in a segment of at most [`SEGMENT`] bytes.
-#[must_use]
 pub fn look(segment: &[u8], at: usize) -> Found<'_> {
     let sector = part(segment, at..at + SECTOR);
     if is_blank(sector) {

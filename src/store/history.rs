@@ -57,7 +57,6 @@ const fn first_format() -> u64 {
 impl History {
     /// Opens the history in `directory`, of which `keep` is kept, and gives the newest lines there are, oldest first, among
     /// which some may have been cut short.
-    #[must_use]
     pub fn open(directory: &Path, keep: Keep) -> (Self, Vec<String>) {
         let mut files = Files::new(directory, keep);
         let lines = files.resume(unix_millis()).unwrap_or_else(|error| {

@@ -69,10 +69,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks at `dir`.
-    ///
-    /// # Errors
-    /// When it cannot be read. What is read and is wrong is in [`damage`](Self::damage).
+    /// Looks at `dir`. Fails when it cannot be read. What is read and is wrong is in [`damage`](Self::damage).
     pub fn at(dir: &Path) -> Result<Self, StoreError> {
         let mut look = Self::once(dir)?;
         for _ in 1..LOOKS {
@@ -86,7 +83,6 @@ impl Look {
     }
 
     /// Whether there is nothing: no node has finished a first start here.
-    #[must_use]
     pub fn is_blank(&self) -> bool {
         self.owner.is_none() && self.durable.is_none() && self.damage.is_empty()
     }
@@ -190,11 +186,8 @@ impl Look {
         None
     }
 
-    /// Writes all that is there, one line of JSON each: the identity, every record with its place, what cannot be read, the
-    /// sum, the history.
-    ///
-    /// # Errors
-    /// When `out` takes no more, or the history cannot be read any more.
+    /// Writes all that is there, one line of JSON each: the identity, every record with its place, what cannot be
+    /// read, the sum, the history. Fails when `out` takes no more, or the history cannot be read any more.
     pub fn export(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut say = |value: Value| writeln!(out, "{value}");
         let owner = self.owner.as_ref();

@@ -66,11 +66,9 @@ impl Store {
     /// Opens the directory `dir`, making it if it is missing, and gives what the member remembers.
     ///
     /// In an empty directory that is [`Durable::blank`] with the incarnation `fresh`; in any other one `fresh` is not
-    /// used, and the epoch is one more than at the start before. Both are on disk when this returns.
-    ///
-    /// # Errors
-    /// When another process has the directory, it holds the data of another member, another cluster or a newer
-    /// version, its data is corrupt, or the file system fails. [`StoreError::fault`] says which kind it is.
+    /// used, and the epoch is one more than at the start before. Both are on disk when this returns. Fails when
+    /// another process has the directory, it holds the data of another member, another cluster or a newer version,
+    /// its data is corrupt, or the file system fails. [`StoreError::fault`] says which kind it is.
     pub fn open(dir: &Path, identity: StoreIdentity, fresh: Incarnation) -> Result<(Self, Durable), StoreError> {
         let directory = Directory::open(dir)?;
         let lock = Lock::take(dir)?;
@@ -81,24 +79,18 @@ impl Store {
 
     /// Adds `records`: one write and, unless all are lazy, one `fdatasync`, after which all records ever added are on
     /// disk. Every few hundred commits a new segment is begun, at the cost of a second, nearly idle, `fdatasync`.
-    ///
-    /// # Errors
-    /// [`StoreError::TooLarge`] before anything is written. After any other error nobody knows what is on disk: every
-    /// further call fails, and the process should end.
+    /// Fails with [`StoreError::TooLarge`] before anything is written. After any other error nobody knows what is on
+    /// disk: every further call fails, and the process should end.
     pub fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         self.log.append(records)
     }
 
-    /// Brings lazy records to disk; worth doing when the node stops.
-    ///
-    /// # Errors
-    /// As for [`append`](Self::append).
+    /// Brings lazy records to disk; worth doing when the node stops. Fails as for [`append`](Self::append).
     pub fn force(&mut self) -> Result<(), StoreError> {
         self.log.force()
     }
 
     /// Whether the file system has room for more than the protocol's own records. One that cannot say counts as full.
-    #[must_use]
     pub fn has_room(&self) -> Room {
         match self.lock.free_bytes() {
             Ok(free) if free >= LOW_WATER => Room::Plenty,
@@ -107,7 +99,6 @@ impl Store {
     }
 
     /// The directory.
-    #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.log.dir().to_owned()
     }

@@ -38,10 +38,8 @@ pub struct Log<R = All> {
 }
 
 impl Log {
-    /// Opens the log of a directory, or begins one with the incarnation `fresh`.
-    ///
-    /// # Errors
-    /// When what the disk holds is of another member, another cluster or a newer version, or is corrupt, or the disk fails.
+    /// Opens the log of a directory, or begins one with the incarnation `fresh`. Fails when what the disk holds is of
+    /// another member, another cluster or a newer version, or is corrupt, or the disk fails.
     pub fn open(
         disk: Box<dyn Disk>,
         dir: &Path,
@@ -53,10 +51,7 @@ impl Log {
 }
 
 impl<R: Rules> Log<R> {
-    /// The same by other rules.
-    ///
-    /// # Errors
-    /// As for [`open`](Log::open).
+    /// The same by other rules. Fails as for [`open`](Log::open).
     pub fn open_with(
         rules: R,
         disk: Box<dyn Disk>,

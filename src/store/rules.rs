@@ -68,9 +68,6 @@ pub trait Rules {
     }
 
     /// What was cut short ends the log, there; it is no damage.
-    ///
-    /// # Errors
-    /// Never by this rule.
     fn cut(&self, offset: usize) -> Result<usize, String> {
         Ok(offset)
     }

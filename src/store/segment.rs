@@ -33,11 +33,8 @@ pub struct Current {
     pub cut_at: Option<usize>,
 }
 
-/// Finds the segment to believe, and adds up its records. None when neither was ever finished: a first start that
-/// did not get far, or no start at all.
-///
-/// # Errors
-/// When something was changed or lost that no crash changes or loses.
+/// Finds the segment to believe, and adds up its records. None when neither was ever finished: a first start that did
+/// not get far, or no start at all. Fails when something was changed or lost that no crash changes or loses.
 pub fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
     let [even, odd] = segments;
     let heads = [head(Side::Even, even)?, head(Side::Odd, odd)?];
@@ -60,7 +57,6 @@ pub fn recover(segments: [&[u8]; 2]) -> Result<Option<Current>, Damage> {
 }
 
 /// The format that a segment's snapshot names, if it has one; whether it can be read is another question.
-#[must_use]
 pub fn format_of(segment: &[u8]) -> Option<u64> {
     match look(segment, 0) {
         Found::Record { body, .. } => disk::format_in(body).ok(),

@@ -6,7 +6,6 @@ use model::{Ballot, NodeId};
 
 impl<V: Register, R: Rules> Engine<V, R> {
     /// Whether the member would only shrug at a message, now and later. A search of schedules need not look at it.
-    #[must_use]
     pub fn is_spent(&self, from: NodeId, message: &Message<V>) -> bool {
         let awaited = |ballot: &Ballot| {
             self.proposer.seat.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)

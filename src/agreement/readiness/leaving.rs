@@ -21,7 +21,6 @@ impl<V: Register, R: Rules> Engine<V, R> {
     }
 
     /// Whether everything that a stop has to wait for is over: others may coordinate, and no caller waits.
-    #[must_use]
     pub fn has_left(&self) -> bool {
         self.is_leaving() && !self.readiness.acts && self.readiness.told == Standing::Leaves && self.is_unasked()
     }

@@ -45,10 +45,7 @@ pub struct Verification {
 }
 
 impl Source {
-    /// Reads a file of a record, and the head beside it.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is no text.
+    /// Reads a file of a record, and the head beside it. Fails when it cannot be read, or is no text.
     pub fn read(path: &Path) -> io::Result<Self> {
         let head = read_head(path);
         Ok(Self { name: path.display().to_string(), text: fs::read_to_string(path)?, head })
@@ -57,7 +54,6 @@ impl Source {
 
 impl Verification {
     /// Whether nothing is wrong and every decision is proved.
-    #[must_use]
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty() && self.decisions.iter().all(|decision| decision.missing.is_empty())
     }
@@ -65,7 +61,6 @@ impl Verification {
 
 /// Checks the chain of each record, every signature in all of them together, and what they prove. Files of one record must
 /// come oldest first.
-#[must_use]
 pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Verification {
     let mut reader = Reader::default();
     for source in sources {

@@ -165,7 +165,6 @@ pub struct Head<'a> {
 
 impl Head<'_> {
     /// The same on its own.
-    #[must_use]
     pub fn into_static(self) -> Head<'static> {
         let Self { seq, digest, serial, scheme, signature } = self;
         let signature = signature.0.into_owned().into();
@@ -176,7 +175,6 @@ impl Head<'_> {
     ///
     /// # Panics
     /// When there cannot be such a node: one made of a room's value always can.
-    #[must_use]
     pub fn signed_bytes(node: NodeId, seq: u64, digest: Digest) -> Vec<u8> {
         let (mut name, mut digits) = ([0; 6], [0; 64]);
         let name = node.name(&mut name).expect("a node has a letter");

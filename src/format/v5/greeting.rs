@@ -65,13 +65,11 @@ pub struct Nonce(Incarnation);
 
 impl Nonce {
     /// The nonce with this number.
-    #[must_use]
     pub const fn new(random: u64) -> Self {
         Self(Incarnation(random))
     }
 
     /// Its number.
-    #[must_use]
     pub const fn number(self) -> u64 {
         self.0.0
     }

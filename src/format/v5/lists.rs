@@ -20,7 +20,6 @@ pub enum List<'a, F: Form<'a>> {
 
 impl<'a, F: Form<'a>> List<'a, F> {
     /// The forms.
-    #[must_use]
     pub fn into_forms(self) -> Vec<F> {
         match self {
             Self::Read(forms) => forms,
@@ -85,7 +84,6 @@ pub enum Map<'a, K: Form<'a>, V: Form<'a>> {
 
 impl<'a, K: Form<'a>, V: Form<'a>> Map<'a, K, V> {
     /// The entries.
-    #[must_use]
     pub fn into_entries(self) -> Vec<(K, V)> {
         match self {
             Self::Read(entries) => entries,

@@ -26,7 +26,6 @@ impl Statement<'_> {
     ///
     /// # Panics
     /// When the statement names a member that there cannot be: one made of a room's value never does.
-    #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = PURPOSE.to_vec();
         serde_json::to_writer(&mut bytes, self).expect("a statement is plain text and numbers");

@@ -42,13 +42,11 @@ impl From<Text<'_>> for String {
 
 impl Text<'_> {
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The same on its own.
-    #[must_use]
     pub fn into_static(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }
