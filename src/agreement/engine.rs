@@ -5,7 +5,7 @@ use super::joining::Joining;
 use super::peers::Peers;
 use super::proposer::Proposer;
 use super::questions::{Known, Questions};
-use super::readiness::Readiness;
+use super::readiness::OwnReadiness;
 use super::voter::Voter;
 use super::{
     All, Config, Durable, Envelope, Input, Message, Output, PeerView, Pending, Proposal, Register, Rules, View,
@@ -25,7 +25,7 @@ pub struct Engine<V: Register, R = All> {
     pub(super) proposer: Proposer<V>,
     pub(super) questions: Questions<V>,
     pub(super) peers: Peers,
-    pub(super) readiness: Readiness,
+    pub(super) readiness: OwnReadiness,
     pub(super) joining: Joining<V>,
     /// Messages of this member to itself, handled before the step ends.
     pub(super) to_self: VecDeque<Message<V>>,
@@ -73,7 +73,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             proposer: Proposer::new(disk.promise.round),
             questions: Questions::new(),
             peers: Peers::new(config.others(), now),
-            readiness: Readiness::new(),
+            readiness: OwnReadiness::new(),
             joining: Joining::new(&config, &disk),
             acceptor: Acceptor::new(&config, disk, now),
             config: Shared(config),
@@ -119,7 +119,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Does one thing that is due; says whether there was one.
     pub(super) fn advance(&mut self, now: Time, out: &mut Output<V>) -> bool {
         self.advance_joining(now, out)
-            || self.advance_standing(now, out)
+            || self.advance_readiness(now, out)
             || self.turn_away(now, out)
             || self.expire_tasks(now, out)
             || self.advance_seat(now, out)
@@ -129,8 +129,8 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// When the engine wants to be stepped again though nothing happens.
     pub fn poll_timeout(&self, now: Time) -> Time {
         let lease = (self.peers.shown_lease() == Lease::Holds).then(|| self.lease_end());
-        let standing = self.peers.next_change(now, self.config.timing.silence);
-        let others = [lease, standing, self.joining.deadline(), self.poll_retry(now), self.poll_leaving(now)];
+        let readiness = self.peers.next_change(now, self.config.timing.silence);
+        let others = [lease, readiness, self.joining.deadline(), self.poll_retry(now), self.poll_leaving(now)];
         let due = others.into_iter().flatten().chain(self.questions.deadlines()).chain(self.proposer.deadlines());
         due.fold(self.peers.next_heartbeat(), Time::min)
     }

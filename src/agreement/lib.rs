@@ -27,7 +27,7 @@ pub use answer::{Answer, Refusal, Ticket};
 pub use config::{Config, OnEmptyDisk, Timing};
 pub use effect::{Alarm, Envelope, Event, Input, Output, Probe, Question, Stop};
 pub use engine::{Engine, Lease};
-pub use message::{Base, Hearing, Heartbeat, Message, Proposal, Reason, Stage, Standing, Vote, Votes};
+pub use message::{Base, Hearing, Heartbeat, Message, Proposal, Readiness, Reason, Stage, Vote, Votes};
 pub use record::{Durable, Record};
 pub use register::{Direction, Register};
 pub use rule::{All, Rules};

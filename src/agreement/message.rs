@@ -247,18 +247,18 @@ pub struct Heartbeat {
     /// The sender's promise.
     pub promise: Ballot,
     /// Whether the sender coordinates, or could.
-    pub standing: Standing,
+    pub readiness: Readiness,
     /// Whom the sender hears.
     pub hears: Vec<Hearing>,
 }
 
-/// A report of what the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its standing.
+/// A report of what the sender of a heartbeat hears of another member: who, how long ago in milliseconds, and its readiness.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Hearing(pub NodeId, pub u32, pub Standing);
+pub struct Hearing(pub NodeId, pub u32, pub Readiness);
 
 /// A member's place among those who could coordinate. The order is that of the places, not of the bytes on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Readiness {
     /// It is not in touch with a majority, or has to catch up first.
     #[default]
     Follows,
@@ -270,7 +270,7 @@ pub enum Standing {
     Leaves,
 }
 
-impl Standing {
+impl Readiness {
     const fn place(self) -> u8 {
         match self {
             Self::Leaves => 0,
@@ -281,13 +281,13 @@ impl Standing {
     }
 }
 
-impl PartialOrd for Standing {
+impl PartialOrd for Readiness {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Standing {
+impl Ord for Readiness {
     fn cmp(&self, other: &Self) -> Ordering {
         self.place().cmp(&other.place())
     }

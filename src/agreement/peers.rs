@@ -5,7 +5,7 @@
 
 mod heartbeat;
 
-use super::{Hearing, Heartbeat, Lease, Stage, Standing};
+use super::{Hearing, Heartbeat, Lease, Readiness, Stage};
 use model::{Ballot, Digest, NodeId, NodeSet, Time};
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(super) struct Says {
     pub(super) committed: (u64, Digest),
     pub(super) accepted: u64,
     pub(super) promise: Ballot,
-    standing: Standing,
-    hears: Vec<(NodeId, Time, Standing)>,
+    readiness: Readiness,
+    hears: Vec<(NodeId, Time, Readiness)>,
 }
 
 impl Peers {
@@ -132,8 +132,8 @@ impl Peers {
             committed: heartbeat.committed,
             accepted: heartbeat.accepted,
             promise: heartbeat.promise,
-            standing: heartbeat.standing,
-            hears: hears.map(|Hearing(id, age_ms, standing)| (*id, heard_at(*age_ms), *standing)).collect(),
+            readiness: heartbeat.readiness,
+            hears: hears.map(|Hearing(id, age_ms, readiness)| (*id, heard_at(*age_ms), *readiness)).collect(),
         });
     }
 
@@ -185,32 +185,32 @@ impl Peers {
         let hearing = |(id, peer): (NodeId, &Peer)| {
             let heard = peer.heard.filter(|heard| now < *heard + silence)?;
             let age_ms = u32::try_from(now.since(heard).as_micros().div_ceil(1_000)).ok()?;
-            Some(Hearing(id, age_ms, peer.says.as_ref()?.standing))
+            Some(Hearing(id, age_ms, peer.says.as_ref()?.readiness))
         };
         self.iter().filter_map(hearing).collect()
     }
 
-    /// The standing of `id` as this member hears it, if it heard it lately.
-    pub(super) fn heard_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
+    /// The readiness of `id` as this member hears it, if it heard it lately.
+    pub(super) fn heard_readiness(&self, id: NodeId, now: Time, silence: Duration) -> Option<Readiness> {
         let peer = self.peer(id)?;
         let heard = peer.heard.filter(|heard| now < *heard + silence);
-        heard.and(peer.says.as_ref()).map(|says| says.standing)
+        heard.and(peer.says.as_ref()).map(|says| says.readiness)
     }
 
-    /// The standing of `id` as the others that this member hears report it: the highest, unless the newest report is that
+    /// The readiness of `id` as the others that this member hears report it: the highest, unless the newest report is that
     /// it leaves.
-    pub(super) fn reported_standing(&self, id: NodeId, now: Time, silence: Duration) -> Option<Standing> {
+    pub(super) fn reported_readiness(&self, id: NodeId, now: Time, silence: Duration) -> Option<Readiness> {
         let heard = |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
         let says = self.values().filter(heard).filter_map(|peer| peer.says.as_ref());
-        let of_id = |(node, at, standing): &(NodeId, Time, Standing)| {
-            (*node == id && now < *at + silence).then_some((*at, *standing))
+        let of_id = |(node, at, readiness): &(NodeId, Time, Readiness)| {
+            (*node == id && now < *at + silence).then_some((*at, *readiness))
         };
         let reports = says.flat_map(|says| says.hears.iter().filter_map(of_id));
         let (newest, highest) = reports.fold((None, None), |(newest, highest): (Option<_>, Option<_>), report| {
             (newest.max(Some(report)), highest.max(Some(report.1)))
         });
         match newest {
-            Some((_, Standing::Leaves)) => Some(Standing::Leaves),
+            Some((_, Readiness::Leaves)) => Some(Readiness::Leaves),
             Some(_) | None => highest,
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A member's part as one who proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Proposer<V: Register> {
-    seat: Seat<V>,
+    proposing: Proposing<V>,
     /// The requests that were not sent for acceptance yet.
     tasks: VecDeque<Task<V>>,
     /// How many transactions this process has begun.
@@ -30,7 +30,7 @@ pub(super) struct Proposer<V: Register> {
 
 /// The phase that a proposer is in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Seat<V: Register> {
+pub(super) enum Proposing<V: Register> {
     /// It holds no ballot.
     Idle,
     /// Phase one: it has asked for promises.
@@ -65,7 +65,7 @@ pub(super) struct Task<V: Register> {
     pub(super) deadline: Time,
 }
 
-impl<V: Register> Seat<V> {
+impl<V: Register> Proposing<V> {
     pub(super) fn deadline(&self) -> Option<Time> {
         match self {
             Self::Idle | Self::Holding { .. } => None,
@@ -105,7 +105,14 @@ pub(super) struct Campaigning<V> {
 impl<V: Register> Proposer<V> {
     /// One that has promised this round and proposed nothing yet.
     pub(super) const fn new(round: u64) -> Self {
-        Self { seat: Seat::Idle, tasks: VecDeque::new(), sequence: 0, round, retry_at: Time::ZERO, refusals: 0 }
+        Self {
+            proposing: Proposing::Idle,
+            tasks: VecDeque::new(),
+            sequence: 0,
+            round,
+            retry_at: Time::ZERO,
+            refusals: 0,
+        }
     }
 
     /// Takes note of a round that somebody is at.
@@ -125,22 +132,22 @@ impl<V: Register> Proposer<V> {
 
     /// The state that is being voted on.
     pub(super) fn open_state(&self) -> Option<&Arc<V>> {
-        self.seat.open_state()
+        self.proposing.open_state()
     }
 
     /// Whether something above `version` was sent for acceptance.
     pub(super) fn awaits_acceptance_above(&self, version: u64) -> bool {
-        matches!(&self.seat, Seat::Accepting { proposal, .. } if proposal.state.version() > version)
+        matches!(&self.proposing, Proposing::Accepting { proposal, .. } if proposal.state.version() > version)
     }
 
     /// When the next thing is due that is known of.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Time> {
-        self.tasks.iter().map(|task| task.deadline).chain(self.seat.deadline())
+        self.tasks.iter().map(|task| task.deadline).chain(self.proposing.deadline())
     }
 
     /// Takes a vote on what is open into account; only the first of each voter counts.
     pub(super) fn on_vote(&mut self, from: NodeId, txid: TxId, vote: Vote, evidence: Evidence, rules: &impl Rules) {
-        if let Seat::Preparing(preparing) = &mut self.seat
+        if let Proposing::Preparing(preparing) = &mut self.proposing
             && rules.counts(txid, preparing.next.txid())
             && preparing.voters.contains(from)
         {
@@ -153,7 +160,7 @@ impl<V: Register> Proposer<V> {
 
     /// Counts a member that the link was lost to as one that votes against.
     pub(super) fn count_as_unreachable(&mut self, id: NodeId) {
-        if let Seat::Preparing(preparing) = &mut self.seat
+        if let Proposing::Preparing(preparing) = &mut self.proposing
             && preparing.voters.contains(id)
         {
             preparing.votes.entry(id).or_insert(Vote::Abort(Reason::Unreachable));
@@ -162,7 +169,7 @@ impl<V: Register> Proposer<V> {
 
     /// Takes a promise into account.
     pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, accepted: Option<Arc<Proposal<V>>>) {
-        if let Seat::Campaigning(campaigning) = &mut self.seat
+        if let Proposing::Campaigning(campaigning) = &mut self.proposing
             && campaigning.ballot == ballot
         {
             campaigning.promises.insert(from, accepted);
@@ -171,7 +178,7 @@ impl<V: Register> Proposer<V> {
 
     /// Takes an acceptance into account.
     pub(super) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, version: u64) {
-        if let Seat::Accepting { proposal, accepted, .. } = &mut self.seat
+        if let Proposing::Accepting { proposal, accepted, .. } = &mut self.proposing
             && (proposal.ballot, proposal.state.version()) == (ballot, version)
         {
             accepted.insert(from);
@@ -181,19 +188,23 @@ impl<V: Register> Proposer<V> {
     /// Takes it into account that somebody has promised a higher ballot.
     pub(super) fn on_reject(&mut self, from: NodeId, ballot: Ballot, promised: Ballot) {
         self.hear(promised.round);
-        match &mut self.seat {
-            Seat::Campaigning(campaigning) if campaigning.ballot == ballot => campaigning.rejected.insert(from),
-            Seat::Accepting { proposal, rejected, .. } if proposal.ballot == ballot => rejected.insert(from),
-            Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) | Seat::Accepting { .. } => {}
+        match &mut self.proposing {
+            Proposing::Campaigning(campaigning) if campaigning.ballot == ballot => campaigning.rejected.insert(from),
+            Proposing::Accepting { proposal, rejected, .. } if proposal.ballot == ballot => rejected.insert(from),
+            Proposing::Idle
+            | Proposing::Campaigning(_)
+            | Proposing::Holding { .. }
+            | Proposing::Preparing(_)
+            | Proposing::Accepting { .. } => {}
         }
     }
 
     /// Says again to a member that has just been connected what it may have missed.
     pub(super) fn remind(&self, id: NodeId, out: &mut Output<V>) {
-        let message = match &self.seat {
-            Seat::Idle | Seat::Holding { .. } | Seat::Preparing(_) => return,
-            Seat::Campaigning(campaigning) => Message::Campaign { ballot: campaigning.ballot },
-            Seat::Accepting { proposal, .. } => Message::Accept { proposal: Arc::clone(proposal) },
+        let message = match &self.proposing {
+            Proposing::Idle | Proposing::Holding { .. } | Proposing::Preparing(_) => return,
+            Proposing::Campaigning(campaigning) => Message::Campaign { ballot: campaigning.ballot },
+            Proposing::Accepting { proposal, .. } => Message::Accept { proposal: Arc::clone(proposal) },
         };
         out.send.push(Envelope { to: id, message });
     }

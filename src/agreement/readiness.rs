@@ -1,28 +1,28 @@
-//! Readiness: whether a member coordinates, or could, or is about to stop.
+//! OwnReadiness: whether a member coordinates, or could, or is about to stop.
 //!
 //! All of this is for liveness: safety does not hang on who coordinates.
 
 mod leaving;
 
-use super::{Engine, Event, Output, Register, Rules, Standing};
+use super::{Engine, Event, Output, Readiness, Register, Rules};
 use model::{NodeId, Time};
 
 /// A member's place among those who could coordinate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Readiness {
+pub(super) struct OwnReadiness {
     /// Whether this member coordinates.
     acts: bool,
-    /// The standing that the last heartbeats told.
-    told: Standing,
+    /// The readiness that the last heartbeats told.
+    told: Readiness,
     /// Set once the member was told to stop: until when what it asked everyone to accept is awaited.
     leaving: Option<Time>,
     /// Who coordinates, as it was shown last.
     shown: Option<NodeId>,
 }
 
-impl Readiness {
+impl OwnReadiness {
     pub(super) const fn new() -> Self {
-        Self { acts: false, told: Standing::Follows, leaving: None, shown: None }
+        Self { acts: false, told: Readiness::Follows, leaving: None, shown: None }
     }
 
     /// Whether this member coordinates.
@@ -45,60 +45,60 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// The member that coordinates, as far as this one hears.
     pub(super) fn coordinator(&self, now: Time) -> Option<NodeId> {
         let silence = self.config.timing.silence;
-        let leads = |id: &NodeId| self.peers.heard_standing(*id, now, silence) == Some(Standing::Leads);
+        let leads = |id: &NodeId| self.peers.heard_readiness(*id, now, silence) == Some(Readiness::Leads);
         if self.readiness.acts { Some(self.config.me) } else { self.config.others().iter().find(leads) }
     }
 
     /// Whether this member coordinates, or could. It could when it is in touch with a majority, and holds a lease, so that
     /// it is known to have caught up, or hears of nobody else who coordinates, or could before: without that, two members
     /// could go on making room for each other.
-    pub(super) fn standing(&self, now: Time) -> Standing {
+    pub(super) fn readiness(&self, now: Time) -> Readiness {
         if self.readiness.acts {
-            return Standing::Leads;
+            return Readiness::Leads;
         }
         match (self.is_leaving(), self.is_ready(now)) {
-            (true, _) => Standing::Leaves,
-            (false, true) => Standing::Ready,
-            (false, false) => Standing::Follows,
+            (true, _) => Readiness::Leaves,
+            (false, true) => Readiness::Ready,
+            (false, false) => Readiness::Follows,
         }
     }
 
     fn is_ready(&self, now: Time) -> bool {
         let in_touch = self.in_touch(now).len() >= self.config.members.majority();
-        let others_lead = || self.config.others().iter().any(|id| self.standing_of(id, now) == Some(Standing::Leads));
-        let was_ready = self.readiness.told != Standing::Follows;
+        let others_lead = || self.config.others().iter().any(|id| self.readiness_of(id, now) == Some(Readiness::Leads));
+        let was_ready = self.readiness.told != Readiness::Follows;
         !self.is_leaving() && self.has_joined() && in_touch && (was_ready || !self.is_isolated(now) || !others_lead())
     }
 
-    /// Another member's standing, as heard or as reported.
-    fn standing_of(&self, id: NodeId, now: Time) -> Option<Standing> {
+    /// Another member's readiness, as heard or as reported.
+    fn readiness_of(&self, id: NodeId, now: Time) -> Option<Readiness> {
         let silence = self.config.timing.silence;
-        let reported = || self.peers.reported_standing(id, now, silence);
-        self.rules.standing(self.peers.heard_standing(id, now, silence), reported)
+        let reported = || self.peers.reported_readiness(id, now, silence);
+        self.rules.readiness(self.peers.heard_readiness(id, now, silence), reported)
     }
 
     /// Whether this member should coordinate: it is ready, and no member before it in id order is.
     pub(super) fn should_act(&self, now: Time) -> bool {
         let silence = self.config.timing.silence;
         let is_before = |id: &NodeId| *id < self.config.me;
-        let may_come = |id: NodeId| match self.standing_of(id, now) {
-            Some(Standing::Ready | Standing::Leads) => true,
-            Some(Standing::Follows) | None => self.peers.is_young(now, silence),
-            Some(Standing::Leaves) => false,
+        let may_come = |id: NodeId| match self.readiness_of(id, now) {
+            Some(Readiness::Ready | Readiness::Leads) => true,
+            Some(Readiness::Follows) | None => self.peers.is_young(now, silence),
+            Some(Readiness::Leaves) => false,
         };
         self.is_ready(now) && !self.config.others().iter().filter(is_before).any(may_come)
     }
 
-    pub(super) fn advance_standing(&mut self, now: Time, out: &mut Output<V>) -> bool {
+    pub(super) fn advance_readiness(&mut self, now: Time, out: &mut Output<V>) -> bool {
         let should = self.should_act(now) || self.settles(now);
         if should != self.readiness.acts {
             self.readiness.acts = should;
             out.publish = true;
             out.events.push(if should { Event::CoordinationTaken } else { Event::CoordinationGiven });
         }
-        let standing = self.standing(now);
-        let changed = standing != self.readiness.told;
-        self.readiness.told = standing;
+        let readiness = self.readiness(now);
+        let changed = readiness != self.readiness.told;
+        self.readiness.told = readiness;
         if changed {
             // The others should not have to wait for the next heartbeat to know whom to turn to.
             self.send_heartbeats(now, out);

@@ -4,7 +4,7 @@
 //! what it is for.
 
 use super::{
-    Answer, Base, Direction, Durable, Envelope, Lease, OnEmptyDisk, Output, Proposal, Register, Stage, Standing,
+    Answer, Base, Direction, Durable, Envelope, Lease, OnEmptyDisk, Output, Proposal, Readiness, Register, Stage,
     Timing, Vote,
 };
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
@@ -128,13 +128,13 @@ pub trait Rules: Clone + Debug + Eq + Hash {
         false
     }
 
-    /// Another member's standing: a lower member that a peer reports as ready keeps a higher one from coordinating. That
+    /// Another member's readiness: a lower member that a peer reports as ready keeps a higher one from coordinating. That
     /// it leaves, a member knows best itself; what others report of it may be from before. And there is none above
     /// leading.
-    fn standing(&self, heard: Option<Standing>, reported: impl FnOnce() -> Option<Standing>) -> Option<Standing> {
+    fn readiness(&self, heard: Option<Readiness>, reported: impl FnOnce() -> Option<Readiness>) -> Option<Readiness> {
         match heard {
-            Some(Standing::Leaves | Standing::Leads) => heard,
-            Some(Standing::Follows | Standing::Ready) | None => heard.max(reported()),
+            Some(Readiness::Leaves | Readiness::Leads) => heard,
+            Some(Readiness::Follows | Readiness::Ready) | None => heard.max(reported()),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! All of it is in memory only: votes are opinions.
 
-use super::{Base, Engine, Event, Message, Output, Probe, Reason, Register, Rules, Standing, Vote, Votes};
+use super::{Base, Engine, Event, Message, Output, Probe, Readiness, Reason, Register, Rules, Vote, Votes};
 use model::{Actor, Evidence, NodeId, Time, TxId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let silence = self.config.timing.silence;
         let leads = |id: NodeId| match id == self.config.me {
             true => self.readiness.acts(),
-            false => self.peers.heard_standing(id, now, silence) == Some(Standing::Leads),
+            false => self.peers.heard_readiness(id, now, silence) == Some(Readiness::Leads),
         };
         self.config.members.iter().take_while(|id| *id < from).any(leads)
     }

@@ -1,15 +1,15 @@
 //! The one task that owns the agreement and the controller of rollouts, and the handle that all others hold.
 
-mod chronicle;
+mod audit_tap;
 mod clock;
 mod door;
 mod entry;
 mod handle;
+mod history;
 mod journal;
 mod member;
 mod rules;
 mod run;
-mod witness;
 
 pub use clock::{boottime, unix_millis};
 pub use entry::{Decision, HistoryEntry, Split};

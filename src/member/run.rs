@@ -5,10 +5,10 @@
 //! wait for the disk anyway. A store that fails ends the task, and with it the process, before anything is said that rests
 //! on what it did not write.
 
-use super::chronicle::Chronicle;
+use super::audit_tap::AuditTap;
 use super::handle::{Publisher, Request};
+use super::history::HistoryWriter;
 use super::member::{Asked, DriverError, Happened, Member, Outside, Progress};
-use super::witness::Witness;
 use super::{boottime, journal, unix_millis};
 use audit::{Log, Outgoing};
 use crash::{Step, around};
@@ -58,8 +58,8 @@ struct Node {
     mesh: Mesh,
     publisher: Publisher,
     traffic: Box<dyn Traffic>,
-    chronicle: Chronicle,
-    witness: Witness,
+    history: HistoryWriter,
+    audit_tap: AuditTap,
     /// Questions to upstreams that are under way.
     probes: JoinSet<Input>,
 }
@@ -94,11 +94,11 @@ impl Driver {
         log: Log,
         (history, lines): (History, Vec<String>),
     ) -> Self {
-        let chronicle = Chronicle::new(history, &lines, engine.committed(), &publisher);
-        let witness = Witness::new(log, &engine);
+        let history = HistoryWriter::new(history, &lines, engine.committed(), &publisher);
+        let audit_tap = AuditTap::new(log, &engine);
         let me = engine.me();
         let others = engine.members().without(me);
-        let node = Node { me, others, mesh, publisher, traffic, chronicle, witness, probes: JoinSet::new() };
+        let node = Node { me, others, mesh, publisher, traffic, history, audit_tap, probes: JoinSet::new() };
         Self { member: Member::new(engine, store), node }
     }
 
@@ -113,7 +113,7 @@ impl Driver {
         let (mut told, mut ending) = (false, false);
         let mut look_at_room = tokio::time::interval(ROOM_EVERY);
         let engine = self.member.engine();
-        self.node.witness.started(engine.committed(), engine.durable().accepted.as_deref());
+        self.node.audit_tap.started(engine.committed(), engine.durable().accepted.as_deref());
         self.take(Happened::Input(Input::Timeout)).await?;
         loop {
             if ending && self.member.has_left() {
@@ -122,8 +122,8 @@ impl Driver {
             let progress = self.member.look(boottime(), unix_millis, &mut self.node)?;
             self.finish(progress).await?;
             let now = boottime();
-            self.node.witness.send(now);
-            let others = [self.node.chronicle.poll_write(now), self.node.witness.poll_send(now)];
+            self.node.audit_tap.send(now);
+            let others = [self.node.history.poll_write(now), self.node.audit_tap.poll_send(now)];
             let due = others.into_iter().flatten().fold(self.member.poll_timeout(now), Time::min);
             let happened = tokio::select! {
                 biased;
@@ -140,14 +140,14 @@ impl Driver {
                 Some(outgoing) = inbox.outgoing.recv() => self.node.hand_on(outgoing),
                 Some(request) = inbox.requests.recv() => from_caller(request),
                 () = tokio::time::sleep(due.since(now)) => {
-                    self.node.chronicle.write();
+                    self.node.history.write();
                     Happened::Input(Input::Timeout)
                 }
                 _ = look_at_room.tick() => Happened::LookAtRoom,
             };
             self.take(happened).await?;
         }
-        self.node.chronicle.write();
+        self.node.history.write();
         // Whoever asked has left, and nobody waits for the answer.
         self.node.probes.shutdown().await;
         self.member.end()
@@ -201,7 +201,7 @@ impl Outside for Node {
 
     fn answer(&mut self, asked: Asked<Reply>, answer: Answer) {
         let Asked { change, by, caller } = asked;
-        self.witness.answered(by, &change, &answer);
+        self.audit_tap.answered(by, &change, &answer);
         // A caller that has gone away wants no answer.
         around(Step::Reply, || drop(caller.send(answer)));
     }
@@ -227,25 +227,25 @@ impl Outside for Node {
     }
 
     fn received(&mut self, input: &Input) {
-        self.witness.received(input);
+        self.audit_tap.received(input);
     }
 
     fn heard(&mut self, from: NodeId, testimony: Box<Testimony>) {
-        self.witness.heard(from, testimony);
+        self.audit_tap.heard(from, testimony);
     }
 
     fn sent(&mut self, envelopes: &[Envelope]) {
-        self.witness.sent(envelopes);
+        self.audit_tap.sent(envelopes);
     }
 
     fn wrote(&mut self, records: &[Record]) {
-        self.witness.wrote(records);
+        self.audit_tap.wrote(records);
     }
 
     fn happened(&mut self, event: Event) {
         journal::event(&event, self.me);
-        self.witness.happened(&event);
-        self.chronicle.record(event, &self.publisher);
+        self.audit_tap.happened(&event);
+        self.history.record(event, &self.publisher);
     }
 
     fn ejected(&mut self, why: Option<&str>) {

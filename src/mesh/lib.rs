@@ -11,7 +11,7 @@
 
 mod accept;
 mod addresses;
-pub mod carry;
+pub mod codec;
 mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A node's controller, the state that its changes make, and a clock.
-struct Desk {
+struct Surroundings {
     controller: Controller,
     state: RoutingState,
     now: Time,
@@ -68,7 +68,7 @@ fn report(epoch: u64, good: u64, failed: u64) -> Report {
     Report { epoch, stable, canary, ..Report::default() }
 }
 
-impl Desk {
+impl Surroundings {
     fn new() -> Self {
         let others = NodeSet::first(3).without(NodeId::A);
         Self {
@@ -86,10 +86,10 @@ impl Desk {
     }
 
     fn started(change: fn(&mut Plan)) -> Self {
-        let mut desk = Self::new();
-        desk.make(&start(plan(change)));
-        let _ = desk.look();
-        desk
+        let mut surroundings = Self::new();
+        surroundings.make(&start(plan(change)));
+        let _ = surroundings.look();
+        surroundings
     }
 
     /// Makes a change as the agreement would.
@@ -163,50 +163,50 @@ impl Desk {
 
 #[test]
 fn a_good_canary_goes_all_the_way() {
-    let mut desk = Desk::started(|_| {});
-    assert!(desk.counting, "the step has begun with all members");
+    let mut surroundings = Surroundings::started(|_| {});
+    assert!(surroundings.counting, "the step has begun with all members");
     for _ in 0..6 {
-        desk.own = samples(200, 0);
-        desk.pass_with_reports(12, 200, 0);
+        surroundings.own = samples(200, 0);
+        surroundings.pass_with_reports(12, 200, 0);
     }
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::Promoted));
-    assert_eq!(desk.state.stable, model("v2"));
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::Promoted));
+    assert_eq!(surroundings.state.stable, model("v2"));
     let steps: Vec<u64> =
-        desk.made.iter().map(|change| if let Change::Next { epoch } = change { *epoch } else { 0 }).collect();
+        surroundings.made.iter().map(|change| if let Change::Next { epoch } = change { *epoch } else { 0 }).collect();
     assert_eq!(steps, [1, 2, 3, 4]);
-    assert!(!desk.controller.is_watching());
+    assert!(!surroundings.controller.is_watching());
 }
 
 #[test]
 fn a_step_is_held_as_long_as_its_plan_says() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(1_000, 0);
-    desk.pass_with_reports(8, 1_000, 0);
-    assert!(desk.made.is_empty(), "{:?}", desk.made);
-    desk.pass(3);
-    assert_eq!(desk.made, [Change::Next { epoch: 1 }]);
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(1_000, 0);
+    surroundings.pass_with_reports(8, 1_000, 0);
+    assert!(surroundings.made.is_empty(), "{:?}", surroundings.made);
+    surroundings.pass(3);
+    assert_eq!(surroundings.made, [Change::Next { epoch: 1 }]);
 }
 
 #[test]
 fn its_clock_starts_with_the_last_connected_member_that_serves_it() {
-    let mut desk = Desk::new();
-    desk.serving = NodeSet::EMPTY.with(node('b'));
-    desk.make(&start(plan(|_| {})));
-    desk.pass(0);
-    let _ = desk.look();
-    assert!(!desk.counting && desk.controller.is_watching());
-    desk.serving = desk.serving.with(node('c'));
-    let _ = desk.look();
-    assert!(desk.counting);
+    let mut surroundings = Surroundings::new();
+    surroundings.serving = NodeSet::EMPTY.with(node('b'));
+    surroundings.make(&start(plan(|_| {})));
+    surroundings.pass(0);
+    let _ = surroundings.look();
+    assert!(!surroundings.counting && surroundings.controller.is_watching());
+    surroundings.serving = surroundings.serving.with(node('c'));
+    let _ = surroundings.look();
+    assert!(surroundings.counting);
     // One that is connected and silent is waited for only so long, and one that is gone not at all.
-    let mut silent = Desk::new();
+    let mut silent = Surroundings::new();
     silent.serving = NodeSet::EMPTY;
     silent.make(&start(plan(|_| {})));
     let _ = silent.look();
     silent.now = silent.now + Duration::from_millis(1_100);
     let _ = silent.look();
     assert!(silent.counting);
-    let mut gone = Desk::new();
+    let mut gone = Surroundings::new();
     (gone.serving, gone.connected) = (NodeSet::EMPTY.with(node('b')), NodeSet::EMPTY.with(node('b')));
     gone.make(&start(plan(|_| {})));
     let _ = gone.look();
@@ -215,11 +215,14 @@ fn its_clock_starts_with_the_last_connected_member_that_serves_it() {
 
 #[test]
 fn a_node_with_bad_evidence_ejects_and_rolls_back() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(40, 40);
-    desk.now = desk.now + LOOK_EVERY;
-    let moves = desk.look();
-    assert!(moves.ejection_changed && desk.controller.ejected().is_some_and(|why| why.contains("error rate 50.0 %")));
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(40, 40);
+    surroundings.now = surroundings.now + LOOK_EVERY;
+    let moves = surroundings.look();
+    assert!(
+        moves.ejection_changed
+            && surroundings.controller.ejected().is_some_and(|why| why.contains("error rate 50.0 %"))
+    );
     assert!(moves.report.is_some_and(|report| report.ejected.is_some()), "the others are told at once");
     assert!(moves.measured.is_some_and(|(_, failing)| failing.is_some()), "and it votes against more");
     assert!(matches!(moves.propose, Some(Change::RollBack { started: 1, .. })));
@@ -227,40 +230,40 @@ fn a_node_with_bad_evidence_ejects_and_rolls_back() {
 
 #[test]
 fn the_word_of_one_other_node_is_enough() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(1_000, 0);
-    desk.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
-    assert_eq!(desk.why(), "node-c: errors");
-    assert_eq!(desk.controller.ejected(), None, "this node's own evidence was good");
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(1_000, 0);
+    surroundings.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+    assert_eq!(surroundings.why(), "node-c: errors");
+    assert_eq!(surroundings.controller.ejected(), None, "this node's own evidence was good");
 }
 
 #[test]
 fn what_none_could_tell_alone_the_pool_does() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(24, 6);
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Progressing, "{}", desk.why());
-    desk.tell('b', report(1, 24, 6));
-    desk.tell('c', report(1, 24, 6));
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
-    assert!(desk.why().contains("of 90 requests"), "{}", desk.why());
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(24, 6);
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Progressing, "{}", surroundings.why());
+    surroundings.tell('b', report(1, 24, 6));
+    surroundings.tell('c', report(1, 24, 6));
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+    assert!(surroundings.why().contains("of 90 requests"), "{}", surroundings.why());
 }
 
 #[test]
 fn only_who_coordinates_asks_and_everybody_ejects() {
-    let mut desk = Desk::started(|_| {});
-    desk.may_propose = MayPropose::Nothing;
-    desk.own = samples(0, 100);
-    desk.pass(5);
-    assert!(desk.made.is_empty() && desk.controller.ejected().is_some());
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.may_propose = MayPropose::Nothing;
+    surroundings.own = samples(0, 100);
+    surroundings.pass(5);
+    assert!(surroundings.made.is_empty() && surroundings.controller.ejected().is_some());
     // When nobody coordinates, what takes traffic away is asked for all the same.
-    desk.may_propose = MayPropose::Retreats;
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
-    let mut good = Desk::started(|_| {});
+    surroundings.may_propose = MayPropose::Retreats;
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+    let mut good = Surroundings::started(|_| {});
     good.may_propose = MayPropose::Retreats;
     good.own = samples(1_000, 0);
     good.pass_with_reports(20, 1_000, 0);
@@ -269,23 +272,23 @@ fn only_who_coordinates_asks_and_everybody_ejects() {
 
 #[test]
 fn no_traffic_is_neither_a_pass_nor_a_failure() {
-    let mut desk = Desk::started(|plan| plan.progress_deadline = Span(60_000));
-    desk.pass_with_reports(60, 0, 0);
-    assert_eq!(desk.phase(), Phase::Progressing);
-    let status = desk.look().status.expect("a trial");
+    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Span(60_000));
+    surroundings.pass_with_reports(60, 0, 0);
+    assert_eq!(surroundings.phase(), Phase::Progressing);
+    let status = surroundings.look().status.expect("a trial");
     assert_eq!((status.missing, status.missing_for), (59, None));
     assert!(matches!(status.next, Next::Undecided { .. }));
-    desk.pass_with_reports(12, 0, 0);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::Aborted));
-    assert!(desk.why().contains("59 requests to the canary are missing"), "{}", desk.why());
+    surroundings.pass_with_reports(12, 0, 0);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::Aborted));
+    assert!(surroundings.why().contains("59 requests to the canary are missing"), "{}", surroundings.why());
 }
 
 #[test]
 fn too_little_says_when_it_is_enough() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(10, 0);
-    desk.pass(1);
-    let status = desk.look().status.expect("a trial");
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(10, 0);
+    surroundings.pass(1);
+    let status = surroundings.look().status.expect("a trial");
     assert_eq!(status.missing, 49);
     let left = status.missing_for.expect("there is traffic").as_secs_f64();
     assert!((3.0..7.0).contains(&left), "{left}");
@@ -293,27 +296,27 @@ fn too_little_says_when_it_is_enough() {
 
 #[test]
 fn a_manual_step_waits_for_an_operator() {
-    let mut desk = Desk::started(|plan| plan.steps[0].then = Then::AwaitPromotion);
-    desk.own = samples(200, 0);
-    desk.pass_with_reports(12, 200, 0);
-    assert_eq!(desk.phase(), Phase::Paused);
-    assert!(desk.why().contains("promote it"), "{}", desk.why());
-    desk.pass_with_reports(1_000, 200, 0);
-    assert_eq!(desk.phase(), Phase::Paused, "no deadline runs meanwhile");
+    let mut surroundings = Surroundings::started(|plan| plan.steps[0].then = Then::AwaitPromotion);
+    surroundings.own = samples(200, 0);
+    surroundings.pass_with_reports(12, 200, 0);
+    assert_eq!(surroundings.phase(), Phase::Paused);
+    assert!(surroundings.why().contains("promote it"), "{}", surroundings.why());
+    surroundings.pass_with_reports(1_000, 200, 0);
+    assert_eq!(surroundings.phase(), Phase::Paused, "no deadline runs meanwhile");
     // One that fails while it waits is rolled back all the same.
-    desk.own = samples(0, 200);
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    surroundings.own = samples(0, 200);
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
 }
 
 #[test]
 fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
     use service::Mode;
     let bad = |mode: fn(&mut Plan)| {
-        let mut desk = Desk::started(mode);
-        desk.own = samples(50, 50);
-        desk.pass(1);
-        desk
+        let mut surroundings = Surroundings::started(mode);
+        surroundings.own = samples(50, 50);
+        surroundings.pass(1);
+        surroundings
     };
     let paused = bad(|plan| {
         plan.gates.error_rate.mode = Mode::Pause;
@@ -330,87 +333,87 @@ fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
 
 #[test]
 fn who_cannot_be_measured_pauses_the_rollout() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(1_000, 0);
-    desk.tell('b', report(1, 1_000, 0));
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(1_000, 0);
+    surroundings.tell('b', report(1, 1_000, 0));
     let mut seconds = 0;
-    while desk.phase() == Phase::Progressing && seconds < 60 {
+    while surroundings.phase() == Phase::Progressing && seconds < 60 {
         // node-c is connected and says nothing; the plan holds for longer than that is borne.
-        let epoch = desk.epoch();
-        desk.tell('b', report(epoch, 1_000, 0));
-        desk.state.rollout = desk.state.rollout.take().map(|rollout| {
+        let epoch = surroundings.epoch();
+        surroundings.tell('b', report(epoch, 1_000, 0));
+        surroundings.state.rollout = surroundings.state.rollout.take().map(|rollout| {
             let mut rollout = (*rollout).clone();
             Arc::make_mut(&mut rollout.plan).steps[0].hold = Span(600_000);
             Arc::new(rollout)
         });
-        desk.pass(1);
+        surroundings.pass(1);
         seconds += 1;
     }
-    assert_eq!(desk.phase(), Phase::Paused);
-    assert!(desk.why().contains("no report of node-c"), "{}", desk.why());
+    assert_eq!(surroundings.phase(), Phase::Paused);
+    assert!(surroundings.why().contains("no report of node-c"), "{}", surroundings.why());
 }
 
 #[test]
 fn a_change_that_is_not_made_is_asked_for_again() {
-    let mut desk = Desk::started(|_| {});
-    desk.own = samples(1_000, 0);
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(1_000, 0);
     for _ in 0..6 {
-        desk.tell('b', report(1, 1_000, 0));
-        desk.tell('c', report(1, 1_000, 0));
-        desk.now = desk.now + Duration::from_secs(2);
-        let _ = desk.look();
+        surroundings.tell('b', report(1, 1_000, 0));
+        surroundings.tell('c', report(1, 1_000, 0));
+        surroundings.now = surroundings.now + Duration::from_secs(2);
+        let _ = surroundings.look();
     }
-    let asked = desk.controller.clone();
+    let asked = surroundings.controller.clone();
     let next = Change::Next { epoch: 1 };
-    desk.controller.on_answer(desk.now, &next, Some("node-c: it is unreachable".into()));
+    surroundings.controller.on_answer(surroundings.now, &next, Some("node-c: it is unreachable".into()));
     let mut again = None;
     for _ in 0..10 {
-        desk.now = desk.now + LOOK_EVERY;
-        let moves = desk.look();
+        surroundings.now = surroundings.now + LOOK_EVERY;
+        let moves = surroundings.look();
         let status = moves.status.expect("a trial");
         assert_eq!(status.refused.as_deref(), Some("node-c: it is unreachable"));
         again = again.or(moves.propose);
     }
     assert_eq!(again, Some(Change::Next { epoch: 1 }));
     // One that is not answered yet is not asked for twice, but a rollback does not wait for it.
-    desk.controller = asked;
-    desk.now = desk.now + Duration::from_secs(5);
-    assert_eq!(desk.look().propose, None);
-    desk.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
-    let rollback = desk.look().propose.expect("at once");
+    surroundings.controller = asked;
+    surroundings.now = surroundings.now + Duration::from_secs(5);
+    assert_eq!(surroundings.look().propose, None);
+    surroundings.tell('c', Report { ejected: Some("errors".into()), ..report(1, 10, 0) });
+    let rollback = surroundings.look().propose.expect("at once");
     assert!(matches!(rollback, Change::RollBack { .. }));
     // What became of the step is of no interest any more, and the rollback is asked for once.
-    desk.controller.on_answer(desk.now, &next, Some("a retreat came first".into()));
-    desk.now = desk.now + Duration::from_secs(5);
-    assert_eq!(desk.look().propose, None);
-    desk.controller.on_answer(desk.now, &rollback, Some("busy".into()));
-    desk.now = desk.now + Duration::from_secs(5);
-    assert_eq!(desk.look().propose, Some(rollback));
+    surroundings.controller.on_answer(surroundings.now, &next, Some("a retreat came first".into()));
+    surroundings.now = surroundings.now + Duration::from_secs(5);
+    assert_eq!(surroundings.look().propose, None);
+    surroundings.controller.on_answer(surroundings.now, &rollback, Some("busy".into()));
+    surroundings.now = surroundings.now + Duration::from_secs(5);
+    assert_eq!(surroundings.look().propose, Some(rollback));
 }
 
 #[test]
 fn a_weight_set_by_hand_is_measured_and_nothing_follows() {
-    let mut desk = Desk::new();
+    let mut surroundings = Surroundings::new();
     let weight = Weight::from_percent("20").expect("a weight");
-    desk.make(&Change::Weight { weight, canary: Some(model("v2")) });
-    let _ = desk.look();
-    assert!(desk.counting && !desk.controller.is_judging());
-    desk.own = samples(0, 100);
-    desk.now = desk.now + Duration::from_secs(1);
-    let moves = desk.look();
+    surroundings.make(&Change::Weight { weight, canary: Some(model("v2")) });
+    let _ = surroundings.look();
+    assert!(surroundings.counting && !surroundings.controller.is_judging());
+    surroundings.own = samples(0, 100);
+    surroundings.now = surroundings.now + Duration::from_secs(1);
+    let moves = surroundings.look();
     assert!(moves.measured.is_some_and(|(_, failing)| failing.is_some()), "it votes against more");
-    assert_eq!((moves.propose, desk.controller.ejected()), (None, None));
+    assert_eq!((moves.propose, surroundings.controller.ejected()), (None, None));
     assert_eq!(moves.status.expect("a trial").next, Next::Manual);
 }
 
 #[test]
 fn what_was_measured_of_another_step_does_not_count() {
-    let mut desk = Desk::started(|_| {});
-    desk.tell('b', Report { ejected: Some("errors".into()), ..report(7, 0, 100) });
-    desk.tell('c', report(0, 0, 100));
-    desk.own = samples(100, 0);
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Progressing, "{}", desk.why());
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.tell('b', Report { ejected: Some("errors".into()), ..report(7, 0, 100) });
+    surroundings.tell('c', report(0, 0, 100));
+    surroundings.own = samples(100, 0);
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Progressing, "{}", surroundings.why());
     let counts = Counts {
         requests: u64::MAX,
         errors: u64::MAX,
@@ -418,60 +421,60 @@ fn what_was_measured_of_another_step_does_not_count() {
         open: 0,
         latencies: vec![(u32::MAX, u32::MAX); 9],
     };
-    desk.tell('b', Report { epoch: 1, stable: counts.clone(), canary: counts, ..Report::default() });
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack), "absurd counts are bad ones, and no panic");
+    surroundings.tell('b', Report { epoch: 1, stable: counts.clone(), canary: counts, ..Report::default() });
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack), "absurd counts are bad ones, and no panic");
 }
 
 #[test]
 fn a_window_begun_anew_lets_nothing_pass_at_once() {
-    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(70_000));
-    desk.own = samples(50_000, 0);
-    desk.pass_with_reports(62, 1_000, 0);
-    desk.own = samples(1_000, 0);
-    desk.pass_with_reports(20, 1_000, 0);
-    assert!(desk.made.is_empty(), "{:?}", desk.made);
-    desk.pass_with_reports(14, 1_000, 0);
-    assert_eq!(desk.made, [Change::Next { epoch: 1 }]);
+    let mut surroundings = Surroundings::started(|plan| plan.steps[0].hold = Span(70_000));
+    surroundings.own = samples(50_000, 0);
+    surroundings.pass_with_reports(62, 1_000, 0);
+    surroundings.own = samples(1_000, 0);
+    surroundings.pass_with_reports(20, 1_000, 0);
+    assert!(surroundings.made.is_empty(), "{:?}", surroundings.made);
+    surroundings.pass_with_reports(14, 1_000, 0);
+    assert_eq!(surroundings.made, [Change::Next { epoch: 1 }]);
 }
 
 #[test]
 fn an_old_good_past_is_forgotten() {
-    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(3_600_000));
-    desk.own = samples(50_000, 0);
-    desk.pass_with_reports(62, 10, 0);
-    assert_eq!(desk.own, Samples::default(), "the window was begun anew");
-    assert!(desk.reports.iter().any(|report| report.window == 1) || desk.look().report.is_none());
-    desk.own = samples(100, 60);
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
+    let mut surroundings = Surroundings::started(|plan| plan.steps[0].hold = Span(3_600_000));
+    surroundings.own = samples(50_000, 0);
+    surroundings.pass_with_reports(62, 10, 0);
+    assert_eq!(surroundings.own, Samples::default(), "the window was begun anew");
+    assert!(surroundings.reports.iter().any(|report| report.window == 1) || surroundings.look().report.is_none());
+    surroundings.own = samples(100, 60);
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
 }
 
 #[test]
 fn a_good_past_does_not_hide_a_canary_that_turns_bad() {
-    let mut desk = Desk::started(|plan| plan.steps[0].hold = Span(3_600_000));
-    desk.own = samples(1_500, 0);
-    desk.pass_with_reports(30, 1_000, 0);
-    desk.own = samples(1_570, 30);
-    desk.pass(1);
-    assert_eq!(desk.phase(), Phase::Ended(Outcome::RolledBack));
-    assert!(desk.why().contains("of the last 100 requests, limit 5 %"), "{}", desk.why());
+    let mut surroundings = Surroundings::started(|plan| plan.steps[0].hold = Span(3_600_000));
+    surroundings.own = samples(1_500, 0);
+    surroundings.pass_with_reports(30, 1_000, 0);
+    surroundings.own = samples(1_570, 30);
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+    assert!(surroundings.why().contains("of the last 100 requests, limit 5 %"), "{}", surroundings.why());
 }
 
 #[test]
 fn a_step_that_is_never_agreed_to_ends_at_the_deadline() {
-    let mut desk = Desk::started(|plan| plan.progress_deadline = Span(20_000));
-    desk.own = samples(1_000, 0);
+    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Span(20_000));
+    surroundings.own = samples(1_000, 0);
     let mut asked = Vec::new();
     for second in 0..40 {
         if second % 2 == 0 {
-            desk.tell('b', report(1, 1_000, 0));
-            desk.tell('c', report(1, 1_000, 0));
+            surroundings.tell('b', report(1, 1_000, 0));
+            surroundings.tell('c', report(1, 1_000, 0));
         }
         for _ in 0..10 {
-            desk.now = desk.now + LOOK_EVERY;
-            if let Some(change) = desk.look().propose {
-                desk.controller.on_answer(desk.now, &change, Some("node-c: it is unreachable".into()));
+            surroundings.now = surroundings.now + LOOK_EVERY;
+            if let Some(change) = surroundings.look().propose {
+                surroundings.controller.on_answer(surroundings.now, &change, Some("node-c: it is unreachable".into()));
                 asked.push(change);
             }
         }

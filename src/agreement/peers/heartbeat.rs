@@ -55,7 +55,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
     }
 
     pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
-        let was_heard = self.peers.heard_standing(from, now, self.config.timing.silence).is_some();
+        let was_heard = self.peers.heard_readiness(from, now, self.config.timing.silence).is_some();
         self.peers.on_heartbeat(now, self.config.me, from, heartbeat);
         self.proposer.hear(heartbeat.promise.round);
         out.publish = true;
@@ -146,7 +146,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             committed,
             accepted: self.acceptor.accepted_version().max(committed.0),
             promise: self.acceptor.disk().promise,
-            standing: self.standing(now),
+            readiness: self.readiness(now),
             hears: self.peers.hears(now, timing.silence),
         };
         out.send.push(Envelope { to, message: Message::Heartbeat(Box::new(heartbeat)) });

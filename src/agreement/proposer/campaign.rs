@@ -1,6 +1,6 @@
 //! Phase one: the way of a proposer to a ballot of its own, and to the value that it has to go on from.
 
-use super::{Campaigning, Proposer, Seat};
+use super::{Campaigning, Proposer, Proposing};
 use crate::acceptor::Acceptor;
 use crate::{
     Alarm, Answer, Config, Durable, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Rules, Votes,
@@ -13,10 +13,10 @@ use std::time::Duration;
 impl<V: Register, R: Rules> Engine<V, R> {
     /// When a proposer that waits out a refusal tries again.
     pub(crate) fn poll_retry(&self, now: Time) -> Option<Time> {
-        let waits = match &self.proposer.seat {
-            Seat::Idle => self.wants_ballot(now),
-            Seat::Holding { ballot, .. } => self.readiness.acts() && self.is_unsettled(now, *ballot),
-            Seat::Campaigning(_) | Seat::Preparing(_) | Seat::Accepting { .. } => false,
+        let waits = match &self.proposer.proposing {
+            Proposing::Idle => self.wants_ballot(now),
+            Proposing::Holding { ballot, .. } => self.readiness.acts() && self.is_unsettled(now, *ballot),
+            Proposing::Campaigning(_) | Proposing::Preparing(_) | Proposing::Accepting { .. } => false,
         };
         waits.then_some(self.proposer.retry_at)
     }
@@ -64,7 +64,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             let silent = self.peers.connected().minus(campaigning.promises.keys().copied().collect());
             out.send.extend(silent.iter().map(|to| Envelope { to, message: Message::Campaign { ballot } }));
         }
-        self.proposer.seat = Seat::Campaigning(campaigning);
+        self.proposer.proposing = Proposing::Campaigning(campaigning);
         due
     }
 
@@ -102,7 +102,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             }
         }
         if !self.rules.writes_again(version, known) {
-            self.proposer.seat = Seat::Holding { ballot, chosen: found };
+            self.proposer.proposing = Proposing::Holding { ballot, chosen: found };
             return;
         }
         self.ask_to_accept(now, Proposal { ballot, ..Proposal::clone(&found) }, out);
@@ -136,12 +136,13 @@ impl<V: Register> Proposer<V> {
         rules.campaign(config.others().iter().map(question), out);
         let promises = BTreeMap::from([(config.me, acceptor.disk().accepted.clone())]);
         let resend_at = now + config.timing.resend;
-        self.seat = Seat::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
+        self.proposing =
+            Proposing::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
     }
 
-    /// Gives the seat up for a while, so that whoever holds the higher ballot can finish.
+    /// Gives the proposing up for a while, so that whoever holds the higher ballot can finish.
     pub(super) fn step_back(&mut self, now: Time, config: &Config<V>, disk: &Durable<V>) {
-        self.seat = Seat::Idle;
+        self.proposing = Proposing::Idle;
         self.retry_at = now + self.backoff(config, disk);
         self.refusals = self.refusals.saturating_add(1);
     }

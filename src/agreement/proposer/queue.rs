@@ -1,7 +1,7 @@
 //! The queue of requests: what is admitted, and what is turned away before anything was sent for acceptance.
 
-use super::{Proposer, Seat, Task};
-use crate::readiness::Readiness;
+use super::{Proposer, Proposing, Task};
+use crate::readiness::OwnReadiness;
 use crate::{Answer, Config, Direction, Durable, Engine, Output, Question, Refusal, Register, Rules};
 use model::{NodeId, Time, TxId};
 use std::sync::Arc;
@@ -45,8 +45,8 @@ impl<V: Register, R: Rules> Engine<V, R> {
             &self.config,
         )?;
         let direction = committed.direction(&next);
-        // What is written again while this member takes its seat is no change under way.
-        let advance_is_open = matches!(self.proposer.seat, Seat::Preparing(_))
+        // What is written again while this member takes its proposing is no change under way.
+        let advance_is_open = matches!(self.proposer.proposing, Proposing::Preparing(_))
             || self.proposer.awaits_acceptance_above(committed.version())
             || self.proposer.tasks.iter().any(|task| task.direction == Direction::Advance);
         match direction {
@@ -74,7 +74,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
 }
 
 impl<V: Register> Proposer<V> {
-    fn expire(&mut self, now: Time, readiness: &Readiness, other: Option<NodeId>, out: &mut Output<V>) -> bool {
+    fn expire(&mut self, now: Time, readiness: &OwnReadiness, other: Option<NodeId>, out: &mut Output<V>) -> bool {
         let expired = |task: &Task<V>| {
             let astray = !readiness.acts() && (other.is_some() || task.direction == Direction::Advance);
             astray || now >= task.deadline

@@ -1,6 +1,6 @@
 //! Messages that came too late to mean anything.
 
-use super::Seat;
+use super::Proposing;
 use crate::{Engine, Message, Register, Rules};
 use model::{Ballot, NodeId};
 
@@ -8,10 +8,12 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Whether the member would only shrug at a message, now and later. A search of schedules need not look at it.
     pub fn is_spent(&self, from: NodeId, message: &Message<V>) -> bool {
         let awaited = |ballot: &Ballot| {
-            self.proposer.seat.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)
+            self.proposer.proposing.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)
         };
         match message {
-            Message::Vote { txid, .. } => self.proposer.seat.open_state().and_then(|state| state.txid()) != Some(*txid),
+            Message::Vote { txid, .. } => {
+                self.proposer.proposing.open_state().and_then(|state| state.txid()) != Some(*txid)
+            }
             // Probes are answered within a step, so nothing here waits for one.
             Message::Abort { txid, .. } => !self.voter.awaits(*txid),
             Message::Applied { version } => self.peers.peer(from).is_some_and(|peer| peer.applied >= *version),
@@ -19,11 +21,15 @@ impl<V: Register, R: Rules> Engine<V, R> {
                 let (known, told) = (&self.committed().state, &proposal.state);
                 known.version() > told.version() || known == told
             }
-            Message::Accepted { ballot, version } => match &self.proposer.seat {
-                Seat::Accepting { proposal, .. } => (proposal.ballot, proposal.state.version()) != (*ballot, *version),
-                Seat::Idle | Seat::Campaigning(_) | Seat::Holding { .. } | Seat::Preparing(_) => true,
+            Message::Accepted { ballot, version } => match &self.proposer.proposing {
+                Proposing::Accepting { proposal, .. } => {
+                    (proposal.ballot, proposal.state.version()) != (*ballot, *version)
+                }
+                Proposing::Idle | Proposing::Campaigning(_) | Proposing::Holding { .. } | Proposing::Preparing(_) => {
+                    true
+                }
             },
-            // One that comes while the seat is between two questions is given again to the next.
+            // One that comes while the proposing is between two questions is given again to the next.
             Message::Promise { ballot, .. } | Message::Reject { ballot, .. } => !awaited(ballot),
             Message::Heartbeat(_)
             | Message::Prepare { .. }

@@ -1,7 +1,7 @@
 //! Transactions: votes on an advance, acceptance, decision.
 
 use super::queue::follow;
-use super::{Preparing, Proposer, Seat, Task};
+use super::{Preparing, Proposer, Proposing, Task};
 use crate::{
     Answer, Base, Config, Direction, Engine, Envelope, Event, Message, Output, Proposal, Reason, Refusal, Register,
     Rules, Ticket, Vote, Votes,
@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 impl<V: Register, R: Rules> Engine<V, R> {
     pub(crate) fn advance_seat(&mut self, now: Time, out: &mut Output<V>) -> bool {
-        match std::mem::replace(&mut self.proposer.seat, Seat::Idle) {
-            Seat::Idle => self.advance_idle(now, out),
-            Seat::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
-            Seat::Holding { ballot, chosen } => self.advance_holding(now, ballot, chosen, out),
-            Seat::Preparing(preparing) => self.advance_preparing(now, preparing, out),
-            Seat::Accepting { proposal, accepted, rejected, resend_at } => {
+        match std::mem::replace(&mut self.proposer.proposing, Proposing::Idle) {
+            Proposing::Idle => self.advance_idle(now, out),
+            Proposing::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
+            Proposing::Holding { ballot, chosen } => self.advance_holding(now, ballot, chosen, out),
+            Proposing::Preparing(preparing) => self.advance_preparing(now, preparing, out),
+            Proposing::Accepting { proposal, accepted, rejected, resend_at } => {
                 self.advance_accepting(now, proposal, accepted, rejected, resend_at, out)
             }
         }
@@ -35,14 +35,14 @@ impl<V: Register, R: Rules> Engine<V, R> {
         }
         let task = self.proposer.take_retreat().or_else(|| self.proposer.tasks.pop_front());
         let Some(task) = task else {
-            self.proposer.seat = Seat::Holding { ballot, chosen };
+            self.proposer.proposing = Proposing::Holding { ballot, chosen };
             return false;
         };
         match self.begin(now, ballot, &chosen, task, out) {
             Ok(()) => {}
             Err((ticket, refusal)) => {
                 out.reply.push((ticket, Answer::Refused(refusal)));
-                self.proposer.seat = Seat::Holding { ballot, chosen };
+                self.proposer.proposing = Proposing::Holding { ballot, chosen };
             }
         }
         true
@@ -103,7 +103,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let deadline = now + self.config.timing.vote;
         self.acceptor.begin(now);
         out.publish = true;
-        self.proposer.seat = Seat::Preparing(Box::new(Preparing {
+        self.proposer.proposing = Proposing::Preparing(Box::new(Preparing {
             ballot,
             chosen,
             next,
@@ -145,7 +145,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             let by = Some(task.question.by);
             self.ask_to_accept(now, Proposal { ballot, state: next, by, votes, evidence }, out);
         } else {
-            self.proposer.seat = Seat::Preparing(preparing);
+            self.proposer.proposing = Proposing::Preparing(preparing);
             return false;
         }
         true
@@ -159,7 +159,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         self.take_in(now, &proposal, out);
         let accepted = NodeSet::EMPTY.with(self.config.me);
         let resend_at = now + self.config.timing.resend;
-        self.proposer.seat = Seat::Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
+        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
     }
 
     fn advance_accepting(
@@ -198,7 +198,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             let accept = |to| Envelope { to, message: Message::Accept { proposal: Arc::clone(&proposal) } };
             out.send.extend(silent.iter().map(accept));
         }
-        self.proposer.seat = Seat::Accepting { proposal, accepted, rejected, resend_at };
+        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected, resend_at };
         due
     }
 
@@ -207,7 +207,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         match self.rules.ballot_after_giving_up(proposal.ballot) {
             None => self.campaign(now, out),
             Some(ballot) => {
-                self.proposer.seat = Seat::Holding { ballot, chosen: Arc::clone(self.acceptor.committed()) }
+                self.proposer.proposing = Proposing::Holding { ballot, chosen: Arc::clone(self.acceptor.committed()) }
             }
         }
     }
@@ -225,7 +225,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         }
         let ballot = proposal.ballot;
         let chosen = self.rules.builds_on(proposal, before);
-        self.proposer.seat = Seat::Holding { ballot, chosen };
+        self.proposer.proposing = Proposing::Holding { ballot, chosen };
     }
 }
 
@@ -233,7 +233,7 @@ impl<V: Register> Proposer<V> {
     /// Ends an advance before anything was sent for acceptance: final at once.
     fn abort(&mut self, now: Time, preparing: Preparing<V>, config: &Config<V>, out: &mut Output<V>) {
         let Preparing { ballot, chosen, next, task, votes, .. } = preparing;
-        self.seat = Seat::Holding { ballot, chosen };
+        self.proposing = Proposing::Holding { ballot, chosen };
         out.publish = true;
         let Some(txid) = next.txid() else { return };
         let (version, by) = (next.version(), task.question.by);

@@ -3,7 +3,7 @@
 //! All of this is for liveness. A member that leaves goes on to vote, to promise and to accept for as long as it runs;
 //! one that could not say that it leaves is one that crashed.
 
-use crate::{Engine, Output, Refusal, Register, Rules, Standing};
+use crate::{Engine, Output, Readiness, Refusal, Register, Rules};
 use model::Time;
 
 impl<V: Register, R: Rules> Engine<V, R> {
@@ -22,7 +22,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// Whether everything that a stop has to wait for is over: others may coordinate, and no caller waits.
     pub fn has_left(&self) -> bool {
-        self.is_leaving() && !self.readiness.acts && self.readiness.told == Standing::Leaves && self.is_unasked()
+        self.is_leaving() && !self.readiness.acts && self.readiness.told == Readiness::Leaves && self.is_unasked()
     }
 
     fn is_unasked(&self) -> bool {

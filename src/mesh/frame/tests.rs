@@ -1,5 +1,5 @@
 use super::*;
-use agreement::{Base, Hearing, Heartbeat, Reason, Stage, Standing, Vote, Votes};
+use agreement::{Base, Hearing, Heartbeat, Readiness, Reason, Stage, Vote, Votes};
 use model::{
     Actor, Ballot, Counts, Evidence, Octets, Recent, Report, Said, Signed, Statement, Summary, Testimony, Time, TxId,
     Weight,
@@ -23,7 +23,7 @@ fn heartbeat(second: u64) -> Message {
         committed: (12, Digest([0xab; 32])),
         accepted: 12,
         promise: Ballot { round: 3, node: NodeId::A, incarnation: Incarnation(0x00c0_ffee_1234_5678) },
-        standing: Default::default(),
+        readiness: Default::default(),
         hears: vec![
             Hearing(node('b'), u32::try_from(second * 37 % 2_000).expect("small"), Default::default()),
             Hearing(node('c'), u32::try_from(second * 91 % 2_000).expect("small"), Default::default()),
@@ -182,8 +182,8 @@ fn every_kind_of_message_arrives_as_it_was_sent() {
 /// A member that stops.
 fn stopping() -> Vec<Message> {
     let Message::Heartbeat(mut leaving) = heartbeat(2) else { unreachable!("it is a heartbeat") };
-    leaving.standing = Standing::Leaves;
-    leaving.hears[0].2 = Standing::Leaves;
+    leaving.readiness = Readiness::Leaves;
+    leaving.hears[0].2 = Readiness::Leaves;
     let txid = "node-a.00c0ffee00c0ffee.1.7".parse().expect("a txid");
     let by = Actor { id: "operator/x".into(), serial: "0a".into(), remote: "127.0.0.1:1".into() };
     let votes = [(node('a'), Vote::Abort(Reason::CoordinatorStops)), (node('b'), Vote::Commit)].into();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Plan, Rollout, Step, WhenOpen};
-use agreement::{Alarm, Base, Heartbeat, IsolationPolicy, OnEmptyDisk, Reason, Stage, Standing, Timing, Vote, Votes};
+use agreement::{Alarm, Base, Heartbeat, IsolationPolicy, OnEmptyDisk, Readiness, Reason, Stage, Timing, Vote, Votes};
 use model::{Actor, Ballot, Incarnation};
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ fn member(state: RoutingState) -> Engine {
         committed: (engine.committed().state.version, engine.committed().state.digest()),
         accepted: engine.committed().state.version,
         promise: Ballot::ZERO,
-        standing: Standing::Leads,
+        readiness: Readiness::Leads,
         hears: Vec::new(),
     }));
     let _ = engine.step(NOW, Input::Receive { from: NodeId::A, message: echo });

@@ -1,6 +1,6 @@
 //! Scenes of a member whose disk was lost: whose answers it needs before it takes part again.
 
-use agreement::{Heartbeat, IsolationPolicy, OnEmptyDisk, Stage, Standing, Timing};
+use agreement::{Heartbeat, IsolationPolicy, OnEmptyDisk, Readiness, Stage, Timing};
 use model::{Ballot, Digest, Incarnation, NodeId, NodeSet, Time};
 use service::{Config, Durable, Engine, Input, Message, RoutingState};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn says((engine, _): &mut (Engine, Ballot), from: NodeId, stage: Stage) {
         committed: (0, Digest([0; 32])),
         accepted: 0,
         promise: Ballot::ZERO,
-        standing: Standing::Follows,
+        readiness: Readiness::Follows,
         hears: Vec::new(),
     };
     let _ = engine.step(NOW, Input::Receive { from, message: Message::Heartbeat(Box::new(heartbeat)) });

@@ -1,8 +1,8 @@
 //! The rules of the agreement by name, and what an engine does that goes without one of them.
 
 use agreement::{
-    All, Answer, Base, Direction, Durable, Envelope, Lease, OnEmptyDisk, Output, Proposal, Register, Rules, Stage,
-    Standing, Timing, Vote, Votes,
+    All, Answer, Base, Direction, Durable, Envelope, Lease, OnEmptyDisk, Output, Proposal, Readiness, Register, Rules,
+    Stage, Timing, Vote, Votes,
 };
 use model::{Ballot, NodeId, NodeSet, Time, TxId};
 use std::sync::Arc;
@@ -224,8 +224,8 @@ impl Rules for Without {
         All.serves_accepted() || !self.keeps(Rule::ApplyWhenChosen)
     }
 
-    fn standing(&self, heard: Option<Standing>, reported: impl FnOnce() -> Option<Standing>) -> Option<Standing> {
-        if self.keeps(Rule::DeferToReported) { All.standing(heard, reported) } else { heard }
+    fn readiness(&self, heard: Option<Readiness>, reported: impl FnOnce() -> Option<Readiness>) -> Option<Readiness> {
+        if self.keeps(Rule::DeferToReported) { All.readiness(heard, reported) } else { heard }
     }
 
     fn lease_begins(&self, sent: Time, came: Time) -> Time {

@@ -1,6 +1,6 @@
 //! The events of a simulated mesh, trouble among them.
 
-use super::desk::Effect;
+use super::surroundings::Effect;
 use crate::disk::Fate;
 use agreement::OnEmptyDisk;
 use bytes::Bytes;

@@ -1,10 +1,10 @@
 //! The life of a process: it starts, does what follows from what happens to it, and ends.
 
-use super::desk::{Effect, Question, Traffic};
 use super::event::Event;
 use super::node::{Leaving, Rest};
 use super::omitted::{Glue, Omitted};
 use super::sometimes::Sometimes;
+use super::surroundings::{Effect, Question, Traffic};
 use super::world::{Open, World, operator};
 use crate::disk::{Fate, SimulatedStore};
 use crate::search::observer::{Broken, Promise, Watched, broken};
@@ -35,8 +35,8 @@ impl World {
             return Ok(());
         }
         let Some(process) = &mut node.process else { return Ok(()) };
-        node.desk.now = node.clock.reading(now);
-        let progress = process.take(node.desk.now, happened, &mut node.desk);
+        node.surroundings.now = node.clock.reading(now);
+        let progress = process.take(node.surroundings.now, happened, &mut node.surroundings);
         self.drive(id, progress, false)
     }
 
@@ -53,7 +53,7 @@ impl World {
             if took > Duration::ZERO
                 && let Ok(progress) = progress
             {
-                let effects = std::mem::take(&mut node.desk.effects);
+                let effects = std::mem::take(&mut node.surroundings.effects);
                 let run = node.run;
                 node.rest = Some(Rest::Disk(now + took));
                 self.watch.seen.note(Sometimes::SlowDisk);
@@ -66,8 +66,8 @@ impl World {
             }
             let (now, node) = (self.now, self.node(id));
             let Some(process) = &mut node.process else { return Ok(()) };
-            node.desk.now = node.clock.reading(now);
-            let (clock, desk) = (&node.clock, &mut node.desk);
+            node.surroundings.now = node.clock.reading(now);
+            let (clock, surroundings) = (&node.clock, &mut node.surroundings);
             progress = match progress {
                 Err(error) => return self.ended(id, &error),
                 Ok(Progress::Pause) => {
@@ -75,18 +75,18 @@ impl World {
                         self.watch.seen.note(Sometimes::DiedInAPause);
                         return self.crash(id);
                     }
-                    process.go_on(desk.now, desk)
+                    process.go_on(surroundings.now, surroundings)
                 }
                 Ok(Progress::Done) if !looked && node.leaving == Some(Leaving::Ending) && process.has_left() => {
                     return self.left(id);
                 }
                 Ok(Progress::Done) if !looked => {
                     looked = true;
-                    process.look(desk.now, || clock.wall(now), desk)
+                    process.look(surroundings.now, || clock.wall(now), surroundings)
                 }
                 Ok(Progress::Done) => {
-                    node.wake = clock.when(process.poll_timeout(desk.now));
-                    if let Some((epoch, requests)) = desk.traffic.measured() {
+                    node.wake = clock.when(process.poll_timeout(surroundings.now));
+                    if let Some((epoch, requests)) = surroundings.traffic.measured() {
                         self.watch.counts(id, epoch, requests);
                     }
                     return self.look_what_is_open(id);
@@ -109,15 +109,15 @@ impl World {
     fn carry_out(&mut self, id: NodeId) -> Result<bool, Broken> {
         let now = self.now;
         let node = self.node(id);
-        let (run, mut effects) = (node.run, std::mem::take(&mut node.desk.effects));
+        let (run, mut effects) = (node.run, std::mem::take(&mut node.surroundings.effects));
         let Some(process) = &node.process else { return Ok(false) };
         let committed = process.engine().committed().state.version;
-        let accepted = std::mem::take(&mut node.desk.accepted);
-        if std::mem::take(&mut node.desk.unsaid) {
+        let accepted = std::mem::take(&mut node.surroundings.accepted);
+        if std::mem::take(&mut node.surroundings.unsaid) {
             self.watch.seen.note(Sometimes::HadNoWords);
         }
         let node = self.node(id);
-        if let Some(error) = node.desk.unsendable.take() {
+        if let Some(error) = node.surroundings.unsendable.take() {
             return broken(Promise::NoAlarm, format!("{id} cannot send: {error}"));
         }
         for proposal in accepted {
@@ -168,7 +168,7 @@ impl World {
             }
         }
         // The next step finds the room that this one had.
-        self.node(id).desk.effects = effects;
+        self.node(id).surroundings.effects = effects;
         Ok(true)
     }
 
@@ -318,9 +318,9 @@ impl World {
         (node.process, node.view, node.watched, node.rest) = (None, None, None, None);
         (node.dies_after_effects, node.dies_in_pause, node.leaving) = (None, None, None);
         node.mail.clear();
-        node.desk.effects.clear();
-        node.desk.accepted.clear();
-        node.desk.traffic = Traffic::new(node.desk.traffic.quality);
+        node.surroundings.effects.clear();
+        node.surroundings.accepted.clear();
+        node.surroundings.traffic = Traffic::new(node.surroundings.traffic.quality);
         node.disk.lock().release();
         self.mark(3, id, &[]);
         for other in self.ids().filter(|other| *other != id).collect::<Vec<_>>() {
@@ -364,8 +364,8 @@ impl World {
             return Ok(());
         }
         (node.wire, node.closed) = (node.told, false);
-        node.desk.spoken.clear();
-        node.desk.strips = omitted == Omitted::Member(Glue::RefuseToStrip);
+        node.surroundings.spoken.clear();
+        node.surroundings.strips = omitted == Omitted::Member(Glue::RefuseToStrip);
         let dropped = store.dropped_end();
         let forgot = node.disk.lock().was_forgetful();
         node.disk.lock().took();
@@ -373,8 +373,8 @@ impl World {
         let initial = Arc::new(RoutingState::initial("v1".parse().expect("a model id")));
         let on_isolation = IsolationPolicy::Stable;
         let config = Config { me: id, members, initial, on_isolation, on_empty_disk: how, timing: Timing::default() };
-        node.desk.now = node.clock.reading(now);
-        let engine = Engine::with_rules(Arc::new(config), durable.clone(), node.desk.now, omitted.engine());
+        node.surroundings.now = node.clock.reading(now);
+        let engine = Engine::with_rules(Arc::new(config), durable.clone(), node.surroundings.now, omitted.engine());
         node.process = Some(Member::with(omitted, engine, store, omitted.controller(id)));
         (node.look_at_room, node.awake_since) = (now, now);
         node.saw_full = false;

@@ -7,7 +7,6 @@
 #![allow(clippy::print_stderr, reason = "a search says how far it looked, and follows one schedule on request")]
 
 mod clock;
-mod desk;
 mod event;
 mod life;
 mod mutants;
@@ -16,6 +15,7 @@ mod node;
 mod omitted;
 mod schedule;
 mod sometimes;
+mod surroundings;
 mod trouble;
 mod upgrade;
 mod watch;

@@ -1,8 +1,8 @@
 //! One machine of the simulation.
 
 use super::clock::Clock;
-use super::desk::{Desk, Quality, Question, Traffic};
 use super::omitted::Omitted;
+use super::surroundings::{Quality, Question, Surroundings, Traffic};
 use crate::disk::{Shared, SimulatedStore};
 use agreement::OnEmptyDisk;
 use member::{Happened, Member, Memory};
@@ -63,7 +63,7 @@ pub(super) struct Node {
     pub(super) lives: u32,
     /// The disk was lost, and no process has joined since.
     pub(super) wiped: bool,
-    pub(super) desk: Desk,
+    pub(super) surroundings: Surroundings,
     /// What is visible of it.
     pub(super) view: Option<Box<View>>,
     /// What was last looked at of that.
@@ -103,7 +103,7 @@ impl Node {
             run: 0,
             lives: 0,
             wiped: false,
-            desk: Desk::new(quality),
+            surroundings: Surroundings::new(quality),
             view: None,
             watched: None,
             rest: None,
@@ -136,7 +136,7 @@ impl Node {
     }
 }
 
-impl Desk {
+impl Surroundings {
     pub(super) const fn new(quality: Quality) -> Self {
         Self {
             effects: Vec::new(),

@@ -1,9 +1,9 @@
 //! One schedule: a cluster at work, so many faults in the moments that count, then rest; and what must be true by then.
 
-use super::desk::Quality;
 use super::event::{Event, Trouble};
 use super::omitted::Omitted;
 use super::sometimes::{Seen, Sometimes};
+use super::surroundings::Quality;
 use super::trouble::Lasting;
 use super::upgrade;
 use super::world::{World, id, operator};
@@ -261,7 +261,7 @@ fn rollout(world: &mut World, dice: &mut Dice, budget: u8, blank: bool, plan: &A
         // Only one node's canary is bad.
         let bad = dice.below(world.nodes.len());
         world.set_quality(GOOD);
-        world.nodes[bad].desk.traffic.quality = BAD;
+        world.nodes[bad].surroundings.traffic.quality = BAD;
     }
     let canary = Model { id: "v2".parse().expect("a model id"), upstream: None };
     let start = Change::Start { canary, plan: Arc::clone(plan), when_open: WhenOpen::Refuse };

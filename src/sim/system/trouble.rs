@@ -1,9 +1,9 @@
 //! Trouble: how it begins and ends.
 
-use super::desk::Quality;
 use super::event::{Event, Trouble};
 use super::node::{Leaving, Rest};
 use super::sometimes::Sometimes;
+use super::surroundings::Quality;
 use super::world::{World, id};
 use crate::dice::Dice;
 use crate::disk::Fate;
@@ -288,6 +288,6 @@ impl World {
 
     /// How every node's canary does from now on.
     pub(super) fn set_quality(&mut self, quality: Quality) {
-        self.nodes.iter_mut().for_each(|node| node.desk.traffic.quality = quality);
+        self.nodes.iter_mut().for_each(|node| node.surroundings.traffic.quality = quality);
     }
 }

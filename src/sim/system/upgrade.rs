@@ -1,10 +1,10 @@
 //! A rolling upgrade: nodes that speak version 5 of the wire are replaced by such as speak version 6, and back, until all leave
 //! the older one behind.
 
+use super::event::{Event, Trouble};
 use super::omitted::Omitted;
 use super::schedule::{CALM, boot, decide, faults, rest, share};
 use super::sometimes::Sometimes;
-use super::event::{Event, Trouble};
 use super::world::{World, id};
 use crate::dice::Dice;
 use crate::search::observer::{Broken, Promise, broken};

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::search::observer::{Broken, Promise, broken};
 use bytes::Bytes;
 use member::Happened;
-use mesh::{WireVersion, carry};
+use mesh::{WireVersion, codec};
 use model::NodeId;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl World {
             self.watch.said_in_5(from, to)?;
         }
         self.mark(1, to, &frame);
-        match carry::unpack(from, frame) {
+        match codec::unpack(from, frame) {
             Ok(message) => {
                 self.tell(|| format!("  {to} hears {} of {from}", message.kind()));
                 self.take(to, Happened::Message(from, message))
@@ -83,7 +83,7 @@ impl World {
         }
         let link = self.network.link(from, to);
         (link.up, link.connection, link.wire) = (true, link.connection + 1, Some(wire));
-        self.node(from).desk.spoken.insert(to, wire);
+        self.node(from).surroundings.spoken.insert(to, wire);
         self.take(from, Happened::Up(to, wire))
     }
 

@@ -1,10 +1,10 @@
 //! Some machines, what lies between them, and time: one event after the other, all of it drawn from one seed.
 
-use super::desk::Quality;
 use super::event::Event;
 use super::network::Network;
 use super::node::{Node, Rest};
 use super::omitted::Omitted;
+use super::surroundings::Quality;
 use super::watch::Watch;
 use crate::dice::Dice;
 use crate::disk::Shared;
@@ -143,9 +143,9 @@ impl World {
                 node.process = Some(Member::with(omitted, engine, store, omitted.controller(node.id)));
             }
             (node.disk, node.clock, node.run, node.joined) = (disk, from.clock.clone(), from.run, from.joined);
-            (node.wire, node.told, node.desk.spoken) = (from.wire, from.told, from.desk.spoken.clone());
+            (node.wire, node.told, node.surroundings.spoken) = (from.wire, from.told, from.surroundings.spoken.clone());
             (node.view, node.look_at_room) = (from.view.clone(), self.now + ROOM_EVERY);
-            node.desk.now = node.clock.reading(self.now);
+            node.surroundings.now = node.clock.reading(self.now);
             node.wake = self.now;
         }
         world
@@ -277,7 +277,7 @@ impl World {
                 }
                 self.node(node).rest.take_if(|rest| matches!(rest, Rest::Disk(_)));
                 self.node(node).awake_since = self.now;
-                self.node(node).desk.effects = effects;
+                self.node(node).surroundings.effects = effects;
                 self.drive(node, Ok(progress), looked)
             }
             Event::GoOn(node) => self.go_on(node),

@@ -5,7 +5,7 @@ use super::same_words;
 use crate::Invalid;
 use model::Time;
 
-same_words!(Standing = agreement::Standing { Follows, Ready, Leads, Leaves });
+same_words!(Standing = agreement::Readiness { Follows, Ready, Leads, Leaves });
 
 impl<'a> From<&'a agreement::Heartbeat> for Heartbeat<'a> {
     #[inline]
@@ -19,7 +19,7 @@ impl<'a> From<&'a agreement::Heartbeat> for Heartbeat<'a> {
             committed: (version, digest),
             accepted,
             promise,
-            standing,
+            readiness,
             hears,
         } = heartbeat;
         Self {
@@ -31,7 +31,7 @@ impl<'a> From<&'a agreement::Heartbeat> for Heartbeat<'a> {
             committed: (*version, (*digest).into()),
             accepted: *accepted,
             promise: (*promise).into(),
-            standing: (*standing).into(),
+            standing: (*readiness).into(),
             hears: hears.into(),
         }
     }
@@ -63,7 +63,7 @@ impl TryFrom<Heartbeat<'_>> for agreement::Heartbeat {
             committed: (version, digest.into()),
             accepted,
             promise: promise.try_into()?,
-            standing: standing.into(),
+            readiness: standing.into(),
             hears: hears.try_into()?,
         })
     }

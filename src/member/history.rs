@@ -15,7 +15,7 @@ use store::History;
 const WRITE_AFTER: Duration = Duration::from_millis(50);
 
 /// Keeps the entries.
-pub(super) struct Chronicle {
+pub(super) struct HistoryWriter {
     history: History,
     /// Lines that are not on disk yet.
     unwritten: String,
@@ -24,7 +24,7 @@ pub(super) struct Chronicle {
     last: Arc<RoutingState>,
 }
 
-impl Chronicle {
+impl HistoryWriter {
     /// Goes on with what is on disk. The newest decision that the agreement remembers may be missing there: it is added.
     pub(super) fn new(history: History, lines: &[String], newest: &Proposal, publisher: &Publisher) -> Self {
         let entries = lines.iter().filter_map(|line| HistoryEntry::read(line).ok());
@@ -35,12 +35,12 @@ impl Chronicle {
             }
             publisher.record(entry);
         }
-        let mut chronicle = Self { history, unwritten: String::new(), write_at: None, last: Arc::clone(&newest.state) };
+        let mut writer = Self { history, unwritten: String::new(), write_at: None, last: Arc::clone(&newest.state) };
         if newest.state.version > newest_known {
             let entry = committed(newest, None, None);
-            entry.into_iter().for_each(|entry| chronicle.keep(entry, publisher));
+            entry.into_iter().for_each(|entry| writer.keep(entry, publisher));
         }
-        chronicle
+        writer
     }
 
     /// Keeps what `event` tells of a decision, if it does.

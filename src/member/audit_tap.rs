@@ -14,7 +14,7 @@ use std::time::Duration;
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Watches the driver.
-pub(super) struct Witness {
+pub(super) struct AuditTap {
     log: Log,
     me: NodeId,
     members: NodeSet,
@@ -25,7 +25,7 @@ pub(super) struct Witness {
     send_at: Option<Time>,
 }
 
-impl Witness {
+impl AuditTap {
     pub(super) fn new(log: Log, engine: &Engine) -> Self {
         Self { log, me: engine.me(), members: engine.members(), prepared: None, batch: Batch::default(), send_at: None }
     }
@@ -177,7 +177,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for AuditTap {
     fn drop(&mut self) {
         self.log.send(std::mem::take(&mut self.batch));
     }

@@ -1,10 +1,10 @@
-//! The desk that a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
+//! The surroundings that a simulated member acts on: it keeps what the member does, in order, until the world carries it out; and the
 //! traffic that its node gets, made up.
 
 use bytes::Bytes;
 use judge::{Measured, Samples};
 use member::{Asked, Outside};
-use mesh::{WireVersion, carry};
+use mesh::{WireVersion, codec};
 use model::{Counts, NodeId, Testimony, Time, Weight};
 use rollout::{Status, Trial};
 use service::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View, serving_weight};
@@ -57,7 +57,7 @@ pub(super) struct Traffic {
 }
 
 /// The member's surroundings.
-pub(super) struct Desk {
+pub(super) struct Surroundings {
     pub(super) effects: Vec<Effect>,
     /// What it accepted, is on disk, and was not yet looked at.
     pub(super) accepted: Vec<Arc<Proposal>>,
@@ -144,15 +144,15 @@ fn stripped(message: &Message) -> Message {
     bare
 }
 
-impl Outside for Desk {
+impl Outside for Surroundings {
     type Caller = Question;
 
     fn send(&mut self, to: NodeId, message: &Message) {
         let wire = self.spoken.get(&to).copied().unwrap_or(WireVersion::V5);
         let stripped = (self.strips && wire == WireVersion::V5).then(|| stripped(message));
         let message = stripped.as_ref().unwrap_or(message);
-        match carry::pack(message, wire) {
-            Err(_) if wire == WireVersion::V5 && carry::pack(message, WireVersion::V6).is_ok() => self.unsaid = true,
+        match codec::pack(message, wire) {
+            Err(_) if wire == WireVersion::V5 && codec::pack(message, WireVersion::V6).is_ok() => self.unsaid = true,
             Ok(frame) => {
                 let message = (!matches!(message, Message::Heartbeat(_))).then(|| message.clone());
                 self.effects.push(Effect::Send { to, frame, message });
