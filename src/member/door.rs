@@ -1,8 +1,10 @@
 //! The door to version 5 of the wire, as one member stands at it: with whom it speaks a newer one at this moment, and
 //! whether it has gone through.
 
+use super::rules::Rules;
 use mesh::WireVersion;
 use model::{NodeId, NodeSet, Time};
+use service::{Change, ChangeError, Durable, Engine};
 use std::time::Duration;
 
 /// How often the mark is asked for that was refused: whoever stands against it for a while is gone by then.
@@ -38,4 +40,40 @@ impl Door {
     pub(super) const fn down(&mut self, id: NodeId) {
         self.newest.remove(id);
     }
+
+    /// The others that nothing can be said to which version 5 of the wire has no words for.
+    pub(super) fn behind<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> NodeSet {
+        rules.keep_open(engine.members().without(engine.me()).minus(self.newest))
+    }
+
+    /// Whether the mark is to be asked for here: what stands is still without it, nothing is open, and all members speak
+    /// version 6 at this moment.
+    pub(super) fn may_close<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> bool {
+        let state = &engine.committed().state;
+        let is_due = state.wire.is_none() && state.version > 0;
+        is_due && engine.acts() && engine.is_settled() && self.behind(engine, rules).is_empty()
+    }
+
+    /// Whether the mark comes with what is asked for: where nothing stands yet it needs no version of its own.
+    pub(super) fn comes_with_first<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> bool {
+        let state = &engine.committed().state;
+        state.version == 0 && state.wire.is_none() && self.behind(engine, rules).is_empty()
+    }
+
+    /// Until the state is marked, what version 5 of the wire cannot say is not proposed.
+    pub(super) fn must_be_said<R: Rules>(
+        &self,
+        change: &Change,
+        engine: &Engine<R::Engine>,
+        rules: &R,
+    ) -> Result<(), ChangeError> {
+        let is_said = change.is_said_by_5() || engine.committed().state.wire.is_some();
+        if is_said { Ok(()) } else { Err(ChangeError::WireVersion(self.behind(engine, rules))) }
+    }
+}
+
+/// The version of the wire that a member with this memory must speak at least: it has agreed with all others to leave the
+/// one before it behind.
+pub fn oldest_spoken(memory: &Durable) -> Option<u16> {
+    memory.accepted.iter().chain(&memory.committed).find_map(|proposal| proposal.state.wire)
 }

@@ -4,17 +4,21 @@ mod audit_tap;
 mod clock;
 mod door;
 mod entry;
+mod facts;
 mod handle;
 mod history;
 mod journal;
 mod member;
+mod outside;
 mod rules;
 mod run;
 
 pub use clock::{boottime, unix_millis};
+pub use door::oldest_spoken;
 pub use entry::{Decision, HistoryEntry, Split};
 pub use handle::{Handle, Publisher, Request, Stopped};
-pub use member::{Asked, DriverError, Happened, Member, Memory, Outside, Progress, oldest_spoken};
+pub use member::Member;
+pub use outside::{Asked, DriverError, Happened, Memory, Outside, Progress};
 pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 

@@ -6,134 +6,21 @@
 //! made of. So a simulation runs what a node runs, to the last line.
 
 use super::door::{Door, TRY_EVERY};
+use super::facts::{facts, refused};
+use super::outside::{Asked, DriverError, Happened, Memory, Outside, Progress};
 use super::rules::{All, Effect, Rules};
-use agreement::{Stop, Ticket, Vote};
+use agreement::Ticket;
 use judge::Samples;
-use mesh::WireVersion;
-use model::{Actor, NodeId, NodeSet, Report, Testimony, Time, UnixMillis};
-use rollout::{Controller, Facts, LOOK_EVERY, MayPropose, Moves, Status, Trial};
-use service::{
-    Answer, Change, ChangeError, Durable, Engine, Envelope, Event, Input, Message, Output, Probe, Question, Record,
-    Refusal, View,
-};
+use model::{Actor, NodeId, NodeSet, Report, Time, UnixMillis};
+use rollout::{Controller, LOOK_EVERY, Moves, Status};
+use service::{Answer, Change, Engine, Input, Message, Output, Question, Refusal};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Room, Store, StoreError};
+use store::Room;
 
 /// How often the measurements of a canary are looked at whose weight was set by hand.
 const LOOK_EVERY_BY_HAND: Duration = Duration::from_secs(1);
-
-/// The reason for which the driver ended, other than by being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum DriverError {
-    /// The disk failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The member cannot go on.
-    #[error(transparent)]
-    Stop(#[from] Stop),
-}
-
-/// A store of all that a member must not forget.
-pub trait Memory {
-    /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
-    /// Brings all that was ever added to disk.
-    fn force(&mut self) -> Result<(), StoreError>;
-    /// Whether there is room for more than the protocol's own records.
-    fn has_room(&self) -> Room;
-}
-
-impl Memory for Store {
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        Self::append(self, records)
-    }
-
-    fn force(&mut self) -> Result<(), StoreError> {
-        Self::force(self)
-    }
-
-    fn has_room(&self) -> Room {
-        Self::has_room(self)
-    }
-}
-
-/// The surroundings that a member acts on. Nothing here answers, waits or fails: what comes back comes back as something that happened.
-pub trait Outside {
-    /// Where the answer to a caller goes.
-    type Caller;
-
-    /// Hands a message to the mesh.
-    fn send(&mut self, to: NodeId, message: &Message);
-    /// Makes this picture of the member the one that everyone sees.
-    fn publish(&mut self, view: View);
-    /// Makes this what everyone sees of the canary.
-    fn show(&mut self, status: Option<Arc<Status>>);
-    /// Speaks version 5 of the wire with nobody from now on.
-    fn close(&mut self);
-    /// Answers a caller.
-    fn answer(&mut self, asked: Asked<Self::Caller>, answer: Answer);
-    /// Finds out whether an upstream is ready, and comes back with [`Input::Probed`].
-    fn probe(&mut self, probe: Probe);
-    /// Counts for this trial from now on, from nothing; or for none.
-    fn count(&mut self, trial: Option<&Trial>);
-    /// What was counted since.
-    fn counted(&mut self) -> Samples;
-    /// Notes what the engine is about to be told.
-    fn received(&mut self, input: &Input);
-    /// Notes what a peer puts its name to.
-    fn heard(&mut self, from: NodeId, testimony: Box<Testimony>);
-    /// Notes what is on its way.
-    fn sent(&mut self, envelopes: &[Envelope]);
-    /// Notes what is on disk.
-    fn wrote(&mut self, records: &[Record]);
-    /// Notes what came of it.
-    fn happened(&mut self, event: Event);
-    /// Notes that the member has stopped serving the canary by itself and why, or that it serves it again.
-    fn ejected(&mut self, why: Option<&str>);
-    /// Notes that the disk is full, or no longer.
-    fn room(&mut self, room: Room);
-}
-
-/// A caller's request for a change.
-pub struct Asked<Caller> {
-    /// What to change.
-    pub change: Change,
-    /// Who asks.
-    pub by: Actor,
-    /// Where the answer goes.
-    pub caller: Caller,
-}
-
-/// One thing that happens to a member.
-pub enum Happened<Caller> {
-    /// There is a link to this member now, and this version of the wire is spoken on it.
-    Up(NodeId, WireVersion),
-    /// The link to this member is lost.
-    Down(NodeId),
-    /// A member says something.
-    Message(NodeId, Message),
-    /// A probe has come back, or a deadline has come.
-    Input(Input),
-    /// A caller asks for a change, at this time of the wall clock, on this version if any is named.
-    Asked(Asked<Caller>, Option<u64>, UnixMillis),
-    /// It is time to look how much room there is on the disk.
-    LookAtRoom,
-    /// Nothing that concerns the agreement.
-    Nothing,
-}
-
-/// Whether all is done that follows from what happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Progress {
-    /// It is.
-    Done,
-    /// Whoever else has to do with what was sent should have a turn before [`Member::go_on`]: what is left takes its
-    /// time, and what was sent need not wait for it.
-    Pause,
-}
 
 /// Who waits for an answer.
 enum Waiter<Caller> {
@@ -231,7 +118,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
 
     /// When the member wants to be told [`Input::Timeout`] though nothing happens.
     pub fn poll_timeout(&self, now: Time) -> Time {
-        let door = self.may_close().then_some(self.door.next_try);
+        let door = self.door.may_close(&self.engine, &self.rules).then_some(self.door.next_try);
         [self.next_look, door].into_iter().flatten().fold(self.engine.poll_timeout(now), Time::min)
     }
 
@@ -262,7 +149,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             Happened::Message(from, message) => Some(Input::Receive { from, message }),
             Happened::Input(input) => Some(input),
             Happened::Asked(asked, base_version, at) => {
-                if let Err(error) = self.must_be_said(&asked.change) {
+                if let Err(error) = self.door.must_be_said(&asked.change, &self.engine, &self.rules) {
                     outside.answer(asked, Answer::Refused(Refusal::Invalid(error)));
                     None
                 } else {
@@ -292,7 +179,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             let look = if soon { now } else { now + LOOK_EVERY_BY_HAND };
             self.next_look = Some(self.next_look.map_or(look, |before| before.min(look)));
         }
-        if self.may_close() && now >= self.door.next_try {
+        if self.door.may_close(&self.engine, &self.rules) && now >= self.door.next_try {
             self.door.next_try = now + TRY_EVERY;
             self.to_do.push_back(Act::Close(wall()));
         }
@@ -372,31 +259,9 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.waiting.insert(ticket, waiter);
-        let state = &self.engine.committed().state;
-        // Where nothing stands yet the mark needs no version of its own.
-        let is_first = state.version == 0 && state.wire.is_none() && self.behind().is_empty();
+        let is_first = self.door.comes_with_first(&self.engine, &self.rules);
         let change = if is_first { Change::Close(Some(Box::new(change))) } else { change };
         Input::Propose(Question { ticket, change, base_version, by, at })
-    }
-
-    /// The others that nothing can be said to which version 5 of the wire has no words for.
-    fn behind(&self) -> NodeSet {
-        let others = self.engine.members().without(self.engine.me());
-        self.rules.keep_open(others.minus(self.door.newest))
-    }
-
-    /// Whether the mark is to be asked for here: what stands is still without it, nothing is open, and all members speak
-    /// version 6 at this moment.
-    fn may_close(&self) -> bool {
-        let state = &self.engine.committed().state;
-        let is_due = state.wire.is_none() && state.version > 0;
-        is_due && self.engine.acts() && self.engine.is_settled() && self.behind().is_empty()
-    }
-
-    /// Until the state is marked, what version 5 of the wire cannot say is not proposed.
-    fn must_be_said(&self, change: &Change) -> Result<(), ChangeError> {
-        let is_said = change.is_said_by_5() || self.engine.committed().state.wire.is_some();
-        if is_said { Ok(()) } else { Err(ChangeError::WireVersion(self.behind())) }
     }
 
     fn on_report(&mut self, now: Time, from: NodeId, report: Report) {
@@ -513,41 +378,5 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             // Where nothing came of it, it is asked for again in a while.
             Some(Waiter::Door) | None => {}
         }
-    }
-}
-
-/// The version of the wire that a member with this memory must speak at least: it has agreed with all others to leave the
-/// one before it behind.
-pub fn oldest_spoken(memory: &Durable) -> Option<u16> {
-    memory.accepted.iter().chain(&memory.committed).find_map(|proposal| proposal.state.wire)
-}
-
-/// What the controller sees of `view`.
-fn facts<'a>(view: &'a View, own: &'a Samples) -> Facts<'a> {
-    let epoch = view.state.open_rollout().map_or(view.state.version, |rollout| rollout.epoch);
-    let connected: NodeSet = view.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| *id).collect();
-    let serving = view.peers.iter().filter(|(_, peer)| peer.applied >= epoch).map(|(id, _)| *id).collect();
-    let may_propose = match view.coordinator {
-        Some(coordinator) if coordinator == view.me => MayPropose::All,
-        Some(_) => MayPropose::Nothing,
-        None => MayPropose::Retreats,
-    };
-    Facts { state: &view.state, may_propose, connected, serving, members: view.members, own }
-}
-
-/// Why a change was not made, in words; none when it was.
-fn refused(answer: &Answer) -> Option<String> {
-    match answer {
-        Answer::Committed { .. } => None,
-        Answer::Aborted { votes, .. } => {
-            let against = votes.iter().filter_map(|(voter, vote)| match vote {
-                Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
-                Vote::Commit => None,
-            });
-            Some(against.collect::<Vec<_>>().join("; "))
-        }
-        Answer::Superseded { by, .. } => Some(format!("{by} was decided first")),
-        Answer::Refused(refusal) => Some(refusal.to_string()),
-        Answer::Unknown { txid, .. } => Some(format!("{txid} is not settled yet")),
     }
 }

@@ -3,7 +3,7 @@
 //! The program runs with [`All`] of them. A test replaces one in a type of its own, and shows that a simulation then finds
 //! a broken promise: so what a member does without a rule stands with the tests, and no part of it in the program.
 
-use super::member::Memory;
+use super::outside::Memory;
 use agreement::Reason;
 use model::{NodeId, NodeSet, Report, Time};
 use rollout::Controller;

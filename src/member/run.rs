@@ -8,7 +8,8 @@
 use super::audit_tap::AuditTap;
 use super::handle::{Publisher, Request};
 use super::history::HistoryWriter;
-use super::member::{Asked, DriverError, Happened, Member, Outside, Progress};
+use super::member::Member;
+use super::outside::{Asked, DriverError, Happened, Outside, Progress};
 use super::{boottime, journal, unix_millis};
 use audit::{Log, Outgoing};
 use crash::{Step, around};
