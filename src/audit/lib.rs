@@ -9,6 +9,7 @@
 //! it cannot be written, or there is more to write than the thread can keep up with, the node goes on, the log says so, and
 //! the file says how much is missing.
 
+mod batch;
 mod file;
 mod form;
 mod line;
@@ -17,8 +18,9 @@ mod proof;
 mod verify;
 mod writer;
 
+pub use batch::{Batch, Outgoing, Word};
 pub use file::{AUDIT_FILE, files_in};
 pub use line::{Event, Line, Verdicts};
-pub use log::{Batch, Closing, Log, Opened, Outgoing, Word};
+pub use log::{Closing, Log, Opened};
 pub use proof::Decision;
 pub use verify::{Finding, Source, Verification, verify};

@@ -3,9 +3,9 @@
 //! It is the least urgent thread of the node, and what the agreement does is handed over a moment later and together, so that
 //! it takes nothing from the agreement in the moment that counts, and a busy cluster costs few writes.
 
+use super::batch::{Batch, Inbox, Order, Outgoing, Word};
 use super::file::{Head, Record, unix_millis};
 use super::line::{Event, signed_bytes};
-use super::log::{Batch, Inbox, Order, Outgoing, Word};
 use model::{NodeId, Octets, Said, Signed, Statement, Testimony, UnixMillis};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

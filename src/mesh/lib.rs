@@ -13,6 +13,7 @@ mod accept;
 mod addresses;
 pub mod codec;
 mod dial;
+mod event;
 mod frame;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod socket;
 mod version;
 
 pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
+pub use event::Event;
 pub use version::{WireVersion, WireVersionError};
 
 use addresses::AddressBook;
@@ -71,22 +73,6 @@ pub struct MeshConfig {
     pub rejections: Arc<Rejections>,
     /// Where handshakes are counted.
     pub handshakes: Arc<Handshakes>,
-}
-
-/// What happens on the mesh.
-#[derive(Debug)]
-pub enum Event {
-    /// Messages to this peer are being delivered from now on, in this version of the wire, the newest that both speak.
-    Up(NodeId, WireVersion),
-    /// They no longer are.
-    Down(NodeId),
-    /// A peer says something.
-    Message {
-        /// Who, by its certificate.
-        from: NodeId,
-        /// What.
-        message: Message,
-    },
 }
 
 /// An established link to a peer, as it is shown to people.

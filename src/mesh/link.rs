@@ -1,6 +1,6 @@
 //! A connection after its greetings: the dialer writes messages, the acceptor reads them.
 
-use super::Event;
+use super::event::Event;
 use super::frame::{Decoder, Encoder, Greeting, MAX_GREETING, Payload, printable};
 use super::registry::Admitted;
 use super::rules::check_sender;

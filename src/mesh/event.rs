@@ -1,0 +1,21 @@
+//! The events that the mesh hands to its owner.
+
+use super::version::WireVersion;
+use model::NodeId;
+use service::Message;
+
+/// What happens on the mesh.
+#[derive(Debug)]
+pub enum Event {
+    /// Messages to this peer are being delivered from now on, in this version of the wire, the newest that both speak.
+    Up(NodeId, WireVersion),
+    /// They no longer are.
+    Down(NodeId),
+    /// A peer says something.
+    Message {
+        /// Who, by its certificate.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+}
