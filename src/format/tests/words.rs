@@ -107,7 +107,7 @@ fn every_word_is_in_a_message() {
     let mut met = Met::default();
     for line in MESSAGES.iter().flat_map(|kind| lines(kind.v5)) {
         let Bytes { bytes, .. } = Bytes::of(line);
-        met.message(&postcard::from_bytes(&bytes).expect("a message"));
+        met.message(&postcard::from_bytes(bytes).expect("a message"));
     }
     assert_eq!(met.0, ALL.iter().copied().collect());
 }
