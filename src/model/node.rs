@@ -130,6 +130,18 @@ impl NodeSet {
     /// No member.
     pub const EMPTY: Self = Self(0);
 
+    /// A bit for each member, `node-a` the lowest.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The members of these bits; none beyond the last letter.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        if bits >> MAX_NODES == 0 { Some(Self(bits)) } else { None }
+    }
+
     /// The first `count` members, `node-a` onward; at most [`MAX_NODES`].
     pub fn first(count: usize) -> Self {
         (0..MAX_NODES.min(count)).filter_map(|index| NodeId::from_index(u8::try_from(index).ok()?)).collect()

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// How many members there can be, one for each letter.
-pub(super) const LETTERS: u8 = 26;
+const LETTERS: u8 = 26;
 
 /// Text, borrowed from the value that is written or the bytes that are read, where it stands there as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

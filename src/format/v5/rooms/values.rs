@@ -1,7 +1,6 @@
 //! Names and numbers.
 
 use super::super::history::Duration;
-use super::super::values::LETTERS;
 use super::super::{Ballot, Digest, Incarnation, NodeId, NodeSet, Octets, Text, TxId};
 use crate::Invalid;
 use std::borrow::Cow;
@@ -32,7 +31,7 @@ impl TryFrom<NodeId> for model::NodeId {
 impl From<model::NodeSet> for NodeSet {
     #[inline]
     fn from(set: model::NodeSet) -> Self {
-        Self(set.iter().fold(0, |bits, id| bits | 1 << id.index()))
+        Self(set.bits())
     }
 }
 
@@ -41,11 +40,7 @@ impl TryFrom<NodeSet> for model::NodeSet {
 
     #[inline]
     fn try_from(NodeSet(bits): NodeSet) -> Result<Self, Invalid> {
-        if bits >> LETTERS != 0 {
-            return Err(Invalid::Nodes(bits));
-        }
-        let ids = (0..LETTERS).filter(|index| bits & 1 << index != 0);
-        Ok(ids.filter_map(model::NodeId::from_index).collect())
+        Self::from_bits(bits).ok_or(Invalid::Nodes(bits))
     }
 }
 
