@@ -128,7 +128,7 @@ fn an_upgrade_node_by_node_loses_no_request_and_can_be_taken_back_until_all_are_
     replace(&mut cluster, &clients, A, new(A));
     for id in ALL {
         let marked = cluster.wait_state(id, "the mark", |state| state["wire"] == 6);
-        let kept = ["weights", "salt", "stable_model_id"].map(|field| &marked[field] == &told["state"][field]);
+        let kept = ["weights", "salt", "stable_model_id"].map(|field| marked[field] == told["state"][field]);
         assert_eq!((kept, marked["version"].as_u64()), ([true; 3], told["state"]["version"].as_u64().map(|of| of + 1)));
         wait_wire(&cluster, id, [6, 6]);
     }

@@ -84,11 +84,11 @@ pub(super) struct Wire {
 impl Wire {
     /// As far as the nodes tell; none where none does.
     pub(super) fn of(rows: &[Row]) -> Option<Self> {
-        let seen = || rows.iter().filter_map(|row| Some((row.node, row.answer.as_ref().ok()?)));
+        let seen = || rows.iter().filter_map(|row| Some((row.node, row.answer.as_deref().ok()?)));
         let newest = seen().map(|(_, seen)| &seen.state.agreed).max_by_key(|agreed| agreed.version)?;
         let is_newest = |wire: Option<u16>| wire.is_some_and(|wire| wire >= WireVersion::NEWEST.number());
         let speaks = |id: NodeId| {
-            let says = |(node, seen): (NodeId, &Box<Answers>)| {
+            let says = |(node, seen): (NodeId, &Answers)| {
                 let health = seen.health.as_ref()?;
                 if node == id { health.wire_version } else { health.peers.get(&id)?.wire_version }
             };

@@ -136,7 +136,15 @@ fn stripped(message: &Message) -> Message {
         }
         Message::Accept { proposal } | Message::Decision { proposal } => Some(proposal),
         Message::Promise { accepted, .. } => accepted.as_mut(),
-        _ => None,
+        Message::Heartbeat(_)
+        | Message::Vote { .. }
+        | Message::Abort { .. }
+        | Message::Campaign { .. }
+        | Message::Accepted { .. }
+        | Message::Reject { .. }
+        | Message::Applied { .. }
+        | Message::Report(_)
+        | Message::Testimony(_) => None,
     };
     if let Some(proposal) = proposal {
         Arc::make_mut(&mut Arc::make_mut(proposal).state).wire = None;
