@@ -73,10 +73,11 @@ async fn query_shows_three_nodes_in_step() {
     let ran = run(canary(&cluster, &cluster.peers, &["query"])).await;
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "{}", ran.stdout);
+    assert_eq!(lines.len(), 7, "{}", ran.stdout);
     assert!(lines[1].starts_with("node-a  coordinator") && lines[3].starts_with("node-c  participant_c"));
     assert!(lines[2].contains("v1 95 %, v2 5 %") && lines[2].contains("COMMITTED"), "{}", ran.stdout);
-    assert_eq!(lines[5], "SYNCHRONIZED: all nodes at version 3", "without a terminal there are no colours");
+    assert_eq!(lines[5], "wire 5: 3 of 3 members speak 6; in a moment, there is no way back to 0.1.0");
+    assert_eq!(lines[6], "SYNCHRONIZED: all nodes at version 3", "without a terminal there are no colours");
     let ran = run(canary(&cluster, &cluster.peers, &["query", "--output", "json"])).await;
     let shown: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&shown["verdict"], &shown["nodes"][1]["version"]), (&"SYNCHRONIZED".into(), &3.into()));

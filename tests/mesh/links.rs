@@ -169,8 +169,9 @@ async fn a_member_that_has_left_a_version_behind_ends_its_links_of_it_and_says_w
     for (member, direction) in [(&a, Direction::In), (&a, Direction::Out), (&b, Direction::Out)] {
         member.wait_rejection(direction, tls::Reason::WireVersion).await;
     }
-    let told = log::lines(|line| line.to_string().contains("node-a refused this node: all members speak version 6"));
-    assert!(!told.is_empty(), "the other side is told what to do");
+    // Of several refusals for one reason not all are logged.
+    let told = log::lines(|line| line.to_string().contains("run the others' program"));
+    assert!(!told.is_empty(), "whoever reads the log is told what to do");
     c.mesh.close();
     b.wait_down(C).await;
     assert_eq!(a.mesh.links().into_keys().collect::<Vec<_>>(), [C], "those of the newest version stay");

@@ -95,7 +95,9 @@ impl Wire {
             seen().any(|row| is_newest(says(row)))
         };
         let behind = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
-        Some(Self { marked: newest.wire, behind, members: rows.len(), is_first: newest.version == 0 })
+        // Where one has gone on the others follow.
+        let marked = seen().filter_map(|(_, seen)| seen.state.agreed.wire).max();
+        Some(Self { marked, behind, members: rows.len(), is_first: newest.version == 0 })
     }
 
     /// In a line for people.
