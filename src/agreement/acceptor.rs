@@ -116,15 +116,19 @@ impl<V: Register> Acceptor<V> {
         self.skips_approvals(proposal).map(|why| Alarm::NotApproved { from, txid, why })
     }
 
-    /// What approvals a proposal on this member's own state would do without. Not everything is voted on, and a member
-    /// that votes can only speak for what it is asked: so each looks again before it accepts. What follows a state that
-    /// this member does not know it cannot compare with anything.
+    /// What a proposal on this member's own state would do without that it takes. Not everything is voted on, and a member
+    /// that votes can only speak for what it is asked: so each looks again before it accepts. Of what follows a state that
+    /// this member does not know only that can be said which holds for all that ever comes.
     fn skips_approvals(&self, proposal: &Proposal<V>) -> Option<String> {
         let (own, next) = (&self.committed.state, &*proposal.state);
         let follows = next.version() == own.version() + 1
             && next.parent().map_or(own.version() == 0, |parent| parent == self.digest);
         let by = proposal.by.as_ref().map_or("", |by| by.id.as_str());
-        own.bears(next, by).err().filter(|_| follows)
+        match next.version() > own.version() {
+            true if follows => own.bears(next, by).err(),
+            true => own.can_come_to(next).err(),
+            false => None,
+        }
     }
 }
 
@@ -201,6 +205,11 @@ impl<V: Register, R: Rules> Engine<V, R> {
             return out.events.push(Event::Alarm(Alarm::Diverged { from, version }));
         }
         if version > self.acceptor.committed.state.version() {
+            if let (Some(txid), Err(why)) =
+                (proposal.state.txid(), self.acceptor.committed.state.can_come_to(&proposal.state))
+            {
+                return out.events.push(Event::Alarm(Alarm::NotApproved { from, txid, why }));
+            }
             self.apply(now, proposal, out);
         }
         self.send(from, Message::Applied { version: self.acceptor.committed.state.version() }, out);

@@ -54,6 +54,10 @@ pub trait Register: Clone + Debug + Eq + Hash {
     /// those that nobody votes on. Fails with what stands against it.
     fn bears(&self, next: &Self, by: &str) -> Result<(), String>;
 
+    /// Whether `next` can come after this value at all, however many others are between them and whoever decided them.
+    /// Fails with what stands against it.
+    fn can_come_to(&self, next: &Self) -> Result<(), String>;
+
     /// Whether what is measured now would get more by `next`, so that measurements that speak against it count.
     fn gives_more(&self, next: &Self) -> bool;
 

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt;
 /// How much is logged, and in which form; it goes to stderr.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// What is logged: a level, or targets with levels such as info,canary::mesh=debug.
+    /// What is logged: a level, or targets with levels such as info,mesh=debug.
     #[arg(long, env = "CANARY_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
     /// Form of the log lines [default: text on a terminal, json otherwise].
@@ -29,9 +29,9 @@ enum LogFormat {
 impl LogArgs {
     /// Begins to log.
     pub(crate) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::builder().parse(&self.log).map_err(|error| {
+        let filter = EnvFilter::builder().parse(in_rooms(&self.log)).map_err(|error| {
             Failure::message(Exit::Usage, format!("{:?} is not a log filter: {error}", self.log))
-                .with_hint("use a level such as info, or targets such as info,canary::mesh=debug")
+                .with_hint("use a level such as info, or targets such as info,mesh=debug")
         })?;
         let terminal = stderr().is_terminal();
         let format = self.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
@@ -44,5 +44,46 @@ impl LogArgs {
             }
         };
         started.map_err(|error| Failure::message(Exit::Failed, format!("cannot start logging: {error}")))
+    }
+}
+
+/// The rooms of the program that log, by whose names their lines go.
+const ROOMS: [&str; 8] = ["audit", "canary", "edge", "member", "mesh", "node", "store", "tls"];
+
+/// The filter with what 0.1.0 called its targets said as they are called now: all of them stood below `canary`, and what is
+/// the room `member` was `driver`.
+fn in_rooms(filter: &str) -> String {
+    let mut directives = Vec::new();
+    for directive in filter.split(',') {
+        directives.push(directive.to_owned());
+        let (target, level) = directive.split_once('=').map_or((directive, ""), |(target, level)| (target, level));
+        let at = |target: &str| if level.is_empty() { target.to_owned() } else { format!("{target}={level}") };
+        if target == "canary" {
+            directives.extend(ROOMS.map(at));
+        } else if let Some(room) = target.strip_prefix("canary::") {
+            directives.push(at(room));
+            directives.extend(room.strip_prefix("driver").map(|rest| at(&format!("member{rest}"))));
+        }
+    }
+    directives.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_of_0_1_0_means_what_it_meant() {
+        assert_eq!(in_rooms("info"), "info");
+        assert_eq!(in_rooms("warn,mesh=debug"), "warn,mesh=debug");
+        assert_eq!(in_rooms("info,canary::mesh=debug"), "info,canary::mesh=debug,mesh=debug");
+        let all =
+            "canary=debug,audit=debug,canary=debug,edge=debug,member=debug,mesh=debug,node=debug,store=debug,tls=debug";
+        assert_eq!(in_rooms("canary=debug"), all);
+        let journal = "canary::driver::journal=warn,driver::journal=warn,member::journal=warn";
+        assert_eq!(in_rooms("canary::driver::journal=warn"), journal);
+        for filter in ["info,canary::mesh=debug", "canary=debug", "canary", "[{peer=1}]=info"] {
+            assert!(EnvFilter::builder().parse(in_rooms(filter)).is_ok(), "{filter}");
+        }
     }
 }

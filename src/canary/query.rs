@@ -17,6 +17,9 @@ Examples:
   canary query --output json        for programs
   canary query --timeout 500ms      do not wait longer for a dead node
 
+The line `wire …` says which version of the nodes' protocol all of them have agreed to speak, and when an older program can
+be started no more.
+
 Where the nodes are: PEERS_NODE_A, PEERS_NODE_B …; else a bundle.json below the certificate directory; else 127.0.0.1.
 Exit code: 0 when SYNCHRONIZED; 3 when CATCHING UP, DIVERGED or UNREACHABLE.";
 
@@ -43,8 +46,7 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
         let verdict = Verdict::of(&rows);
         match args.read.viewer.output {
             Output::Table => {
-                let wire = show::Wire::of(&rows).map(|wire| wire.line() + "\n").unwrap_or_default();
-                print_text(&format!("{}\n{wire}{}\n", show::table(&rows), terminal::verdict(&verdict)))?;
+                print_text(&format!("{}\n{}{}\n", show::table(&rows), show::wire(&rows), terminal::verdict(&verdict)))?;
             }
             Output::Json => print_json(&show::json(&rows))?,
         }

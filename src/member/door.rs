@@ -4,7 +4,7 @@
 use super::rules::Rules;
 use mesh::WireVersion;
 use model::{NodeId, NodeSet, Time};
-use service::{Change, ChangeError, Durable, Engine};
+use service::{Change, ChangeError, Durable, Engine, Message};
 use std::time::Duration;
 
 /// How often the mark is asked for that was refused: whoever stands against it for a while is gone by then.
@@ -15,6 +15,8 @@ pub(super) const TRY_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Door {
     /// The members that there is a link to on which version 6 is spoken.
     pub(super) newest: NodeSet,
+    /// Those that there is a link to on which version 5 is spoken.
+    pub(super) older: NodeSet,
     /// When the mark may be asked for, or asked for again.
     pub(super) next_try: Time,
     /// The mesh was told to speak version 5 with nobody any more.
@@ -23,22 +25,44 @@ pub(super) struct Door {
 
 impl Default for Door {
     fn default() -> Self {
-        Self { newest: NodeSet::EMPTY, next_try: Time::ZERO, is_closed: false }
+        Self { newest: NodeSet::EMPTY, older: NodeSet::EMPTY, next_try: Time::ZERO, is_closed: false }
     }
 }
 
 impl Door {
     /// There is a link to `id` that speaks `wire`.
     pub(super) fn up(&mut self, id: NodeId, wire: WireVersion) {
+        self.down(id);
         match wire {
             WireVersion::V6 => self.newest.insert(id),
-            WireVersion::V5 => self.newest.remove(id),
+            WireVersion::V5 => self.older.insert(id),
         }
     }
 
     /// There is none any more.
     pub(super) const fn down(&mut self, id: NodeId) {
         self.newest.remove(id);
+        self.older.remove(id);
+    }
+
+    /// Whether what a message asks for is not to be heard of yet: it is marked, and there is still a link of version 5, to
+    /// whom nothing could be said any more. Whoever asks for it honestly has seen that all speak version 6, and asks again.
+    pub(super) fn is_early<R: Rules>(&self, message: &Message, engine: &Engine<R::Engine>, rules: &R) -> bool {
+        let state = match message {
+            Message::Prepare { next, .. } => next,
+            Message::Accept { proposal } | Message::Decision { proposal } => &proposal.state,
+            Message::Heartbeat(_)
+            | Message::Vote { .. }
+            | Message::Abort { .. }
+            | Message::Campaign { .. }
+            | Message::Promise { .. }
+            | Message::Accepted { .. }
+            | Message::Reject { .. }
+            | Message::Applied { .. }
+            | Message::Report(_)
+            | Message::Testimony(_) => return false,
+        };
+        state.wire.is_some() && engine.committed().state.wire.is_none() && rules.waits_for(self.older)
     }
 
     /// The others that nothing can be said to which version 5 of the wire has no words for.

@@ -5,7 +5,7 @@
 //! what has to be done because of it is done in the one order that is right: on its store, and on what the [`Outside`] is
 //! made of. So a simulation runs what a node runs, to the last line.
 
-use super::door::{Door, TRY_EVERY};
+use super::door::{Door, TRY_EVERY, oldest_spoken};
 use super::facts::{facts, refused};
 use super::outside::{Asked, DriverError, Happened, Memory, Outside, Progress};
 use super::rules::{All, Effect, Rules};
@@ -146,6 +146,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                 outside.heard(from, testimony);
                 None
             }
+            Happened::Message(_, message) if self.door.is_early(&message, &self.engine, &self.rules) => None,
             Happened::Message(from, message) => Some(Input::Receive { from, message }),
             Happened::Input(input) => Some(input),
             Happened::Asked(asked, base_version, at) => {
@@ -345,7 +346,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         if !output.append.is_empty() {
             self.store.append(&output.append)?;
         }
-        if !self.door.is_closed && self.rules.closes(self.engine.committed().state.wire.is_some()) {
+        if !self.door.is_closed && self.rules.closes(oldest_spoken(self.engine.durable()).is_some()) {
             self.store.append(&std::mem::take(&mut output.note))?;
             self.rules.keep_closed(&mut self.store)?;
             self.door.is_closed = true;

@@ -46,7 +46,13 @@ pub trait Rules {
         behind
     }
 
-    /// A member that serves a marked state speaks version 5 with nobody any more.
+    /// Whoever has a link to these members, on which version 5 of the wire is spoken, takes no mark.
+    fn waits_for(&self, older: NodeSet) -> bool {
+        !older.is_empty()
+    }
+
+    /// A member that serves a marked state, or has accepted one, speaks version 5 with nobody any more: there it could
+    /// not say what it holds, and would keep the others from going on without it.
     fn closes(&self, is_marked: bool) -> bool {
         is_marked
     }

@@ -13,12 +13,24 @@ impl RoutingState {
     /// a vote, so nothing may come with it but at version 0, where nothing was agreed before. Fails with what stands
     /// against it.
     pub(super) fn door_allows(&self, next: &Self) -> Result<(), String> {
+        self.mark_can_become(next.wire)?;
         match (self.wire, next.wire) {
+            (None, Some(_)) if self.version > 0 && !self.is_repeated_by(next) => {
+                Err("something else comes with the mark of a version of the wire".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a state that comes after this one, sooner or later, can have this mark.
+    pub(super) fn mark_can_become(&self, mark: Option<u16>) -> Result<(), String> {
+        match (self.wire, mark) {
             (before, after) if before == after => Ok(()),
+            (None, Some(MARK)) => Ok(()),
             (Some(wire), _) => Err(format!("the members speak version {wire} of the wire for good")),
-            (None, Some(MARK)) if self.version == 0 || self.is_repeated_by(next) => Ok(()),
-            (None, Some(MARK)) => Err("something else comes with the mark of a version of the wire".to_owned()),
-            (None, other) => Err(format!("it is marked {other:?}, and this member knows {MARK} only")),
+            (None, other) => {
+                Err(format!("it is marked {}, and this member knows {MARK} only", other.unwrap_or_default()))
+            }
         }
     }
 
@@ -65,6 +77,20 @@ mod tests {
         assert!(marked.bears(&bare, "").is_err(), "nothing takes it off");
         let other = RoutingState { wire: Some(MARK + 1), ..twenty };
         assert!(marked.bears(&other, "").is_err() && five.bears(&other, "").is_err());
+    }
+
+    #[test]
+    fn whatever_comes_later_keeps_the_mark_and_has_no_other() {
+        let five = after(&initial(), &share(500));
+        let marked = after(&five, &Change::Close(None));
+        let far = |wire| RoutingState { version: 40, wire, ..five.clone() };
+        assert_eq!(five.can_come_to(&far(None)), Ok(()));
+        assert_eq!(five.can_come_to(&far(Some(MARK))), Ok(()));
+        assert_eq!(marked.can_come_to(&far(Some(MARK))), Ok(()));
+        assert!(marked.can_come_to(&far(None)).is_err(), "nothing takes it off");
+        for other in [0, 5, 7, u16::MAX] {
+            assert!(five.can_come_to(&far(Some(other))).is_err() && marked.can_come_to(&far(Some(other))).is_err());
+        }
     }
 
     #[test]

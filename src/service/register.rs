@@ -98,6 +98,10 @@ impl Register for RoutingState {
         self.approvals_allow(next, by)
     }
 
+    fn can_come_to(&self, next: &Self) -> Result<(), String> {
+        self.mark_can_become(next.wire)
+    }
+
     /// Whether the canary that is measured now gets more by `next`, or becomes the stable model.
     fn gives_more(&self, next: &Self) -> bool {
         let Some(canary) = &self.canary else { return false };

@@ -122,9 +122,9 @@ impl<R: Rules> Log<R> {
         self.broken = true;
         let space: usize = bodies.iter().map(|body| space_for(body.len())).sum();
         if version > self.version {
-            // All records of a segment have one version. An earlier program must not take the next for its own.
+            // All records of a segment have one version, by which an earlier program knows that it is none of its own. The
+            // identity stays as it is: to write it anew would take room, which a full disk has not.
             self.version = version;
-            self.write_identity()?;
             self.rotate(records)?;
         } else if self.end + space > self.disk.segment_size() {
             self.rotate(records)?;
@@ -192,10 +192,6 @@ impl<R: Rules> Log<R> {
         }
         self.durable = snapshot.durable;
         self.version = identity::check_format(&self.identity_path(), identified.format)?.max(version);
-        if identified.format < self.version.disk() {
-            // Before anything is written that an earlier version could not read.
-            self.write_identity()?;
-        }
         self.durable.epoch = self.rules.next_epoch(self.durable.epoch);
         self.current = side;
         self.generation = generation;

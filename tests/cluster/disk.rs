@@ -96,7 +96,7 @@ fn data_that_is_not_this_nodes_is_named() {
     other.refused(command).fails(78, &["holds data of the cluster", "this node's certificate is of"]);
 
     let offset = damage(&cluster, C);
-    let said = cluster.refused_node(C, &[]).fails(65, &["log.0 is corrupt at offset", "--rejoin"]);
+    let said = cluster.refused_node(C, &[]).fails(65, &["log.1 is corrupt at offset", "--rejoin"]);
     let named = said.err.split("at offset ").nth(1).and_then(|rest| rest.split(':').next());
     let named: u64 = named.and_then(|text| text.parse().ok()).expect("the offset is a number");
     assert!(named <= offset, "the record with byte {offset} begins at or before it, not at {named}");
@@ -109,7 +109,8 @@ fn data_that_is_not_this_nodes_is_named() {
 
 /// Changes one byte in the middle of what the node has written.
 fn damage(cluster: &Cluster, id: NodeId) -> u64 {
-    let path = cluster.data(id).join("log.0");
+    // The first change went to the other segment.
+    let path = cluster.data(id).join("log.1");
     let bytes = fs::read(&path).expect("it is there");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
     let offset = u64::try_from(used / 2).expect("64 bit");

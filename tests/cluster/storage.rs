@@ -23,6 +23,8 @@ fn a_write_or_force_that_fails_ends_the_node_before_it_says_anything() {
         return;
     }
     let mut cluster = Cluster::running(71);
+    // What comes with the first change and never again is done with.
+    cluster.set_weight("5");
     for (number, (id, call, error)) in
         [(B, "fdatasync", "EIO"), (C, "pwrite64", "EIO"), (A, "fdatasync", "ENOSPC"), (A, "pwrite64", "EIO")]
             .into_iter()

@@ -71,11 +71,13 @@ fn note(health: &HealthSnapshot) -> String {
 }
 
 /// The version of the nodes' protocol that all members have left, and which of them keep the way back open.
-pub(super) struct Wire {
+struct Wire {
     /// The version that the state is marked with; none as long as there is a way back.
     marked: Option<u16>,
     /// The members that are not known to speak the newest version.
     behind: Vec<NodeId>,
+    /// Those of them that nobody hears.
+    silent: Vec<NodeId>,
     members: usize,
     /// Whether anything was decided yet.
     is_first: bool,
@@ -83,36 +85,53 @@ pub(super) struct Wire {
 
 impl Wire {
     /// As far as the nodes tell; none where none does.
-    pub(super) fn of(rows: &[Row]) -> Option<Self> {
+    fn of(rows: &[Row]) -> Option<Self> {
         let seen = || rows.iter().filter_map(|row| Some((row.node, row.answer.as_deref().ok()?)));
         let newest = seen().map(|(_, seen)| &seen.state.agreed).max_by_key(|agreed| agreed.version)?;
         let is_newest = |wire: Option<u16>| wire.is_some_and(|wire| wire >= WireVersion::NEWEST.number());
         let speaks = |id: NodeId| {
             let says = |(node, seen): (NodeId, &Answers)| {
                 let health = seen.health.as_ref()?;
-                if node == id { health.wire_version } else { health.peers.get(&id)?.wire_version }
+                // What is spoken on a link is what both speak: only one that speaks the newest can tell of the other.
+                let of_peer = || health.peers.get(&id)?.wire_version.filter(|_| is_newest(health.wire_version));
+                if node == id { health.wire_version } else { of_peer() }
             };
-            seen().any(|row| is_newest(says(row)))
+            let mut said = seen().filter_map(says).peekable();
+            said.peek().is_some() && said.all(|wire| is_newest(Some(wire)))
         };
-        let behind = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
+        let behind: Vec<NodeId> = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
+        let is_linked = |id: NodeId| {
+            let links = seen().filter_map(|(_, seen)| seen.health.as_ref()?.peers.get(&id));
+            links.into_iter().any(|peer| peer.connected)
+        };
+        let answers = |id: NodeId| rows.iter().any(|row| row.node == id && row.answer.is_ok());
+        let silent = behind.iter().copied().filter(|id| !answers(*id) && !is_linked(*id)).collect();
         // Where one has gone on the others follow.
         let marked = seen().filter_map(|(_, seen)| seen.state.agreed.wire).max();
-        Some(Self { marked, behind, members: rows.len(), is_first: newest.version == 0 })
+        Some(Self { marked, behind, silent, members: rows.len(), is_first: newest.version == 0 })
     }
 
     /// In a line for people.
-    pub(super) fn line(&self) -> String {
-        let Self { marked, behind, members, is_first } = self;
+    fn line(&self) -> String {
+        let Self { marked, behind, silent, members, is_first } = self;
         let newest = WireVersion::NEWEST;
+        let list = |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if let Some(marked) = marked {
-            return format!("wire {marked}");
+            let without = if behind.is_empty() { String::new() } else { format!(": not known of {}", list(behind)) };
+            return format!("wire {marked}{without}");
         }
-        let names = behind.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let when = match behind.len() {
-            0 if *is_first => "with the first change".to_owned(),
-            0 => "in a moment".to_owned(),
-            1 => format!("when {names} does"),
-            _ => format!("when {names} do"),
+        let older: Vec<NodeId> = behind.iter().copied().filter(|id| !silent.contains(id)).collect();
+        let speak = match older.len() {
+            0 => None,
+            1 => Some(format!("{} does", list(&older))),
+            _ => Some(format!("{} do", list(&older))),
+        };
+        let heard = (!silent.is_empty()).then(|| format!("{} answers and does", list(silent)));
+        let when = match [speak, heard].into_iter().flatten().collect::<Vec<_>>().join(" and when ") {
+            none if none.is_empty() && *is_first => "with the first change".to_owned(),
+            none if none.is_empty() => "in a moment".to_owned(),
+            all if *is_first => format!("when {all}, with the first change after"),
+            all => format!("when {all}"),
         };
         let count = members - behind.len();
         format!("wire {OLDER}: {count} of {members} members speak {newest}; {when}, there is no way back to {BACK_TO}")
@@ -121,6 +140,11 @@ impl Wire {
     fn json(&self) -> Value {
         json!({"version": self.marked.unwrap_or(OLDER), "behind": self.behind})
     }
+}
+
+/// The line about the version of the nodes' protocol, with its end; empty where no node answers.
+pub(super) fn wire(rows: &[Row]) -> String {
+    Wire::of(rows).map(|wire| wire.line() + "\n").unwrap_or_default()
 }
 
 /// The node's word, and a mark where another than usual coordinates.
@@ -259,9 +283,11 @@ mod tests {
             (when, &json!({"version": 5, "behind": ["node-b"]}))
         );
         let two = [with('a', Some(6), None), with('b', Some(5), None), silent('c')];
-        assert!(said(&two).contains("1 of 3 members speak 6; when node-b, node-c do,"));
+        assert!(said(&two).contains("1 of 3 members speak 6; when node-b does and when node-c answers and does,"));
         assert!(said(&[with('a', Some(6), None), with('b', Some(6), None)]).contains("; in a moment, there is no way"));
         assert_eq!(said(&[with('a', Some(6), Some(6)), with('b', Some(6), None)]), "wire 6");
+        let left = [with('a', Some(6), Some(6)), silent('b')];
+        assert_eq!(said(&left), "wire 6: not known of node-b");
         assert!(Wire::of(&[silent('a')]).is_none());
     }
 }

@@ -23,6 +23,7 @@ pub(super) async fn run(client: &Client, output: Output) -> Result<Exit, Failure
 
 async fn show_changes(rows: &mut BTreeMap<NodeId, Row>, followers: &mut Followers, output: Output) -> io::Result<()> {
     let screen = output == Output::Table && io::stdout().is_terminal();
+    let mut wire = String::new();
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     if screen {
         show_all(rows)?;
@@ -30,6 +31,9 @@ async fn show_changes(rows: &mut BTreeMap<NodeId, Row>, followers: &mut Follower
         rows.values().try_for_each(|row| tell(row, output))?;
     }
     loop {
+        if !screen && output == Output::Table {
+            tell_wire(rows, &mut wire)?;
+        }
         let row = tokio::select! {
             row = followers.next() => row,
             _ = &mut interrupted => None,
@@ -56,11 +60,27 @@ fn differs(known: &Row, new: &Row) -> bool {
 
 fn show_all(rows: &BTreeMap<NodeId, Row>) -> io::Result<()> {
     let rows: Vec<Row> = rows.values().cloned().collect();
-    terminal::show(&format!("{CLEAR}{}\n{}\n", show::table(&rows), terminal::verdict(&Verdict::of(&rows))))
+    let verdict = terminal::verdict(&Verdict::of(&rows));
+    terminal::show(&format!("{CLEAR}{}\n{}{verdict}\n", show::table(&rows), show::wire(&rows)))
+}
+
+/// Says when there is news of the version of the nodes' protocol.
+fn tell_wire(rows: &BTreeMap<NodeId, Row>, said: &mut String) -> io::Result<()> {
+    let line = show::wire(&rows.values().cloned().collect::<Vec<_>>());
+    let is_news = !line.is_empty() && line != *said;
+    if is_news {
+        terminal::show(&format!("{} {line}", now()))?;
+        *said = line;
+    }
+    Ok(())
+}
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default()
 }
 
 fn tell(row: &Row, output: Output) -> io::Result<()> {
-    let now = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
+    let now = now();
     match output {
         Output::Table => terminal::show(&format!("{now} {}\n", show::line(row))),
         Output::Json => {

@@ -57,6 +57,9 @@ fn why(line: &HistoryLine) -> String {
     if !against.is_empty() {
         return against.join("; ");
     }
+    if line.by.as_deref().is_some_and(|by| by.starts_with("wire/")) {
+        return "all members speak the next version of the nodes' protocol".into();
+    }
     let Some(rollout) = &line.rollout else { return String::new() };
     let stands = match (&rollout.outcome, &rollout.why) {
         (Some(outcome), Some(why)) => format!("{outcome}: {why}"),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use service::Proposal;
 use std::fmt::Write as _;
-use store::{Holder, Look};
+use store::{Holder, Look, StoreError};
 
 /// Say what a node's data directory holds, and whether all of it can be read.
 #[derive(Debug, Args)]
@@ -63,6 +63,8 @@ fn told(look: &Look) -> String {
     }
     if let Some(durable) = &look.durable {
         row("epoch", &durable.epoch.to_string());
+        let is_marked = member::oldest_spoken(durable).is_some();
+        row("format", if is_marked { "3, which 0.1.0 does not read" } else { "2, which 0.1.0 reads, too" });
         row("joined", if durable.joined.is_some() { "yes" } else { "not yet" });
         row("promise", &durable.promise.to_string());
         row("accepted", &proposal(durable.accepted.as_deref()));
@@ -92,7 +94,9 @@ fn told(look: &Look) -> String {
     for (file, offset, what) in &look.history.damage {
         row("DAMAGED", &format!("{} at offset {offset}: {what}", file.display()));
     }
-    if !look.damage.is_empty() {
+    if look.damage.iter().any(|error| matches!(error, StoreError::NewerFormat { .. })) {
+        row("", "nothing is damaged by that: this program is older than the data");
+    } else if !look.damage.is_empty() {
         row("", "keep a copy of the directory, empty it, and start the node once with --rejoin");
     } else if !look.history.damage.is_empty() {
         row("", "the node starts with it all the same; nothing but the history is affected");

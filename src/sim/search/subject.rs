@@ -123,6 +123,10 @@ impl Register for Toy {
         Ok(())
     }
 
+    fn can_come_to(&self, _: &Self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn bears(&self, _next: &Self, _by: &str) -> Result<(), String> {
         Ok(())
     }
