@@ -348,7 +348,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         }
         if !self.door.is_closed && self.rules.closes(oldest_spoken(self.engine.durable()).is_some()) {
             self.store.append(&std::mem::take(&mut output.note))?;
-            self.rules.keep_closed(&mut self.store)?;
+            self.store.force()?;
             self.door.is_closed = true;
             outside.close();
         }

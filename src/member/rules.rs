@@ -57,11 +57,6 @@ pub trait Rules {
         is_marked
     }
 
-    /// That is on disk before, so that no start forgets it. Fails when the disk fails.
-    fn keep_closed(&self, store: &mut impl Memory) -> Result<(), StoreError> {
-        store.force()
-    }
-
     /// What everyone sees says that the canary was found to be bad here.
     fn shown<'a>(&self, ejected: Option<&'a str>) -> Option<&'a str> {
         ejected

@@ -170,7 +170,7 @@ impl<R: Rules> Log<R> {
 
     fn write_identity(&mut self) -> Result<(), StoreError> {
         let StoreIdentity { node, cluster } = &self.identity;
-        let text = disk::encode_identity(*node, cluster, self.durable.incarnation, self.version);
+        let text = disk::encode_identity(*node, cluster, self.durable.incarnation, Version::V5);
         self.disk.write_identity(&text).map_err(|error| self.failed("write", self.identity_path(), error))
     }
 
@@ -192,6 +192,10 @@ impl<R: Rules> Log<R> {
         }
         self.durable = snapshot.durable;
         self.version = identity::check_format(&self.identity_path(), identified.format)?.max(version);
+        if identified.format < Version::V5.disk() {
+            // Before anything is written that a program from before version 5 could not read.
+            self.write_identity()?;
+        }
         self.durable.epoch = self.rules.next_epoch(self.durable.epoch);
         self.current = side;
         self.generation = generation;

@@ -1,4 +1,5 @@
-//! A member before a coordinator that does not look after the approvals of a rollout, or lies about them.
+//! A member before a coordinator that does not look after the approvals of a rollout, or lies about them, or about the mark of a
+//! version of the wire.
 
 use super::*;
 use crate::{Plan, Rollout, Step, WhenOpen};
@@ -166,5 +167,32 @@ fn a_vote_is_on_what_is_true_when_the_upstream_has_answered() {
             .filter_map(|envelope| if let Message::Vote { vote, .. } = envelope.message { Some(vote) } else { None });
         let expected = if meanwhile.is_some() { Vote::Abort(Reason::BaseDiffers { has: 1 }) } else { Vote::Commit };
         assert_eq!(votes.collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
+fn no_decision_takes_a_mark_off_or_brings_one_that_nobody_knows() {
+    let marked = RoutingState { wire: Some(crate::MARK), ..half_approved() };
+    let far = |wire| {
+        let later = follow(&follow(&half_approved(), &approval("operator/bob")), &Change::Drain(NodeId::A));
+        RoutingState { version: 40, wire, ..later }
+    };
+    for (own, next, allowed) in [
+        (half_approved(), far(None), true),
+        (half_approved(), far(Some(crate::MARK)), true),
+        (half_approved(), far(Some(7)), false),
+        (marked.clone(), far(Some(crate::MARK)), true),
+        (marked.clone(), far(None), false),
+        (marked, far(Some(5)), false),
+    ] {
+        for message in [
+            Message::Decision { proposal: proposal(next.clone(), "x") },
+            Message::Accept { proposal: proposal(next.clone(), "x") },
+        ] {
+            let out = receive(&mut member(own.clone()), message);
+            let alarmed = out.events.iter().any(|event| matches!(event, Event::Alarm(Alarm::NotApproved { .. })));
+            assert_eq!(alarmed, !allowed, "{:?} to {:?}", own.wire, next.wire);
+            assert_eq!(out.append.is_empty() && out.note.is_empty(), !allowed, "{:?} to {:?}", own.wire, next.wire);
+        }
     }
 }

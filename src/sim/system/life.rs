@@ -2,7 +2,6 @@
 
 use super::event::Event;
 use super::node::{Leaving, Rest};
-use super::omitted::{Glue, Omitted};
 use super::sometimes::Sometimes;
 use super::surroundings::{Effect, Question, Traffic};
 use super::world::{Open, World, operator};
@@ -365,7 +364,6 @@ impl World {
         }
         (node.wire, node.closed) = (node.told, false);
         node.surroundings.spoken.clear();
-        node.surroundings.strips = omitted == Omitted::Member(Glue::RefuseToStrip);
         let dropped = store.dropped_end();
         let forgot = node.disk.lock().was_forgetful();
         node.disk.lock().took();

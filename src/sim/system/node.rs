@@ -144,7 +144,6 @@ impl Surroundings {
             traffic: Traffic::new(quality),
             now: Time::ZERO,
             spoken: BTreeMap::new(),
-            strips: false,
             unsaid: false,
             unsendable: None,
         }

@@ -24,14 +24,11 @@ pub(crate) enum Glue {
     ForceAtTheEnd,
     KeepTheDoorOpen,
     CloseTheDoor,
-    KeepItClosed,
-    /// What version 5 of the wire has no words for is not said in it. It is the mesh that is made to.
-    RefuseToStrip,
 }
 
 impl Glue {
     /// All of them.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::WriteThenSpeak,
         Self::EndWhenTheDiskFails,
         Self::VetoWhenFull,
@@ -42,8 +39,6 @@ impl Glue {
         Self::ForceAtTheEnd,
         Self::KeepTheDoorOpen,
         Self::CloseTheDoor,
-        Self::KeepItClosed,
-        Self::RefuseToStrip,
     ];
 }
 
@@ -127,12 +122,12 @@ impl Rules for Omitted {
         if self.omits(Glue::KeepTheDoorOpen) && behind.len() < 2 { NodeSet::EMPTY } else { All.keep_open(behind) }
     }
 
-    fn closes(&self, is_marked: bool) -> bool {
-        !self.omits(Glue::CloseTheDoor) && All.closes(is_marked)
+    fn waits_for(&self, older: NodeSet) -> bool {
+        !self.omits(Glue::KeepTheDoorOpen) && All.waits_for(older)
     }
 
-    fn keep_closed(&self, store: &mut impl Memory) -> Result<(), StoreError> {
-        if self.omits(Glue::KeepItClosed) { Ok(()) } else { All.keep_closed(store) }
+    fn closes(&self, is_marked: bool) -> bool {
+        !self.omits(Glue::CloseTheDoor) && All.closes(is_marked)
     }
 
     fn may_end(&self, engine_has_left: bool) -> bool {

@@ -66,8 +66,6 @@ pub(super) struct Surroundings {
     pub(super) now: Time,
     /// The version of the wire on its link to each other member.
     pub(super) spoken: BTreeMap<NodeId, WireVersion>,
-    /// It says a marked state in version 5 of the wire all the same, without the mark.
-    pub(super) strips: bool,
     /// A message that had no words in version 5 of the wire, and was not sent.
     pub(super) unsaid: bool,
     /// Whether a message could not be written down.
@@ -126,39 +124,11 @@ fn measured(requests: u64, errors: u64) -> Measured {
     Measured::from_counts(&Counts { requests, errors, client_errors: 0, open: 0, latencies })
 }
 
-/// The message as a program would say it that passes over the mark.
-fn stripped(message: &Message) -> Message {
-    let mut bare = message.clone();
-    let proposal = match &mut bare {
-        Message::Prepare { next, .. } => {
-            Arc::make_mut(next).wire = None;
-            None
-        }
-        Message::Accept { proposal } | Message::Decision { proposal } => Some(proposal),
-        Message::Promise { accepted, .. } => accepted.as_mut(),
-        Message::Heartbeat(_)
-        | Message::Vote { .. }
-        | Message::Abort { .. }
-        | Message::Campaign { .. }
-        | Message::Accepted { .. }
-        | Message::Reject { .. }
-        | Message::Applied { .. }
-        | Message::Report(_)
-        | Message::Testimony(_) => None,
-    };
-    if let Some(proposal) = proposal {
-        Arc::make_mut(&mut Arc::make_mut(proposal).state).wire = None;
-    }
-    bare
-}
-
 impl Outside for Surroundings {
     type Caller = Question;
 
     fn send(&mut self, to: NodeId, message: &Message) {
         let wire = self.spoken.get(&to).copied().unwrap_or(WireVersion::V5);
-        let stripped = (self.strips && wire == WireVersion::V5).then(|| stripped(message));
-        let message = stripped.as_ref().unwrap_or(message);
         match codec::pack(message, wire) {
             Err(_) if wire == WireVersion::V5 && codec::pack(message, WireVersion::V6).is_ok() => self.unsaid = true,
             Ok(frame) => {
