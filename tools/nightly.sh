@@ -92,7 +92,7 @@ echo "seed $seed, schedules from $first_schedule; $(git rev-parse --short HEAD) 
 
 # shellcheck disable=SC2016
 part release 30 'knows of none' bash -c 'cargo build --release --locked --bin canary && tools/hooks.sh "$0"' "$program"
-part searches 40 "$passed" env CANARY_SEARCH=deep cargo test -p sim --lib search::exhaustive -- --include-ignored --nocapture
+part searches 40 "$passed" env CANARY_SEARCH=deep cargo test -p sim --lib -- search::exhaustive search::random --include-ignored --nocapture
 part simulation 30 "$passed" env CANARY_SIM_FROM="$first_schedule" CANARY_SIM_SCHEDULES=1000000 \
     cargo test --profile nightly -p sim --lib system::nightly -- --ignored --nocapture
 part crash-points 60 "$passed" env CANARY_CRASH_POINTS=all cargo test --test cluster crash_points -- --nocapture

@@ -305,12 +305,19 @@ fn run_all(members: usize, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn random_schedules_of_three_members_break_no_promise() {
-    run_all(3, 0..100_000);
+    run_all(3, 0..40_000);
 }
 
 #[test]
 fn random_schedules_of_five_members_break_no_promise() {
-    run_all(5, 0..10_000);
+    run_all(5, 0..4_000);
+}
+
+#[test]
+#[ignore = "it goes on where the two above end, for minutes: tools/nightly.sh runs it"]
+fn many_more_random_schedules_break_no_promise() {
+    run_all(3, 40_000..100_000);
+    run_all(5, 4_000..10_000);
 }
 
 /// Follows one schedule step by step: `CANARY_SEED=7 CANARY_MEMBERS=3 cargo test -p sim --lib follow_a_seed -- --nocapture`.
