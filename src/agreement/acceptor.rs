@@ -124,10 +124,12 @@ impl<V: Register> Acceptor<V> {
         let follows = next.version() == own.version() + 1
             && next.parent().map_or(own.version() == 0, |parent| parent == self.digest);
         let by = proposal.by.as_ref().map_or("", |by| by.id.as_str());
-        match next.version() > own.version() {
-            true if follows => own.bears(next, by).err(),
-            true => own.can_come_to(next).err(),
-            false => None,
+        if follows {
+            own.bears(next, by).err()
+        } else if next.version() > own.version() {
+            own.can_come_to(next).err()
+        } else {
+            None
         }
     }
 }

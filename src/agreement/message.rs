@@ -92,6 +92,24 @@ pub enum Message<V> {
 }
 
 impl<V> Message<V> {
+    /// The value that it is about.
+    pub fn value(&self) -> Option<&V> {
+        match self {
+            Self::Prepare { next, .. } => Some(next),
+            Self::Promise { accepted, .. } => accepted.as_ref().map(|proposal| &*proposal.state),
+            Self::Accept { proposal } | Self::Decision { proposal } => Some(&proposal.state),
+            Self::Heartbeat(_)
+            | Self::Vote { .. }
+            | Self::Abort { .. }
+            | Self::Campaign { .. }
+            | Self::Accepted { .. }
+            | Self::Reject { .. }
+            | Self::Applied { .. }
+            | Self::Report(_)
+            | Self::Testimony(_) => None,
+        }
+    }
+
     /// The name of the kind of message, for logs.
     pub const fn kind(&self) -> &'static str {
         match self {

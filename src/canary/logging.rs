@@ -56,7 +56,7 @@ fn in_rooms(filter: &str) -> String {
     let mut directives = Vec::new();
     for directive in filter.split(',') {
         directives.push(directive.to_owned());
-        let (target, level) = directive.split_once('=').map_or((directive, ""), |(target, level)| (target, level));
+        let (target, level) = directive.split_once('=').unwrap_or((directive, ""));
         let at = |target: &str| if level.is_empty() { target.to_owned() } else { format!("{target}={level}") };
         if target == "canary" {
             directives.extend(ROOMS.map(at));

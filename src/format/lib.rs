@@ -27,4 +27,4 @@ mod version;
 
 pub use error::{Inexpressible, Invalid, Unreadable};
 pub use parts::{Form, Kept, State};
-pub use version::Version;
+pub use version::{Version, VersionError};

@@ -32,29 +32,11 @@ pub fn decode(bytes: &[u8], version: Version) -> Result<Message, Unreadable> {
 }
 
 fn written<'a, S: State<'a>>(message: &'a Message) -> Result<Vec<u8>, Inexpressible> {
-    state_in(message).map_or(Ok(()), |state| S::VERSION.check(state))?;
+    message.value().map_or(Ok(()), |state| S::VERSION.check(state))?;
     let form = wire::Message::<'a, Leaving<'a, S>, Leaving<'a, v5::Heartbeat<'a>>>::from(message);
     let mut serializer = postcard::Serializer { output: Growing(Vec::with_capacity(USUAL)) };
     form.serialize(&mut serializer).expect("each part of a message has a length and a form in postcard");
     Ok(serializer.output.0)
-}
-
-/// The state that a message is about.
-fn state_in(message: &Message) -> Option<&RoutingState> {
-    match message {
-        Message::Prepare { next, .. } => Some(next),
-        Message::Promise { accepted, .. } => accepted.as_ref().map(|proposal| &*proposal.state),
-        Message::Accept { proposal } | Message::Decision { proposal } => Some(&proposal.state),
-        Message::Heartbeat(_)
-        | Message::Vote { .. }
-        | Message::Abort { .. }
-        | Message::Campaign { .. }
-        | Message::Accepted { .. }
-        | Message::Reject { .. }
-        | Message::Applied { .. }
-        | Message::Report(_)
-        | Message::Testimony(_) => None,
-    }
 }
 
 /// A message of which the long parts are a room's already.

@@ -3,13 +3,15 @@
 use super::Inexpressible;
 use service::RoutingState;
 use std::fmt;
+use std::str::FromStr;
 
-/// A version of all forms together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A version of all forms together, on the wire and on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// What canary 0.1.0 writes.
+    /// What canary 0.1.0 writes. No older one is spoken: whoever comes from further back upgrades in two steps.
     V5,
-    /// What follows.
+    /// What this program speaks where it is not held back.
+    #[default]
     V6,
 }
 
@@ -36,6 +38,11 @@ impl Version {
         }
     }
 
+    /// The one with this number in a greeting.
+    pub fn of_wire(number: u16) -> Option<Self> {
+        [Self::V5, Self::V6].into_iter().find(|version| version.wire() == number)
+    }
+
     /// The oldest format on disk that is read: that of version 5 without
     /// [`AcceptedIsCommitted`](crate::v5::log::Record::AcceptedIsCommitted).
     pub const OLDEST_DISK: u64 = 1;
@@ -60,5 +67,19 @@ impl Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.wire().fmt(f)
+    }
+}
+
+/// The text names no version that this program speaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no version that this program speaks: {older} or {newest}", older = Version::V5, newest = Version::V6)]
+pub struct VersionError(String);
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let version = text.parse().ok().and_then(Self::of_wire);
+        version.ok_or_else(|| VersionError(text.chars().take(16).collect()))
     }
 }

@@ -11,22 +11,16 @@ use std::time::Duration;
 pub(super) const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// What a member knows of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Door {
     /// The members that there is a link to on which version 6 is spoken.
-    pub(super) newest: NodeSet,
+    newest: NodeSet,
     /// Those that there is a link to on which version 5 is spoken.
-    pub(super) older: NodeSet,
+    older: NodeSet,
     /// When the mark may be asked for, or asked for again.
     pub(super) next_try: Time,
     /// The mesh was told to speak version 5 with nobody any more.
     pub(super) is_closed: bool,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Self { newest: NodeSet::EMPTY, older: NodeSet::EMPTY, next_try: Time::ZERO, is_closed: false }
-    }
 }
 
 impl Door {
@@ -48,40 +42,32 @@ impl Door {
     /// Whether what a message asks for is not to be heard of yet: it is marked, and there is still a link of version 5, to
     /// whom nothing could be said any more. Whoever asks for it honestly has seen that all speak version 6, and asks again.
     pub(super) fn is_early<R: Rules>(&self, message: &Message, engine: &Engine<R::Engine>, rules: &R) -> bool {
-        let state = match message {
-            Message::Prepare { next, .. } => next,
-            Message::Accept { proposal } | Message::Decision { proposal } => &proposal.state,
-            Message::Heartbeat(_)
-            | Message::Vote { .. }
-            | Message::Abort { .. }
-            | Message::Campaign { .. }
-            | Message::Promise { .. }
-            | Message::Accepted { .. }
-            | Message::Reject { .. }
-            | Message::Applied { .. }
-            | Message::Report(_)
-            | Message::Testimony(_) => return false,
-        };
-        state.wire.is_some() && engine.committed().state.wire.is_none() && rules.waits_for(self.older)
+        // A promise asks for nothing: it reports.
+        let asked = message.value().filter(|_| !matches!(message, Message::Promise { .. }));
+        asked.is_some_and(|state| state.wire.is_some())
+            && engine.committed().state.wire.is_none()
+            && rules.waits_for(self.older)
     }
 
     /// The others that nothing can be said to which version 5 of the wire has no words for.
-    pub(super) fn behind<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> NodeSet {
+    fn behind<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> NodeSet {
         rules.keep_open(engine.members().without(engine.me()).minus(self.newest))
     }
 
-    /// Whether the mark is to be asked for here: what stands is still without it, nothing is open, and all members speak
-    /// version 6 at this moment.
+    /// Whether the state can be marked: it is still without the mark, and all members speak version 6 at this moment.
+    fn can_close<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> bool {
+        engine.committed().state.wire.is_none() && self.behind(engine, rules).is_empty()
+    }
+
+    /// Whether the mark is to be asked for here: it can come, something stands already, and nothing is open.
     pub(super) fn may_close<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> bool {
-        let state = &engine.committed().state;
-        let is_due = state.wire.is_none() && state.version > 0;
-        is_due && engine.acts() && engine.is_settled() && self.behind(engine, rules).is_empty()
+        let is_due = engine.committed().state.version > 0 && engine.acts() && engine.is_settled();
+        is_due && self.can_close(engine, rules)
     }
 
     /// Whether the mark comes with what is asked for: where nothing stands yet it needs no version of its own.
     pub(super) fn comes_with_first<R: Rules>(&self, engine: &Engine<R::Engine>, rules: &R) -> bool {
-        let state = &engine.committed().state;
-        state.version == 0 && state.wire.is_none() && self.behind(engine, rules).is_empty()
+        engine.committed().state.version == 0 && self.can_close(engine, rules)
     }
 
     /// Until the state is marked, what version 5 of the wire cannot say is not proposed.
@@ -96,8 +82,8 @@ impl Door {
     }
 }
 
-/// The version of the wire that a member with this memory must speak at least: it has agreed with all others to leave the
-/// one before it behind.
+/// The version of the wire that a member with this memory must speak at least: what it has accepted, decided or not, the one
+/// before has no words for.
 pub fn oldest_spoken(memory: &Durable) -> Option<u16> {
     memory.accepted.iter().chain(&memory.committed).find_map(|proposal| proposal.state.wire)
 }

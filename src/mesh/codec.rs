@@ -3,8 +3,8 @@
 
 use super::frame::{Decoder, Encoder, Payload};
 use super::rules::check_sender;
-use super::version::WireVersion;
 use bytes::{Buf, Bytes, BytesMut};
+use format::Version as WireVersion;
 use model::NodeId;
 use service::Message;
 

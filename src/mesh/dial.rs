@@ -3,8 +3,8 @@
 use super::frame::{Decoder, Greeting, printable};
 use super::greet::{GREETING_TIMEOUT, receive, send, skew_ms};
 use super::link::{End, Queue, expiry, write_messages};
-use super::version::WireVersion;
 use super::{Event, LinkInfo, Shared, socket};
+use format::Version as WireVersion;
 use jiff::Timestamp;
 use model::{Host, NodeId};
 use rustls_pki_types::ServerName;

@@ -1,6 +1,6 @@
 //! The events that the mesh hands to its owner.
 
-use super::version::WireVersion;
+use format::Version as WireVersion;
 use model::NodeId;
 use service::Message;
 

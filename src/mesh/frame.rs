@@ -8,8 +8,8 @@
 //! Lengths are checked before anything is allocated, sequence numbers go up by exactly one, and whatever is wrong ends
 //! the connection: nothing here tries to resynchronize.
 
-use super::version::WireVersion;
 use bytes::{Buf, Bytes, BytesMut};
+use format::Version as WireVersion;
 use format::v5::greeting;
 pub(crate) use format::v5::greeting::Nonce;
 use format::{Invalid, messages};
@@ -171,7 +171,7 @@ impl Payload {
     /// Writes a message down, in the words of a version. Fails when the version has no words for it, or it would not
     /// fit into a frame.
     pub(crate) fn new(message: &Message, version: WireVersion) -> Result<Self, FrameError> {
-        let bytes = messages::encode(message, version.into()).map_err(|error| malformed(&error))?;
+        let bytes = messages::encode(message, version).map_err(|error| malformed(&error))?;
         let length = MAX_SEQUENCE + bytes.len();
         if length > MAX_FRAME {
             Err(FrameError::TooLarge { length, max: MAX_FRAME })
@@ -278,7 +278,7 @@ fn read(frame: &[u8], due: u64, wire: WireVersion) -> Result<Message, FrameError
     if got != due {
         return Err(FrameError::Sequence { due, got });
     }
-    messages::decode(rest, wire.into()).map_err(|error| malformed(&error))
+    messages::decode(rest, wire).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn ToString) -> FrameError {

@@ -3,8 +3,8 @@
 use super::addresses::ExtraSources;
 use super::frame::{Decoder, Encoder, Greeting, Payload, encode_greeting};
 use super::greet::Identity;
-use super::version::WireVersion;
 use agreement::{IsolationPolicy, OnEmptyDisk, Timing};
+use format::Version as WireVersion;
 use model::{Incarnation, NodeId, Peers, Time};
 use service::{Config, Durable, Engine, Input, Message, RoutingState};
 use std::sync::Arc;

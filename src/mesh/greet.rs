@@ -2,8 +2,9 @@
 
 use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, encode_greeting};
 use super::link::End;
-use super::version::{Spoken, WireVersion};
+use super::version::Spoken;
 use crash::{Step, When, point};
+use format::Version as WireVersion;
 use model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use sha2::{Digest as _, Sha256};
 use std::io;

@@ -27,7 +27,7 @@ mod version;
 
 pub use addresses::{AddressCheck, ExtraSources, ExtraSourcesError};
 pub use event::Event;
-pub use version::{WireVersion, WireVersionError};
+pub use format::Version as WireVersion;
 
 use addresses::AddressBook;
 use frame::Payload;

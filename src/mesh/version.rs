@@ -4,79 +4,8 @@
 //! A greeting names a span, the oldest and the newest version that its sender speaks; a connection uses the newest that
 //! both know.
 
-use std::fmt;
-use std::str::FromStr;
+use format::Version as WireVersion;
 use tls::{Reason, Refusal};
-
-/// The version that this program speaks when it is not held back.
-const NEWEST: u16 = 6;
-/// The one before. No older one is spoken: whoever comes from further back upgrades in two steps.
-const OLDEST: u16 = NEWEST - 1;
-
-/// A version that this program speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WireVersion {
-    /// That of 0.1.0.
-    V5,
-    /// What this program speaks by itself.
-    V6,
-}
-
-impl WireVersion {
-    /// The newest.
-    pub const NEWEST: Self = Self::V6;
-
-    /// Its number.
-    pub const fn number(self) -> u16 {
-        match self {
-            Self::V5 => OLDEST,
-            Self::V6 => NEWEST,
-        }
-    }
-
-    const fn of(number: u16) -> Option<Self> {
-        match number {
-            OLDEST => Some(Self::V5),
-            NEWEST => Some(Self::V6),
-            _ => None,
-        }
-    }
-}
-
-impl From<WireVersion> for format::Version {
-    fn from(version: WireVersion) -> Self {
-        match version {
-            WireVersion::V5 => Self::V5,
-            WireVersion::V6 => Self::V6,
-        }
-    }
-}
-
-impl Default for WireVersion {
-    fn default() -> Self {
-        Self::NEWEST
-    }
-}
-
-impl fmt::Display for WireVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number().fmt(f)
-    }
-}
-
-/// The text names no version that this program speaks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no version that this program speaks: {OLDEST} or {NEWEST}")]
-pub struct WireVersionError(String);
-
-impl FromStr for WireVersion {
-    type Err = WireVersionError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text.parse().ok().and_then(Self::of);
-        number.ok_or_else(|| WireVersionError(text.chars().take(16).collect()))
-    }
-}
 
 /// The versions that a node speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,20 +24,17 @@ impl Spoken {
 
     /// As a greeting names them.
     pub(super) const fn numbers(self) -> (u16, u16) {
-        (self.oldest.number(), self.newest.number())
+        (self.oldest.wire(), self.newest.wire())
     }
 
     /// The version for a connection with a node whose greeting names `theirs`. Fails when there is none that both
     /// speak.
     pub(super) fn agree(self, theirs: (u16, u16)) -> Result<WireVersion, Refusal> {
         let (oldest, newest) = theirs;
-        let version = WireVersion::of(newest.min(self.newest.number())).filter(|version| version.number() >= oldest);
+        let version = WireVersion::of_wire(newest.min(self.newest.wire())).filter(|version| version.wire() >= oldest);
         let version = version.ok_or_else(|| {
-            let what = if oldest > self.newest.number() {
-                ": run the others' program here, without --wire-version"
-            } else {
-                ""
-            };
+            let what =
+                if oldest > self.newest.wire() { ": run the others' program here, without --wire-version" } else { "" };
             let (theirs, ours) = (range(theirs), range(self.numbers()));
             let detail = format!("the other side speaks version {theirs} of the protocol, this node {ours}{what}");
             Refusal::new(Reason::WireVersion, detail)

@@ -88,7 +88,7 @@ impl Recovered {
     pub(super) fn from_disk(config: &NodeConfig, opened: &Certified) -> Result<Self, NodeError> {
         let identity = StoreIdentity { node: config.me, cluster: opened.cluster.clone() };
         let (store, durable) = Store::open(&config.data.join(config.me.to_string()), identity, fresh_incarnation()?)?;
-        if let Some(wire) = oldest_spoken(&durable).filter(|wire| config.wire.number() < *wire) {
+        if let Some(wire) = oldest_spoken(&durable).filter(|wire| config.wire.wire() < *wire) {
             return Err(NodeError::LeftBehind { me: config.me, wire, told: config.wire });
         }
         let incarnation = durable.incarnation;
@@ -187,7 +187,7 @@ impl Node {
             leaving: stages.leaving.clone(),
             stopping: stages.closing.clone(),
             links: Arc::new(move || links(&shown)),
-            wire_version: config.wire.number(),
+            wire_version: config.wire.wire(),
             counters: Counters::default(),
             gauges: counts.gauges,
             wall: WallClock::default(),
@@ -221,7 +221,7 @@ fn mesh_config(
 
 /// What is shown of the links to the peers.
 fn links(mesh: &Mesh) -> BTreeMap<NodeId, LinkShown> {
-    let shown = |info: LinkInfo| LinkShown { wire_version: info.wire.number(), clock_skew_ms: info.skew_ms };
+    let shown = |info: LinkInfo| LinkShown { wire_version: info.wire.wire(), clock_skew_ms: info.skew_ms };
     mesh.links().into_iter().map(|(id, info)| (id, shown(info))).collect()
 }
 

@@ -14,23 +14,20 @@ impl RoutingState {
     /// against it.
     pub(super) fn door_allows(&self, next: &Self) -> Result<(), String> {
         self.mark_can_become(next.wire)?;
-        match (self.wire, next.wire) {
-            (None, Some(_)) if self.version > 0 && !self.is_repeated_by(next) => {
-                Err("something else comes with the mark of a version of the wire".to_owned())
-            }
-            _ => Ok(()),
+        if self.wire == next.wire || self.version == 0 || self.is_repeated_by(next) {
+            Ok(())
+        } else {
+            Err("something else comes with the mark of a version of the wire".to_owned())
         }
     }
 
     /// Whether a state that comes after this one, sooner or later, can have this mark.
     pub(super) fn mark_can_become(&self, mark: Option<u16>) -> Result<(), String> {
         match (self.wire, mark) {
-            (before, after) if before == after => Ok(()),
-            (None, Some(MARK)) => Ok(()),
+            (None, None | Some(MARK)) => Ok(()),
+            (None, Some(other)) => Err(format!("it is marked {other}, and this member knows {MARK} only")),
+            (Some(wire), after) if after == Some(wire) => Ok(()),
             (Some(wire), _) => Err(format!("the members speak version {wire} of the wire for good")),
-            (None, other) => {
-                Err(format!("it is marked {}, and this member knows {MARK} only", other.unwrap_or_default()))
-            }
         }
     }
 

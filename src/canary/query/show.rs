@@ -2,7 +2,7 @@
 
 use client::{Answers, Row, Verdict};
 use mesh::WireVersion;
-use model::NodeId;
+use model::{NodeId, NodeSet};
 use schema::HealthSnapshot;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ const HEADER: [&str; 11] =
 /// Of a digest, enough to see that two differ.
 const SHOWN_DIGEST: usize = 12;
 /// The version of the nodes' protocol before the door, and the program that speaks none newer.
-const OLDER: u16 = WireVersion::V5.number();
+const OLDER: u16 = WireVersion::V5.wire();
 const BACK_TO: &str = "0.1.0";
 
 pub(super) fn table(rows: &[Row]) -> String {
@@ -61,7 +61,7 @@ fn links(health: &HealthSnapshot) -> String {
 fn note(health: &HealthSnapshot) -> String {
     let stopping = health.stopping.then(|| "stopping".to_owned());
     let spoken: BTreeSet<u16> = health.peers.values().filter_map(|peer| peer.wire_version).collect();
-    let newest = WireVersion::NEWEST.number();
+    let newest = WireVersion::NEWEST.wire();
     let older = spoken.into_iter().filter(|version| *version != newest).map(|version| {
         let with = health.peers.iter().filter(|(_, peer)| peer.wire_version == Some(version));
         let with: Vec<String> = with.map(|(id, _)| id.to_string()).collect();
@@ -75,9 +75,9 @@ struct Wire {
     /// The version that the state is marked with; none as long as there is a way back.
     marked: Option<u16>,
     /// The members that are not known to speak the newest version.
-    behind: Vec<NodeId>,
+    behind: NodeSet,
     /// Those of them that nobody hears.
-    silent: Vec<NodeId>,
+    silent: NodeSet,
     members: usize,
     /// Whether anything was decided yet.
     is_first: bool,
@@ -88,7 +88,7 @@ impl Wire {
     fn of(rows: &[Row]) -> Option<Self> {
         let seen = || rows.iter().filter_map(|row| Some((row.node, row.answer.as_deref().ok()?)));
         let newest = seen().map(|(_, seen)| &seen.state.agreed).max_by_key(|agreed| agreed.version)?;
-        let is_newest = |wire: Option<u16>| wire.is_some_and(|wire| wire >= WireVersion::NEWEST.number());
+        let is_newest = |wire: Option<u16>| wire.is_some_and(|wire| wire >= WireVersion::NEWEST.wire());
         let speaks = |id: NodeId| {
             let says = |(node, seen): (NodeId, &Answers)| {
                 let health = seen.health.as_ref()?;
@@ -99,13 +99,10 @@ impl Wire {
             let mut said = seen().filter_map(says).peekable();
             said.peek().is_some() && said.all(|wire| is_newest(Some(wire)))
         };
-        let behind: Vec<NodeId> = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
-        let is_linked = |id: NodeId| {
-            let links = seen().filter_map(|(_, seen)| seen.health.as_ref()?.peers.get(&id));
-            links.into_iter().any(|peer| peer.connected)
-        };
-        let answers = |id: NodeId| rows.iter().any(|row| row.node == id && row.answer.is_ok());
-        let silent = behind.iter().copied().filter(|id| !answers(*id) && !is_linked(*id)).collect();
+        let behind: NodeSet = rows.iter().map(|row| row.node).filter(|id| !speaks(*id)).collect();
+        let peers = seen().filter_map(|(_, seen)| seen.health.as_ref()).flat_map(|health| &health.peers);
+        let linked = peers.filter(|(_, peer)| peer.connected).map(|(id, _)| *id);
+        let silent = behind.minus(linked.chain(seen().map(|(node, _)| node)).collect());
         // Where one has gone on the others follow.
         let marked = seen().filter_map(|(_, seen)| seen.state.agreed.wire).max();
         Some(Self { marked, behind, silent, members: rows.len(), is_first: newest.version == 0 })
@@ -115,18 +112,17 @@ impl Wire {
     fn line(&self) -> String {
         let Self { marked, behind, silent, members, is_first } = self;
         let newest = WireVersion::NEWEST;
-        let list = |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if let Some(marked) = marked {
-            let without = if behind.is_empty() { String::new() } else { format!(": not known of {}", list(behind)) };
+            let without = if behind.is_empty() { String::new() } else { format!(": not known of {behind}") };
             return format!("wire {marked}{without}");
         }
-        let older: Vec<NodeId> = behind.iter().copied().filter(|id| !silent.contains(id)).collect();
+        let older = behind.minus(*silent);
         let speak = match older.len() {
             0 => None,
-            1 => Some(format!("{} does", list(&older))),
-            _ => Some(format!("{} do", list(&older))),
+            1 => Some(format!("{older} does")),
+            _ => Some(format!("{older} do")),
         };
-        let heard = (!silent.is_empty()).then(|| format!("{} answers and does", list(silent)));
+        let heard = (!silent.is_empty()).then(|| format!("{silent} answers and does"));
         let when = match [speak, heard].into_iter().flatten().collect::<Vec<_>>().join(" and when ") {
             none if none.is_empty() && *is_first => "with the first change".to_owned(),
             none if none.is_empty() => "in a moment".to_owned(),

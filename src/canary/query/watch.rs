@@ -67,8 +67,7 @@ fn show_all(rows: &BTreeMap<NodeId, Row>) -> io::Result<()> {
 /// Says when there is news of the version of the nodes' protocol.
 fn tell_wire(rows: &BTreeMap<NodeId, Row>, said: &mut String) -> io::Result<()> {
     let line = show::wire(&rows.values().cloned().collect::<Vec<_>>());
-    let is_news = !line.is_empty() && line != *said;
-    if is_news {
+    if !line.is_empty() && line != *said {
         terminal::show(&format!("{} {line}", now()))?;
         *said = line;
     }
