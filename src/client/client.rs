@@ -3,15 +3,11 @@
 //! It trusts the cluster's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and
 //! says of every failure whether a change may have been made.
 
+use crate::https::{Https, whole};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::{NodeId, Peers};
 use rustls::ClientConfig;
 use schema::{HealthSnapshot, ProblemShape, ServedState};
@@ -32,7 +28,7 @@ const CHANGE_TIME: Duration = Duration::from_secs(20);
 /// Reads nodes and asks them for changes. Cheap to clone: clones share connections.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    https: Https,
     peers: Peers,
     patience: Duration,
 }
@@ -111,14 +107,7 @@ pub enum Polled {
 impl Client {
     /// A client for the nodes at `peers`, each of which has `patience` to answer a read.
     pub fn new(tls: ClientConfig, peers: Peers, patience: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(patience));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(connector);
-        let http = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Self { http, peers, patience }
+        Self { https: Https::new(tls, patience), peers, patience }
     }
 
     /// The nodes there are.
@@ -128,9 +117,7 @@ impl Client {
 
     /// The state that `node` shows. Fails when it does not answer, or is not that node.
     pub async fn state(&self, node: NodeId) -> Result<ServedState, ClientError> {
-        let state: ServedState = self.read(node, "/routing/state").await?;
-        same_node(node, state.node_id)?;
-        Ok(state)
+        state_of(node, self.document(node, "/routing/state").await?)
     }
 
     /// Waits at most `wait` for another state than the one with `tag`. Fails when it does not answer, or is not that
@@ -145,18 +132,21 @@ impl Client {
             return Ok(Polled::Unchanged);
         }
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-        let state: ServedState = document(response, self.patience).await?;
-        same_node(node, state.node_id)?;
+        let state = state_of(node, document(response, self.patience).await?)?;
         Ok(Polled::State(Box::new(state), tag))
     }
 
     /// The health of `node`: its measurements, and whom it hears. Fails when it does not answer.
     pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
-        self.read(node, "/health/snapshot").await
+        health_of(self.document(node, "/health/snapshot").await?)
     }
 
     /// Reads any document of `node`. Fails when it does not answer, or answers something else.
     pub async fn read<T: DeserializeOwned>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
+        said(self.document(node, path).await?)
+    }
+
+    async fn document(&self, node: NodeId, path: &str) -> Result<Value, ClientError> {
         let response = self.send(Request::get(self.uri(node, path)), Bytes::new(), self.patience).await?;
         document(response, self.patience).await
     }
@@ -168,7 +158,7 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             // A node that is gone is noticed before the change is sent, so that another one can be asked.
             let not_sent = |error| ChangeFailure::NotSent { node, error };
-            let _: ServedState = self.read(node, "/routing/state").await.map_err(not_sent)?;
+            self.state(node).await.map_err(not_sent)?;
             let unknown = |error| ChangeFailure::Unknown { node, error };
             let request = Request::post(self.uri(node, path)).header(CONTENT_TYPE, "application/json");
             let asked = Instant::now();
@@ -209,36 +199,51 @@ impl Client {
         body: Bytes,
         patience: Duration,
     ) -> Result<Response<Incoming>, ClientError> {
-        let request = request.body(Full::new(body)).map_err(|error| ClientError::Connection(error.to_string()))?;
+        let request = request.body(body).map_err(|error| ClientError::Connection(error.to_string()))?;
         let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-        match timeout(patience, self.http.request(request)).await {
+        match timeout(patience, self.https.send(request)).await {
             Err(_) => Err(ClientError::Silent(patience)),
-            Ok(Err(error)) => Err(explain(&error, place)),
+            Ok(Err(error)) => Err(explain(error.as_ref(), place)),
             Ok(Ok(response)) => Ok(response),
         }
     }
 }
 
-fn same_node(wanted: NodeId, found: NodeId) -> Result<(), ClientError> {
-    if wanted == found { Ok(()) } else { Err(ClientError::OtherNode { wanted, found }) }
+// These are no part of what is awaited, so that each value is read by code that is there once.
+
+fn state_of(node: NodeId, document: Value) -> Result<ServedState, ClientError> {
+    let state: ServedState = said(document)?;
+    let found = state.node_id;
+    if found == node { Ok(state) } else { Err(ClientError::OtherNode { wanted: node, found }) }
+}
+
+fn health_of(document: Value) -> Result<HealthSnapshot, ClientError> {
+    said(document)
+}
+
+fn said<T: DeserializeOwned>(document: Value) -> Result<T, ClientError> {
+    serde_json::from_value(document).map_err(|error| ClientError::NotANode(error.to_string()))
+}
+
+fn json_in(bytes: &[u8]) -> Result<Value, ClientError> {
+    serde_json::from_slice(bytes).map_err(|error| ClientError::NotANode(error.to_string()))
 }
 
 /// The document of a successful answer.
-async fn document<T: DeserializeOwned>(response: Response<Incoming>, patience: Duration) -> Result<T, ClientError> {
+async fn document(response: Response<Incoming>, patience: Duration) -> Result<Value, ClientError> {
     let status = response.status();
     let document = document_of(response, patience).await?;
     if !status.is_success() {
         let detail = document["detail"].as_str().unwrap_or("no reason given").to_owned();
         return Err(ClientError::NotANode(format!("{status}: {detail}")));
     }
-    serde_json::from_value(document).map_err(|error| ClientError::NotANode(error.to_string()))
+    Ok(document)
 }
 
 async fn document_of(response: Response<Incoming>, patience: Duration) -> Result<Value, ClientError> {
-    let whole = Limited::new(response.into_body(), MAX_ANSWER).collect();
-    let whole = timeout(patience, whole).await.map_err(|_| ClientError::Silent(patience))?;
-    let whole = whole.map_err(|error| ClientError::Connection(format!("the answer broke off: {error}")))?;
-    serde_json::from_slice(&whole.to_bytes()).map_err(|error| ClientError::NotANode(error.to_string()))
+    let body = timeout(patience, whole(response.into_body(), MAX_ANSWER)).await;
+    let body = body.map_err(|_| ClientError::Silent(patience))?;
+    json_in(&body.map_err(|error| ClientError::Connection(format!("the answer broke off: {error}")))?)
 }
 
 /// The cause that an operator can do something about, from the innermost error outward.

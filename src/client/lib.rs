@@ -8,10 +8,12 @@ mod client;
 mod compare;
 mod decide;
 mod follow;
+mod https;
 mod setup;
 
 pub use client::{ChangeFailure, Client, ClientError, Polled, Told};
 pub use compare::{Answers, Row, Verdict};
 pub use decide::{Silent, Undecided};
 pub use follow::Followers;
+pub use https::{Coming, Https, HttpsError, whole};
 pub use setup::{SetupError, configured_peers, peers};

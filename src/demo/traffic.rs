@@ -5,13 +5,9 @@ use super::ledger::{Answer, Ledger, Observation, Refusal, USERS, Worth};
 use super::models::Model;
 use super::stage::Stage;
 use bytes::Bytes;
+use client::{Https, HttpsError, whole};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use model::NodeId;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -55,12 +51,7 @@ impl Traffic {
     pub(super) fn start(stage: &Stage) -> Result<Self, DemoError> {
         let ca = trust::load_ca(&stage.certs()).map_err(DemoError::Certificates)?;
         let tls = tls::api_client(&ca, None).map_err(DemoError::failed)?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(connector);
-        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let https = Https::new(tls, PATIENCE);
         let (sender, news) = mpsc::channel(BACKLOG);
         let (mut gates, mut asking) = (BTreeMap::new(), JoinSet::new());
         for (node, _) in stage.peers.iter() {
@@ -69,7 +60,7 @@ impl Traffic {
             let users = Arc::new(AtomicU32::new(0));
             let url = format!("https://{}:{}/predict", stage.host(node), node.data_port());
             for _ in 0..ASKERS {
-                let asker = Asker { http: http.clone(), node, url: url.clone(), users: Arc::clone(&users) };
+                let asker = Asker { https: https.clone(), node, url: url.clone(), users: Arc::clone(&users) };
                 asking.spawn(asker.ask_on_and_on(watched.clone(), sender.clone()));
             }
         }
@@ -105,7 +96,7 @@ impl Traffic {
 
 /// Asks one node, one request after another.
 struct Asker {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    https: Https,
     node: NodeId,
     url: String,
     users: Arc<AtomicU32>,
@@ -142,12 +133,11 @@ impl Asker {
         let request = Request::post(&self.url)
             .header(CONTENT_TYPE, "application/json")
             .header("x-canary-key", format!("user-{user}"))
-            .body(Full::from(format!(r#"{{"features":[{user}]}}"#)))
+            .body(Bytes::from(format!(r#"{{"features":[{user}]}}"#)))
             .map_err(|error| error.to_string())?;
         let answered = async {
-            let (head, body) = self.http.request(request).await.map_err(|error| innermost(&error))?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| innermost(error.as_ref()))?;
-            read(head.status, &head.headers, &body.to_bytes())
+            let (head, body) = self.https.send(request).await.map_err(innermost)?.into_parts();
+            read(head.status, &head.headers, &whole(body, MAX_ANSWER).await.map_err(innermost)?)
         };
         let (version, model, worth) =
             timeout(PATIENCE, answered).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))??;
@@ -185,8 +175,9 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(u64, Mo
     Ok((version, model, worth))
 }
 
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut innermost = error;
+#[allow(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
+fn innermost(error: HttpsError) -> String {
+    let mut innermost: &dyn Error = error.as_ref();
     while let Some(source) = innermost.source() {
         innermost = source;
     }
