@@ -6,7 +6,7 @@ use super::output::{Output, print_json, print_text};
 use clap::Args;
 use client::{Client, Silent, Told, Undecided};
 use http::StatusCode;
-use schema::{Committed, code};
+use schema::{Committed, Document, code};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &ChangeArgs, certs: &Path, path: &str, body: &impl Seria
     if told.status != StatusCode::OK {
         return Err(refusal(&told));
     }
-    let committed: Committed = serde_json::from_value(told.document)
+    let committed = Committed::read(told.document)
         .map_err(|error| Failure::new(Exit::Failed, error).with_hint("is the node of another version of canary?"))?;
     if args.output == Output::Table {
         print_text(&(summary(&committed) + "\n"))?;

@@ -10,9 +10,8 @@ use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use model::{NodeId, Peers};
 use rustls::ClientConfig;
-use schema::{HealthSnapshot, ProblemShape, ServedState};
+use schema::{Document, HealthSnapshot, ProblemShape, ServedState};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -138,11 +137,11 @@ impl Client {
 
     /// The health of `node`: its measurements, and whom it hears. Fails when it does not answer.
     pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
-        health_of(self.document(node, "/health/snapshot").await?)
+        said(self.document(node, "/health/snapshot").await?)
     }
 
     /// Reads any document of `node`. Fails when it does not answer, or answers something else.
-    pub async fn read<T: DeserializeOwned>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
+    pub async fn read<T: Document>(&self, node: NodeId, path: &str) -> Result<T, ClientError> {
         said(self.document(node, path).await?)
     }
 
@@ -209,24 +208,14 @@ impl Client {
     }
 }
 
-// These are no part of what is awaited, so that each value is read by code that is there once.
-
 fn state_of(node: NodeId, document: Value) -> Result<ServedState, ClientError> {
     let state: ServedState = said(document)?;
     let found = state.node_id;
     if found == node { Ok(state) } else { Err(ClientError::OtherNode { wanted: node, found }) }
 }
 
-fn health_of(document: Value) -> Result<HealthSnapshot, ClientError> {
-    said(document)
-}
-
-fn said<T: DeserializeOwned>(document: Value) -> Result<T, ClientError> {
-    serde_json::from_value(document).map_err(|error| ClientError::NotANode(error.to_string()))
-}
-
-fn json_in(bytes: &[u8]) -> Result<Value, ClientError> {
-    serde_json::from_slice(bytes).map_err(|error| ClientError::NotANode(error.to_string()))
+fn said<T: Document>(document: Value) -> Result<T, ClientError> {
+    T::read(document).map_err(|error| ClientError::NotANode(error.to_string()))
 }
 
 /// The document of a successful answer.
@@ -243,7 +232,13 @@ async fn document(response: Response<Incoming>, patience: Duration) -> Result<Va
 async fn document_of(response: Response<Incoming>, patience: Duration) -> Result<Value, ClientError> {
     let body = timeout(patience, whole(response.into_body(), MAX_ANSWER)).await;
     let body = body.map_err(|_| ClientError::Silent(patience))?;
-    json_in(&body.map_err(|error| ClientError::Connection(format!("the answer broke off: {error}")))?)
+    let body = body.map_err(|error| ClientError::Connection(format!("the answer broke off: {error}")))?;
+    json_in(&body)
+}
+
+// A function of its own is there once, and not in every crate that awaits it.
+fn json_in(bytes: &[u8]) -> Result<Value, ClientError> {
+    serde_json::from_slice(bytes).map_err(|error| ClientError::NotANode(error.to_string()))
 }
 
 /// The cause that an operator can do something about, from the innermost error outward.

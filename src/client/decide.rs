@@ -4,8 +4,8 @@
 use crate::{ChangeFailure, Client, ClientError, Told};
 use http::StatusCode;
 use model::NodeId;
+use schema::Document;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
 
 /// How long after a coordinator's death another one is there: it is noticed within 5 s of its last word.
@@ -85,12 +85,12 @@ impl Client {
     }
 
     /// The document of the first node, in id order, that answers. Fails when none does.
-    pub async fn first<T: DeserializeOwned>(&self, path: &str) -> Result<(NodeId, T), Silent> {
+    pub async fn first<T: Document>(&self, path: &str) -> Result<(NodeId, T), Silent> {
         self.first_of(self.peers().iter().map(|(node, _)| node), path).await
     }
 
     /// The document of the first of `nodes` that answers. Fails when none does.
-    pub async fn first_of<T: DeserializeOwned>(
+    pub async fn first_of<T: Document>(
         &self,
         nodes: impl Iterator<Item = NodeId>,
         path: &str,

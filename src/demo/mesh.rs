@@ -7,7 +7,7 @@ use super::stage::Stage;
 use client::{ChangeFailure, Client, Row, Verdict};
 use http::StatusCode;
 use model::NodeId;
-use schema::{Committed, CurrentRollout, HistoryLine, PlanShape, StartRequest, code};
+use schema::{Committed, CurrentRollout, Document, HistoryLine, PlanShape, StartRequest, code};
 use std::time::{Duration, Instant};
 use trust::ClientFiles;
 
@@ -59,7 +59,7 @@ impl Mesh {
         if told.status != StatusCode::OK {
             return Err(DemoError::Wrong(told.problem().to_string()));
         }
-        let committed: Committed = serde_json::from_value(told.document).map_err(DemoError::failed)?;
+        let committed = Committed::read(told.document).map_err(DemoError::failed)?;
         Ok(committed.state.version)
     }
 

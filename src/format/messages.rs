@@ -7,7 +7,7 @@
 use super::v5::wire;
 use super::{Form, Inexpressible, Invalid, Kept, State, Unreadable, Version, v5, v6};
 use agreement::Heartbeat;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use service::{Message, RoutingState};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -46,11 +46,7 @@ fn read<'de, S: Kept<Arc<RoutingState>> + Deserialize<'de>>(bytes: &'de [u8]) ->
     match postcard::take_from_bytes::<Direct<'de, S>>(bytes) {
         Ok((form, [])) => Ok(form.try_into()?),
         Ok((_, rest)) => Err(Unreadable::Surplus(rest.len())),
-        // Once more, slowly: a state that cannot be is then named, for postcard says no more than that it is one.
-        Err(error) => match postcard::from_bytes::<wire::Message<'de, S>>(bytes).map(Message::try_from) {
-            Ok(Err(invalid)) => Err(invalid.into()),
-            Ok(Ok(_)) | Err(_) => Err(error.into()),
-        },
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -100,20 +96,20 @@ impl<'a, F: Form<'a> + Serialize> Serialize for Leaving<'a, F> {
     }
 }
 
-/// A room's value of the type `V` that was read in the form `F`.
-struct Entering<V, F>(V, PhantomData<F>);
+/// A room's value of the type `V` that was read in the form `F`, or why there is none: postcard would say no more than
+/// that something is wrong.
+struct Entering<V, F>(Result<V, Invalid>, PhantomData<F>);
 
 impl<'de, V, F: Kept<V> + Deserialize<'de>> Deserialize<'de> for Entering<V, F> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = F::deserialize(deserializer)?.kept().map_err(de::Error::custom)?;
-        Ok(Self(value, PhantomData))
+        Ok(Self(F::deserialize(deserializer)?.kept(), PhantomData))
     }
 }
 
 impl<V, F> Kept<V> for Entering<V, F> {
     #[inline]
     fn kept(self) -> Result<V, Invalid> {
-        Ok(self.0)
+        self.0
     }
 }

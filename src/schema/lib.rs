@@ -3,6 +3,7 @@
 //! Only shapes, and their conversion from and to the values that are agreed. What a node holds beside those, its view, its
 //! measurements, is made into shapes where both are known. No I/O, and no HTTP but the words of its problems.
 
+mod document;
 mod health;
 pub mod openapi;
 mod plan;
@@ -13,6 +14,7 @@ mod shapes;
 mod step;
 mod values;
 
+pub use document::Document;
 pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
 pub use plan::{GatesShape, PlanShape, PlanShapeError};
 pub use problem::{ProblemShape, code};
