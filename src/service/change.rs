@@ -11,15 +11,11 @@ use std::sync::Arc;
 
 /// A request to change the routing state. It is applied to whatever state the proposer finds itself built on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Change {
     /// Gives the canary this share; with a model, makes that model the canary. While a rollout is open it may only lower,
     /// and pauses the rollout.
-    Weight {
-        /// The share.
-        weight: Weight,
-        /// The canary from now on, or the one there is.
-        canary: Option<Model>,
-    },
+    Weight { weight: Weight, canary: Option<Model> },
     /// Takes a member out of the vote.
     Drain(NodeId),
     /// Takes a drained member back into the vote.
@@ -27,56 +23,26 @@ pub enum Change {
     /// Says where a model is served: the stable one or the canary.
     Model(Model),
     /// Begins a rollout.
-    Start {
-        /// The model on trial.
-        canary: Model,
-        /// Its way up.
-        plan: Arc<Plan>,
-        /// What becomes of one that is open.
-        when_open: WhenOpen,
-    },
+    Start { canary: Model, plan: Arc<Plan>, when_open: WhenOpen },
     /// The step that began at this version was held and passed: the next one, or the end.
-    Next {
-        /// The version.
-        epoch: u64,
-    },
+    Next { epoch: u64 },
     /// An operator's word that the rollout goes on.
     Promote(Extent),
-    /// An operator's word that the next step that names approvals may be entered.
-    Approve {
-        /// Who: the same as asks for the change, or no member votes for it.
-        operator: String,
-    },
+    /// An operator's word that the next step that names approvals may be entered: the same who asks for the change, or no
+    /// member votes for it.
+    Approve { operator: String },
     /// The rollout waits for an operator. With a version, only if that is still its present epoch.
-    Pause {
-        /// Why.
-        why: String,
-        /// The epoch that the reason is about.
-        epoch: Option<u64>,
-    },
+    Pause { why: String, epoch: Option<u64> },
     /// A paused rollout goes on with its present step, measured anew.
     Resume,
     /// The rollout ends and the canary gets nothing. With a version, only the rollout that it started.
-    Abort {
-        /// Why.
-        why: String,
-        /// The version that started the rollout that the reason is about.
-        started: Option<u64>,
-    },
+    Abort { why: String, started: Option<u64> },
     /// The canary has failed in the rollout that this version started, whatever step that is at: it gets nothing.
-    RollBack {
-        /// Why.
-        why: String,
-        /// The version.
-        started: u64,
-    },
+    RollBack { why: String, started: u64 },
     /// The rollout that was aborted or rolled back begins again.
     Retry,
     /// An earlier stable model becomes the stable one again, the latest where none is named.
-    Undo {
-        /// Which.
-        to: Option<ModelId>,
-    },
+    Undo { to: Option<ModelId> },
     /// Closes the door to version 5 of the wire: the state as it stands, marked. At version 0, where nothing stands yet,
     /// the mark comes with the first change, so that it takes no version of its own.
     Close(Option<Box<Self>>),
@@ -100,8 +66,9 @@ pub enum Extent {
     Full,
 }
 
-/// The change makes no sense on the state it meets.
+/// The change makes no sense on the state it meets. Steps are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChangeError {
     /// A share without a model to give it to.
     #[error("there is no canary model to give {0} to")]
@@ -117,27 +84,13 @@ pub enum ChangeError {
     LastMember(NodeId),
     /// A rollout is open and decides the weight.
     #[error("{id} of {canary} is open at {weight}: promote, pause or abort it")]
-    RolloutOpen {
-        /// The rollout.
-        id: String,
-        /// Its model.
-        canary: ModelId,
-        /// Its weight.
-        weight: Weight,
-    },
+    RolloutOpen { id: String, canary: ModelId, weight: Weight },
     /// There is no rollout that goes on.
     #[error("no rollout is open: start one")]
     NoRollout,
     /// The rollout is not in the phase that this is for.
     #[error("{id} is {phase}: {hint}")]
-    WrongPhase {
-        /// The rollout.
-        id: String,
-        /// Its phase, in a word.
-        phase: &'static str,
-        /// What to do instead.
-        hint: &'static str,
-    },
+    WrongPhase { id: String, phase: &'static str, hint: &'static str },
     /// The step is over already.
     #[error("the step that began at version {0} is over")]
     StepOver(u64),
@@ -146,28 +99,13 @@ pub enum ChangeError {
     NotApproved(Missing),
     /// The same operator once more.
     #[error("{operator} has approved step {step} ({weight}) already")]
-    AlreadyApproved {
-        /// Who.
-        operator: String,
-        /// The step, from 1.
-        step: usize,
-        /// Its weight.
-        weight: Weight,
-    },
+    AlreadyApproved { operator: String, step: usize, weight: Weight },
     /// Nobody's approval is missing.
     #[error("step {step} ({weight}) has all the approvals that are asked for")]
-    ApprovedByEnough {
-        /// The step, from 1.
-        step: usize,
-        /// Its weight.
-        weight: Weight,
-    },
+    ApprovedByEnough { step: usize, weight: Weight },
     /// No step to come names approvals.
     #[error("no step to come of {id} asks for approvals")]
-    NothingToApprove {
-        /// The rollout.
-        id: String,
-    },
+    NothingToApprove { id: String },
     /// Nothing to go back to.
     #[error("no model was stable before {0}: there is nothing to go back to")]
     NothingBefore(ModelId),
