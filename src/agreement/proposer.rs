@@ -83,14 +83,6 @@ impl<V: Register> Proposing<V> {
             Self::Accepting { proposal, .. } => Some(proposal.ballot),
         }
     }
-
-    /// The state that is being voted on or was sent for acceptance.
-    pub(super) fn open_state(&self) -> Option<&Arc<V>> {
-        match self {
-            Self::Idle | Self::Campaigning(_) | Self::Holding { .. } | Self::Accepting { .. } => None,
-            Self::Preparing(preparing) => Some(&preparing.next),
-        }
-    }
 }
 
 /// A ballot that promises are awaited for.
@@ -132,7 +124,8 @@ impl<V: Register> Proposer<V> {
 
     /// The state that is being voted on.
     pub(super) fn open_state(&self) -> Option<&Arc<V>> {
-        self.proposing.open_state()
+        let Proposing::Preparing(preparing) = &self.proposing else { return None };
+        Some(&preparing.next)
     }
 
     /// Whether something above `version` was sent for acceptance.

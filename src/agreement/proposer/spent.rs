@@ -11,9 +11,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             self.proposer.proposing.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)
         };
         match message {
-            Message::Vote { txid, .. } => {
-                self.proposer.proposing.open_state().and_then(|state| state.txid()) != Some(*txid)
-            }
+            Message::Vote { txid, .. } => self.proposer.open_state().and_then(|state| state.txid()) != Some(*txid),
             // Probes are answered within a step, so nothing here waits for one.
             Message::Abort { txid, .. } => !self.voter.awaits(*txid),
             Message::Applied { version } => self.peers.peer(from).is_some_and(|peer| peer.applied >= *version),
