@@ -1,6 +1,7 @@
 //! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
 
 use super::entry::HistoryEntry;
+use super::outside::Asked;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use model::Actor;
 use rollout::Status;
@@ -14,18 +15,8 @@ const HISTORY_LENGTH: usize = 1_000;
 /// Requests that may wait for the driver; more are refused by waiting, which slows the caller only.
 const QUEUE_LENGTH: usize = 64;
 
-/// A caller's request for a change.
-#[derive(Debug)]
-pub struct Request {
-    /// What to change.
-    pub change: Change,
-    /// The version that the caller bases it on, if it names one.
-    pub base_version: Option<u64>,
-    /// Who asks.
-    pub by: Actor,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer>,
-}
+/// A caller's request for a change, and where the answer goes.
+pub type Request = Asked<oneshot::Sender<Answer>>;
 
 /// The node is stopping and gives no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +78,8 @@ impl Handle {
     /// Asks for a change and waits for its end, which comes within seconds, decided or not. Fails when the node has
     /// stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
+        let (caller, answer) = oneshot::channel();
+        self.requests.send(Asked { change, base_version, by, caller }).await.map_err(|_| Stopped::Before)?;
         answer.await.map_err(|_| Stopped::Meanwhile)
     }
 

@@ -43,7 +43,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use tls::{ControlPlane, Handshakes, Rejections};
+use tls::{Claim, ControlPlane, Direction, Handshakes, Plane, Refusal, Rejection, Rejections};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -158,6 +158,12 @@ impl Shared {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Counts and tells that one side of a connection wants nothing of the other.
+    fn report(&self, direction: Direction, remote: SocketAddr, claim: &Claim, refusal: &Refusal) {
+        let Refusal { reason, detail } = refusal;
+        self.rejections.report(&Rejection { plane: Plane::Control, direction, remote, claim, reason: *reason, detail });
     }
 
     /// Hands an event on. While nobody takes it this waits, but no longer than until the shutdown.

@@ -175,7 +175,8 @@ pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
+/// Hands bytes to the system.
+pub(crate) async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
     point(Step::LinkWrite, When::Before);
     writer.write_all(batch).await?;
     let flushed = writer.flush().await;
@@ -244,7 +245,7 @@ pub(crate) async fn read_messages<S: AsyncRead + Unpin>(
                     return End::Refused(refusal);
                 }
                 admitted.heard(Instant::now());
-                if events.send(Event::Message { from: peer, message }).await.is_err() {
+                if events.send(Event::Message(peer, message)).await.is_err() {
                     return End::Stopped;
                 }
                 continue;

@@ -55,6 +55,11 @@ pub enum StoreFault {
 }
 
 impl StoreError {
+    /// What the operating system refused to do with `path`.
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
     /// The file that is wrong, and the offset of what is wrong in it.
     pub fn place(&self) -> Option<(&Path, u64)> {
         match self {
