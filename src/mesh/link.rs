@@ -207,7 +207,7 @@ async fn read_farewell(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Deco
         match reader.read_buf(&mut decoder.buffer).await {
             Ok(0) => return End::Closed,
             Ok(_) => {}
-            Err(error) => return broken(error),
+            Err(error) => return broken(error, End::RefusedByPeer),
         }
     }
 }
@@ -216,18 +216,16 @@ async fn read_farewell(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Deco
 async fn last_words(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder, error: io::Error) -> End {
     match timeout(CLOSE_TIMEOUT, read_farewell(reader, decoder)).await {
         Ok(end @ (End::RefusedByPeer(_) | End::Refused(_))) => end,
-        Ok(_) | Err(_) => broken(error),
+        Ok(_) | Err(_) => broken(error, End::RefusedByPeer),
     }
 }
 
-fn broken(error: io::Error) -> End {
+/// The end that an error makes, or the refusal in it.
+fn broken(error: io::Error, refused: fn(Refusal) -> End) -> End {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return End::Closed;
     }
-    match Refusal::in_io(&error) {
-        Some(refusal) => End::RefusedByPeer(refusal),
-        None => End::Broken(error),
-    }
+    Refusal::in_io(&error).map_or(End::Broken(error), refused)
 }
 
 /// Reads messages and hands them on until the connection ends. While nobody takes them, nothing is read.
@@ -257,13 +255,7 @@ pub(crate) async fn read_messages<S: AsyncRead + Unpin>(
         match stream.read_buf(&mut decoder.buffer).await {
             Ok(0) => return End::Closed,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Closed,
-            Err(error) => {
-                return match Refusal::in_io(&error) {
-                    Some(refusal) => End::Refused(refusal),
-                    None => End::Broken(error),
-                };
-            }
+            Err(error) => return broken(error, End::Refused),
         }
     }
 }
