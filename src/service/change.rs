@@ -244,15 +244,15 @@ mod tests {
     #[test]
     fn more_traffic_another_model_and_undrain_are_advances() {
         let five = after(&initial(), &weight("5", Some("v2"))).expect("v2 becomes the canary");
-        let direction = |change: &Change| Direction::between(&five, &after(&five, change).expect("the change fits"));
-        assert_eq!(Direction::between(&initial(), &five), Direction::Advance);
+        let direction = |change: &Change| five.direction_to(&after(&five, change).expect("the change fits"));
+        assert_eq!(initial().direction_to(&five), Direction::Advance);
         assert_eq!(direction(&weight("5", None)), Direction::Retreat);
         assert_eq!(direction(&weight("5.01", None)), Direction::Advance);
         assert_eq!(direction(&weight("0", Some("v3"))), Direction::Advance);
         assert_eq!(direction(&Change::Drain(NodeId::A)), Direction::Retreat);
         let drained = after(&five, &Change::Drain(NodeId::A)).expect("node-a is a member");
         let back = after(&drained, &Change::Undrain(NodeId::A)).expect("node-a is a member");
-        assert_eq!(Direction::between(&drained, &back), Direction::Advance);
+        assert_eq!(drained.direction_to(&back), Direction::Advance);
     }
 
     #[test]
@@ -298,20 +298,14 @@ mod tests {
     fn begun(base: &RoutingState, canary: &str) -> RoutingState {
         let start = Change::Start { canary: model(canary), plan: plan(), when_open: WhenOpen::Refuse };
         let next = after(base, &start).expect("nothing is open");
-        assert_eq!(
-            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((base.direction_to(&next), base.plan_allows(&next, "operator/x")), (Direction::Advance, Ok(())));
         next
     }
 
     fn onward(base: &RoutingState) -> RoutingState {
         let epoch = base.rollout.as_ref().expect("a rollout").epoch;
         let next = after(base, &Change::Next { epoch }).expect("it is progressing");
-        assert_eq!(
-            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((base.direction_to(&next), base.plan_allows(&next, "operator/x")), (Direction::Advance, Ok(())));
         next
     }
 
@@ -334,7 +328,7 @@ mod tests {
         assert_eq!(after(&end, &Change::Next { epoch: 3 }), Err(ChangeError::NoRollout));
         let undone = after(&end, &Change::Undo { to: None }).expect("v1 was stable");
         assert_eq!((undone.stable.id.as_str(), undone.earlier.len()), ("v1", 1));
-        assert_eq!(Direction::between(&end, &undone), Direction::Advance);
+        assert_eq!(end.direction_to(&undone), Direction::Advance);
         assert_eq!(end.plan_allows(&undone, "operator/x"), Ok(()));
         let named = Change::Undo { to: Some("v9".parse().expect("a model id")) };
         assert!(matches!(after(&end, &named), Err(ChangeError::NotBefore(..))));
@@ -352,16 +346,13 @@ mod tests {
             weight("1", None),
         ] {
             let next = after(&open, &change).expect("it fits");
-            assert_eq!(Direction::between(&open, &next), Direction::Retreat, "{change:?}");
+            assert_eq!(open.direction_to(&next), Direction::Retreat, "{change:?}");
         }
         let paused = after(&open, &weight("1", None)).expect("it lowers");
         assert_eq!(stands(&paused), ("1 %".into(), Phase::Paused, 2));
         let back = after(&paused, &Change::Resume).expect("it is paused");
         assert_eq!(stands(&back), ("20 %".into(), Phase::Progressing, 4));
-        assert_eq!(
-            (Direction::between(&paused, &back), paused.plan_allows(&back, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((paused.direction_to(&back), paused.plan_allows(&back, "operator/x")), (Direction::Advance, Ok(())));
     }
 
     #[test]
@@ -434,10 +425,7 @@ mod tests {
         let moved = after(&open, &Change::Model(at("v2"))).expect("v2 is the canary");
         let rollout = moved.rollout.as_ref().expect("open");
         assert_eq!((&rollout.canary, rollout.epoch), (&at("v2"), 2), "another server is measured anew");
-        assert_eq!(
-            (Direction::between(&open, &moved), open.plan_allows(&moved, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((open.direction_to(&moved), open.plan_allows(&moved, "operator/x")), (Direction::Advance, Ok(())));
         assert!(after(&open, &Change::Model(at("v1"))).is_ok_and(|next| next.stable == at("v1")));
         assert!(matches!(after(&open, &Change::Model(at("v3"))), Err(ChangeError::UnknownModel(..))));
     }

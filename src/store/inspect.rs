@@ -10,7 +10,7 @@ use super::history::HistoryLook;
 use super::identity;
 use super::segment::{Current, Piece, format_of, pieces, recover};
 use format::Version;
-use format::disk::{self, Snapshot};
+use format::disk::{self, Identity, Snapshot};
 use model::{Incarnation, NodeId};
 use serde_json::{Value, json};
 use service::Durable;
@@ -96,7 +96,11 @@ impl Look {
         let history = HistoryLook::at(dir).map_err(StoreError::io("read the history in", dir))?;
         let (mut damage, mut owner, mut incarnation) = (Vec::new(), None, None);
         match identity.map(|bytes| identity::parse(&identity_path(dir), &bytes)).transpose() {
-            Ok(found) => (owner, incarnation) = found.map(|found| (found.owner, found.incarnation)).unzip(),
+            Ok(found) => {
+                let whose =
+                    |Identity { node, cluster, incarnation, .. }| (StoreIdentity { node, cluster }, incarnation);
+                (owner, incarnation) = found.map(whose).unzip();
+            }
             Err(error) => damage.push(error),
         }
         let mut look = Self {

@@ -8,12 +8,12 @@ use super::StoreIdentity;
 use super::disk::{Disk, Side};
 use super::error::StoreError;
 use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SECTOR, encode, is_blank, space_for};
-use super::identity::{self, Identified};
+use super::identity;
 use super::rules::{All, Rules, StartStep};
 use super::segment::{Current, Damage, format_of, recover};
-use format::disk::{self, Snapshot};
+use format::disk::{self, Identity, Snapshot};
 use format::{Inexpressible, Version};
-use model::Incarnation;
+use model::{Incarnation, NodeId};
 use service::{Durable, Record};
 use std::path::{Path, PathBuf};
 
@@ -177,7 +177,7 @@ impl<R: Rules> Log<R> {
     fn resume(
         &mut self,
         found: Option<Current>,
-        identified: &Identified,
+        identified: &Identity,
         segments: &[Option<Vec<u8>>; 2],
     ) -> Result<(), StoreError> {
         let damage = |what: &str| Damage { side: Side::Even, offset: 0, what: what.into() };
@@ -277,14 +277,14 @@ impl<R: Rules> Log<R> {
         self.disk.read(side).map_err(StoreError::io("read", &self.path(side)))
     }
 
-    fn check_identity(&self, bytes: &[u8]) -> Result<Identified, StoreError> {
+    fn check_identity(&self, bytes: &[u8]) -> Result<Identity, StoreError> {
         let found = identity::parse(&self.identity_path(), bytes)?;
-        self.check_owner(&found.owner)?;
+        self.check_owner(found.node, &found.cluster)?;
         Ok(found)
     }
 
     fn check_snapshot(&self, side: Side, snapshot: &Snapshot, incarnation: Incarnation) -> Result<(), StoreError> {
-        self.check_owner(&StoreIdentity { node: snapshot.node, cluster: snapshot.cluster.clone() })?;
+        self.check_owner(snapshot.node, &snapshot.cluster)?;
         if snapshot.durable.incarnation == incarnation {
             return Ok(());
         }
@@ -293,14 +293,14 @@ impl<R: Rules> Log<R> {
         Err(self.corrupt(Damage { side, offset: 0, what }))
     }
 
-    fn check_owner(&self, found: &StoreIdentity) -> Result<(), StoreError> {
+    fn check_owner(&self, found: NodeId, cluster: &str) -> Result<(), StoreError> {
         let (dir, wanted) = (self.dir.clone(), &self.identity);
-        if found.cluster != wanted.cluster {
-            let (found, wanted) = (found.cluster.clone(), wanted.cluster.clone());
+        if cluster != wanted.cluster {
+            let (found, wanted) = (cluster.to_owned(), wanted.cluster.clone());
             return Err(StoreError::OtherCluster { dir, found, wanted });
         }
-        if found.node != wanted.node {
-            return Err(StoreError::OtherNode { dir, found: found.node, wanted: wanted.node });
+        if found != wanted.node {
+            return Err(StoreError::OtherNode { dir, found, wanted: wanted.node });
         }
         Ok(())
     }
