@@ -15,7 +15,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let waits = match &self.proposer.proposing {
             Proposing::Idle => self.wants_ballot(now),
             Proposing::Holding { ballot, .. } => self.readiness.acts() && self.is_unsettled(now, *ballot),
-            Proposing::Campaigning(_) | Proposing::Preparing(_) | Proposing::Accepting { .. } => false,
+            Proposing::Campaigning(_) | Proposing::Preparing(_) | Proposing::Accepting(_) => false,
         };
         waits.then_some(self.proposer.retry_at)
     }

@@ -1,6 +1,6 @@
 //! Messages that came too late to mean anything.
 
-use super::Proposing;
+use super::{Accepting, Proposing};
 use crate::{Engine, Message, Register, Rules};
 use model::{Ballot, NodeId};
 
@@ -20,7 +20,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
                 known.version() > told.version() || known == told
             }
             Message::Accepted { ballot, version } => match &self.proposer.proposing {
-                Proposing::Accepting { proposal, .. } => {
+                Proposing::Accepting(Accepting { proposal, .. }) => {
                     (proposal.ballot, proposal.state.version()) != (*ballot, *version)
                 }
                 Proposing::Idle | Proposing::Campaigning(_) | Proposing::Holding { .. } | Proposing::Preparing(_) => {

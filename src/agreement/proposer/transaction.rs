@@ -1,6 +1,6 @@
 //! Transactions: votes on an advance, acceptance, decision.
 
-use super::{Preparing, Proposing, Task};
+use super::{Accepting, Preparing, Proposing, Task};
 use crate::{
     Answer, Base, Direction, Engine, Envelope, Event, Message, Output, Proposal, Reason, Refusal, Register, Rules,
     Vote, Votes,
@@ -16,9 +16,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             Proposing::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
             Proposing::Holding { ballot, chosen } => self.advance_holding(now, ballot, chosen, out),
             Proposing::Preparing(preparing) => self.advance_preparing(now, preparing, out),
-            Proposing::Accepting { proposal, accepted, rejected, resend_at } => {
-                self.advance_accepting(now, proposal, accepted, rejected, resend_at, out)
-            }
+            Proposing::Accepting(accepting) => self.advance_accepting(now, accepting, out),
         }
     }
 
@@ -147,18 +145,12 @@ impl<V: Register, R: Rules> Engine<V, R> {
         self.take_in(now, &proposal, out);
         let accepted = NodeSet::EMPTY.with(self.config.me);
         let resend_at = now + self.config.timing.resend;
-        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
+        let accepting = Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
+        self.proposer.proposing = Proposing::Accepting(accepting);
     }
 
-    fn advance_accepting(
-        &mut self,
-        now: Time,
-        proposal: Arc<Proposal<V>>,
-        accepted: NodeSet,
-        rejected: NodeSet,
-        resend_at: Time,
-        out: &mut Output<V>,
-    ) -> bool {
+    fn advance_accepting(&mut self, now: Time, accepting: Accepting<V>, out: &mut Output<V>) -> bool {
+        let Accepting { proposal, accepted, rejected, mut resend_at } = accepting;
         let members = self.config.members;
         let (version, decided) = (proposal.state.version(), self.acceptor.committed().state.version());
         if decided > version || (decided == version && self.acceptor.committed().state.txid() != proposal.state.txid())
@@ -180,13 +172,13 @@ impl<V: Register, R: Rules> Engine<V, R> {
             return true;
         }
         let due = now >= resend_at;
-        let resend_at = if due { now + self.config.timing.resend } else { resend_at };
         if due {
+            resend_at = now + self.config.timing.resend;
             let silent = self.peers.connected().minus(accepted);
             let accept = |to| Envelope { to, message: Message::Accept { proposal: Arc::clone(&proposal) } };
             out.send.extend(silent.iter().map(accept));
         }
-        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected, resend_at };
+        self.proposer.proposing = Proposing::Accepting(Accepting { proposal, accepted, rejected, resend_at });
         due
     }
 
