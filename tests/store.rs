@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Room, Store, StoreError, StoreFault, StoreIdentity};
+use store::{Memory, Room, Store, StoreError, StoreFault, StoreIdentity};
 
 /// Set for the process that holds a directory while another wants it.
 const HOLD: &str = "CANARY_TEST_HOLD";

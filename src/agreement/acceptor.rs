@@ -15,7 +15,7 @@ pub(super) struct Acceptor<V> {
     committed: Arc<Proposal<V>>,
     digest: Digest,
     /// Since when this member knows of what is not decided.
-    pending_since: Time,
+    pub(super) pending_since: Time,
 }
 
 impl<V: Register> Acceptor<V> {
@@ -54,16 +54,6 @@ impl<V: Register> Acceptor<V> {
     pub(super) fn undecided(&self) -> Option<&Arc<V>> {
         let accepted = self.disk.accepted.as_ref().map(|proposal| &proposal.state);
         accepted.filter(|state| state.version() > self.committed.state.version())
-    }
-
-    /// Since when this member knows of what is not decided.
-    pub(super) const fn pending_since(&self) -> Time {
-        self.pending_since
-    }
-
-    /// Takes note that something is not decided from now on.
-    pub(super) const fn begin(&mut self, now: Time) {
-        self.pending_since = now;
     }
 
     /// Hands out a record. What is said in the same step is said after it is on disk.

@@ -10,10 +10,10 @@ pub struct Ticket(pub u64);
 
 /// The end of one request for a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Answer<V: Register> {
     /// It is decided and will never be undone.
     Committed {
-        /// The state that this request made.
         state: Arc<V>,
         /// The members known to serve it.
         acknowledged: NodeSet,
@@ -22,32 +22,18 @@ pub enum Answer<V: Register> {
         others_until: Option<Time>,
     },
     /// It was voted down, or overtaken, before anything was sent for acceptance; it will never be decided.
-    Aborted {
-        /// The transaction.
-        txid: TxId,
-        /// Each member's vote, the reasons in it.
-        votes: Votes,
-    },
+    Aborted { txid: TxId, votes: Votes },
     /// Another transaction was decided at its version; this one will never be.
-    Superseded {
-        /// The transaction.
-        txid: TxId,
-        /// What was decided instead.
-        by: TxId,
-    },
+    Superseded { txid: TxId, by: TxId },
     /// Nothing was written and nothing was sent.
     Refused(Refusal<V::Refusal>),
     /// It was sent for acceptance, and whether it is decided is not known yet; the state shows it as pending.
-    Unknown {
-        /// The transaction.
-        txid: TxId,
-        /// The version it was meant for.
-        version: u64,
-    },
+    Unknown { txid: TxId, version: u64 },
 }
 
 /// The reason for which a request was turned away before anything was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Refusal<E> {
     /// Another member coordinates.
     #[error("{0} coordinates")]
@@ -57,21 +43,13 @@ pub enum Refusal<E> {
     NoMajority,
     /// The state is no longer the one that the caller based the change on.
     #[error("the state is at version {current}, not at {wanted}")]
-    BaseVersion {
-        /// The version there is.
-        current: u64,
-        /// The version the caller named.
-        wanted: u64,
-    },
+    BaseVersion { current: u64, wanted: u64 },
     /// Another change is under way.
     #[error("another change is under way")]
     Busy,
     /// A retreat would give the canary more than the state that it is built on.
     #[error("version {version} was decided meanwhile and gives the canary less than this change would")]
-    WouldRaise {
-        /// The version that was found.
-        version: u64,
-    },
+    WouldRaise { version: u64 },
     /// The change does not fit the state.
     #[error(transparent)]
     Invalid(E),

@@ -3,6 +3,7 @@
 use super::{IsolationPolicy, Proposal};
 use model::{Ballot, NodeId, NodeSet};
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +83,13 @@ impl Timing {
     /// What two machines' clocks may differ over one lease: a hundredth covers every clock that is not broken.
     pub fn lease_margin(&self) -> Duration {
         self.lease / 100
+    }
+}
+
+impl<V> Hash for Config<V> {
+    /// The configuration tells no two engines of one member apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.me.hash(state);
     }
 }
 

@@ -7,36 +7,22 @@ use std::time::Duration;
 
 /// One thing that happened to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Input<V: Register> {
     /// A caller asks for a change.
     Propose(Question<V>),
     /// A message arrived from a member, whose name is its certificate's.
-    Receive {
-        /// The sender.
-        from: NodeId,
-        /// What it says.
-        message: Message<V>,
-    },
+    Receive { from: NodeId, message: Message<V> },
     /// There is a link to this member now.
     PeerUp(NodeId),
     /// The link to this member is lost.
     PeerDown(NodeId),
-    /// The answer to a [`Probe`].
-    Probed {
-        /// The transaction that the probe was for.
-        txid: TxId,
-        /// Why the upstream is not ready, if it is not.
-        result: Result<(), String>,
-    },
+    /// The answer to a [`Probe`]: why the upstream is not ready, if it is not.
+    Probed { txid: TxId, result: Result<(), String> },
     /// What speaks against every advance on this node from now on, if anything does.
     Veto(Option<super::Reason>),
     /// What this node has measured in the present step, and why it holds the canary to be bad, if it does.
-    Measured {
-        /// For its votes.
-        evidence: Evidence,
-        /// Speaks against giving that canary more.
-        failing: Option<String>,
-    },
+    Measured { evidence: Evidence, failing: Option<String> },
     /// The process is about to end: others are to coordinate, and nothing more is to be begun.
     Stop,
     /// A deadline has passed, or nothing in particular happened.
@@ -120,6 +106,7 @@ pub struct Probe<V: Register> {
 
 /// Something that operators want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Event<V> {
     /// This member coordinates from now on.
     CoordinationTaken,
@@ -127,109 +114,51 @@ pub enum Event<V> {
     CoordinationGiven,
     /// This member takes part from now on.
     Joined,
-    /// A state was decided, and this member serves it.
-    Committed {
-        /// What was decided.
-        proposal: Arc<Proposal<V>>,
-        /// From the request to the decision, where this member drove it.
-        took: Option<Duration>,
-    },
-    /// A transaction ended before anything was sent for acceptance.
-    Aborted {
-        /// The transaction.
-        txid: TxId,
-        /// The version it was meant for.
-        version: u64,
-        /// Who asked for it.
-        by: Actor,
-        /// Each member's vote.
-        votes: Votes,
-        /// From the request to the end, where this member drove it.
-        took: Option<Duration>,
-    },
+    /// A state was decided, and this member serves it. Where it drove that, it `took` so long from the request.
+    Committed { proposal: Arc<Proposal<V>>, took: Option<Duration> },
+    /// A transaction ended before anything was sent for acceptance. Where this member drove it, it `took` so long from
+    /// the request.
+    Aborted { txid: TxId, version: u64, by: Actor, votes: Votes, took: Option<Duration> },
     /// The lease has run out: the member serves stable only.
     Isolated,
     /// The lease is there, and with it the proof that the committed state is the newest.
-    Confirmed {
-        /// The version confirmed.
-        version: u64,
-    },
+    Confirmed { version: u64 },
     /// Something that cannot happen unless a member misbehaves or is misconfigured.
     Alarm(Alarm),
 }
 
 /// A sight that should not be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Alarm {
     /// A ballot in another member's name.
     #[error("{from} used a ballot of {owner}")]
-    ForeignBallot {
-        /// The sender.
-        from: NodeId,
-        /// Whose ballot it is.
-        owner: NodeId,
-    },
+    ForeignBallot { from: NodeId, owner: NodeId },
     /// An acceptance was asked for a transaction that this member voted down.
     #[error("{from} asks to accept {txid}, which this member voted down")]
-    VotedDown {
-        /// The sender.
-        from: NodeId,
-        /// The transaction.
-        txid: TxId,
-    },
+    VotedDown { from: NodeId, txid: TxId },
     /// An acceptance was asked for what lacks approvals, or adds them in another's name.
     #[error("{from} asks to accept {txid}, which no member may: {why}")]
-    NotApproved {
-        /// The sender.
-        from: NodeId,
-        /// The transaction.
-        txid: TxId,
-        /// Why not.
-        why: String,
-    },
+    NotApproved { from: NodeId, txid: TxId, why: String },
     /// One ballot with two proposals for one version.
     #[error("{from} proposes two states for version {version} under one ballot")]
-    TwoProposals {
-        /// The sender.
-        from: NodeId,
-        /// The version.
-        version: u64,
-    },
+    TwoProposals { from: NodeId, version: u64 },
     /// One version with two digests.
     #[error("{from} has another state at version {version}{}", if *version == 0 { ": is CANARY_STABLE the same on all nodes?" } else { "" })]
-    Diverged {
-        /// The other member.
-        from: NodeId,
-        /// The version.
-        version: u64,
-    },
+    Diverged { from: NodeId, version: u64 },
     /// A majority does not hold what was decided before.
     #[error("a majority holds version {found} while version {known} was decided: a disk went back in time")]
-    Forgotten {
-        /// The version found.
-        found: u64,
-        /// The version known as decided.
-        known: u64,
-    },
+    Forgotten { found: u64, known: u64 },
     /// A proposal without a transaction.
     #[error("{from} sent a state at version {version} without a transaction")]
-    NoTransaction {
-        /// The sender.
-        from: NodeId,
-        /// The version.
-        version: u64,
-    },
+    NoTransaction { from: NodeId, version: u64 },
 }
 
 /// The reason for which a member cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Stop {
     /// The disk is empty, but the others know this member.
     #[error("the data directory is empty, but {peer} has already joined the mesh (version {version})")]
-    EmptyDisk {
-        /// A member that has joined.
-        peer: NodeId,
-        /// Its committed version.
-        version: u64,
-    },
+    EmptyDisk { peer: NodeId, version: u64 },
 }

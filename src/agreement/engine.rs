@@ -2,7 +2,7 @@
 
 use super::acceptor::Acceptor;
 use super::joining::Joining;
-use super::peers::Peers;
+use super::peers::{Peer, Peers};
 use super::proposer::Proposer;
 use super::questions::{Known, Questions};
 use super::readiness::OwnReadiness;
@@ -11,14 +11,14 @@ use super::{
     All, Config, Durable, Envelope, Input, Message, Output, PeerView, Pending, Proposal, Register, Rules, View,
 };
 use model::{NodeId, NodeSet, Time};
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The agreement as one member lives it, on a register of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Engine<V: Register, R = All> {
-    pub(super) config: Shared<V>,
+    /// It never changes: copies of the engine share it.
+    pub(super) config: Arc<Config<V>>,
     pub(super) rules: R,
     pub(super) acceptor: Acceptor<V>,
     pub(super) voter: Voter<V>,
@@ -29,32 +29,6 @@ pub struct Engine<V: Register, R = All> {
     pub(super) joining: Joining<V>,
     /// Messages of this member to itself, handled before the step ends.
     pub(super) to_self: VecDeque<Message<V>>,
-}
-
-/// The configuration, which never changes: copies share it, and it tells no two engines of one member apart.
-#[derive(Clone, Debug)]
-pub(super) struct Shared<V>(Arc<Config<V>>);
-
-impl<V> std::ops::Deref for Shared<V> {
-    type Target = Config<V>;
-
-    fn deref(&self) -> &Config<V> {
-        &self.0
-    }
-}
-
-impl<V: Eq> PartialEq for Shared<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<V: Eq> Eq for Shared<V> {}
-
-impl<V> Hash for Shared<V> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.me.hash(state);
-    }
 }
 
 impl<V: Register> Engine<V> {
@@ -72,11 +46,11 @@ impl<V: Register, R: Rules> Engine<V, R> {
             voter: Voter::new(),
             proposer: Proposer::new(disk.promise.round),
             questions: Questions::new(),
-            peers: Peers::new(config.others(), now),
+            peers: Peers::new(&config, now),
             readiness: OwnReadiness::new(),
             joining: Joining::new(&config, &disk),
             acceptor: Acceptor::new(&config, disk, now),
-            config: Shared(config),
+            config,
             to_self: VecDeque::new(),
         }
     }
@@ -95,8 +69,8 @@ impl<V: Register, R: Rules> Engine<V, R> {
             Input::PeerUp(id) => self.on_peer_up(now, id, &mut out),
             Input::PeerDown(id) => self.on_peer_down(now, id, &mut out),
             Input::Probed { txid, result } => self.on_probed(now, txid, result, &mut out),
-            Input::Veto(veto) => self.voter.on_veto(veto),
-            Input::Measured { evidence, failing } => self.voter.on_measured(evidence, failing),
+            Input::Veto(veto) => self.voter.veto = veto,
+            Input::Measured { evidence, failing } => (self.voter.evidence, self.voter.failing) = (evidence, failing),
             Input::Stop => self.on_stop(now, &mut out),
             Input::Timeout => {}
         }
@@ -128,11 +102,11 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// When the engine wants to be stepped again though nothing happens.
     pub fn poll_timeout(&self, now: Time) -> Time {
-        let lease = (self.peers.shown_lease() == Lease::Holds).then(|| self.lease_end());
-        let readiness = self.peers.next_change(now, self.config.timing.silence);
+        let lease = (self.peers.shown_lease == Lease::Holds).then(|| self.lease_end());
+        let readiness = self.peers.next_change(now);
         let others = [lease, readiness, self.joining.deadline(), self.poll_retry(now), self.poll_leaving(now)];
         let due = others.into_iter().flatten().chain(self.questions.deadlines()).chain(self.proposer.deadlines());
-        due.fold(self.peers.next_heartbeat(), Time::min)
+        due.fold(self.peers.next_heartbeat, Time::min)
     }
 
     /// The member itself.
@@ -172,7 +146,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// The transactions that callers of this member wait for, or that it is about to settle.
     pub fn is_settled(&self) -> bool {
-        self.pending().is_none() && self.questions.is_empty() && self.proposer.has_no_task()
+        self.pending().is_none() && self.is_unasked()
     }
 
     /// Whether a caller waits for something that was sent for acceptance and that this member knows no decision of.
@@ -182,18 +156,12 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// The whole picture of this member at `now`.
     pub fn view(&self, now: Time) -> View<V> {
-        let mut peers = BTreeMap::new();
-        for (id, peer) in self.peers.iter() {
-            let says = peer.says.as_ref();
-            let view = PeerView {
-                connected: peer.connected,
-                last_heard: peer.heard,
-                committed_version: says.map(|says| says.committed.0),
-                digest: says.map(|says| says.committed.1),
-                applied: peer.applied,
-            };
-            peers.insert(id, view);
-        }
+        let view = |(id, peer): (NodeId, &Peer)| {
+            let committed = peer.says.as_ref().map(|says| says.committed);
+            let (committed_version, digest) = committed.unzip();
+            let Peer { connected, heard: last_heard, applied, .. } = *peer;
+            (id, PeerView { connected, last_heard, committed_version, digest, applied })
+        };
         View {
             me: self.config.me,
             members: self.config.members,
@@ -206,7 +174,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             in_touch: self.reaches_majority(now),
             pending: self.pending(),
             ejected: None,
-            peers,
+            peers: self.peers.iter().map(view).collect(),
         }
     }
 
@@ -215,7 +183,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
     fn pending(&self) -> Option<Pending> {
         let own = self.acceptor.undecided().or_else(|| self.proposer.open_state());
         let awaited = || self.rules.shows(self.questions.longest());
-        let (state, since) = own.map(|state| (state, self.acceptor.pending_since())).or_else(awaited)?;
+        let (state, since) = own.map(|state| (state, self.acceptor.pending_since)).or_else(awaited)?;
         Some(Pending { txid: state.txid()?, version: state.version(), since })
     }
 

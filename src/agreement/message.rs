@@ -1,90 +1,36 @@
 //! Messages between members.
 
 use model::{Actor, Ballot, Digest, Evidence, Incarnation, NodeId, Report, Testimony, Time, TxId};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// One message of the agreement. Who sent it is what the sender's certificate says, so no message names its sender.
-///
-/// Between members the order of variants and fields is the format, here and in all that is sent: whoever changes it, or
-/// leaves a field out of some messages, makes another version of the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Message<V> {
     /// I am here, this is what I hold, and this is what I heard from you.
     Heartbeat(Box<Heartbeat>),
     /// May this state follow? Phase one of an advance.
-    Prepare {
-        /// What the state would follow.
-        base: Base,
-        /// The state, with its txid.
-        next: Arc<V>,
-        /// Who asked for it.
-        by: Actor,
-    },
+    Prepare { base: Base, next: Arc<V>, by: Actor },
     /// The answer to a prepare: an opinion, held in memory.
-    Vote {
-        /// The transaction it is about.
-        txid: TxId,
-        /// The opinion.
-        vote: Vote,
-        /// What the voter measured.
-        evidence: Evidence,
-    },
+    Vote { txid: TxId, vote: Vote, evidence: Evidence },
     /// The transaction is over before anything was sent for acceptance.
-    Abort {
-        /// The transaction.
-        txid: TxId,
-        /// The version it was meant for.
-        version: u64,
-        /// Who asked for it.
-        by: Actor,
-        /// Each member's vote.
-        votes: Votes,
-    },
+    Abort { txid: TxId, version: u64, by: Actor, votes: Votes },
     /// Promise me to accept nothing below this ballot, and tell me what you accepted last.
-    Campaign {
-        /// The proposer's new ballot.
-        ballot: Ballot,
-    },
+    Campaign { ballot: Ballot },
     /// The promise asked for, on disk.
-    Promise {
-        /// The ballot promised.
-        ballot: Ballot,
-        /// What the member accepted last.
-        accepted: Option<Arc<Proposal<V>>>,
-    },
+    Promise { ballot: Ballot, accepted: Option<Arc<Proposal<V>>> },
     /// Accept this state.
-    Accept {
-        /// The proposal.
-        proposal: Arc<Proposal<V>>,
-    },
+    Accept { proposal: Arc<Proposal<V>> },
     /// The state is accepted, on disk.
-    Accepted {
-        /// The ballot it was accepted under.
-        ballot: Ballot,
-        /// The version accepted.
-        version: u64,
-    },
+    Accepted { ballot: Ballot, version: u64 },
     /// I have promised a higher ballot.
-    Reject {
-        /// The ballot refused.
-        ballot: Ballot,
-        /// The ballot promised.
-        promised: Ballot,
-    },
+    Reject { ballot: Ballot, promised: Ballot },
     /// A majority has accepted this: it is the routing state.
-    Decision {
-        /// What was chosen.
-        proposal: Arc<Proposal<V>>,
-    },
+    Decision { proposal: Arc<Proposal<V>> },
     /// I serve this version, or a later one.
-    Applied {
-        /// The version.
-        version: u64,
-    },
+    Applied { version: u64 },
     /// This is what I measured. The agreement takes no notice; it is carried with its messages.
     Report(Box<Report>),
     /// This is what I put my name to. The agreement takes no notice; it is carried with its messages.
@@ -166,34 +112,44 @@ pub enum Vote {
 }
 
 /// The reason for which an advance was not made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Reason {
     /// The sender is not a member that may coordinate.
+    #[error("the sender may not coordinate")]
     MayNotCoordinate,
     /// The member's committed state is another one.
-    BaseDiffers {
-        /// The version the member has.
-        has: u64,
-    },
+    #[error("its committed state is version {has}")]
+    BaseDiffers { has: u64 },
     /// The member is cut off, or has not yet confirmed its state.
+    #[error("it is isolated from a majority")]
     Isolated,
     /// The plan of the rollout says otherwise.
+    #[error("the plan does not allow it: {0}")]
     PlanForbids(String),
     /// The model's upstream on that node does not answer its readiness probe, or fails its smoke test.
+    #[error("the upstream is not ready there: {0}")]
     UpstreamNotReady(String),
     /// The member's own measurements speak against it.
+    #[error("its measurements speak against it: {0}")]
     Unhealthy(String),
     /// The member's disk has no room but for the protocol's own records.
+    #[error("its disk is full")]
     StorageFull,
     /// The member is known to be unreachable.
+    #[error("it is unreachable")]
     Unreachable,
     /// The member did not answer in time.
+    #[error("it did not vote in time")]
     NoAnswer,
     /// A retreat came first.
+    #[error("a retreat came first")]
     OvertakenByRetreat,
     /// The coordinator lost its place while the votes were counted.
+    #[error("another member coordinates now")]
     CoordinatorReplaced,
     /// The coordinator was told to stop while the votes were counted.
+    #[error("the coordinator is stopping: ask again")]
     CoordinatorStops,
 }
 
@@ -213,25 +169,6 @@ impl Reason {
             | Self::OvertakenByRetreat
             | Self::CoordinatorReplaced
             | Self::CoordinatorStops => false,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MayNotCoordinate => f.write_str("the sender may not coordinate"),
-            Self::BaseDiffers { has } => write!(f, "its committed state is version {has}"),
-            Self::Isolated => f.write_str("it is isolated from a majority"),
-            Self::PlanForbids(why) => write!(f, "the plan does not allow it: {why}"),
-            Self::UpstreamNotReady(why) => write!(f, "the upstream is not ready there: {why}"),
-            Self::Unhealthy(why) => write!(f, "its measurements speak against it: {why}"),
-            Self::StorageFull => f.write_str("its disk is full"),
-            Self::Unreachable => f.write_str("it is unreachable"),
-            Self::NoAnswer => f.write_str("it did not vote in time"),
-            Self::OvertakenByRetreat => f.write_str("a retreat came first"),
-            Self::CoordinatorReplaced => f.write_str("another member coordinates now"),
-            Self::CoordinatorStops => f.write_str("the coordinator is stopping: ask again"),
         }
     }
 }
@@ -274,9 +211,11 @@ pub struct Heartbeat {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hearing(pub NodeId, pub u32, pub Readiness);
 
-/// A member's place among those who could coordinate. The order is that of the places, not of the bytes on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// A member's place among those who could coordinate, in the order of the places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Readiness {
+    /// It is about to stop, and coordinates no more.
+    Leaves,
     /// It is not in touch with a majority, or has to catch up first.
     #[default]
     Follows,
@@ -284,31 +223,6 @@ pub enum Readiness {
     Ready,
     /// It coordinates.
     Leads,
-    /// It is about to stop, and coordinates no more.
-    Leaves,
-}
-
-impl Readiness {
-    const fn place(self) -> u8 {
-        match self {
-            Self::Leaves => 0,
-            Self::Follows => 1,
-            Self::Ready => 2,
-            Self::Leads => 3,
-        }
-    }
-}
-
-impl PartialOrd for Readiness {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Readiness {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
-    }
 }
 
 /// The stage of a member on its way to taking part.

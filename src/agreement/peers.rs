@@ -5,7 +5,7 @@
 
 mod heartbeat;
 
-use super::{Hearing, Heartbeat, Lease, Readiness, Stage};
+use super::{Config, Hearing, Heartbeat, Lease, Readiness, Stage};
 use model::{Ballot, Digest, NodeId, NodeSet, Time};
 use std::time::Duration;
 
@@ -14,10 +14,13 @@ use std::time::Duration;
 pub(super) struct Peers {
     /// In id order. They are few, and gone through several times in each step.
     peers: Vec<(NodeId, Peer)>,
+    /// A member not heard for this long is taken for gone.
+    silence: Duration,
     started: Time,
-    next_heartbeat: Time,
+    /// When the next heartbeat is due.
+    pub(super) next_heartbeat: Time,
     /// What the log was told about the lease last.
-    shown_lease: Lease,
+    pub(super) shown_lease: Lease,
 }
 
 /// What this member knows of one other.
@@ -51,9 +54,10 @@ pub(super) struct Says {
 }
 
 impl Peers {
-    pub(super) fn new(others: NodeSet, started: Time) -> Self {
-        let peers = others.iter().map(|id| (id, Peer::default())).collect();
-        Self { peers, started, next_heartbeat: started, shown_lease: Lease::Over }
+    pub(super) fn new<V>(config: &Config<V>, started: Time) -> Self {
+        let peers = config.others().iter().map(|id| (id, Peer::default())).collect();
+        let silence = config.timing.silence;
+        Self { peers, silence, started, next_heartbeat: started, shown_lease: Lease::Over }
     }
 
     pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
@@ -72,19 +76,9 @@ impl Peers {
         self.peers.iter().map(|(_, peer)| peer)
     }
 
-    /// When the next heartbeat is due.
-    pub(super) const fn next_heartbeat(&self) -> Time {
-        self.next_heartbeat
-    }
-
-    /// Makes it due at once.
+    /// Makes the next heartbeat due at once.
     pub(super) const fn hasten_heartbeat(&mut self) {
         self.next_heartbeat = Time::ZERO;
-    }
-
-    /// What the log was told about the lease last.
-    pub(super) const fn shown_lease(&self) -> Lease {
-        self.shown_lease
     }
 
     /// The members that are known to serve `version` or a later one, this one not counted.
@@ -107,14 +101,7 @@ impl Peers {
 
     /// The members that say that they hold nothing: their disk is empty, and they have not joined.
     pub(super) fn blank(&self) -> NodeSet {
-        let is_blank = |peer: &Peer| peer.says.as_ref().is_some_and(|says| !says.stage.has_joined());
-        self.iter().filter(|(_, peer)| is_blank(peer)).map(|(id, _)| id).collect()
-    }
-
-    pub(super) fn on_link(&mut self, id: NodeId, connected: Link) {
-        if let Some(peer) = self.peer_mut(id) {
-            peer.connected = connected == Link::Up;
-        }
+        self.iter().filter(|(_, peer)| peer.says.is_some() && !peer.has_joined()).map(|(id, _)| id).collect()
     }
 
     /// Keeps what `from` says of itself.
@@ -152,9 +139,17 @@ impl Peers {
     }
 
     /// What those heard lately say of themselves, if they take part.
-    pub(super) fn recent_says(&self, now: Time, silence: Duration) -> impl Iterator<Item = &Says> {
-        let recent = move |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
-        self.values().filter(recent).filter_map(|peer| peer.says.as_ref()).filter(|says| says.stage.has_joined())
+    pub(super) fn recent_says(&self, now: Time) -> impl Iterator<Item = &Says> {
+        self.heard(now).filter_map(|peer| peer.says.as_ref()).filter(|says| says.stage.has_joined())
+    }
+
+    /// Those heard lately.
+    fn heard(&self, now: Time) -> impl Iterator<Item = &Peer> {
+        self.values().filter(move |peer| peer.heard.is_some_and(|at| self.is_recent(at, now)))
+    }
+
+    fn is_recent(&self, at: Time, now: Time) -> bool {
+        now < at + self.silence
     }
 
     /// What to echo to `to`.
@@ -173,17 +168,16 @@ impl Peers {
     }
 
     /// The members that have joined and that hear and are heard, this one not counted.
-    pub(super) fn in_touch(&self, now: Time, silence: Duration) -> NodeSet {
-        let recent = |at: Option<Time>| at.is_some_and(|at| now < at + silence);
-        let joined = |peer: &Peer| peer.says.as_ref().is_some_and(|says| says.stage.has_joined());
-        let both_ways = |peer: &Peer| recent(peer.heard) && recent(peer.hears_me) && joined(peer);
-        self.iter().filter(|(_, peer)| both_ways(peer)).map(|(id, _)| id).collect()
+    pub(super) fn in_touch(&self, now: Time) -> NodeSet {
+        let recent = |at: Option<Time>| at.is_some_and(|at| self.is_recent(at, now));
+        let both_ways = |peer: &Peer| recent(peer.heard) && recent(peer.hears_me);
+        self.iter().filter(|(_, peer)| both_ways(peer) && peer.has_joined()).map(|(id, _)| id).collect()
     }
 
     /// Whom this member hears, for its heartbeats.
-    pub(super) fn hears(&self, now: Time, silence: Duration) -> Vec<Hearing> {
+    pub(super) fn hears(&self, now: Time) -> Vec<Hearing> {
         let hearing = |(id, peer): (NodeId, &Peer)| {
-            let heard = peer.heard.filter(|heard| now < *heard + silence)?;
+            let heard = peer.heard.filter(|heard| self.is_recent(*heard, now))?;
             let age_ms = u32::try_from(now.since(heard).as_micros().div_ceil(1_000)).ok()?;
             Some(Hearing(id, age_ms, peer.says.as_ref()?.readiness))
         };
@@ -191,19 +185,18 @@ impl Peers {
     }
 
     /// The readiness of `id` as this member hears it, if it heard it lately.
-    pub(super) fn heard_readiness(&self, id: NodeId, now: Time, silence: Duration) -> Option<Readiness> {
+    pub(super) fn heard_readiness(&self, id: NodeId, now: Time) -> Option<Readiness> {
         let peer = self.peer(id)?;
-        let heard = peer.heard.filter(|heard| now < *heard + silence);
+        let heard = peer.heard.filter(|heard| self.is_recent(*heard, now));
         heard.and(peer.says.as_ref()).map(|says| says.readiness)
     }
 
     /// The readiness of `id` as the others that this member hears report it: the highest, unless the newest report is that
     /// it leaves.
-    pub(super) fn reported_readiness(&self, id: NodeId, now: Time, silence: Duration) -> Option<Readiness> {
-        let heard = |peer: &&Peer| peer.heard.is_some_and(|heard| now < heard + silence);
-        let says = self.values().filter(heard).filter_map(|peer| peer.says.as_ref());
+    pub(super) fn reported_readiness(&self, id: NodeId, now: Time) -> Option<Readiness> {
+        let says = self.heard(now).filter_map(|peer| peer.says.as_ref());
         let of_id = |(node, at, readiness): &(NodeId, Time, Readiness)| {
-            (*node == id && now < *at + silence).then_some((*at, *readiness))
+            (*node == id && self.is_recent(*at, now)).then_some((*at, *readiness))
         };
         let reports = says.flat_map(|says| says.hears.iter().filter_map(of_id));
         let (newest, highest) = reports.fold((None, None), |(newest, highest): (Option<_>, Option<_>), report| {
@@ -216,25 +209,24 @@ impl Peers {
     }
 
     /// Whether so little time has passed since the start that a member not heard yet is not taken for gone.
-    pub(super) fn is_young(&self, now: Time, silence: Duration) -> bool {
-        now < self.started + silence
+    pub(super) fn is_young(&self, now: Time) -> bool {
+        self.is_recent(self.started, now)
     }
 
     /// The next moment at which an answer of this module changes without anything being heard.
-    pub(super) fn next_change(&self, now: Time, silence: Duration) -> Option<Time> {
+    pub(super) fn next_change(&self, now: Time) -> Option<Time> {
         let heard = self.values().flat_map(|peer| [peer.heard, peer.hears_me]).flatten();
         let says = self.values().filter_map(|peer| peer.says.as_ref());
         let reported = says.flat_map(|says| says.hears.iter().map(|(_, at, _)| *at));
-        let moments = heard.chain(reported).chain([self.started]).map(|at| at + silence);
+        let moments = heard.chain(reported).chain([self.started]).map(|at| at + self.silence);
         moments.filter(|moment| *moment > now).min()
     }
 }
 
-/// Whether there is a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    Up,
-    Down,
+impl Peer {
+    fn has_joined(&self) -> bool {
+        self.says.as_ref().is_some_and(|says| says.stage.has_joined())
+    }
 }
 
 impl Stage {

@@ -40,7 +40,7 @@ pub(super) enum Proposing<V: Register> {
     /// It has asked for votes on what would follow `chosen`.
     Preparing(Box<Preparing<V>>),
     /// It has asked for acceptance.
-    Accepting { proposal: Arc<Proposal<V>>, accepted: NodeSet, rejected: NodeSet, resend_at: Time },
+    Accepting(Accepting<V>),
 }
 
 /// An advance that is being voted on.
@@ -54,6 +54,15 @@ pub(super) struct Preparing<V: Register> {
     votes: Votes,
     evidence: BTreeMap<NodeId, Evidence>,
     deadline: Time,
+}
+
+/// A proposal that acceptances are awaited for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Accepting<V> {
+    proposal: Arc<Proposal<V>>,
+    accepted: NodeSet,
+    rejected: NodeSet,
+    resend_at: Time,
 }
 
 /// A request that has not been sent for acceptance.
@@ -70,7 +79,7 @@ impl<V: Register> Proposing<V> {
         match self {
             Self::Idle | Self::Holding { .. } => None,
             Self::Campaigning(campaigning) => Some(campaigning.resend_at),
-            Self::Accepting { resend_at, .. } => Some(*resend_at),
+            Self::Accepting(accepting) => Some(accepting.resend_at),
             Self::Preparing(preparing) => Some(preparing.deadline),
         }
     }
@@ -80,15 +89,7 @@ impl<V: Register> Proposing<V> {
         match self {
             Self::Idle | Self::Holding { .. } | Self::Preparing(_) => None,
             Self::Campaigning(campaigning) => Some(campaigning.ballot),
-            Self::Accepting { proposal, .. } => Some(proposal.ballot),
-        }
-    }
-
-    /// The state that is being voted on or was sent for acceptance.
-    pub(super) fn open_state(&self) -> Option<&Arc<V>> {
-        match self {
-            Self::Idle | Self::Campaigning(_) | Self::Holding { .. } | Self::Accepting { .. } => None,
-            Self::Preparing(preparing) => Some(&preparing.next),
+            Self::Accepting(accepting) => Some(accepting.proposal.ballot),
         }
     }
 }
@@ -132,12 +133,13 @@ impl<V: Register> Proposer<V> {
 
     /// The state that is being voted on.
     pub(super) fn open_state(&self) -> Option<&Arc<V>> {
-        self.proposing.open_state()
+        let Proposing::Preparing(preparing) = &self.proposing else { return None };
+        Some(&preparing.next)
     }
 
     /// Whether something above `version` was sent for acceptance.
     pub(super) fn awaits_acceptance_above(&self, version: u64) -> bool {
-        matches!(&self.proposing, Proposing::Accepting { proposal, .. } if proposal.state.version() > version)
+        matches!(&self.proposing, Proposing::Accepting(accepting) if accepting.proposal.state.version() > version)
     }
 
     /// When the next thing is due that is known of.
@@ -178,7 +180,7 @@ impl<V: Register> Proposer<V> {
 
     /// Takes an acceptance into account.
     pub(super) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, version: u64) {
-        if let Proposing::Accepting { proposal, accepted, .. } = &mut self.proposing
+        if let Proposing::Accepting(Accepting { proposal, accepted, .. }) = &mut self.proposing
             && (proposal.ballot, proposal.state.version()) == (ballot, version)
         {
             accepted.insert(from);
@@ -190,12 +192,12 @@ impl<V: Register> Proposer<V> {
         self.hear(promised.round);
         match &mut self.proposing {
             Proposing::Campaigning(campaigning) if campaigning.ballot == ballot => campaigning.rejected.insert(from),
-            Proposing::Accepting { proposal, rejected, .. } if proposal.ballot == ballot => rejected.insert(from),
+            Proposing::Accepting(accepting) if accepting.proposal.ballot == ballot => accepting.rejected.insert(from),
             Proposing::Idle
             | Proposing::Campaigning(_)
             | Proposing::Holding { .. }
             | Proposing::Preparing(_)
-            | Proposing::Accepting { .. } => {}
+            | Proposing::Accepting(_) => {}
         }
     }
 
@@ -204,7 +206,7 @@ impl<V: Register> Proposer<V> {
         let message = match &self.proposing {
             Proposing::Idle | Proposing::Holding { .. } | Proposing::Preparing(_) => return,
             Proposing::Campaigning(campaigning) => Message::Campaign { ballot: campaigning.ballot },
-            Proposing::Accepting { proposal, .. } => Message::Accept { proposal: Arc::clone(proposal) },
+            Proposing::Accepting(accepting) => Message::Accept { proposal: Arc::clone(&accepting.proposal) },
         };
         out.send.push(Envelope { to: id, message });
     }

@@ -44,9 +44,13 @@ impl OwnReadiness {
 impl<V: Register, R: Rules> Engine<V, R> {
     /// The member that coordinates, as far as this one hears.
     pub(super) fn coordinator(&self, now: Time) -> Option<NodeId> {
-        let silence = self.config.timing.silence;
-        let leads = |id: &NodeId| self.peers.heard_readiness(*id, now, silence) == Some(Readiness::Leads);
+        let leads = |id: &NodeId| self.peers.heard_readiness(*id, now) == Some(Readiness::Leads);
         if self.readiness.acts { Some(self.config.me) } else { self.config.others().iter().find(leads) }
+    }
+
+    /// That member where it is another one.
+    pub(super) fn other_coordinator(&self, now: Time) -> Option<NodeId> {
+        self.coordinator(now).filter(|id| *id != self.config.me)
     }
 
     /// Whether this member coordinates, or could. It could when it is in touch with a majority, and holds a lease, so that
@@ -72,18 +76,15 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// Another member's readiness, as heard or as reported.
     fn readiness_of(&self, id: NodeId, now: Time) -> Option<Readiness> {
-        let silence = self.config.timing.silence;
-        let reported = || self.peers.reported_readiness(id, now, silence);
-        self.rules.readiness(self.peers.heard_readiness(id, now, silence), reported)
+        self.rules.readiness(self.peers.heard_readiness(id, now), || self.peers.reported_readiness(id, now))
     }
 
     /// Whether this member should coordinate: it is ready, and no member before it in id order is.
     pub(super) fn should_act(&self, now: Time) -> bool {
-        let silence = self.config.timing.silence;
         let is_before = |id: &NodeId| *id < self.config.me;
         let may_come = |id: NodeId| match self.readiness_of(id, now) {
             Some(Readiness::Ready | Readiness::Leads) => true,
-            Some(Readiness::Follows) | None => self.peers.is_young(now, silence),
+            Some(Readiness::Follows) | None => self.peers.is_young(now),
             Some(Readiness::Leaves) => false,
         };
         self.is_ready(now) && !self.config.others().iter().filter(is_before).any(may_come)

@@ -79,10 +79,3 @@ pub enum Direction {
     /// It takes back, or changes nothing: a majority suffices and nobody has a veto.
     Retreat,
 }
-
-impl Direction {
-    /// The direction from `base` to `next`.
-    pub fn between<V: Register>(base: &V, next: &V) -> Self {
-        base.direction(next)
-    }
-}

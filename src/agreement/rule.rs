@@ -16,8 +16,7 @@ use std::sync::Arc;
 pub trait Rules: Clone + Debug + Eq + Hash {
     /// The round of a proposer's next ballot: a refused proposer, a restarted one and one with a new disk take a ballot
     /// that nobody ever used.
-    fn next_round(&self, heard: u64, promised: Ballot, me: NodeId) -> u64 {
-        let _ = me;
+    fn next_round(&self, heard: u64, promised: Ballot, _me: NodeId) -> u64 {
         heard.max(promised.round) + 1
     }
 
@@ -73,8 +72,7 @@ pub trait Rules: Clone + Debug + Eq + Hash {
 
     /// The ballot under which a proposer goes on that gives an open proposal up: a new one, with phase one. Under one
     /// ballot at most one proposal is open.
-    fn ballot_after_giving_up(&self, open: Ballot) -> Option<Ballot> {
-        let _ = open;
+    fn ballot_after_giving_up(&self, _open: Ballot) -> Option<Ballot> {
         None
     }
 
@@ -99,16 +97,14 @@ pub trait Rules: Clone + Debug + Eq + Hash {
     fn continues<V: Register>(
         &self,
         accepted: impl Iterator<Item = Arc<Proposal<V>>>,
-        committed: &Arc<Proposal<V>>,
+        _committed: &Arc<Proposal<V>>,
     ) -> Option<Arc<Proposal<V>>> {
-        let _ = committed;
         accepted.max_by_key(|proposal| (proposal.ballot, proposal.state.version()))
     }
 
     /// Whether a proposer that takes over writes the value that it found again under its own ballot: even if it knows it
     /// as chosen.
-    fn writes_again(&self, found: u64, known: u64) -> bool {
-        let _ = (found, known);
+    fn writes_again(&self, _found: u64, _known: u64) -> bool {
         true
     }
 
@@ -139,8 +135,7 @@ pub trait Rules: Clone + Debug + Eq + Hash {
     }
 
     /// When a lease begins: when the echoed heartbeat was sent, not when the echo came.
-    fn lease_begins(&self, sent: Time, came: Time) -> Time {
-        let _ = came;
+    fn lease_begins(&self, sent: Time, _came: Time) -> Time {
         sent
     }
 
@@ -165,14 +160,12 @@ pub trait Rules: Clone + Debug + Eq + Hash {
     }
 
     /// Until when a member that has just started has a lease: it starts without one.
-    fn lease_at_start(&self, started: Time, timing: &Timing) -> Time {
-        let _ = (started, timing);
+    fn lease_at_start(&self, _started: Time, _timing: &Timing) -> Time {
         Time::ZERO
     }
 
     /// When the lease ends: what is served is decided by comparing this with the clock at every choice.
-    fn lease_end(&self, counted: Time, shown: Lease, timing: &Timing) -> Time {
-        let _ = (shown, timing);
+    fn lease_end(&self, counted: Time, _shown: Lease, _timing: &Timing) -> Time {
         counted
     }
 

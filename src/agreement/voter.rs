@@ -19,10 +19,10 @@ pub(super) struct Voter<V> {
     /// The prepare that waits for a check of this node's surroundings.
     waiting: Option<Box<Prepared<V>>>,
     /// What speaks against every advance.
-    veto: Option<Reason>,
-    evidence: Evidence,
+    pub(super) veto: Option<Reason>,
+    pub(super) evidence: Evidence,
     /// Why what is measured is held to be bad.
-    failing: Option<String>,
+    pub(super) failing: Option<String>,
 }
 
 /// A question that waits for a check.
@@ -38,14 +38,6 @@ struct Prepared<V> {
 impl<V> Voter<V> {
     pub(super) fn new() -> Self {
         Self { given: VecDeque::new(), waiting: None, veto: None, evidence: Evidence::default(), failing: None }
-    }
-
-    pub(super) fn on_veto(&mut self, veto: Option<Reason>) {
-        self.veto = veto;
-    }
-
-    pub(super) fn on_measured(&mut self, evidence: Evidence, failing: Option<String>) {
-        (self.evidence, self.failing) = (evidence, failing);
     }
 
     /// The vote that this member gave.
@@ -147,10 +139,9 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// Whether a member before the sender coordinates, as far as this member hears.
     fn knows_better_coordinator(&self, now: Time, from: NodeId) -> bool {
-        let silence = self.config.timing.silence;
         let leads = |id: NodeId| match id == self.config.me {
             true => self.readiness.acts(),
-            false => self.peers.heard_readiness(id, now, silence) == Some(Readiness::Leads),
+            false => self.peers.heard_readiness(id, now) == Some(Readiness::Leads),
         };
         self.config.members.iter().take_while(|id| *id < from).any(leads)
     }

@@ -27,83 +27,37 @@ pub struct Line {
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Event {
     /// The node started, with this version as the newest that it knows.
-    Started {
-        /// The version.
-        version: u64,
-        /// All members.
-        members: NodeSet,
-    },
+    Started { version: u64, members: NodeSet },
     /// The node stopped because it was told to.
     Stopped,
     /// A certificate that statements are signed with, recorded once.
-    Certificate {
-        /// Whose it is.
-        of: NodeId,
-        /// Its serial number.
-        serial: String,
-        /// The certificate, as DER.
-        der: Octets,
-    },
+    Certificate { of: NodeId, serial: String, der: Octets },
     /// What a member put its name to.
-    Said {
-        /// The statement and its signature.
-        signed: Signed,
-    },
-    /// A state was decided; this node puts its name to having learned it.
-    Decided {
-        /// This node's statement.
-        signed: Signed,
-        /// Who asked for it; unknown at version 0.
-        by: Option<Actor>,
-        /// The whole state.
-        state: Box<RoutingState>,
-        /// The votes that came with it; none for a retreat.
-        votes: Verdicts,
-    },
+    Said { signed: Signed },
+    /// A state was decided; this node puts its name to having learned it. Nobody is known to have asked for version 0, and
+    /// nobody votes on a retreat.
+    Decided { signed: Signed, by: Option<Actor>, state: Box<RoutingState>, votes: Verdicts },
     /// A transaction ended before anything was sent for acceptance.
-    Aborted {
-        /// The transaction.
-        txid: TxId,
-        /// The version it was meant for.
-        version: u64,
-        /// Who asked for it.
-        by: Actor,
-        /// The votes.
-        votes: Verdicts,
-    },
-    /// A change was asked for and not made.
-    Refused {
-        /// Who asked; nothing is known of who shows no certificate but the address.
-        by: Actor,
-        /// What for.
-        what: String,
-        /// Why not.
-        outcome: String,
-    },
+    Aborted { txid: TxId, version: u64, by: Actor, votes: Verdicts },
+    /// A change was asked for and not made. Nothing is known of who shows no certificate but the address.
+    Refused { by: Actor, what: String, outcome: String },
     /// The link to a peer came up or went down.
-    Peer {
-        /// The peer.
-        peer: NodeId,
-        /// Whether it is up.
-        connected: bool,
-    },
+    Peer { peer: NodeId, connected: bool },
     /// Somebody with a certificate of the cluster was turned away.
     Rejected {
         /// `control` or `https`.
         plane: String,
         /// `in` or `out`.
         dir: String,
-        /// The address.
         remote: String,
         /// The SPIFFE id in the certificate.
         claimed: String,
-        /// Its serial number.
         serial: String,
         /// The stable word.
         reason: String,
-        /// The particulars.
         detail: String,
     },
     /// Certificates were loaded anew, or could not be.
@@ -116,24 +70,11 @@ pub enum Event {
         revoked: Vec<String>,
     },
     /// A peer handed over something that does not bear its signature.
-    Disbelieved {
-        /// The peer.
-        peer: NodeId,
-        /// What is wrong with it.
-        why: String,
-    },
+    Disbelieved { peer: NodeId, why: String },
     /// More happened than could be written.
-    Lost {
-        /// How many lines are missing here.
-        lines: u64,
-    },
-    /// At the start, the record ended before the line that its head names.
-    Shortened {
-        /// The last line that had been written.
-        head: u64,
-        /// The last line that was there.
-        found: u64,
-    },
+    Lost { lines: u64 },
+    /// At the start, the record ended before the line that its head names, at the one `found`.
+    Shortened { head: u64, found: u64 },
 }
 
 /// What is wrong with a line that a later version of this program wrote; none with any other.

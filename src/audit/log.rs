@@ -77,7 +77,7 @@ impl Opened {
 impl Closing {
     /// Lets everything be written that was said so far, and closes the record.
     pub fn close(self) {
-        self.log.order(Order::Event(Event::Stopped));
+        self.log.file(Event::Stopped);
         if let Some(ends) = &self.log.0 {
             // Here alone it is right to wait for room.
             let mut last = Batch::default();
@@ -98,7 +98,9 @@ impl Log {
 
     /// Files an event.
     pub fn file(&self, event: Event) {
-        self.order(Order::Event(event));
+        let mut batch = Batch::default();
+        batch.file(event);
+        self.send(batch);
     }
 
     /// Hands over what was collected.
@@ -122,11 +124,5 @@ impl Log {
             reason: rejection.reason.to_string(),
             detail: rejection.detail.chars().take(model::MAX_REASON).collect(),
         });
-    }
-
-    fn order(&self, order: Order) {
-        let mut batch = Batch::default();
-        batch.add(order);
-        self.send(batch);
     }
 }

@@ -38,13 +38,14 @@ pub(super) struct Evidence {
     decided: BTreeMap<(u64, Digest), Learned>,
 }
 
+/// A decision as records have it.
 #[derive(Debug)]
-struct Learned {
-    txid: TxId,
-    by: Option<Actor>,
-    state: RoutingState,
-    has_votes: bool,
-    known_to: NodeSet,
+pub(super) struct Learned {
+    pub(super) by: Option<Actor>,
+    pub(super) state: Box<RoutingState>,
+    pub(super) has_votes: bool,
+    /// Whose records have it.
+    pub(super) known_to: NodeSet,
 }
 
 impl Evidence {
@@ -67,22 +68,9 @@ impl Evidence {
     }
 
     /// Adds a decision as the record of `node` has it.
-    pub(super) fn add_decision(
-        &mut self,
-        node: NodeId,
-        txid: TxId,
-        by: Option<&Actor>,
-        state: &RoutingState,
-        has_votes: bool,
-    ) {
-        let learned = self.decided.entry((state.version, state.digest())).or_insert_with(|| Learned {
-            txid,
-            by: by.cloned(),
-            state: state.clone(),
-            has_votes,
-            known_to: NodeSet::EMPTY,
-        });
-        learned.known_to.insert(node);
+    pub(super) fn add_decision(&mut self, node: NodeId, learned: Learned) {
+        let place = (learned.state.version, learned.state.digest());
+        self.decided.entry(place).or_insert(learned).known_to.insert(node);
     }
 
     /// Versions at which the records have different states.
@@ -99,11 +87,15 @@ impl Evidence {
 
     /// All decisions, in order of their versions.
     pub(super) fn decisions(&self) -> Vec<Decision> {
-        self.decided.iter().map(|((version, digest), learned)| self.decision(*version, *digest, learned)).collect()
+        self.decided
+            .iter()
+            .filter_map(|((version, digest), learned)| self.decision(*version, *digest, learned))
+            .collect()
     }
 
-    fn decision(&self, version: u64, digest: Digest, learned: &Learned) -> Decision {
-        let Learned { txid, by, state, has_votes, known_to } = learned;
+    fn decision(&self, version: u64, digest: Digest, learned: &Learned) -> Option<Decision> {
+        let Learned { by, state, has_votes, known_to } = learned;
+        let txid = state.txid?;
         let before = state.chain.last().and_then(|link| self.decided.get(&(link.version, link.digest)));
         let direction = match before {
             Some(before) => before.state.direction_to(state),
@@ -111,7 +103,7 @@ impl Evidence {
             None => Direction::Retreat,
         };
         let mut missing = Vec::new();
-        let (accepted, members) = self.acceptance(*txid, digest);
+        let (accepted, members) = self.acceptance(txid, digest);
         match members {
             None => missing.push("any acceptance".to_owned()),
             Some(members) if accepted.len() < members.majority() => {
@@ -123,7 +115,7 @@ impl Evidence {
             Some(_) => {}
         }
         let none = BTreeMap::new();
-        let votes = self.votes.get(&(*txid, digest)).unwrap_or(&none);
+        let votes = self.votes.get(&(txid, digest)).unwrap_or(&none);
         let voted = votes.iter().filter(|(_, against)| against.is_none()).map(|(node, _)| *node).collect();
         if let (Direction::Advance, Some(members)) = (direction, members) {
             for voter in members.minus(state.drained).iter() {
@@ -134,17 +126,8 @@ impl Evidence {
                 }
             }
         }
-        Decision {
-            version,
-            txid: *txid,
-            digest,
-            direction,
-            by: by.clone(),
-            known_to: *known_to,
-            accepted,
-            voted,
-            missing,
-        }
+        let (by, known_to) = (by.clone(), *known_to);
+        Some(Decision { version, txid, digest, direction, by, known_to, accepted, voted, missing })
     }
 
     /// Who accepted the state under the ballot that most accepted it under, and who the members are by their word.

@@ -20,9 +20,9 @@ const FEWEST_TO_COMPARE: u64 = 30;
 const CANARY_A_STABLE: u64 = 200;
 
 /// The chances that a gate rolls back a canary that keeps its limit, each over a whole rollout.
-struct Levels {
-    error_rate: f64,
-    p95: f64,
+pub(super) struct Levels {
+    pub(super) error_rate: f64,
+    pub(super) p95: f64,
     error_rate_difference: f64,
     p95_ratio: f64,
 }
@@ -34,20 +34,11 @@ const POOLED: Levels = Levels { error_rate: 0.002, p95: 0.0005, error_rate_diffe
 /// For one node alone, which may veto: 0.2 % for all gates of all nodes of the largest mesh, 26.
 const NODE: Levels = Levels { error_rate: 0.95e-5, p95: 0.95e-5, error_rate_difference: 1.9e-5, p95_ratio: 1.9e-5 };
 
-/// The levels of one gate in the last seconds: as much as in all that was counted.
-pub(super) struct RecentLevel {
-    pooled: f64,
-    node: f64,
-}
-
-pub(super) const RECENT_ERROR_RATE: RecentLevel = RecentLevel { pooled: POOLED.error_rate, node: NODE.error_rate };
-pub(super) const RECENT_P95: RecentLevel = RecentLevel { pooled: POOLED.p95, node: NODE.p95 };
-
-impl RecentLevel {
-    pub(super) const fn of(&self, scope: Scope) -> f64 {
+impl Levels {
+    pub(super) const fn of(scope: Scope) -> &'static Self {
         match scope {
-            Scope::Pooled => self.pooled,
-            Scope::Node => self.node,
+            Scope::Pooled => &POOLED,
+            Scope::Node => &NODE,
         }
     }
 }
@@ -72,10 +63,7 @@ impl<'a> Bench<'a> {
 
     /// How this gate stands.
     pub(super) fn find(&self, name: GateName, gates: &Gates) -> Finding {
-        let levels = match self.scope {
-            Scope::Pooled => &POOLED,
-            Scope::Node => &NODE,
-        };
+        let levels = Levels::of(self.scope);
         let (gate, level, unit) = match name {
             GateName::ErrorRate => (gates.error_rate, levels.error_rate, MILLION),
             GateName::P95 => (gates.p95, levels.p95, 1_000),

@@ -4,7 +4,7 @@
 //! Every second of the step begins a test of its own, and has a part of the level that all of them share, as windows do
 //! that are begun anew. A test that is a few seconds old is dropped; that can only make a failure less likely.
 
-use super::bench::{RECENT_ERROR_RATE, RECENT_P95, TAIL};
+use super::bench::{Levels, TAIL};
 use super::measured::Scope;
 use super::sequential::{log_evidence_above, log_threshold};
 use super::tally::share;
@@ -15,6 +15,8 @@ use service::{Gate, Gates, MILLION, Mode};
 /// none when it does not.
 pub fn judge_recent(gates: &Gates, step: u32, recent: &Recent, scope: Scope) -> Option<String> {
     let Recent { second, begun, errors, answers, slow } = *recent;
+    // As much as in all that was counted.
+    let levels = Levels::of(scope);
     let is_broken = |gate: Gate, all, bad, rate, level| {
         let needed = log_threshold(level, second) + log_threshold(1.0, step);
         gate.mode == Mode::Enforce && log_evidence_above(all, bad, rate) >= needed
@@ -22,11 +24,11 @@ pub fn judge_recent(gates: &Gates, step: u32, recent: &Recent, scope: Scope) -> 
     #[allow(clippy::cast_precision_loss, reason = "a limit is at most a million, or a minute in microseconds")]
     let (rate, millis) = (gates.error_rate.limit as f64 / MILLION as f64, gates.p95.limit as f64 / 1_000.0);
     let percent = |share: f64| (share * 1e4).round() / 1e2;
-    if is_broken(gates.error_rate, begun, errors, rate, RECENT_ERROR_RATE.of(scope)) {
+    if is_broken(gates.error_rate, begun, errors, rate, levels.error_rate) {
         let seen = percent(share(errors, begun)?);
         return Some(format!("error rate {seen} % of the last {begun} requests, limit {} %", percent(rate)));
     }
-    if is_broken(gates.p95, answers, slow, TAIL, RECENT_P95.of(scope)) {
+    if is_broken(gates.p95, answers, slow, TAIL, levels.p95) {
         let seen = percent(share(slow, answers)?);
         return Some(format!("{seen} % of the last {answers} answers took longer than the p95's limit, {millis} ms"));
     }

@@ -60,23 +60,19 @@ pub fn log_threshold(alpha: f64, restarts: u32) -> f64 {
 
 /// A lower bound of the rate after `k` of `n` requests: all rates below it are rejected. 0 without evidence.
 pub fn rate_lower_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
-    let (mut rejected, mut possible) = (0.0, share(k, n).unwrap_or(0.0));
-    for _ in 0..HALVINGS {
-        let middle = f64::midpoint(rejected, possible);
-        match log_evidence_above(n, k, middle) >= log_threshold {
-            true => rejected = middle,
-            false => possible = middle,
-        }
-    }
-    rejected
+    last_rejected(0.0, share(k, n).unwrap_or(0.0), |rate| log_evidence_above(n, k, rate) >= log_threshold)
 }
 
 /// An upper bound of the rate after `k` of `n` requests: all rates above it are rejected. 1 without evidence.
 pub fn rate_upper_bound(n: u64, k: u64, log_threshold: f64) -> f64 {
-    let (mut possible, mut rejected) = (share(k, n).unwrap_or(1.0), 1.0);
+    last_rejected(1.0, share(k, n).unwrap_or(1.0), |rate| log_evidence_below(n, k, rate) >= log_threshold)
+}
+
+/// The last rate that is rejected on the way from one that is to one that is not.
+fn last_rejected(mut rejected: f64, mut possible: f64, is_rejected: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..HALVINGS {
-        let middle = f64::midpoint(possible, rejected);
-        match log_evidence_below(n, k, middle) >= log_threshold {
+        let middle = f64::midpoint(rejected, possible);
+        match is_rejected(middle) {
             true => rejected = middle,
             false => possible = middle,
         }

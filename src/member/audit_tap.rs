@@ -3,6 +3,7 @@
 //! The engine knows nothing of it: a vote is signed when it is sent, an acceptance when it is on disk, a decision when it
 //! has been learned. Nothing here waits for the record.
 
+use super::facts::refused;
 use agreement::{Vote, Votes};
 use audit::{self, Batch, Log, Verdicts, Word};
 use model::{Actor, MAX_REASON, NodeId, NodeSet, Testimony, Time, TxId};
@@ -66,24 +67,13 @@ impl AuditTap {
     pub(super) fn sent(&mut self, envelopes: &[Envelope]) {
         let mut asked = false;
         for Envelope { message, .. } in envelopes {
-            match message {
-                Message::Vote { txid, vote, .. } => self.voted(*txid, vote),
-                Message::Prepare { next, .. } if !asked => {
-                    asked = true;
-                    self.prepare(next);
-                }
-                Message::Heartbeat(_)
-                | Message::Prepare { .. }
-                | Message::Abort { .. }
-                | Message::Campaign { .. }
-                | Message::Promise { .. }
-                | Message::Accept { .. }
-                | Message::Accepted { .. }
-                | Message::Reject { .. }
-                | Message::Decision { .. }
-                | Message::Applied { .. }
-                | Message::Report(_)
-                | Message::Testimony(_) => {}
+            if let Message::Vote { txid, vote, .. } = message {
+                self.voted(*txid, vote);
+            } else if let Message::Prepare { next, .. } = message
+                && !asked
+            {
+                asked = true;
+                self.prepare(next);
             }
         }
     }
@@ -120,13 +110,11 @@ impl AuditTap {
 
     /// A caller's request that made no change.
     pub(super) fn answered(&mut self, by: Actor, change: &Change, answer: &Answer) {
-        let outcome = match answer {
-            Answer::Committed { .. } | Answer::Aborted { .. } => return,
-            Answer::Superseded { by, .. } => format!("{by} was decided first"),
-            Answer::Refused(refusal) => refusal.to_string(),
-            Answer::Unknown { txid, .. } => format!("{txid} is not settled yet"),
-        };
-        self.batch.file(audit::Event::Refused { by, what: name(change).into(), outcome });
+        // The record has its decision otherwise.
+        let is_decided = matches!(answer, Answer::Committed { .. } | Answer::Aborted { .. });
+        if let Some(outcome) = refused(answer).filter(|_| !is_decided) {
+            self.batch.file(audit::Event::Refused { by, what: name(change).into(), outcome });
+        }
     }
 
     fn prepare(&mut self, next: &Arc<RoutingState>) {

@@ -71,32 +71,19 @@ impl HistoryEntry {
 
 impl<'a, S: State<'a>> From<&'a HistoryEntry> for Entry<'a, S> {
     fn from(entry: &'a HistoryEntry) -> Self {
-        let HistoryEntry {
-            txid,
-            version,
-            decision,
-            by,
-            proposed_at: UnixMillis(proposed_at),
-            learned_at: UnixMillis(learned_at),
-            votes,
-            evidence,
-            from,
-            decided,
-            took,
-        } = entry;
         Self {
             format: S::VERSION.line(),
-            txid: (*txid).into(),
-            version: *version,
-            decision: *decision,
-            by: by.as_ref().map(v5::Actor::from),
-            proposed_at: *proposed_at,
-            learned_at: *learned_at,
-            votes: votes.into(),
-            evidence: evidence.into(),
-            from: from.as_ref().map(history::Split::from),
-            decided: decided.as_deref().map(S::of),
-            took: took.map(history::Duration::from),
+            txid: entry.txid.into(),
+            version: entry.version,
+            decision: entry.decision,
+            by: entry.by.as_ref().map(v5::Actor::from),
+            proposed_at: entry.proposed_at.0,
+            learned_at: entry.learned_at.0,
+            votes: (&entry.votes).into(),
+            evidence: (&entry.evidence).into(),
+            from: entry.from.as_ref().map(history::Split::from),
+            decided: entry.decided.as_deref().map(S::of),
+            took: entry.took.map(history::Duration::from),
         }
     }
 }
@@ -105,32 +92,18 @@ impl<S: Kept<Arc<RoutingState>>> TryFrom<Entry<'_, S>> for HistoryEntry {
     type Error = Invalid;
 
     fn try_from(entry: Entry<'_, S>) -> Result<Self, Invalid> {
-        let Entry {
-            format: _,
-            txid,
-            version,
-            decision,
-            by,
-            proposed_at,
-            learned_at,
-            votes,
-            evidence,
-            from,
-            decided,
-            took,
-        } = entry;
         Ok(Self {
-            txid: txid.try_into()?,
-            version,
-            decision,
-            by: by.map(Into::into),
-            proposed_at: UnixMillis(proposed_at),
-            learned_at: UnixMillis(learned_at),
-            votes: votes.try_into()?,
-            evidence: evidence.try_into()?,
-            from: from.map(Split::try_from).transpose()?,
-            decided: decided.map(S::kept).transpose()?,
-            took: took.map(Duration::try_from).transpose()?,
+            txid: entry.txid.try_into()?,
+            version: entry.version,
+            decision: entry.decision,
+            by: entry.by.map(Into::into),
+            proposed_at: UnixMillis(entry.proposed_at),
+            learned_at: UnixMillis(entry.learned_at),
+            votes: entry.votes.try_into()?,
+            evidence: entry.evidence.try_into()?,
+            from: entry.from.map(Split::try_from).transpose()?,
+            decided: entry.decided.map(S::kept).transpose()?,
+            took: entry.took.map(Duration::try_from).transpose()?,
         })
     }
 }

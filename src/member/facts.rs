@@ -1,6 +1,6 @@
 //! The facts that the controller of rollouts is told.
 
-use agreement::Vote;
+use agreement::{Vote, Votes};
 use judge::Samples;
 use model::NodeSet;
 use rollout::{Facts, MayPropose};
@@ -23,15 +23,18 @@ pub(super) fn facts<'a>(view: &'a View, own: &'a Samples) -> Facts<'a> {
 pub(super) fn refused(answer: &Answer) -> Option<String> {
     match answer {
         Answer::Committed { .. } => None,
-        Answer::Aborted { votes, .. } => {
-            let against = votes.iter().filter_map(|(voter, vote)| match vote {
-                Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
-                Vote::Commit => None,
-            });
-            Some(against.collect::<Vec<_>>().join("; "))
-        }
+        Answer::Aborted { votes, .. } => Some(against(votes)),
         Answer::Superseded { by, .. } => Some(format!("{by} was decided first")),
         Answer::Refused(refusal) => Some(refusal.to_string()),
         Answer::Unknown { txid, .. } => Some(format!("{txid} is not settled yet")),
     }
+}
+
+/// The votes against a change, in words.
+pub(super) fn against(votes: &Votes) -> String {
+    let against = votes.iter().filter_map(|(voter, vote)| match vote {
+        Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
+        Vote::Commit => None,
+    });
+    against.collect::<Vec<_>>().join("; ")
 }

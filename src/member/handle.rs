@@ -1,6 +1,7 @@
 //! How the rest of the node sees the agreement: the newest picture, and a way to ask for a change.
 
 use super::entry::HistoryEntry;
+use super::outside::Asked;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use model::Actor;
 use rollout::Status;
@@ -14,18 +15,8 @@ const HISTORY_LENGTH: usize = 1_000;
 /// Requests that may wait for the driver; more are refused by waiting, which slows the caller only.
 const QUEUE_LENGTH: usize = 64;
 
-/// A caller's request for a change.
-#[derive(Debug)]
-pub struct Request {
-    /// What to change.
-    pub change: Change,
-    /// The version that the caller bases it on, if it names one.
-    pub base_version: Option<u64>,
-    /// Who asks.
-    pub by: Actor,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer>,
-}
+/// A caller's request for a change, and where the answer goes.
+pub type Request = Asked<oneshot::Sender<Answer>>;
 
 /// The node is stopping and gives no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,22 +29,25 @@ pub enum Stopped {
     Meanwhile,
 }
 
+/// What everyone sees.
+struct Shown {
+    view: ArcSwap<View>,
+    status: ArcSwapOption<Status>,
+    history: Mutex<VecDeque<HistoryEntry>>,
+}
+
 /// A cheap, cloneable way to the driver.
 #[derive(Clone)]
 pub struct Handle {
-    view: Arc<ArcSwap<View>>,
+    shown: Arc<Shown>,
     changes: watch::Receiver<Arc<View>>,
     requests: mpsc::Sender<Request>,
-    status: Arc<ArcSwapOption<Status>>,
-    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
 }
 
 /// The driver's end of all handles.
 pub struct Publisher {
-    view: Arc<ArcSwap<View>>,
+    shown: Arc<Shown>,
     changes: watch::Sender<Arc<View>>,
-    status: Arc<ArcSwapOption<Status>>,
-    history: Arc<Mutex<VecDeque<HistoryEntry>>>,
 }
 
 impl Handle {
@@ -61,22 +55,16 @@ impl Handle {
     pub fn new(view: View) -> (Self, Publisher, mpsc::Receiver<Request>) {
         let view = Arc::new(view);
         let (changed, changes) = watch::channel(Arc::clone(&view));
-        let view = Arc::new(ArcSwap::new(view));
-        let history = Arc::new(Mutex::new(VecDeque::new()));
         let (requests, inbox) = mpsc::channel(QUEUE_LENGTH);
-        let status = Arc::new(ArcSwapOption::empty());
-        let publisher = Publisher {
-            view: Arc::clone(&view),
-            changes: changed,
-            status: Arc::clone(&status),
-            history: Arc::clone(&history),
-        };
-        (Self { view, changes, requests, status, history }, publisher, inbox)
+        let (view, status, history) = (ArcSwap::new(view), ArcSwapOption::empty(), Mutex::default());
+        let shown = Arc::new(Shown { view, status, history });
+        let publisher = Publisher { shown: Arc::clone(&shown), changes: changed };
+        (Self { shown, changes, requests }, publisher, inbox)
     }
 
     /// The newest picture, without a lock: for every `/predict`.
     pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
-        self.view.load()
+        self.shown.view.load()
     }
 
     /// The newest picture, and a way to wait for the next.
@@ -87,19 +75,19 @@ impl Handle {
     /// Asks for a change and waits for its end, which comes within seconds, decided or not. Fails when the node has
     /// stopped; the error says whether anything can have come of the request.
     pub async fn propose(&self, change: Change, base_version: Option<u64>, by: Actor) -> Result<Answer, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { change, base_version, by, reply }).await.map_err(|_| Stopped::Before)?;
+        let (caller, answer) = oneshot::channel();
+        self.requests.send(Asked { change, base_version, by, caller }).await.map_err(|_| Stopped::Before)?;
         answer.await.map_err(|_| Stopped::Meanwhile)
     }
 
     /// What this node makes of the canary that gets traffic; none when none does.
     pub fn status(&self) -> Option<Arc<Status>> {
-        self.status.load_full()
+        self.shown.status.load_full()
     }
 
     /// The newest `limit` decided transactions, newest first.
     pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(limit).cloned().collect()
+        self.shown.history.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(limit).cloned().collect()
     }
 }
 
@@ -107,18 +95,18 @@ impl Publisher {
     /// Makes `view` what everyone sees.
     pub fn publish(&self, view: View) {
         let view = Arc::new(view);
-        self.view.store(Arc::clone(&view));
+        self.shown.view.store(Arc::clone(&view));
         self.changes.send_replace(view);
     }
 
     /// Makes `status` what everyone sees of the canary.
     pub fn show(&self, status: Option<Arc<Status>>) {
-        self.status.store(status);
+        self.shown.status.store(status);
     }
 
     /// Adds a decided transaction to the history.
     pub fn record(&self, entry: HistoryEntry) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut history = self.shown.history.lock().unwrap_or_else(PoisonError::into_inner);
         if history.len() == HISTORY_LENGTH {
             history.pop_front();
         }

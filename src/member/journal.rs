@@ -1,6 +1,7 @@
 //! What operators read in the log about the agreement. The words are fixed: people search for them.
 
-use agreement::{Vote, Votes};
+use super::facts::against;
+use agreement::Votes;
 use model::{NodeId, TxId};
 use service::{Event, Proposal};
 use std::time::Duration;
@@ -29,20 +30,19 @@ fn committed(node: NodeId, proposal: &Proposal, took: Option<Duration>) {
     let stable = state.stable.id.as_str();
     if proposal.ballot.node == node {
         let by = proposal.by.as_ref().map_or("-", |by| by.id.as_str());
-        let took_us = took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let took_us = micros(took);
         tracing::info!(%node, %txid, version, stable, canary, %weight, by, took_us, "2PC: COMMIT");
     }
     tracing::info!(%node, %txid, version, stable, canary, %weight, "Routing state updated");
 }
 
 fn aborted(node: NodeId, txid: TxId, version: u64, by: &str, votes: &Votes, took: Option<Duration>) {
-    let against = votes.iter().filter_map(|(voter, vote)| match vote {
-        Vote::Abort(reason) => Some(format!("{voter}: {reason}")),
-        Vote::Commit => None,
-    });
-    let reason = against.collect::<Vec<_>>().join("; ");
-    let took_us = took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    let (reason, took_us) = (against(votes), micros(took));
     tracing::warn!(%node, %txid, version, by, took_us, reason, "2PC: ABORT");
+}
+
+fn micros(took: Option<Duration>) -> Option<u64> {
+    took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Tells that there is no way back to a program that speaks version 5 of the wire.

@@ -18,7 +18,7 @@ pub use door::oldest_spoken;
 pub use entry::{Decision, HistoryEntry, Split};
 pub use handle::{Handle, Publisher, Request, Stopped};
 pub use member::Member;
-pub use outside::{Asked, DriverError, Happened, Memory, Outside, Progress};
+pub use outside::{Asked, DriverError, Happened, Outside, Progress};
 pub use rules::{All, Effect, Rules};
 pub use run::{Driver, Inbox, Probing, Stopping, Traffic};
 

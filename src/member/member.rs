@@ -7,7 +7,7 @@
 
 use super::door::{Door, TRY_EVERY, oldest_spoken};
 use super::facts::{facts, refused};
-use super::outside::{Asked, DriverError, Happened, Memory, Outside, Progress};
+use super::outside::{Asked, DriverError, Happened, Outside, Progress};
 use super::rules::{All, Effect, Rules};
 use agreement::Ticket;
 use judge::Samples;
@@ -17,7 +17,7 @@ use service::{Answer, Change, Engine, Input, Message, Output, Question, Refusal}
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use store::Room;
+use store::{Memory, Room};
 
 /// How often the measurements of a canary are looked at whose weight was set by hand.
 const LOOK_EVERY_BY_HAND: Duration = Duration::from_secs(1);
@@ -149,13 +149,13 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
             Happened::Message(_, message) if self.door.is_early(&message, &self.engine, &self.rules) => None,
             Happened::Message(from, message) => Some(Input::Receive { from, message }),
             Happened::Input(input) => Some(input),
-            Happened::Asked(asked, base_version, at) => {
+            Happened::Asked(asked, at) => {
                 if let Err(error) = self.door.must_be_said(&asked.change, &self.engine, &self.rules) {
                     outside.answer(asked, Answer::Refused(Refusal::Invalid(error)));
                     None
                 } else {
                     let (change, by) = (asked.change.clone(), asked.by.clone());
-                    Some(self.ask(change, base_version, by, at, Waiter::Caller(asked)))
+                    Some(self.ask(change, asked.base_version, by, at, Waiter::Caller(asked)))
                 }
             }
             Happened::LookAtRoom => self.look_at_room(outside),

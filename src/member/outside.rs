@@ -7,7 +7,7 @@ use model::{Actor, NodeId, Testimony, UnixMillis};
 use rollout::{Status, Trial};
 use service::{Answer, Change, Envelope, Event, Input, Message, Probe, Record, View};
 use std::sync::Arc;
-use store::{Room, Store, StoreError};
+use store::{Room, StoreError};
 
 /// The reason for which the driver ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -18,30 +18,6 @@ pub enum DriverError {
     /// The member cannot go on.
     #[error(transparent)]
     Stop(#[from] Stop),
-}
-
-/// A store of all that a member must not forget.
-pub trait Memory {
-    /// Adds records; unless all are lazy, all that were ever added are on disk when this returns.
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
-    /// Brings all that was ever added to disk.
-    fn force(&mut self) -> Result<(), StoreError>;
-    /// Whether there is room for more than the protocol's own records.
-    fn has_room(&self) -> Room;
-}
-
-impl Memory for Store {
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        Self::append(self, records)
-    }
-
-    fn force(&mut self) -> Result<(), StoreError> {
-        Self::force(self)
-    }
-
-    fn has_room(&self) -> Room {
-        Self::has_room(self)
-    }
 }
 
 /// The surroundings that a member acts on. Nothing here answers, waits or fails: what comes back comes back as something that happened.
@@ -82,9 +58,12 @@ pub trait Outside {
 }
 
 /// A caller's request for a change.
+#[derive(Debug)]
 pub struct Asked<Caller> {
     /// What to change.
     pub change: Change,
+    /// The version that the caller bases it on, if it names one.
+    pub base_version: Option<u64>,
     /// Who asks.
     pub by: Actor,
     /// Where the answer goes.
@@ -101,8 +80,8 @@ pub enum Happened<Caller> {
     Message(NodeId, Message),
     /// A probe has come back, or a deadline has come.
     Input(Input),
-    /// A caller asks for a change, at this time of the wall clock, on this version if any is named.
-    Asked(Asked<Caller>, Option<u64>, UnixMillis),
+    /// A caller asks for a change, at this time of the wall clock.
+    Asked(Asked<Caller>, UnixMillis),
     /// It is time to look how much room there is on the disk.
     LookAtRoom,
     /// Nothing that concerns the agreement.

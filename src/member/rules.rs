@@ -3,12 +3,11 @@
 //! The program runs with [`All`] of them. A test replaces one in a type of its own, and shows that a simulation then finds
 //! a broken promise: so what a member does without a rule stands with the tests, and no part of it in the program.
 
-use super::outside::Memory;
 use agreement::Reason;
 use model::{NodeId, NodeSet, Report, Time};
 use rollout::Controller;
 use service::Change;
-use store::{Room, StoreError};
+use store::{Memory, Room, StoreError};
 
 /// What a member does because of what its engine said, of all that may rest on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

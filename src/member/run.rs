@@ -139,7 +139,7 @@ impl Driver {
                 Some(event) = inbox.mesh.recv() => from_mesh(event),
                 Some(probed) = self.node.probes.join_next() => from_probe(probed),
                 Some(outgoing) = inbox.outgoing.recv() => self.node.hand_on(outgoing),
-                Some(request) = inbox.requests.recv() => from_caller(request),
+                Some(request) = inbox.requests.recv() => Happened::Asked(request, unix_millis()),
                 () = tokio::time::sleep(due.since(now)) => {
                     self.node.history.write();
                     Happened::Input(Input::Timeout)
@@ -201,7 +201,7 @@ impl Outside for Node {
     }
 
     fn answer(&mut self, asked: Asked<Reply>, answer: Answer) {
-        let Asked { change, by, caller } = asked;
+        let Asked { change, by, caller, .. } = asked;
         self.audit_tap.answered(by, &change, &answer);
         // A caller that has gone away wants no answer.
         around(Step::Reply, || drop(caller.send(answer)));
@@ -262,16 +262,11 @@ fn from_mesh(event: mesh::Event) -> Happened<Reply> {
     match event {
         mesh::Event::Up(id, wire) => Happened::Up(id, wire),
         mesh::Event::Down(id) => Happened::Down(id),
-        mesh::Event::Message { from, message } => Happened::Message(from, message),
+        mesh::Event::Message(from, message) => Happened::Message(from, message),
     }
 }
 
 /// The answer of a probe. One that panicked answers nothing, and the transaction's time runs out.
 fn from_probe(probed: Result<Input, JoinError>) -> Happened<Reply> {
     probed.map_or(Happened::Nothing, Happened::Input)
-}
-
-fn from_caller(request: Request) -> Happened<Reply> {
-    let Request { change, base_version, by, reply } = request;
-    Happened::Asked(Asked { change, by, caller: reply }, base_version, unix_millis())
 }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tls::{
-    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, noting_claims, peer_identity,
     require_control_alpn,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -50,20 +50,9 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: Ta
             Ok(place) => {
                 tasks.spawn(serve(Arc::clone(&shared), stream, remote, place));
             }
-            Err(refusal) => report(&shared, remote, &Claim::default(), &refusal),
+            Err(refusal) => shared.report(Direction::In, remote, &Claim::default(), &refusal),
         }
     }
-}
-
-fn report(shared: &Shared, remote: SocketAddr, claim: &Claim, refusal: &Refusal) {
-    shared.rejections.report(&Rejection {
-        plane: Plane::Control,
-        direction: Direction::In,
-        remote,
-        claim,
-        reason: refusal.reason,
-        detail: &refusal.detail,
-    });
 }
 
 /// A connection that passed all checks but its messages.
@@ -100,7 +89,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr, place
     };
     drop(admitted);
     if let End::Refused(refusal) = &end {
-        report(&shared, remote, &Claim::from(&identity), refusal);
+        shared.report(Direction::In, remote, &Claim::from(&identity), refusal);
         reject(&mut stream, refusal).await;
     }
     tracing::debug!(%peer, %remote, reason = %end, "A peer's connection ended");
@@ -120,14 +109,14 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             match Refusal::in_io(&error) {
-                Some(refusal) => report(shared, remote, &claim, &refusal),
+                Some(refusal) => shared.report(Direction::In, remote, &claim, &refusal),
                 None => tracing::debug!(%remote, %error, "A connection was lost in its handshake"),
             }
             return None;
         }
         Err(_) => {
             let detail = format!("no handshake within {:?}", dial::HANDSHAKE_TIMEOUT);
-            report(shared, remote, &claim, &Refusal::new(Reason::HandshakeTimeout, detail));
+            shared.report(Direction::In, remote, &claim, &Refusal::new(Reason::HandshakeTimeout, detail));
             return None;
         }
     };
@@ -139,7 +128,7 @@ async fn admit<'a>(shared: &'a Shared, stream: TcpStream, remote: SocketAddr) ->
             None
         }
         Err(Some(refusal)) => {
-            report(shared, remote, &claim, &refusal);
+            shared.report(Direction::In, remote, &claim, &refusal);
             reject(&mut stream, &refusal).await;
             None
         }

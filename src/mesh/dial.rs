@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tls::{
-    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, Rejection, noting_claims, peer_identity,
+    Claim, ControlPlane, Direction, PeerIdentity, Plane, Reason, Refusal, noting_claims, peer_identity,
     require_control_alpn,
 };
 use tokio::net::TcpStream;
@@ -78,7 +78,7 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: NodeId, mut queue: Qu
                 Duration::ZERO
             }
             Err(Failure::Refused { remote, claim, refusal }) => {
-                report(&shared, remote, &claim, &refusal);
+                shared.report(Direction::Out, remote, &claim, &refusal);
                 wait_after(refusal.reason)
             }
         };
@@ -130,7 +130,7 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
     shared.tell(Event::Down(peer)).await;
     match end {
         End::Refused(refusal) | End::RefusedByPeer(refusal) => {
-            report(shared, remote, &Claim::from(&identity), &refusal);
+            shared.report(Direction::Out, remote, &Claim::from(&identity), &refusal);
             Some(wait_after(refusal.reason))
         }
         End::Stopped | End::Closed | End::Broken(_) | End::Stalled | End::Expired | End::Replaced | End::Renewed => {
@@ -141,17 +141,6 @@ async fn run(shared: &Shared, peer: NodeId, linked: Linked, queue: &mut Queue) -
 
 fn wait_after(reason: Reason) -> Duration {
     if reason.needs_operator() { OPERATOR_WAIT } else { Duration::ZERO }
-}
-
-fn report(shared: &Shared, remote: SocketAddr, claim: &Claim, refusal: &Refusal) {
-    shared.rejections.report(&Rejection {
-        plane: Plane::Control,
-        direction: Direction::Out,
-        remote,
-        claim,
-        reason: refusal.reason,
-        detail: &refusal.detail,
-    });
 }
 
 async fn dial(shared: &Shared, peer: NodeId) -> Result<Linked, Failure> {

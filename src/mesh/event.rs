@@ -11,11 +11,6 @@ pub enum Event {
     Up(NodeId, WireVersion),
     /// They no longer are.
     Down(NodeId),
-    /// A peer says something.
-    Message {
-        /// Who, by its certificate.
-        from: NodeId,
-        /// What.
-        message: Message,
-    },
+    /// This peer, by its certificate, says something.
+    Message(NodeId, Message),
 }

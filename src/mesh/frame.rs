@@ -31,25 +31,18 @@ const MAX_SEQUENCE: usize = 10;
 /// The first word of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Greeting {
-    /// The dialer introduces itself.
-    Hello {
-        /// The node that the dialer means to reach.
-        to: NodeId,
-        /// Who it is.
-        from: Introduction,
-    },
+    /// The dialer introduces itself to the node that it means to reach.
+    Hello { to: NodeId, from: Introduction },
     /// The acceptor takes it in: the link is up.
     Welcome {
         /// The nonce of the hello that this answers.
         answers: Nonce,
-        /// Who the acceptor is.
         from: Introduction,
     },
     /// The acceptor does not, or no longer, want this connection.
     Reject {
         /// One of the stable words.
         reason: String,
-        /// For people.
         detail: String,
     },
 }

@@ -1,9 +1,8 @@
 //! The exchange that begins a connection, after TLS: who each side is, and whether the other takes it in.
 
 use super::frame::{Decoder, FrameError, Greeting, Introduction, MAX_GREETING, Nonce, encode_greeting};
-use super::link::End;
+use super::link::{End, write};
 use super::version::Spoken;
-use crash::{Step, When, point};
 use format::Version as WireVersion;
 use model::{Digest, Incarnation, NodeId, NodeSet, Peers, UnixMillis};
 use sha2::{Digest as _, Sha256};
@@ -142,11 +141,7 @@ impl GreetError {
 
 /// Sends a greeting.
 pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), greeting: &Greeting) -> io::Result<()> {
-    point(Step::LinkWrite, When::Before);
-    stream.write_all(&encode_greeting(greeting)).await?;
-    let flushed = stream.flush().await;
-    point(Step::LinkWrite, When::After);
-    flushed
+    write(stream, &encode_greeting(greeting)).await
 }
 
 /// Waits for a greeting; what follows it stays in the decoder.

@@ -43,7 +43,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use tls::{ControlPlane, Handshakes, Rejections};
+use tls::{Claim, ControlPlane, Direction, Handshakes, Plane, Refusal, Rejection, Rejections};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -160,6 +160,12 @@ impl Shared {
         }
     }
 
+    /// Counts and tells that one side of a connection wants nothing of the other.
+    fn report(&self, direction: Direction, remote: SocketAddr, claim: &Claim, refusal: &Refusal) {
+        let Refusal { reason, detail } = refusal;
+        self.rejections.report(&Rejection { plane: Plane::Control, direction, remote, claim, reason: *reason, detail });
+    }
+
     /// Hands an event on. While nobody takes it this waits, but no longer than until the shutdown.
     async fn tell(&self, event: Event) {
         tokio::select! {
@@ -180,20 +186,9 @@ impl Mesh {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let MeshConfig {
-            me,
-            peers,
-            incarnation,
-            wire,
-            bind,
-            address_check,
-            extra_sources,
-            tls,
-            rejections,
-            handshakes,
-        } = config;
+        let MeshConfig { me, ref peers, .. } = config;
         // Where this node listens is where the others expect it to come from.
-        let source = bind.unwrap_or(listener.local_addr()?.ip().to_canonical());
+        let source = config.bind.unwrap_or(listener.local_addr()?.ip().to_canonical());
         if let Some(Host::Ip(configured)) = peers.host(me)
             && !source.is_unspecified()
             && source != *configured
@@ -211,12 +206,12 @@ impl Mesh {
             })
             .unzip();
         let shared = Arc::new(Shared {
-            identity: Identity::new(me, &peers, incarnation, wire),
+            identity: Identity::new(me, peers, config.incarnation, config.wire),
             source,
-            book: Arc::new(AddressBook::new(&peers, address_check, extra_sources)),
-            tls,
-            rejections,
-            handshakes,
+            book: Arc::new(AddressBook::new(peers, config.address_check, config.extra_sources)),
+            tls: config.tls,
+            rejections: config.rejections,
+            handshakes: config.handshakes,
             registry: Registry::default(),
             peers: links,
             events,

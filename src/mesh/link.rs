@@ -175,7 +175,8 @@ pub(crate) async fn write_messages<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
+/// Hands bytes to the system.
+pub(crate) async fn write(writer: &mut (impl AsyncWrite + Unpin), batch: &[u8]) -> io::Result<()> {
     point(Step::LinkWrite, When::Before);
     writer.write_all(batch).await?;
     let flushed = writer.flush().await;
@@ -206,7 +207,7 @@ async fn read_farewell(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Deco
         match reader.read_buf(&mut decoder.buffer).await {
             Ok(0) => return End::Closed,
             Ok(_) => {}
-            Err(error) => return broken(error),
+            Err(error) => return broken(error, End::RefusedByPeer),
         }
     }
 }
@@ -215,18 +216,16 @@ async fn read_farewell(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Deco
 async fn last_words(reader: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder, error: io::Error) -> End {
     match timeout(CLOSE_TIMEOUT, read_farewell(reader, decoder)).await {
         Ok(end @ (End::RefusedByPeer(_) | End::Refused(_))) => end,
-        Ok(_) | Err(_) => broken(error),
+        Ok(_) | Err(_) => broken(error, End::RefusedByPeer),
     }
 }
 
-fn broken(error: io::Error) -> End {
+/// The end that an error makes, or the refusal in it.
+fn broken(error: io::Error, refused: fn(Refusal) -> End) -> End {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return End::Closed;
     }
-    match Refusal::in_io(&error) {
-        Some(refusal) => End::RefusedByPeer(refusal),
-        None => End::Broken(error),
-    }
+    Refusal::in_io(&error).map_or(End::Broken(error), refused)
 }
 
 /// Reads messages and hands them on until the connection ends. While nobody takes them, nothing is read.
@@ -244,7 +243,7 @@ pub(crate) async fn read_messages<S: AsyncRead + Unpin>(
                     return End::Refused(refusal);
                 }
                 admitted.heard(Instant::now());
-                if events.send(Event::Message { from: peer, message }).await.is_err() {
+                if events.send(Event::Message(peer, message)).await.is_err() {
                     return End::Stopped;
                 }
                 continue;
@@ -256,13 +255,7 @@ pub(crate) async fn read_messages<S: AsyncRead + Unpin>(
         match stream.read_buf(&mut decoder.buffer).await {
             Ok(0) => return End::Closed,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Closed,
-            Err(error) => {
-                return match Refusal::in_io(&error) {
-                    Some(refusal) => End::Refused(refusal),
-                    None => End::Broken(error),
-                };
-            }
+            Err(error) => return broken(error, End::Refused),
         }
     }
 }

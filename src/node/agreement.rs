@@ -5,7 +5,7 @@ use super::stages::Stages;
 use member::{Driver, DriverError, Inbox, Stopping};
 use mesh::{self, Mesh, MeshConfig};
 use std::net::TcpListener;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 
@@ -43,12 +43,9 @@ pub(super) struct Agreement {
     pub(super) stages: Stages,
 }
 
-/// The thread.
-pub(super) struct Agreeing(thread::JoinHandle<Result<(), DriverError>>);
-
 impl Agreement {
     /// Runs the driver until it has nothing to do any more, then ends the links. Whatever ends it, ends the node.
-    pub(super) fn start(self) -> Result<Agreeing, NodeError> {
+    pub(super) fn start(self) -> Result<JoinHandle<Result<(), DriverError>>, NodeError> {
         let Self { runtime, mesh, driver, inbox, stages } = self;
         let agree = move || {
             let _end_all = stages.ended.clone().drop_guard();
@@ -60,14 +57,6 @@ impl Agreement {
                 ended
             })
         };
-        let thread = thread::Builder::new().name("agreement".into()).spawn(agree);
-        thread.map(Agreeing).map_err(NodeError::system("cannot start a thread"))
-    }
-}
-
-impl Agreeing {
-    /// Waits for the end of the thread.
-    pub(super) fn join(self) -> Result<(), DriverError> {
-        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread::Builder::new().name("agreement".into()).spawn(agree).map_err(NodeError::system("cannot start a thread"))
     }
 }

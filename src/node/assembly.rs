@@ -126,13 +126,9 @@ pub(super) struct Node {
     pub(super) entrance: Entrance,
     pub(super) entry: Entry<Router>,
     pub(super) listener: TcpListener,
-    pub(super) started: Started,
-}
-
-/// What is said of a node that starts.
-pub(super) struct Started {
-    pub(super) control: SocketAddr,
-    pub(super) data: SocketAddr,
+    /// Where the two ports are.
+    pub(super) at: [SocketAddr; 2],
+    /// The version that it knows as decided.
     pub(super) version: u64,
 }
 
@@ -147,6 +143,7 @@ impl Node {
     /// Puts the parts together.
     pub(super) fn new(parts: Parts, stages: &Stages, tasks: &TaskTracker) -> Result<Self, NodeError> {
         let Parts { config, opened, ports, recovered, log, outgoing } = parts;
+        let Ports { control, data: listener, at } = ports;
         let Certified { peers, certificates, cluster: _ } = opened;
         let Recovered { store, history, engine, incarnation } = recovered;
         let certificates = certificates.filed_in(log.clone());
@@ -157,9 +154,9 @@ impl Node {
             gauges: Arc::default(),
         };
         let mesh_config = mesh_config(&config, &peers, incarnation, &certificates, &counts);
-        let Bound { runtime, mesh, events } = Bound::new(mesh_config, ports.control, stages)?;
+        let Bound { runtime, mesh, events } = Bound::new(mesh_config, control, stages)?;
         let (handle, publisher, requests) = Handle::new(engine.view(boottime()));
-        let started = Started { control: ports.at[0], data: ports.at[1], version: handle.view().state.version };
+        let version = handle.view().state.version;
         let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
         let proxy = Proxy::tracked(handle.clone(), config.upstreams.clone(), timeouts, tasks.clone());
         let traffic = Box::new(ProxyTraffic(proxy.clone()));
@@ -194,7 +191,7 @@ impl Node {
         };
         let agreement = Agreement { runtime, mesh, driver, inbox, stages: stages.clone() };
         let entry = Entry::new(proxy, router(Arc::new(api)));
-        Ok(Self { config, peers, certificates, agreement, entrance, entry, listener: ports.data, started })
+        Ok(Self { config, peers, certificates, agreement, entrance, entry, listener, at, version })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Open → bind → recover → ready → drain. The ports come before the disk, so that a node that has none touches no data.
 //! Everything is made whole before anything of it runs, and what was started is joined before this returns.
 
-use super::assembly::{Certified, Node, Parts, Ports, Recovered, Started};
+use super::assembly::{Certified, Node, Parts, Ports, Recovered};
 use super::certificates::Certificates;
 use super::config::NodeConfig;
 use super::error::NodeError;
@@ -12,6 +12,7 @@ use super::stages::Stages;
 use audit::{AUDIT_FILE, Opened};
 use model::{NodeId, Peers};
 use std::io;
+use std::panic::resume_unwind;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -42,16 +43,16 @@ fn run_in(config: NodeConfig, stages: &Stages, tasks: &TaskTracker) -> Result<()
 impl Node {
     /// Runs it until it has stopped.
     fn run(self, stages: &Stages) -> Result<(), NodeError> {
-        let Self { config, peers, mut certificates, agreement, entrance, entry, listener, started } = self;
+        let Self { config, peers, mut certificates, agreement, entrance, entry, listener, at, version } = self;
         let me = config.me;
         let agreeing = agreement.start()?;
         let role = if me == NodeId::A { "Coordinator started" } else { "Participant started" };
-        let Started { control, data, version } = started;
+        let [control, data] = at;
         tracing::info!(node = %me, %control, %data, version, "{role}");
         let serving = entrance.serve(listener, entry);
         let served = serve(serving, &config, &peers, &mut certificates, stages);
         stages.served.cancel();
-        let agreed = agreeing.join().map_err(NodeError::from);
+        let agreed = agreeing.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(NodeError::from);
         tracing::info!(node = %me, "Stopped");
         agreed.and(served)
     }

@@ -97,7 +97,7 @@ impl Surroundings {
         let version = self.state.version + 1;
         let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: version };
         let next = change.apply(&self.state, NodeSet::first(3), txid, UnixMillis(0)).expect("the change fits");
-        if Direction::between(&self.state, &next) == Direction::Advance {
+        if self.state.direction_to(&next) == Direction::Advance {
             assert_eq!(self.state.plan_allows(&next, by(change)), Ok(()), "{change:?}");
         }
         self.state = next;

@@ -45,11 +45,6 @@ impl Approvals {
         &self.0
     }
 
-    /// Each step that someone approved, and who.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &BTreeSet<String>)> {
-        self.0.iter().map(|(step, by)| (*step, by))
-    }
-
     /// Those of the steps up to `step`.
     pub(super) fn up_to(&self, step: usize) -> Self {
         Self(self.0.range(..=step).map(|(step, by)| (*step, by.clone())).collect())
@@ -59,10 +54,6 @@ impl Approvals {
         let mut all = self.clone();
         all.0.entry(step).or_default().insert(operator.to_owned());
         all
-    }
-
-    fn count(&self, step: usize) -> usize {
-        self.0.get(&step).map_or(0, BTreeSet::len)
     }
 
     /// Whether someone approved here who did not in `before`.
@@ -138,7 +129,7 @@ impl Rollout {
     }
 
     fn missing(&self, step: usize, needed: usize) -> Option<Missing> {
-        let count = needed.saturating_sub(self.approvals.count(step));
+        let count = needed.saturating_sub(self.approvals.of(step).count());
         let weight = self.plan.steps.get(step)?.weight;
         let by = self.approvals.of(step).map(str::to_owned).collect();
         (count > 0).then_some(Missing { step, weight, count, by })

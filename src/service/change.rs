@@ -11,15 +11,11 @@ use std::sync::Arc;
 
 /// A request to change the routing state. It is applied to whatever state the proposer finds itself built on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Change {
     /// Gives the canary this share; with a model, makes that model the canary. While a rollout is open it may only lower,
     /// and pauses the rollout.
-    Weight {
-        /// The share.
-        weight: Weight,
-        /// The canary from now on, or the one there is.
-        canary: Option<Model>,
-    },
+    Weight { weight: Weight, canary: Option<Model> },
     /// Takes a member out of the vote.
     Drain(NodeId),
     /// Takes a drained member back into the vote.
@@ -27,56 +23,26 @@ pub enum Change {
     /// Says where a model is served: the stable one or the canary.
     Model(Model),
     /// Begins a rollout.
-    Start {
-        /// The model on trial.
-        canary: Model,
-        /// Its way up.
-        plan: Arc<Plan>,
-        /// What becomes of one that is open.
-        when_open: WhenOpen,
-    },
+    Start { canary: Model, plan: Arc<Plan>, when_open: WhenOpen },
     /// The step that began at this version was held and passed: the next one, or the end.
-    Next {
-        /// The version.
-        epoch: u64,
-    },
+    Next { epoch: u64 },
     /// An operator's word that the rollout goes on.
     Promote(Extent),
-    /// An operator's word that the next step that names approvals may be entered.
-    Approve {
-        /// Who: the same as asks for the change, or no member votes for it.
-        operator: String,
-    },
+    /// An operator's word that the next step that names approvals may be entered: the same who asks for the change, or no
+    /// member votes for it.
+    Approve { operator: String },
     /// The rollout waits for an operator. With a version, only if that is still its present epoch.
-    Pause {
-        /// Why.
-        why: String,
-        /// The epoch that the reason is about.
-        epoch: Option<u64>,
-    },
+    Pause { why: String, epoch: Option<u64> },
     /// A paused rollout goes on with its present step, measured anew.
     Resume,
     /// The rollout ends and the canary gets nothing. With a version, only the rollout that it started.
-    Abort {
-        /// Why.
-        why: String,
-        /// The version that started the rollout that the reason is about.
-        started: Option<u64>,
-    },
+    Abort { why: String, started: Option<u64> },
     /// The canary has failed in the rollout that this version started, whatever step that is at: it gets nothing.
-    RollBack {
-        /// Why.
-        why: String,
-        /// The version.
-        started: u64,
-    },
+    RollBack { why: String, started: u64 },
     /// The rollout that was aborted or rolled back begins again.
     Retry,
     /// An earlier stable model becomes the stable one again, the latest where none is named.
-    Undo {
-        /// Which.
-        to: Option<ModelId>,
-    },
+    Undo { to: Option<ModelId> },
     /// Closes the door to version 5 of the wire: the state as it stands, marked. At version 0, where nothing stands yet,
     /// the mark comes with the first change, so that it takes no version of its own.
     Close(Option<Box<Self>>),
@@ -100,8 +66,9 @@ pub enum Extent {
     Full,
 }
 
-/// The change makes no sense on the state it meets.
+/// The change makes no sense on the state it meets. Steps are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChangeError {
     /// A share without a model to give it to.
     #[error("there is no canary model to give {0} to")]
@@ -117,27 +84,13 @@ pub enum ChangeError {
     LastMember(NodeId),
     /// A rollout is open and decides the weight.
     #[error("{id} of {canary} is open at {weight}: promote, pause or abort it")]
-    RolloutOpen {
-        /// The rollout.
-        id: String,
-        /// Its model.
-        canary: ModelId,
-        /// Its weight.
-        weight: Weight,
-    },
+    RolloutOpen { id: String, canary: ModelId, weight: Weight },
     /// There is no rollout that goes on.
     #[error("no rollout is open: start one")]
     NoRollout,
     /// The rollout is not in the phase that this is for.
     #[error("{id} is {phase}: {hint}")]
-    WrongPhase {
-        /// The rollout.
-        id: String,
-        /// Its phase, in a word.
-        phase: &'static str,
-        /// What to do instead.
-        hint: &'static str,
-    },
+    WrongPhase { id: String, phase: &'static str, hint: &'static str },
     /// The step is over already.
     #[error("the step that began at version {0} is over")]
     StepOver(u64),
@@ -146,28 +99,13 @@ pub enum ChangeError {
     NotApproved(Missing),
     /// The same operator once more.
     #[error("{operator} has approved step {step} ({weight}) already")]
-    AlreadyApproved {
-        /// Who.
-        operator: String,
-        /// The step, from 1.
-        step: usize,
-        /// Its weight.
-        weight: Weight,
-    },
+    AlreadyApproved { operator: String, step: usize, weight: Weight },
     /// Nobody's approval is missing.
     #[error("step {step} ({weight}) has all the approvals that are asked for")]
-    ApprovedByEnough {
-        /// The step, from 1.
-        step: usize,
-        /// Its weight.
-        weight: Weight,
-    },
+    ApprovedByEnough { step: usize, weight: Weight },
     /// No step to come names approvals.
     #[error("no step to come of {id} asks for approvals")]
-    NothingToApprove {
-        /// The rollout.
-        id: String,
-    },
+    NothingToApprove { id: String },
     /// Nothing to go back to.
     #[error("no model was stable before {0}: there is nothing to go back to")]
     NothingBefore(ModelId),
@@ -306,15 +244,15 @@ mod tests {
     #[test]
     fn more_traffic_another_model_and_undrain_are_advances() {
         let five = after(&initial(), &weight("5", Some("v2"))).expect("v2 becomes the canary");
-        let direction = |change: &Change| Direction::between(&five, &after(&five, change).expect("the change fits"));
-        assert_eq!(Direction::between(&initial(), &five), Direction::Advance);
+        let direction = |change: &Change| five.direction_to(&after(&five, change).expect("the change fits"));
+        assert_eq!(initial().direction_to(&five), Direction::Advance);
         assert_eq!(direction(&weight("5", None)), Direction::Retreat);
         assert_eq!(direction(&weight("5.01", None)), Direction::Advance);
         assert_eq!(direction(&weight("0", Some("v3"))), Direction::Advance);
         assert_eq!(direction(&Change::Drain(NodeId::A)), Direction::Retreat);
         let drained = after(&five, &Change::Drain(NodeId::A)).expect("node-a is a member");
         let back = after(&drained, &Change::Undrain(NodeId::A)).expect("node-a is a member");
-        assert_eq!(Direction::between(&drained, &back), Direction::Advance);
+        assert_eq!(drained.direction_to(&back), Direction::Advance);
     }
 
     #[test]
@@ -360,20 +298,14 @@ mod tests {
     fn begun(base: &RoutingState, canary: &str) -> RoutingState {
         let start = Change::Start { canary: model(canary), plan: plan(), when_open: WhenOpen::Refuse };
         let next = after(base, &start).expect("nothing is open");
-        assert_eq!(
-            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((base.direction_to(&next), base.plan_allows(&next, "operator/x")), (Direction::Advance, Ok(())));
         next
     }
 
     fn onward(base: &RoutingState) -> RoutingState {
         let epoch = base.rollout.as_ref().expect("a rollout").epoch;
         let next = after(base, &Change::Next { epoch }).expect("it is progressing");
-        assert_eq!(
-            (Direction::between(base, &next), base.plan_allows(&next, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((base.direction_to(&next), base.plan_allows(&next, "operator/x")), (Direction::Advance, Ok(())));
         next
     }
 
@@ -396,7 +328,7 @@ mod tests {
         assert_eq!(after(&end, &Change::Next { epoch: 3 }), Err(ChangeError::NoRollout));
         let undone = after(&end, &Change::Undo { to: None }).expect("v1 was stable");
         assert_eq!((undone.stable.id.as_str(), undone.earlier.len()), ("v1", 1));
-        assert_eq!(Direction::between(&end, &undone), Direction::Advance);
+        assert_eq!(end.direction_to(&undone), Direction::Advance);
         assert_eq!(end.plan_allows(&undone, "operator/x"), Ok(()));
         let named = Change::Undo { to: Some("v9".parse().expect("a model id")) };
         assert!(matches!(after(&end, &named), Err(ChangeError::NotBefore(..))));
@@ -414,16 +346,13 @@ mod tests {
             weight("1", None),
         ] {
             let next = after(&open, &change).expect("it fits");
-            assert_eq!(Direction::between(&open, &next), Direction::Retreat, "{change:?}");
+            assert_eq!(open.direction_to(&next), Direction::Retreat, "{change:?}");
         }
         let paused = after(&open, &weight("1", None)).expect("it lowers");
         assert_eq!(stands(&paused), ("1 %".into(), Phase::Paused, 2));
         let back = after(&paused, &Change::Resume).expect("it is paused");
         assert_eq!(stands(&back), ("20 %".into(), Phase::Progressing, 4));
-        assert_eq!(
-            (Direction::between(&paused, &back), paused.plan_allows(&back, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((paused.direction_to(&back), paused.plan_allows(&back, "operator/x")), (Direction::Advance, Ok(())));
     }
 
     #[test]
@@ -496,10 +425,7 @@ mod tests {
         let moved = after(&open, &Change::Model(at("v2"))).expect("v2 is the canary");
         let rollout = moved.rollout.as_ref().expect("open");
         assert_eq!((&rollout.canary, rollout.epoch), (&at("v2"), 2), "another server is measured anew");
-        assert_eq!(
-            (Direction::between(&open, &moved), open.plan_allows(&moved, "operator/x")),
-            (Direction::Advance, Ok(()))
-        );
+        assert_eq!((open.direction_to(&moved), open.plan_allows(&moved, "operator/x")), (Direction::Advance, Ok(())));
         assert!(after(&open, &Change::Model(at("v1"))).is_ok_and(|next| next.stable == at("v1")));
         assert!(matches!(after(&open, &Change::Model(at("v3"))), Err(ChangeError::UnknownModel(..))));
     }

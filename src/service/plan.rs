@@ -112,8 +112,9 @@ pub enum Shield {
     Off,
 }
 
-/// What makes no plan.
+/// What makes no plan. Steps are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PlanError {
     /// Nothing to do.
     #[error("a plan needs at least one step: give weights such as 5,20,50,100")]
@@ -126,14 +127,7 @@ pub enum PlanError {
     ZeroWeight(usize),
     /// A step that takes traffic away, or changes nothing.
     #[error("step {step} sets {weight} after {before}: each weight must be above the one before it")]
-    NotRising {
-        /// Its number, from 1.
-        step: usize,
-        /// Its weight.
-        weight: Weight,
-        /// The weight before it.
-        before: Weight,
-    },
+    NotRising { step: usize, weight: Weight, before: Weight },
     /// A hold that nobody waits for.
     #[error("step {0} is held for longer than 31 days: use a pause without a duration, which waits for you")]
     HoldTooLong(usize),
@@ -142,20 +136,10 @@ pub enum PlanError {
     FirstApproved,
     /// More approvals than operators.
     #[error("step {step} asks for {approvals} approvals: at most {MAX_APPROVALS} can be asked for")]
-    TooManyApprovals {
-        /// Its number, from 1.
-        step: usize,
-        /// What it asks for.
-        approvals: u8,
-    },
+    TooManyApprovals { step: usize, approvals: u8 },
     /// A limit that no measurement can break or keep.
     #[error("{gate} must be {range}")]
-    Limit {
-        /// The gate.
-        gate: &'static str,
-        /// What it may be.
-        range: &'static str,
-    },
+    Limit { gate: &'static str, range: &'static str },
     /// A path that cannot be asked for.
     #[error("the path of the smoke test must begin with / and be of printable ASCII, {MAX_SMOKE_PATH} bytes at most")]
     SmokePath,

@@ -83,7 +83,7 @@ impl Rollout {
         self.step + 1 >= self.plan.steps.len()
     }
 
-    /// The same, standing elsewhere since `version`, and why.
+    /// The same, standing elsewhere, and why.
     pub fn standing(&self, phase: Phase, why: &str) -> Self {
         Self { phase, why: cut(why), ..self.clone() }
     }

@@ -180,8 +180,8 @@ impl Fields {
         self.model(stable);
         self.text(why);
         // Without any there is nothing, so that a state from before there were approvals keeps its digest.
-        for (step, by) in approvals.iter() {
-            self.number(step as u64);
+        for (step, by) in approvals.steps() {
+            self.number(*step as u64);
             self.number(by.len() as u64);
             by.iter().for_each(|operator| self.text(operator));
         }

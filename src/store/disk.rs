@@ -86,7 +86,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Opens the directory, making it if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
+        let failed = |doing| StoreError::io(doing, path);
         let missing: Vec<&Path> = path.ancestors().take_while(|part| is_missing(part)).collect();
         let mut make = DirBuilder::new();
         make.recursive(true).mode(DIRECTORY_MODE);
@@ -112,11 +112,7 @@ impl Directory {
 
 impl Disk for Directory {
     fn read(&mut self, side: Side) -> io::Result<Option<Vec<u8>>> {
-        match self.segment(side) {
-            Ok(file) => read_up_to(file, SEGMENT as u64).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        if_there(self.segment(side))?.map(|file| read_up_to(file, SEGMENT as u64)).transpose()
     }
 
     fn create(&mut self, side: Side) -> io::Result<()> {
@@ -163,25 +159,14 @@ pub(crate) fn identity_path(dir: &Path) -> PathBuf {
 
 /// All of a file that no more than a segment is read of; none when there is no such file.
 pub(crate) fn read_only(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match File::open(path) {
-        Ok(file) => read_up_to(&file, SEGMENT as u64).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    if_there(File::open(path))?.map(|file| read_up_to(&file, SEGMENT as u64)).transpose()
 }
 
 /// Who has the directory. It is held for this look only, and not against others who look.
 pub(crate) fn who_holds(dir: &Path) -> Result<Holder, StoreError> {
     let path = dir.join(LOCK);
-    let failed = |doing| {
-        let path = path.clone();
-        move |source| StoreError::Io { doing, path, source }
-    };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
-        Err(error) => return Err(failed("open")(error)),
-    };
+    let failed = |doing| StoreError::io(doing, &path);
+    let Some(file) = if_there(File::open(&path)).map_err(failed("open"))? else { return Ok(Holder::Nobody) };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(Holder::Nobody),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(Holder::Process(pid_in(&file))),
@@ -196,10 +181,7 @@ impl Lock {
     /// Takes the directory, or says who has it.
     pub(crate) fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(LOCK);
-        let failed = |doing| {
-            let path = path.clone();
-            move |source| StoreError::Io { doing, path, source }
-        };
+        let failed = |doing| StoreError::io(doing, &path);
         let file = private().truncate(false).open(&path).map_err(failed("open"))?;
         for attempt in 1.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -238,6 +220,14 @@ fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).mode(FILE_MODE);
     options
+}
+
+/// What was opened; none where there is no such file.
+fn if_there<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 fn read_up_to(mut file: &File, limit: u64) -> io::Result<Vec<u8>> {

@@ -43,16 +43,10 @@ pub struct Header {
 
 /// What is found at a place in a segment.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Found<'a> {
-    /// A record, whole.
-    Record {
-        /// What it says of itself.
-        header: Header,
-        /// What it holds.
-        body: &'a [u8],
-        /// Where the next one would begin.
-        next: usize,
-    },
+    /// A record, whole. The next one would begin at `next`.
+    Record { header: Header, body: &'a [u8], next: usize },
     /// Nothing.
     Blank,
     /// A write that was cut short.

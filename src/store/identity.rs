@@ -1,24 +1,12 @@
 //! What a directory says of itself: whose memory it holds, and in which format.
 
-use super::StoreIdentity;
 use super::error::StoreError;
 use format::{Unreadable, Version, disk};
-use model::Incarnation;
 use std::path::Path;
 
-/// What the file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identified {
-    pub(super) format: u64,
-    pub(super) owner: StoreIdentity,
-    pub(super) incarnation: Incarnation,
-}
-
 /// Reads what stands in `file`; it is written last, so that a directory with it is complete.
-pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Identified, StoreError> {
-    let found = disk::decode_identity(bytes).map_err(|error| unreadable(file, error))?;
-    let disk::Identity { format, node, cluster, incarnation } = found;
-    Ok(Identified { format, owner: StoreIdentity { node, cluster }, incarnation })
+pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<disk::Identity, StoreError> {
+    disk::decode_identity(bytes).map_err(|error| unreadable(file, error))
 }
 
 /// Whether this program reads data of the format `found`.

@@ -10,7 +10,7 @@ use super::history::HistoryLook;
 use super::identity;
 use super::segment::{Current, Piece, format_of, pieces, recover};
 use format::Version;
-use format::disk::{self, Snapshot};
+use format::disk::{self, Identity, Snapshot};
 use model::{Incarnation, NodeId};
 use serde_json::{Value, json};
 use service::Durable;
@@ -88,19 +88,19 @@ impl Look {
     }
 
     fn once(dir: &Path) -> Result<Self, StoreError> {
-        let read = |path: PathBuf| read_only(&path).map_err(|source| StoreError::Io { doing: "read", path, source });
-        std::fs::read_dir(dir).map_err(|source| StoreError::Io { doing: "read", path: dir.to_owned(), source })?;
+        let read = |path: PathBuf| read_only(&path).map_err(StoreError::io("read", &path));
+        std::fs::read_dir(dir).map_err(StoreError::io("read", dir))?;
         let holder = who_holds(dir)?;
         let identity = read(identity_path(dir))?;
         let contents = [read(dir.join(Side::Even.file_name()))?, read(dir.join(Side::Odd.file_name()))?];
-        let history = HistoryLook::at(dir).map_err(|source| StoreError::Io {
-            doing: "read the history in",
-            path: dir.to_owned(),
-            source,
-        })?;
+        let history = HistoryLook::at(dir).map_err(StoreError::io("read the history in", dir))?;
         let (mut damage, mut owner, mut incarnation) = (Vec::new(), None, None);
         match identity.map(|bytes| identity::parse(&identity_path(dir), &bytes)).transpose() {
-            Ok(found) => (owner, incarnation) = found.map(|found| (found.owner, found.incarnation)).unzip(),
+            Ok(found) => {
+                let whose =
+                    |Identity { node, cluster, incarnation, .. }| (StoreIdentity { node, cluster }, incarnation);
+                (owner, incarnation) = found.map(whose).unzip();
+            }
             Err(error) => damage.push(error),
         }
         let mut look = Self {
@@ -244,7 +244,7 @@ fn shape(side: Side, piece: &Piece<'_>, version: Version) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
+    use crate::{Memory, Store};
     use model::Ballot;
     use service::Record;
 

@@ -31,9 +31,6 @@ use model::{Incarnation, NodeId};
 use service::{Durable, Record};
 use std::path::{Path, PathBuf};
 
-/// The longest record that can be kept, in bytes of JSON. Proposals must stay below it.
-pub const MAX_RECORD: usize = frame::MAX_BODY;
-
 /// With less than this free, in bytes, the member votes against advances. What else a node writes to its data
 /// directory, its history, is a few hundred bytes a change, so this leaves hours to make room in.
 const LOW_WATER: u64 = 16 * 1024 * 1024;
@@ -77,29 +74,40 @@ impl Store {
         Ok((Self { log, lock }, durable))
     }
 
-    /// Adds `records`: one write and, unless all are lazy, one `fdatasync`, after which all records ever added are on
-    /// disk. Every few hundred commits a new segment is begun, at the cost of a second, nearly idle, `fdatasync`.
-    /// Fails with [`StoreError::TooLarge`] before anything is written. After any other error nobody knows what is on
-    /// disk: every further call fails, and the process should end.
-    pub fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    /// The directory.
+    pub fn dir(&self) -> PathBuf {
+        self.log.dir().to_owned()
+    }
+}
+
+/// A store of all that a member must not forget, on a disk or on a simulated one.
+pub trait Memory {
+    /// Adds `records`; unless all are lazy, all that were ever added are on disk when this returns. Fails with
+    /// [`StoreError::TooLarge`] before anything is written. After any other error nobody knows what is on disk: every
+    /// further call fails, and the process should end.
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+    /// Brings lazy records to disk; worth doing when the node stops. Fails as for [`append`](Self::append).
+    fn force(&mut self) -> Result<(), StoreError>;
+    /// Whether there is room for more than the protocol's own records.
+    fn has_room(&self) -> Room;
+}
+
+impl Memory for Store {
+    /// One write and, unless all records are lazy, one `fdatasync`. Every few hundred commits a new segment is begun, at
+    /// the cost of a second, nearly idle, `fdatasync`.
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         self.log.append(records)
     }
 
-    /// Brings lazy records to disk; worth doing when the node stops. Fails as for [`append`](Self::append).
-    pub fn force(&mut self) -> Result<(), StoreError> {
+    fn force(&mut self) -> Result<(), StoreError> {
         self.log.force()
     }
 
-    /// Whether the file system has room for more than the protocol's own records. One that cannot say counts as full.
-    pub fn has_room(&self) -> Room {
+    /// A file system that cannot say counts as full.
+    fn has_room(&self) -> Room {
         match self.lock.free_bytes() {
             Ok(free) if free >= LOW_WATER => Room::Plenty,
             Ok(_) | Err(_) => Room::Full,
         }
-    }
-
-    /// The directory.
-    pub fn dir(&self) -> PathBuf {
-        self.log.dir().to_owned()
     }
 }

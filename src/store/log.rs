@@ -8,14 +8,13 @@ use super::StoreIdentity;
 use super::disk::{Disk, Side};
 use super::error::StoreError;
 use super::frame::{Header, MAX_BODY, MAX_SNAPSHOT, SECTOR, encode, is_blank, space_for};
-use super::identity::{self, Identified};
+use super::identity;
 use super::rules::{All, Rules, StartStep};
 use super::segment::{Current, Damage, format_of, recover};
-use format::disk::{self, Snapshot};
+use format::disk::{self, Identity, Snapshot};
 use format::{Inexpressible, Version};
-use model::Incarnation;
+use model::{Incarnation, NodeId};
 use service::{Durable, Record};
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// An open log, written by the rules `R`.
@@ -85,7 +84,7 @@ impl<R: Rules> Log<R> {
 
     /// Reads what the disk holds and makes it the memory.
     fn start(&mut self) -> Result<(), StoreError> {
-        let bytes = self.disk.identity().map_err(|error| self.failed("read", self.identity_path(), error))?;
+        let bytes = self.disk.identity().map_err(StoreError::io("read", &self.identity_path()))?;
         let identified = bytes.map(|bytes| self.check_identity(&bytes)).transpose()?;
         let segments = [self.read(Side::Even)?, self.read(Side::Odd)?];
         let contents = [segments[0].as_deref(), segments[1].as_deref()].map(Option::unwrap_or_default);
@@ -162,7 +161,7 @@ impl<R: Rules> Log<R> {
             return Err(StoreError::Corrupt { file: self.identity_path(), offset: 0, what });
         }
         for side in Side::BOTH {
-            self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error))?;
+            self.disk.create(side).map_err(StoreError::io("make", &self.path(side)))?;
         }
         self.write_snapshot(Side::Even, &self.durable.clone())?;
         self.write_identity()
@@ -171,14 +170,14 @@ impl<R: Rules> Log<R> {
     fn write_identity(&mut self) -> Result<(), StoreError> {
         let StoreIdentity { node, cluster } = &self.identity;
         let text = disk::encode_identity(*node, cluster, self.durable.incarnation, Version::V5);
-        self.disk.write_identity(&text).map_err(|error| self.failed("write", self.identity_path(), error))
+        self.disk.write_identity(&text).map_err(StoreError::io("write", &self.identity_path()))
     }
 
     /// Any later start: a new epoch, in a new segment.
     fn resume(
         &mut self,
         found: Option<Current>,
-        identified: &Identified,
+        identified: &Identity,
         segments: &[Option<Vec<u8>>; 2],
     ) -> Result<(), StoreError> {
         let damage = |what: &str| Damage { side: Side::Even, offset: 0, what: what.into() };
@@ -205,9 +204,9 @@ impl<R: Rules> Log<R> {
                 StartStep::WriteFound => self
                     .disk
                     .write(side, 0, &found[..used(found)])
-                    .map_err(|error| self.failed("write", self.path(side), error))?,
+                    .map_err(StoreError::io("write", &self.path(side)))?,
                 StartStep::ForceFound => {
-                    self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+                    self.disk.force(side).map_err(StoreError::io("force", &self.path(side)))?;
                 }
                 StartStep::WipeSpare => self.blank(side.other(), spare)?,
                 StartStep::BeginSpare => self.begin_segment(&self.durable.clone())?,
@@ -221,13 +220,13 @@ impl<R: Rules> Log<R> {
     fn rotate(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let (left, used) = (self.current, self.end);
         self.begin_segment(&self.rules.rotated(&self.durable, records))?;
-        self.rules.leave(&mut *self.disk, left, used).map_err(|error| self.failed("wipe", self.path(left), error))
+        self.rules.leave(&mut *self.disk, left, used).map_err(StoreError::io("wipe", &self.path(left)))
     }
 
     /// Begins the other segment, whose content must be zeros.
     fn begin_segment(&mut self, durable: &Durable) -> Result<(), StoreError> {
         let side = self.current.other();
-        self.rules.prepare(&mut *self.disk, side).map_err(|error| self.failed("force", self.path(side), error))?;
+        self.rules.prepare(&mut *self.disk, side).map_err(StoreError::io("force", &self.path(side)))?;
         self.write_snapshot(side, durable)
     }
 
@@ -252,14 +251,14 @@ impl<R: Rules> Log<R> {
             encode(&mut bytes, Header { generation: self.generation, position, forced: self.forced }, body);
         }
         let side = self.current;
-        self.disk.write(side, self.end, &bytes).map_err(|error| self.failed("write", self.path(side), error))?;
+        self.disk.write(side, self.end, &bytes).map_err(StoreError::io("write", &self.path(side)))?;
         self.end += bytes.len();
         Ok(())
     }
 
     fn force_current(&mut self) -> Result<(), StoreError> {
         let side = self.current;
-        self.disk.force(side).map_err(|error| self.failed("force", self.path(side), error))?;
+        self.disk.force(side).map_err(StoreError::io("force", &self.path(side)))?;
         self.forced = self.end;
         Ok(())
     }
@@ -268,24 +267,24 @@ impl<R: Rules> Log<R> {
     fn blank(&mut self, side: Side, content: &[u8]) -> Result<(), StoreError> {
         let size = self.disk.segment_size();
         if content.len() < size {
-            return self.disk.create(side).map_err(|error| self.failed("make", self.path(side), error));
+            return self.disk.create(side).map_err(StoreError::io("make", &self.path(side)));
         }
         let wiped = self.rules.wiped(size, content);
-        self.disk.wipe(side, wiped).map_err(|error| self.failed("wipe", self.path(side), error))
+        self.disk.wipe(side, wiped).map_err(StoreError::io("wipe", &self.path(side)))
     }
 
     fn read(&mut self, side: Side) -> Result<Option<Vec<u8>>, StoreError> {
-        self.disk.read(side).map_err(|error| self.failed("read", self.path(side), error))
+        self.disk.read(side).map_err(StoreError::io("read", &self.path(side)))
     }
 
-    fn check_identity(&self, bytes: &[u8]) -> Result<Identified, StoreError> {
+    fn check_identity(&self, bytes: &[u8]) -> Result<Identity, StoreError> {
         let found = identity::parse(&self.identity_path(), bytes)?;
-        self.check_owner(&found.owner)?;
+        self.check_owner(found.node, &found.cluster)?;
         Ok(found)
     }
 
     fn check_snapshot(&self, side: Side, snapshot: &Snapshot, incarnation: Incarnation) -> Result<(), StoreError> {
-        self.check_owner(&StoreIdentity { node: snapshot.node, cluster: snapshot.cluster.clone() })?;
+        self.check_owner(snapshot.node, &snapshot.cluster)?;
         if snapshot.durable.incarnation == incarnation {
             return Ok(());
         }
@@ -294,14 +293,14 @@ impl<R: Rules> Log<R> {
         Err(self.corrupt(Damage { side, offset: 0, what }))
     }
 
-    fn check_owner(&self, found: &StoreIdentity) -> Result<(), StoreError> {
+    fn check_owner(&self, found: NodeId, cluster: &str) -> Result<(), StoreError> {
         let (dir, wanted) = (self.dir.clone(), &self.identity);
-        if found.cluster != wanted.cluster {
-            let (found, wanted) = (found.cluster.clone(), wanted.cluster.clone());
+        if cluster != wanted.cluster {
+            let (found, wanted) = (cluster.to_owned(), wanted.cluster.clone());
             return Err(StoreError::OtherCluster { dir, found, wanted });
         }
-        if found.node != wanted.node {
-            return Err(StoreError::OtherNode { dir, found: found.node, wanted: wanted.node });
+        if found != wanted.node {
+            return Err(StoreError::OtherNode { dir, found, wanted: wanted.node });
         }
         Ok(())
     }
@@ -312,10 +311,6 @@ impl<R: Rules> Log<R> {
 
     fn identity_path(&self) -> PathBuf {
         super::disk::identity_path(&self.dir)
-    }
-
-    fn failed(&self, doing: &'static str, path: PathBuf, source: io::Error) -> StoreError {
-        StoreError::Io { doing, path, source }
     }
 
     fn corrupt(&self, damage: Damage) -> StoreError {

@@ -99,7 +99,7 @@ impl Cluster {
         let playing = tokio::spawn(async move {
             while let Some(asked) = inbox.recv().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                let _ = asked.reply.send(answer(asked.change));
+                let _ = asked.caller.send(answer(asked.change));
             }
         });
         Node { address, api, publisher, tls, tasks, serving: Some(serving), asked, playing }

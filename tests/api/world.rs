@@ -135,7 +135,7 @@ impl World {
         let asked = ask(self.entry.clone(), "operator/admin", post(path, body));
         let played = async {
             let mut proposed = self.inbox.recv().await.unwrap();
-            let reply = std::mem::replace(&mut proposed.reply, tokio::sync::oneshot::channel().0);
+            let reply = std::mem::replace(&mut proposed.caller, tokio::sync::oneshot::channel().0);
             reply.send(answer).unwrap();
             proposed
         };

@@ -164,7 +164,7 @@ impl Member {
     /// The next message, and who sent it.
     pub(crate) async fn message(&mut self) -> (NodeId, Message) {
         loop {
-            if let Event::Message { from, message } = self.event().await {
+            if let Event::Message(from, message) = self.event().await {
                 return (from, message);
             }
         }

@@ -1,6 +1,6 @@
 //! Heartbeats: what a member says of itself, what it learns of the others, and the lease that their echoes give.
 
-use super::{Link, Peers};
+use super::Peers;
 use crate::acceptor::Acceptor;
 use crate::{Alarm, Config, Engine, Envelope, Event, Heartbeat, Lease, Message, Output, Register, Rules, Stage};
 use model::{NodeId, NodeSet, Time};
@@ -41,21 +41,25 @@ impl Peers {
 
 impl<V: Register, R: Rules> Engine<V, R> {
     pub(crate) fn on_peer_up(&mut self, now: Time, id: NodeId, out: &mut Output<V>) {
-        self.peers.on_link(id, Link::Up);
+        if let Some(peer) = self.peers.peer_mut(id) {
+            peer.connected = true;
+        }
         out.publish = true;
         self.send_heartbeat(now, id, EchoWish::IfNeeded, out);
         self.proposer.remind(id, out);
     }
 
     pub(crate) fn on_peer_down(&mut self, now: Time, id: NodeId, out: &mut Output<V>) {
-        self.peers.on_link(id, Link::Down);
+        if let Some(peer) = self.peers.peer_mut(id) {
+            peer.connected = false;
+        }
         out.publish = true;
         self.proposer.count_as_unreachable(id);
         self.answer_questions(now, out);
     }
 
     pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: &Heartbeat, out: &mut Output<V>) {
-        let was_heard = self.peers.heard_readiness(from, now, self.config.timing.silence).is_some();
+        let was_heard = self.peers.heard_readiness(from, now).is_some();
         self.peers.on_heartbeat(now, self.config.me, from, heartbeat);
         self.proposer.hear(heartbeat.promise.round);
         out.publish = true;
@@ -106,7 +110,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// The members in touch both ways, this one included.
     pub(crate) fn in_touch(&self, now: Time) -> NodeSet {
-        self.peers.in_touch(now, self.config.timing.silence).with(self.config.me)
+        self.peers.in_touch(now).with(self.config.me)
     }
 
     /// Whether this member is in touch with a majority and could tell it something now: a link that is known to be closed
@@ -147,7 +151,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             accepted: self.acceptor.accepted_version().max(committed.0),
             promise: self.acceptor.disk().promise,
             readiness: self.readiness(now),
-            hears: self.peers.hears(now, timing.silence),
+            hears: self.peers.hears(now),
         };
         out.send.push(Envelope { to, message: Message::Heartbeat(Box::new(heartbeat)) });
     }

@@ -1,9 +1,8 @@
 //! Phase one: the way of a proposer to a ballot of its own, and to the value that it has to go on from.
 
 use super::{Campaigning, Proposer, Proposing};
-use crate::acceptor::Acceptor;
 use crate::{
-    Alarm, Answer, Config, Durable, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Rules, Votes,
+    Alarm, Answer, Config, Durable, Engine, Envelope, Event, Message, Output, Proposal, Record, Register, Rules,
 };
 use model::{Ballot, NodeSet, Time};
 use std::collections::BTreeMap;
@@ -16,7 +15,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let waits = match &self.proposer.proposing {
             Proposing::Idle => self.wants_ballot(now),
             Proposing::Holding { ballot, .. } => self.readiness.acts() && self.is_unsettled(now, *ballot),
-            Proposing::Campaigning(_) | Proposing::Preparing(_) | Proposing::Accepting { .. } => false,
+            Proposing::Campaigning(_) | Proposing::Preparing(_) | Proposing::Accepting(_) => false,
         };
         waits.then_some(self.proposer.retry_at)
     }
@@ -34,9 +33,22 @@ impl<V: Register, R: Rules> Engine<V, R> {
         wanted && self.in_touch(now).len() >= self.config.members.majority()
     }
 
-    /// Begins phase one.
+    /// Begins phase one: first its own promise on disk, then the question to all others.
     pub(super) fn campaign(&mut self, now: Time, out: &mut Output<V>) {
-        self.proposer.campaign(now, &self.config, &mut self.acceptor, &self.rules, out);
+        let Self { config, rules, acceptor, proposer, .. } = self;
+        let Durable { promise, incarnation, .. } = *acceptor.disk();
+        let round = rules.next_round(proposer.round, promise, config.me);
+        let ballot = Ballot { round, node: config.me, incarnation };
+        proposer.round = round;
+        // Not before this one has had its time: what others say of themselves may be older than it.
+        proposer.retry_at = now + proposer.backoff(config, acceptor.disk());
+        acceptor.append(Record::Promised(ballot), out);
+        let question = |to| Envelope { to, message: Message::Campaign { ballot } };
+        rules.campaign(config.others().iter().map(question), out);
+        let promises = BTreeMap::from([(config.me, acceptor.disk().accepted.clone())]);
+        let resend_at = now + config.timing.resend;
+        proposer.proposing =
+            Proposing::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
     }
 
     pub(super) fn advance_campaign(
@@ -85,20 +97,10 @@ impl<V: Register, R: Rules> Engine<V, R> {
             return;
         }
         while let Some(task) = self.proposer.take_retreat() {
-            let txid = self.proposer.next_txid(self.config.me, self.acceptor.disk());
-            match self.proposer.retreat_from(&found.state, &task, txid, &self.config, &self.rules) {
-                Ok(next) => {
-                    let proposal = Proposal {
-                        ballot,
-                        state: next,
-                        by: Some(task.question.by.clone()),
-                        votes: Votes::new(),
-                        evidence: BTreeMap::new(),
-                    };
-                    self.questions.await_decision(now, &self.config, &task, &proposal.state);
-                    return self.ask_to_accept(now, proposal, out);
-                }
-                Err(refusal) => out.reply.push((task.question.ticket, Answer::Refused(refusal))),
+            let ticket = task.question.ticket;
+            match self.retreat(now, ballot, &found.state, task, out) {
+                Ok(()) => return,
+                Err(refusal) => out.reply.push((ticket, Answer::Refused(refusal))),
             }
         }
         if !self.rules.writes_again(version, known) {
@@ -111,35 +113,12 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Whether another member holds something that only a new ballot of this one can settle.
     pub(super) fn is_unsettled(&self, now: Time, ballot: Ballot) -> bool {
         let committed = self.acceptor.committed().state.version();
-        let mut says = self.peers.recent_says(now, self.config.timing.silence);
+        let mut says = self.peers.recent_says(now);
         says.any(|says| says.promise > ballot || says.accepted > committed)
     }
 }
 
 impl<V: Register> Proposer<V> {
-    /// Begins phase one: first its own promise on disk, then the question to all others.
-    fn campaign(
-        &mut self,
-        now: Time,
-        config: &Config<V>,
-        acceptor: &mut Acceptor<V>,
-        rules: &impl Rules,
-        out: &mut Output<V>,
-    ) {
-        let round = rules.next_round(self.round, acceptor.disk().promise, config.me);
-        let ballot = Ballot { round, node: config.me, incarnation: acceptor.disk().incarnation };
-        self.round = round;
-        // Not before this one has had its time: what others say of themselves may be older than it.
-        self.retry_at = now + self.backoff(config, acceptor.disk());
-        acceptor.append(Record::Promised(ballot), out);
-        let question = |to| Envelope { to, message: Message::Campaign { ballot } };
-        rules.campaign(config.others().iter().map(question), out);
-        let promises = BTreeMap::from([(config.me, acceptor.disk().accepted.clone())]);
-        let resend_at = now + config.timing.resend;
-        self.proposing =
-            Proposing::Campaigning(Box::new(Campaigning { ballot, promises, rejected: NodeSet::EMPTY, resend_at }));
-    }
-
     /// Gives the proposing up for a while, so that whoever holds the higher ballot can finish.
     pub(super) fn step_back(&mut self, now: Time, config: &Config<V>, disk: &Durable<V>) {
         self.proposing = Proposing::Idle;

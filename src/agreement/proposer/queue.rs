@@ -1,9 +1,9 @@
 //! The queue of requests: what is admitted, and what is turned away before anything was sent for acceptance.
 
-use super::{Proposer, Proposing, Task};
-use crate::readiness::OwnReadiness;
-use crate::{Answer, Config, Direction, Durable, Engine, Output, Question, Refusal, Register, Rules};
-use model::{NodeId, Time, TxId};
+use super::{Proposing, Task};
+use crate::{Answer, Direction, Durable, Engine, Output, Proposal, Question, Refusal, Register, Rules, Votes};
+use model::{Ballot, Time, TxId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many requests may wait at once; one advance, and retreats, which all say much the same.
@@ -26,9 +26,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         if self.is_leaving() {
             return Err(self.leaving_refusal(now));
         }
-        if !self.readiness.acts()
-            && let Some(id) = self.coordinator(now)
-        {
+        if let Some(id) = self.other_coordinator(now) {
             return Err(Refusal::NotCoordinating(id));
         }
         if !self.reaches_majority(now) {
@@ -38,12 +36,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         if let Some(wanted) = question.base_version.filter(|wanted| *wanted != committed.version()) {
             return Err(Refusal::BaseVersion { current: committed.version(), wanted });
         }
-        let next = follow(
-            &**committed,
-            &question,
-            self.proposer.next_txid(self.config.me, self.acceptor.disk()),
-            &self.config,
-        )?;
+        let next = self.follow(committed, &question)?;
         let direction = committed.direction(&next);
         // What is written again while this member takes its proposing is no change under way.
         let advance_is_open = matches!(self.proposer.proposing, Proposing::Preparing(_))
@@ -63,65 +56,52 @@ impl<V: Register, R: Rules> Engine<V, R> {
     /// Gives up requests that could not even be sent for acceptance in time, or that are no longer this member's
     /// business: advances when it does not coordinate, and all when it hears who does.
     pub(crate) fn expire_tasks(&mut self, now: Time, out: &mut Output<V>) -> bool {
-        let other = if self.readiness.acts() { None } else { self.coordinator(now) };
-        self.proposer.expire(now, &self.readiness, other, out)
+        let (acts, other) = (self.readiness.acts(), self.other_coordinator(now));
+        let expired = |task: &Task<V>| {
+            let astray = !acts && (other.is_some() || task.direction == Direction::Advance);
+            astray || now >= task.deadline
+        };
+        let position = self.proposer.tasks.iter().position(expired);
+        let task = position.and_then(|position| self.proposer.tasks.remove(position));
+        refuse(task, other.map_or(Refusal::NoMajority, Refusal::NotCoordinating), out)
     }
 
     /// Turns away one request that was not sent for acceptance yet; says whether there was one.
     pub(crate) fn turn_away(&mut self, now: Time, out: &mut Output<V>) -> bool {
-        self.is_leaving() && self.proposer.turn_away(self.leaving_refusal(now), out)
-    }
-}
-
-impl<V: Register> Proposer<V> {
-    fn expire(&mut self, now: Time, readiness: &OwnReadiness, other: Option<NodeId>, out: &mut Output<V>) -> bool {
-        let expired = |task: &Task<V>| {
-            let astray = !readiness.acts() && (other.is_some() || task.direction == Direction::Advance);
-            astray || now >= task.deadline
-        };
-        let Some(position) = self.tasks.iter().position(expired) else { return false };
-        if let Some(task) = self.tasks.remove(position) {
-            let refusal = other.map_or(Refusal::NoMajority, Refusal::NotCoordinating);
-            out.reply.push((task.question.ticket, Answer::Refused(refusal)));
-        }
-        true
+        self.is_leaving() && refuse(self.proposer.tasks.pop_front(), self.leaving_refusal(now), out)
     }
 
-    fn turn_away(&mut self, refusal: Refusal<V::Refusal>, out: &mut Output<V>) -> bool {
-        let Some(task) = self.tasks.pop_front() else { return false };
-        out.reply.push((task.question.ticket, Answer::Refused(refusal)));
-        true
-    }
-
-    /// What a retreat makes of `base`, unless that would be no retreat.
-    pub(super) fn retreat_from(
+    /// Asks for the acceptance of what a retreat makes of `base`. Fails when that would be no retreat.
+    pub(super) fn retreat(
         &mut self,
+        now: Time,
+        ballot: Ballot,
         base: &V,
-        task: &Task<V>,
-        txid: TxId,
-        config: &Config<V>,
-        rules: &impl Rules,
-    ) -> Result<Arc<V>, Refusal<V::Refusal>> {
-        let next = follow(base, &task.question, txid, config)?;
-        if !rules.is_retreat(base.direction(&next)) {
+        task: Task<V>,
+        out: &mut Output<V>,
+    ) -> Result<(), Refusal<V::Refusal>> {
+        let next = self.follow(base, &task.question)?;
+        if !self.rules.is_retreat(base.direction(&next)) {
             return Err(Refusal::WouldRaise { version: base.version() });
         }
-        self.sequence += 1;
-        Ok(Arc::new(next))
+        self.proposer.sequence += 1;
+        let state = Arc::new(next);
+        self.questions.await_decision(now, &self.config, &task, &state);
+        let (by, votes, evidence) = (Some(task.question.by), Votes::new(), BTreeMap::new());
+        self.ask_to_accept(now, Proposal { ballot, state, by, votes, evidence }, out);
+        Ok(())
     }
 
-    /// The name of the next transaction, if it comes to one: nobody ever used it.
-    pub(super) fn next_txid(&self, me: NodeId, disk: &Durable<V>) -> TxId {
-        TxId { node: me, incarnation: disk.incarnation, epoch: disk.epoch, sequence: self.sequence + 1 }
+    /// What a request makes of `base` as the next transaction, whose name nobody ever used.
+    pub(super) fn follow(&self, base: &V, question: &Question<V>) -> Result<V, Refusal<V::Refusal>> {
+        let Durable { incarnation, epoch, .. } = *self.acceptor.disk();
+        let txid = TxId { node: self.config.me, incarnation, epoch, sequence: self.proposer.sequence + 1 };
+        base.apply(&question.change, self.config.members, txid, question.at).map_err(Refusal::Invalid)
     }
 }
 
-/// What a request makes of `base`.
-pub(super) fn follow<V: Register>(
-    base: &V,
-    question: &Question<V>,
-    txid: TxId,
-    config: &Config<V>,
-) -> Result<V, Refusal<V::Refusal>> {
-    base.apply(&question.change, config.members, txid, question.at).map_err(Refusal::Invalid)
+/// Tells who asked for `task` why nothing comes of it; says whether there is one.
+fn refuse<V: Register>(task: Option<Task<V>>, refusal: Refusal<V::Refusal>, out: &mut Output<V>) -> bool {
+    out.reply.extend(task.as_ref().map(|task| (task.question.ticket, Answer::Refused(refusal))));
+    task.is_some()
 }

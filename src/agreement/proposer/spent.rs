@@ -1,6 +1,6 @@
 //! Messages that came too late to mean anything.
 
-use super::Proposing;
+use super::{Accepting, Proposing};
 use crate::{Engine, Message, Register, Rules};
 use model::{Ballot, NodeId};
 
@@ -11,9 +11,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             self.proposer.proposing.asks_under() == Some(*ballot) || self.joining.asks_under() == Some(*ballot)
         };
         match message {
-            Message::Vote { txid, .. } => {
-                self.proposer.proposing.open_state().and_then(|state| state.txid()) != Some(*txid)
-            }
+            Message::Vote { txid, .. } => self.proposer.open_state().and_then(|state| state.txid()) != Some(*txid),
             // Probes are answered within a step, so nothing here waits for one.
             Message::Abort { txid, .. } => !self.voter.awaits(*txid),
             Message::Applied { version } => self.peers.peer(from).is_some_and(|peer| peer.applied >= *version),
@@ -22,7 +20,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
                 known.version() > told.version() || known == told
             }
             Message::Accepted { ballot, version } => match &self.proposer.proposing {
-                Proposing::Accepting { proposal, .. } => {
+                Proposing::Accepting(Accepting { proposal, .. }) => {
                     (proposal.ballot, proposal.state.version()) != (*ballot, *version)
                 }
                 Proposing::Idle | Proposing::Campaigning(_) | Proposing::Holding { .. } | Proposing::Preparing(_) => {

@@ -1,10 +1,9 @@
 //! Transactions: votes on an advance, acceptance, decision.
 
-use super::queue::follow;
-use super::{Preparing, Proposer, Proposing, Task};
+use super::{Accepting, Preparing, Proposing, Task};
 use crate::{
-    Answer, Base, Config, Direction, Engine, Envelope, Event, Message, Output, Proposal, Reason, Refusal, Register,
-    Rules, Ticket, Vote, Votes,
+    Answer, Base, Direction, Engine, Envelope, Event, Message, Output, Proposal, Reason, Refusal, Register, Rules,
+    Vote, Votes,
 };
 use model::{Ballot, NodeSet, Time};
 use std::collections::BTreeMap;
@@ -17,9 +16,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             Proposing::Campaigning(campaigning) => self.advance_campaign(now, campaigning, out),
             Proposing::Holding { ballot, chosen } => self.advance_holding(now, ballot, chosen, out),
             Proposing::Preparing(preparing) => self.advance_preparing(now, preparing, out),
-            Proposing::Accepting { proposal, accepted, rejected, resend_at } => {
-                self.advance_accepting(now, proposal, accepted, rejected, resend_at, out)
-            }
+            Proposing::Accepting(accepting) => self.advance_accepting(now, accepting, out),
         }
     }
 
@@ -38,12 +35,10 @@ impl<V: Register, R: Rules> Engine<V, R> {
             self.proposer.proposing = Proposing::Holding { ballot, chosen };
             return false;
         };
-        match self.begin(now, ballot, &chosen, task, out) {
-            Ok(()) => {}
-            Err((ticket, refusal)) => {
-                out.reply.push((ticket, Answer::Refused(refusal)));
-                self.proposer.proposing = Proposing::Holding { ballot, chosen };
-            }
+        let ticket = task.question.ticket;
+        if let Err(refusal) = self.begin(now, ballot, &chosen, task, out) {
+            out.reply.push((ticket, Answer::Refused(refusal)));
+            self.proposer.proposing = Proposing::Holding { ballot, chosen };
         }
         true
     }
@@ -56,24 +51,15 @@ impl<V: Register, R: Rules> Engine<V, R> {
         chosen: &Arc<Proposal<V>>,
         task: Task<V>,
         out: &mut Output<V>,
-    ) -> Result<(), (Ticket, Refusal<V::Refusal>)> {
-        let ticket = task.question.ticket;
-        let refuse = |refusal: Refusal<V::Refusal>| (ticket, refusal);
-        let txid = self.proposer.next_txid(self.config.me, self.acceptor.disk());
+    ) -> Result<(), Refusal<V::Refusal>> {
         if task.direction == Direction::Retreat {
-            let (config, rules) = (&self.config, &self.rules);
-            let state = self.proposer.retreat_from(&chosen.state, &task, txid, config, rules).map_err(refuse)?;
-            self.questions.await_decision(now, &self.config, &task, &state);
-            let by = Some(task.question.by);
-            let (votes, evidence) = (Votes::new(), BTreeMap::new());
-            self.ask_to_accept(now, Proposal { ballot, state, by, votes, evidence }, out);
-            return Ok(());
+            return self.retreat(now, ballot, &chosen.state, task, out);
         }
         let current = chosen.state.version();
         if let Some(wanted) = task.question.base_version.filter(|wanted| *wanted != current) {
-            return Err(refuse(Refusal::BaseVersion { current, wanted }));
+            return Err(Refusal::BaseVersion { current, wanted });
         }
-        let next = follow(&*chosen.state, &task.question, txid, &self.config).map_err(refuse)?;
+        let next = self.follow(&chosen.state, &task.question)?;
         self.proposer.sequence += 1;
         self.prepare(now, ballot, Arc::clone(chosen), next, task, out);
         Ok(())
@@ -101,7 +87,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
             }
         }
         let deadline = now + self.config.timing.vote;
-        self.acceptor.begin(now);
+        self.acceptor.pending_since = now;
         out.publish = true;
         self.proposer.proposing = Proposing::Preparing(Box::new(Preparing {
             ballot,
@@ -138,7 +124,7 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let against = preparing.votes.values().any(|vote| matches!(vote, Vote::Abort(_)));
         let complete = self.rules.has_all_votes(missing);
         if against {
-            self.proposer.abort(now, *preparing, &self.config, out);
+            self.abort(now, *preparing, out);
         } else if complete {
             let Preparing { ballot, next, task, votes, evidence, .. } = *preparing;
             self.questions.await_decision(now, &self.config, &task, &next);
@@ -159,18 +145,12 @@ impl<V: Register, R: Rules> Engine<V, R> {
         self.take_in(now, &proposal, out);
         let accepted = NodeSet::EMPTY.with(self.config.me);
         let resend_at = now + self.config.timing.resend;
-        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
+        let accepting = Accepting { proposal, accepted, rejected: NodeSet::EMPTY, resend_at };
+        self.proposer.proposing = Proposing::Accepting(accepting);
     }
 
-    fn advance_accepting(
-        &mut self,
-        now: Time,
-        proposal: Arc<Proposal<V>>,
-        accepted: NodeSet,
-        rejected: NodeSet,
-        resend_at: Time,
-        out: &mut Output<V>,
-    ) -> bool {
+    fn advance_accepting(&mut self, now: Time, accepting: Accepting<V>, out: &mut Output<V>) -> bool {
+        let Accepting { proposal, accepted, rejected, mut resend_at } = accepting;
         let members = self.config.members;
         let (version, decided) = (proposal.state.version(), self.acceptor.committed().state.version());
         if decided > version || (decided == version && self.acceptor.committed().state.txid() != proposal.state.txid())
@@ -192,13 +172,13 @@ impl<V: Register, R: Rules> Engine<V, R> {
             return true;
         }
         let due = now >= resend_at;
-        let resend_at = if due { now + self.config.timing.resend } else { resend_at };
         if due {
+            resend_at = now + self.config.timing.resend;
             let silent = self.peers.connected().minus(accepted);
             let accept = |to| Envelope { to, message: Message::Accept { proposal: Arc::clone(&proposal) } };
             out.send.extend(silent.iter().map(accept));
         }
-        self.proposer.proposing = Proposing::Accepting { proposal, accepted, rejected, resend_at };
+        self.proposer.proposing = Proposing::Accepting(Accepting { proposal, accepted, rejected, resend_at });
         due
     }
 
@@ -227,18 +207,16 @@ impl<V: Register, R: Rules> Engine<V, R> {
         let chosen = self.rules.builds_on(proposal, before);
         self.proposer.proposing = Proposing::Holding { ballot, chosen };
     }
-}
 
-impl<V: Register> Proposer<V> {
     /// Ends an advance before anything was sent for acceptance: final at once.
-    fn abort(&mut self, now: Time, preparing: Preparing<V>, config: &Config<V>, out: &mut Output<V>) {
+    fn abort(&mut self, now: Time, preparing: Preparing<V>, out: &mut Output<V>) {
         let Preparing { ballot, chosen, next, task, votes, .. } = preparing;
-        self.proposing = Proposing::Holding { ballot, chosen };
+        self.proposer.proposing = Proposing::Holding { ballot, chosen };
         out.publish = true;
         let Some(txid) = next.txid() else { return };
         let (version, by) = (next.version(), task.question.by);
         let message = Message::Abort { txid, version, by: by.clone(), votes: votes.clone() };
-        out.send.extend(config.others().iter().map(|to| Envelope { to, message: message.clone() }));
+        self.send_to_others(&message, out);
         let took = Some(now.since(task.since));
         out.reply.push((task.question.ticket, Answer::Aborted { txid, votes: votes.clone() }));
         out.events.push(Event::Aborted { txid, version, by, votes, took });

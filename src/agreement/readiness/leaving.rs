@@ -25,7 +25,8 @@ impl<V: Register, R: Rules> Engine<V, R> {
         self.is_leaving() && !self.readiness.acts && self.readiness.told == Readiness::Leaves && self.is_unasked()
     }
 
-    fn is_unasked(&self) -> bool {
+    /// Whether no caller waits for an answer.
+    pub(crate) fn is_unasked(&self) -> bool {
         self.questions.is_empty() && self.proposer.has_no_task()
     }
 
@@ -45,7 +46,6 @@ impl<V: Register, R: Rules> Engine<V, R> {
 
     /// What a request is told that comes to a member that leaves: who decides it, as soon as that is known.
     pub(crate) fn leaving_refusal(&self, now: Time) -> Refusal<V::Refusal> {
-        let other = if self.readiness.acts { None } else { self.coordinator(now) };
-        other.map_or(Refusal::Leaving, Refusal::NotCoordinating)
+        self.other_coordinator(now).map_or(Refusal::Leaving, Refusal::NotCoordinating)
     }
 }

@@ -2,9 +2,9 @@
 
 use super::file::{Head, read_head};
 use super::line::{Event, Line, hash, newer_format, signed_bytes};
-use super::proof::{Decision, Evidence};
+use super::proof::{Decision, Evidence, Learned};
 use jiff::Timestamp;
-use model::{Digest, NodeId, Role, Said, Signed, SpiffeId, UnixMillis};
+use model::{Digest, NodeId, NodeSet, Role, Said, Signed, SpiffeId, UnixMillis};
 use rustls_pki_types::CertificateDer;
 use service::RoutingState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,15 +79,9 @@ pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Ve
             Err(what) => verification.findings.push(Finding { place, what }),
         }
     }
-    for (place, decision) in decisions {
-        match witness.check_decision(&decision) {
-            Ok(()) => evidence.add_decision(
-                decision.node,
-                decision.txid(),
-                decision.by.as_ref(),
-                &decision.state,
-                decision.has_votes,
-            ),
+    for (place, node, signed, learned) in decisions {
+        match witness.check_decision(node, &signed, &learned.state) {
+            Ok(()) => evidence.add_decision(node, learned),
             Err(what) => verification.findings.push(Finding { place, what }),
         }
     }
@@ -105,30 +99,13 @@ pub fn verify(sources: &[Source], authorities: &[CertificateDer<'static>]) -> Ve
     verification
 }
 
-/// A decision as one record has it.
-struct Learned {
-    node: NodeId,
-    signed: Signed,
-    by: Option<model::Actor>,
-    state: Box<RoutingState>,
-    has_votes: bool,
-}
-
-impl Learned {
-    const fn txid(&self) -> model::TxId {
-        match self.signed.statement.said {
-            Said::Vote { txid, .. } | Said::Accepted { txid, .. } | Said::Decided { txid, .. } => txid,
-        }
-    }
-}
-
 /// Goes through the lines.
 #[derive(Default)]
 struct Reader {
     verification: Verification,
     certificates: BTreeMap<String, CertificateDer<'static>>,
     statements: Vec<(String, Signed)>,
-    decisions: Vec<(String, Learned)>,
+    decisions: Vec<(String, NodeId, Signed, Learned)>,
     heads: Vec<(String, NodeId, Head)>,
     /// The last line of each node's record so far: where it stands, its number and its hash.
     ends: BTreeMap<NodeId, (String, u64, Digest)>,
@@ -225,8 +202,8 @@ impl Reader {
             }
             Event::Said { signed } => self.statements.push((place, signed)),
             Event::Decided { signed, by, state, votes } => {
-                let has_votes = !votes.is_empty();
-                self.decisions.push((place, Learned { node: line.node, signed, by, state, has_votes }));
+                let learned = Learned { by, state, has_votes: !votes.is_empty(), known_to: NodeSet::EMPTY };
+                self.decisions.push((place, line.node, signed, learned));
             }
             Event::Lost { lines } => self.note(place, &format!("{lines} lines could not be written here")),
             Event::Shortened { head, found } => {
@@ -268,13 +245,13 @@ impl Witness<'_> {
         self.check_bytes(statement.node, Some(&statement.cluster), &signed.serial, signature, Some(statement.at))
     }
 
-    fn check_decision(&mut self, learned: &Learned) -> Result<(), String> {
-        let Learned { node, signed, state, .. } = learned;
+    /// Whether `node` signed that it learned this state as decided.
+    fn check_decision(&mut self, node: NodeId, signed: &Signed, state: &RoutingState) -> Result<(), String> {
         self.check(signed)?;
         let Said::Decided { txid, version, digest, .. } = signed.statement.said else {
             return Err("what is signed here is no decision".into());
         };
-        if (signed.statement.node, Some(txid), version, digest) != (*node, state.txid, state.version, state.digest()) {
+        if (signed.statement.node, Some(txid), version, digest) != (node, state.txid, state.version, state.digest()) {
             return Err(format!("the state is not the one that {node} signed"));
         }
         Ok(())

@@ -42,7 +42,7 @@ fn approve(operator: &str) -> Change {
 fn approved(base: &RoutingState, operators: &[&str]) -> RoutingState {
     operators.iter().fold(base.clone(), |base, operator| {
         let next = after(&base, &approve(operator)).expect("an approval is missing");
-        assert_eq!(Direction::between(&base, &next), Direction::Advance, "every member has to look at it");
+        assert_eq!(base.direction_to(&next), Direction::Advance, "every member has to look at it");
         assert_eq!(base.plan_allows(&next, operator), Ok(()));
         next
     })
@@ -134,7 +134,7 @@ fn what_takes_traffic_away_waits_for_nobody_and_begins_anew_without_approvals() 
         Change::Weight { weight: Weight::ZERO, canary: None },
     ] {
         let next = after(&one, &change).expect("it fits");
-        assert_eq!(Direction::between(&one, &next), Direction::Retreat, "{change:?}");
+        assert_eq!(one.direction_to(&next), Direction::Retreat, "{change:?}");
         assert_eq!(one.approvals_allow(&next, NODE), Ok(()), "{change:?}");
     }
     let paused = after(&one, &Change::Pause { why: why(), epoch: None }).expect("it is open");
@@ -186,7 +186,7 @@ fn members_refuse_a_coordinator_that_lies() {
     // A step forward without more traffic needs no vote: whoever is asked to accept it looks all the same.
     let last_is_free = begun(0);
     let creeps = edited(&last_is_free, |rollout| rollout.step = 2);
-    assert_eq!(Direction::between(&last_is_free, &creeps), Direction::Retreat);
+    assert_eq!(last_is_free.direction_to(&creeps), Direction::Retreat);
     let told = last_is_free.approvals_allow(&creeps, NODE).expect_err("it leaves step 2 out");
     assert!(told.starts_with("it waits for 2 more approvals of step 2"), "{told}");
     let over = after(&one, &Change::Abort { why: String::new(), started: None }).expect("it is open");

@@ -144,7 +144,7 @@ impl World {
         let next =
             change.apply(&base, NodeSet::first(MEMBERS), txid, UnixMillis(0)).map_err(|error| error.to_string())?;
         let alive = self.nodes.iter().filter(|node| node.alive);
-        if Direction::between(&base, &next) == Direction::Advance {
+        if base.direction_to(&next) == Direction::Advance {
             base.plan_allows(&next, by(change))?;
             let current = self.decided.len() - 1;
             if alive.clone().count() < MEMBERS || alive.clone().any(|node| node.version != current) {

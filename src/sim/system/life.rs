@@ -224,7 +224,7 @@ impl World {
         let by = Actor { id: operator(by), serial: "01".into(), remote: "-".into() };
         let now = self.now;
         let at = self.node(node).clock.wall(now);
-        self.take(node, Happened::Asked(Asked { change, by, caller }, None, at))
+        self.take(node, Happened::Asked(Asked { change, base_version: None, by, caller }, at))
     }
 
     /// A process that was told to stop has given its place up, and nobody waits for it: it ends as its driver ends.

@@ -5,12 +5,12 @@ use super::omitted::Omitted;
 use super::surroundings::{Quality, Question, Surroundings, Traffic};
 use crate::disk::{Shared, SimulatedStore};
 use agreement::OnEmptyDisk;
-use member::{Happened, Member, Memory};
+use member::{Happened, Member};
 use mesh::WireVersion;
 use model::{Digest, NodeId, Time};
 use service::View;
 use std::collections::{BTreeMap, VecDeque};
-use store::{Room, StoreError};
+use store::{Memory, Room, StoreError};
 
 impl Memory for SimulatedStore {
     fn append(&mut self, records: &[service::Record]) -> Result<(), StoreError> {

@@ -5,10 +5,10 @@ use crate::search::rules::{Rule, Without};
 use crate::{disk, rollout};
 use ::rollout::Controller;
 use agreement::Reason;
-use member::{All, Effect, Memory, Rules};
+use member::{All, Effect, Rules};
 use model::{NodeId, NodeSet, Report, Time};
 use service::Change;
-use store::{Room, StoreError};
+use store::{Memory, Room, StoreError};
 
 /// A rule by which a member puts its parts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
