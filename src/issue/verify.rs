@@ -48,10 +48,8 @@ pub struct Finding {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
-    /// Its time is over, or will be too soon.
     #[error("it expires at {0}")]
     Expires(Timestamp),
-    /// A revocation list that is to be replaced, or will be too soon.
     #[error("it is to be replaced at {0}")]
     Stale(Timestamp),
     /// It cannot be read, or not be trusted.
@@ -66,13 +64,10 @@ pub enum Problem {
     /// The folder may be anyone's.
     #[error("it is not named after a member")]
     NotNamed,
-    /// The member is not among those that are configured.
     #[error("{variable} is not set, so {node} is no member")]
     NoMember { variable: String, node: NodeId },
-    /// A private key by itself.
     #[error("it is a private key: name its folder instead")]
     PrivateKey,
-    /// Something that is no certificate.
     #[error("there is no certificate in it")]
     NoCertificate,
 }

@@ -101,10 +101,8 @@ pub enum PlanShapeError {
     /// A weight that cannot be.
     #[error("step {step}: {error}")]
     Weight { step: usize, error: WeightError },
-    /// A pause with nothing to hold.
     #[error("step {0} is a pause before any setWeight: there is nothing to hold yet")]
     PauseFirst(usize),
-    /// A limit that is no number of its kind.
     #[error("{0} must be a number, 0 or more")]
     Number(&'static str),
     /// The plan itself.
