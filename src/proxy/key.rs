@@ -1,5 +1,6 @@
 //! Finds the stickiness key in a JSON body, and checks that the body is JSON, without building a tree of it.
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -32,7 +33,7 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut key = None;
-        while let Some(name) = map.next_key_seed(Name)? {
+        while let Some(name) = map.next_key()? {
             match name {
                 Field::Key => key = map.next_value_seed(Value)?,
                 Field::Other => map.next_value_seed(Skipped)?,
@@ -43,31 +44,12 @@ impl<'de> Visitor<'de> for Members {
 }
 
 /// The name of a member: `key`, or any other.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
 enum Field {
     Key,
+    #[serde(other)]
     Other,
-}
-
-struct Name;
-
-impl<'de> de::DeserializeSeed<'de> for Name {
-    type Value = Field;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a member")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
-        Ok(if name == "key" { Field::Key } else { Field::Other })
-    }
 }
 
 /// The value of the key: kept when it is a string or a number, skipped otherwise.

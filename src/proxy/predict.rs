@@ -88,22 +88,13 @@ impl Chosen {
 }
 
 impl Proxy {
-    /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`.
-    pub fn new(handle: Handle, upstreams: Upstreams) -> Self {
-        Self::with_timeouts(handle, upstreams, Timeouts::default())
-    }
-
-    /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
-    /// upstreams, and the closing of those that were kept for long enough.
-    pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
+    /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`. Its tasks are counted in
+    /// `tasks`. They are none of a request's way to its answer: connections to upstreams, and the closing of those that
+    /// were kept for long enough.
+    pub fn new(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
         Self(Arc::new(Shared { handle, upstreams, table, forwarder, pool, observer: Arc::default() }))
-    }
-
-    /// The same, with other bounds on how long upstreams may take.
-    pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
-        Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in

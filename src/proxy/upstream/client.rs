@@ -11,7 +11,7 @@ use bytes::Bytes;
 use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either, Empty, Full};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::Executor;
@@ -48,7 +48,7 @@ impl Default for Timeouts {
     }
 }
 
-/// A request's body on its way to an upstream.
+/// A request's body on its way to an upstream: all there, or streamed.
 pub(crate) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 
 /// A pooled client for plain HTTP.
@@ -120,15 +120,11 @@ impl Forwarder {
             self.tasks.spawn(connection);
             sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
         };
-        let model_name = || model.to_string();
-        let response = match timeout_at(until, answered).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                return Err(Problem::UpstreamBroken { model: model_name(), error: reason(&error) });
-            }
-            Err(_) => return Err(Problem::UpstreamSlow { model: model_name(), after: self.timeouts.answer }),
-        };
-        end_to_end(model, response)
+        match timeout_at(until, answered).await {
+            Ok(Ok(response)) => end_to_end(model, response),
+            Ok(Err(error)) => Err(Problem::UpstreamBroken { model: model.to_string(), error: reason(&error) }),
+            Err(_) => Err(Problem::UpstreamSlow { model: model.to_string(), after: self.timeouts.answer }),
+        }
     }
 
     async fn answered(
@@ -171,13 +167,10 @@ impl Forwarder {
     }
 
     fn problem_of(&self, model: &ModelId, error: Error) -> Problem {
-        let model = model.to_string();
-        match own_body_error(&error) {
-            Some(BodyError::TooLarge) => return Problem::BodyTooLarge,
-            Some(BodyError::Slow) => return Problem::BodySlow,
-            Some(BodyError::Broken(reason)) => return Problem::BodyBroken(reason.clone()),
-            None => {}
+        if let Some(own) = own_body_error(&error) {
+            return own.clone().into();
         }
+        let model = model.to_string();
         match (error.is_connect(), reason(&error)) {
             (true, error) => self.unconnected(model, error),
             (false, error) => Problem::UpstreamBroken { model, error },
@@ -201,19 +194,6 @@ fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Respo
     }
     strip_hop_by_hop(response.headers_mut());
     Ok(response)
-}
-
-/// A body that is all there, on its way.
-pub(crate) fn outgoing_whole(bytes: Bytes) -> Outgoing {
-    Either::Left(Full::new(bytes))
-}
-
-/// A body that is streamed, on its way.
-pub(crate) fn outgoing_stream<B>(body: B) -> Outgoing
-where
-    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
-{
-    Either::Right(body.boxed_unsync())
 }
 
 /// The innermost reason, which names what happened; the layers above only say who noticed.
