@@ -1,7 +1,4 @@
 //! Requests to nodes: reads, long polls and changes, over HTTPS.
-//!
-//! It trusts the cluster's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and
-//! says of every failure whether a change may have been made.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
@@ -185,11 +182,10 @@ impl Client {
         if uri.scheme_str() != Some("https") {
             return Err(stray());
         }
-        let named = self
-            .peers
-            .iter()
-            .find(|(id, host)| uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port()));
-        named.map(|(id, _)| id).ok_or_else(stray)
+        let is_named = |(id, host): &(NodeId, &model::Host)| {
+            uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port())
+        };
+        self.peers.iter().find(is_named).map(|(id, _)| id).ok_or_else(stray)
     }
 
     fn uri(&self, node: NodeId, path: &str) -> String {
