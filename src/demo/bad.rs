@@ -2,7 +2,7 @@
 
 use super::error::DemoError;
 use super::ledger::Rule;
-use super::models::{Deeds, Model};
+use super::models::{Deeds, Done, Model};
 use super::screen::{self, Damage};
 use super::serving::Lookout;
 use super::story::{Story, command, plan, slow, wrong};
@@ -64,7 +64,8 @@ impl Story<'_> {
 
     /// What the canary did until it was stopped everywhere.
     fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, DemoError> {
-        let (Some(first), Some(first_bad)) = (deeds.first_asked(), deeds.first_bad()) else {
+        let Done { asked, bad, first_asked, first_bad } = *deeds.until_now();
+        let (Some(first), Some(first_bad)) = (first_asked, first_bad) else {
             return Err(wrong(format!("{canary} was rolled back without one bad answer")));
         };
         if let Some(node) = self.members.iter().find(|node| !stopped.contains_key(node)) {
@@ -75,8 +76,8 @@ impl Story<'_> {
             canary,
             from_bad_answer: last.saturating_duration_since(first_bad),
             from_request: last.saturating_duration_since(first),
-            requests: deeds.asked(),
-            bad: deeds.bad(),
+            requests: asked,
+            bad,
             users: self.traffic.ledger.users_with_errors(),
         })
     }
