@@ -96,7 +96,6 @@ pub(crate) struct NodeArgs {
     log: LogArgs,
 }
 
-/// What an isolated node serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnIsolation {
     /// The stable model only.
