@@ -37,8 +37,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     read_up_to(path, MAX_FILE_BYTES)
 }
 
-/// [`read`] for a file that may have this many bytes. Fails when it is no regular file, too long, or the system
-/// refuses.
+/// [`read`] for a file that may have this many bytes.
 pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
