@@ -30,11 +30,9 @@ const LONGEST_MS: f64 = 3_600_000.0;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Outcome {
-    /// The model that served it.
     model: ModelId,
     /// Whether the model did what it should.
     ok: bool,
-    /// How long that took.
     latency_ms: f64,
 }
 
@@ -42,7 +40,6 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 
-/// The answer.
 #[derive(Debug, Serialize)]
 struct Accepted {
     accepted: usize,

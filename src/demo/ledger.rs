@@ -216,7 +216,6 @@ impl Ledger {
         }
     }
 
-    /// What `node` answered at `version`.
     pub(super) fn share(&self, version: u64, node: NodeId) -> Share {
         self.shares.get(&(version, node)).copied().unwrap_or_default()
     }
@@ -231,7 +230,6 @@ impl Ledger {
         self.last_canary.get(&node).copied()
     }
 
-    /// All answers there were.
     pub(super) fn answers(&self) -> u64 {
         self.latencies.len()
     }

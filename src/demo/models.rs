@@ -25,7 +25,6 @@ pub(super) const ERRORS_IN_TEN: u64 = 3;
 /// Of ten requests, as many wait long at the model that is slow.
 pub(super) const SLOW_IN_TEN: u64 = 9;
 
-/// The models of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Model {
     /// Stable before any decision.
@@ -40,7 +39,6 @@ pub(super) enum Model {
     V5,
 }
 
-/// How a model server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answers {
     Well,
@@ -63,7 +61,6 @@ pub(super) struct Done {
     pub(super) first_bad: Option<Instant>,
 }
 
-/// A running server.
 struct Server {
     model: Model,
     address: SocketAddr,

@@ -100,7 +100,6 @@ impl<'a> Story<'a> {
 }
 
 impl Programme {
-    /// The models that take part.
     const fn models(self) -> &'static [Model] {
         match self {
             Self::Good => &[Model::V1, Model::V2],

@@ -96,7 +96,6 @@ impl Thread {
         Ok(Self { end, thread })
     }
 
-    /// Waits for its end.
     async fn ended(self) -> io::Result<()> {
         let served = self.end.await;
         // Its last act was to say so, so this waits for no longer than a thread takes to go; why it panicked, it has said.

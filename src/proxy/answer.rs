@@ -57,7 +57,6 @@ pub(super) enum Blame {
 }
 
 impl Problem {
-    /// Whether it is the model's fault.
     pub(super) const fn blame(&self) -> Blame {
         match self.status_and_code().0 {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Blame::Upstream,

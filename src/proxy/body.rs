@@ -47,9 +47,7 @@ impl<B: RequestBody> Taken<B> {
 /// How a body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// Whether it is looked into.
     pub(super) ahead: Ahead,
-    /// The most bytes it may have.
     pub(super) limit: u64,
 }
 
@@ -159,7 +157,6 @@ struct Streamed {
 }
 
 impl Body {
-    /// A body that is all there.
     pub(super) const fn whole(bytes: Bytes) -> Self {
         Self(Kind::Whole(bytes))
     }

@@ -15,7 +15,7 @@ use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use judge::{Sample, Samples, Verdict};
 use member::{Handle, View, boottime};
 use model::{ModelId, Time, Weight};
@@ -129,7 +129,12 @@ impl Proxy {
             (Ok(None), Route::Prediction) => self.decide_at_end(&chosen, arrived, body).await,
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
                 body.discard(client).await;
-                unserved(route, parts.method, &chosen.target().model).answer(&chosen.table, chosen.target())
+                let (method, model) = (parts.method, chosen.target().model.to_string());
+                let problem = match route {
+                    Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
+                    Route::Inference => Problem::NoUpstream { model },
+                };
+                problem.answer(&chosen.table, chosen.target())
             }
             (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
         }
@@ -231,7 +236,6 @@ impl Proxy {
         }
     }
 
-    /// Answers with the decision itself.
     pub(super) fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
         let body = self.decided(chosen, arrived).body.clone();
         answer::decision(body, &chosen.table, chosen.target())
@@ -264,15 +268,6 @@ impl Proxy {
     }
 }
 
-/// Why there is no answer by `route` for a model that has no upstream here.
-fn unserved(route: Route, method: Method, model: &ModelId) -> Problem {
-    let model = model.to_string();
-    match route {
-        Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
-        Route::Inference => Problem::NoUpstream { model },
-    }
-}
-
 /// The key in a body that was read. Only a prediction must be JSON.
 fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
     match (body, route) {
@@ -283,10 +278,9 @@ fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, s
 }
 
 fn by_weight(view: &View, at: Time, key: Option<&[u8]>) -> Choice {
-    match &view.state.canary {
-        None => Choice::Stable,
-        Some(canary) => bucket(&canary.salt, key).choice(serving_weight(view, at)),
-    }
+    let Some(canary) = &view.state.canary else { return Choice::Stable };
+    let bucket = key.map_or_else(|| Bucket::at_random(random()), |key| Bucket::of_key(&canary.salt, key));
+    bucket.choice(serving_weight(view, at))
 }
 
 /// A tester gets the canary only where others might: not on a node that is isolated or drained, and not after a rollback.
@@ -299,13 +293,6 @@ fn by_wish(view: &View, at: Time, tester: Tester) -> Choice {
 
 fn header_key(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(KEY).map(HeaderValue::as_bytes).filter(|key| !key.is_empty())
-}
-
-fn bucket(salt: &str, key: Option<&[u8]>) -> Bucket {
-    match key {
-        Some(key) => Bucket::of_key(salt, key),
-        None => Bucket::at_random(random()),
-    }
 }
 
 /// A number that no one can predict, without a system call: the hasher's keys are drawn once a thread and then counted.

@@ -57,7 +57,6 @@ impl<B: RequestBody> Rest<B> {
         Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, progress }
     }
 
-    /// How far it gets.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
     }

@@ -37,7 +37,6 @@ pub(crate) struct Plain<'h, 'a> {
     pub(crate) headers: &'h [Header<'a>],
     /// The value of `x-canary-key`.
     pub(crate) key: Option<&'a [u8]>,
-    /// The body.
     pub(crate) body: &'a [u8],
     /// Bytes of the request, head and body.
     pub(crate) length: usize,
