@@ -85,13 +85,9 @@ fn way(headers: &HeaderMap, remote: SocketAddr) -> HeaderValue {
 
 /// Removes what belongs to one connection only (RFC 9110, 7.6.1), that which `connection` names included.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
+    let named: Vec<HeaderName> = named.collect();
     for name in named {
         headers.remove(name);
     }

@@ -6,7 +6,7 @@ use super::facts::{is_strong, key_kind};
 use model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 
 /// The most characters of a foreign name that an error repeats: enough to recognise it, too few to flood a log.
@@ -70,11 +70,9 @@ pub fn identity(certificate: &CertificateDer<'_>) -> Result<SpiffeId, SvidError>
     if !rest.is_empty() {
         return Err(SvidError::TrailingBytes(rest.len()));
     }
-    if parsed
-        .extensions()
-        .iter()
-        .any(|extension| matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. }))
-    {
+    let unread =
+        |extension: &X509Extension<'_>| matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. });
+    if parsed.extensions().iter().any(unread) {
         return Err(SvidError::Extension("X.509v3"));
     }
     check_form(&parsed)?;

@@ -98,7 +98,18 @@ impl Forwarder {
         request: Request<Outgoing>,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
-        end_to_end(model, self.answered(model, request, progress).await?)
+        let limit = self.timeouts.answer;
+        let mut answer = pin!(self.clients[own_shard()].request(request));
+        let mut left = limit;
+        loop {
+            if let Ok(answer) = timeout(left, answer.as_mut()).await {
+                return end_to_end(model, answer.map_err(|error| self.problem_of(model, error))?);
+            }
+            left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
+            if left.is_zero() {
+                return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
+            }
+        }
     }
 
     /// A new connection to an upstream of `model`.
@@ -124,26 +135,6 @@ impl Forwarder {
             Ok(Ok(response)) => end_to_end(model, response),
             Ok(Err(error)) => Err(Problem::UpstreamBroken { model: model.to_string(), error: reason(&error) }),
             Err(_) => Err(Problem::UpstreamSlow { model: model.to_string(), after: self.timeouts.answer }),
-        }
-    }
-
-    async fn answered(
-        &self,
-        model: &ModelId,
-        request: Request<Outgoing>,
-        progress: Option<Progress>,
-    ) -> Result<Response<Incoming>, Problem> {
-        let limit = self.timeouts.answer;
-        let mut answer = pin!(self.clients[own_shard()].request(request));
-        let mut left = limit;
-        loop {
-            if let Ok(answer) = timeout(left, answer.as_mut()).await {
-                return answer.map_err(|error| self.problem_of(model, error));
-            }
-            left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
-            if left.is_zero() {
-                return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
-            }
         }
     }
 
