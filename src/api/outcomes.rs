@@ -46,7 +46,8 @@ struct Accepted {
 }
 
 pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    if let Err(refused) = reporter(&request).and_then(|()| refuse_other_sites(&request)) {
+    let reporter = admit(&request, "Outcomes refused", |caller| caller.reporter(unix_millis()));
+    if let Err(refused) = reporter.and_then(|()| refuse_other_sites(&request)) {
         body::discard(request).await;
         return Err(refused);
     }
@@ -58,10 +59,6 @@ pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> R
         api.proxy.record_outcome(model, *sample);
     }
     Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: samples.len() })).into_response())
-}
-
-fn reporter(request: &Request) -> Result<(), Problem> {
-    admit(request, "Outcomes refused", |caller| caller.reporter(unix_millis()))
 }
 
 /// What is to be counted, each for one of the two models of `state`.

@@ -7,12 +7,12 @@ mod rollout;
 pub(super) use rollout::{current, known, trial};
 
 use super::state::CertificateInfo;
-use member::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
+use member::{Decision, HistoryEntry, Reason, View, Vote, Votes};
 use model::{ModelId, NodeId, Time, UnixMillis};
 use proxy::Observations;
 use schema::{
     AgreedState, CertificateHealth, EvidenceShape, HealthSnapshot, HistoryLine, NodeReason, PeerHealth, PendingShape,
-    RolloutShape, ServedState, Shares, TrialShape, UpstreamShape, VoteShape, rfc3339, shares_of,
+    RolloutShape, ServedState, TrialShape, UpstreamShape, VoteShape, rfc3339, shares_of,
 };
 use service::{Model, serving_weight};
 
@@ -64,7 +64,7 @@ pub(super) fn history_line(entry: &HistoryEntry) -> HistoryLine {
         learned_at: rfc3339(entry.learned_at),
         took_ms: entry.took.map(|took| took.as_secs_f64() * 1e3),
         evidence: entry.evidence.iter().map(|(node, evidence)| (*node, EvidenceShape::of(evidence))).collect(),
-        from: entry.from.as_ref().map(split),
+        from: entry.from.as_ref().map(|split| shares_of(&split.stable, split.canary.as_ref(), split.weight)),
         state: entry.decided.as_ref().map(|state| AgreedState::of(state, state.digest())),
         rollout: entry.decided.as_ref().and_then(|state| state.rollout.as_deref()).map(RolloutShape::of),
     }
@@ -75,10 +75,6 @@ fn vote(vote: &Vote) -> VoteShape {
         Vote::Commit => VoteShape { vote: "COMMIT".into(), reason: None },
         Vote::Abort(reason) => VoteShape { vote: "ABORT".into(), reason: Some(reason.to_string()) },
     }
-}
-
-fn split(split: &Split) -> Shares {
-    shares_of(&split.stable, split.canary.as_ref(), split.weight)
 }
 
 /// Each member that spoke against a change, with its reason.

@@ -32,7 +32,7 @@ impl Story<'_> {
         let members = self.members.clone();
         self.mesh.in_step(self.nodes, &members, version).await?;
         let stopped = lookout.end().await?;
-        self.traffic.observe(AFTERWARDS, |ledger| !ledger.complaints().is_empty()).await;
+        self.traffic.observe(AFTERWARDS, |ledger| !ledger.complaints.is_empty()).await;
         self.check()?;
         let commit = self.mesh.commit_time(version).await?;
         let why = ended.why.unwrap_or_default();
@@ -78,7 +78,7 @@ impl Story<'_> {
             from_request: last.saturating_duration_since(first),
             requests: asked,
             bad,
-            users: self.traffic.ledger.users_with_errors(),
+            users: self.traffic.ledger.met_error.len(),
         })
     }
 
@@ -93,7 +93,7 @@ impl Story<'_> {
                 )));
             }
         }
-        let users = self.traffic.ledger.users_with_errors();
+        let users = self.traffic.ledger.met_error.len();
         match (canary.may_fail(), users) {
             (true, 0) => Err(wrong(format!("{canary} was rolled back, but nobody saw an error of it"))),
             (false, 1..) => Err(wrong(format!("{users} users saw an error of {canary}, which only is slow"))),

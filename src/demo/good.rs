@@ -83,7 +83,7 @@ impl Story<'_> {
                 return Err(slow(format!("the step was not taken within {limit} s: {verdict}")));
             }
             last = Some(current);
-            self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints().is_empty()).await;
+            self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints.is_empty()).await;
             self.check()?;
         }
     }
@@ -134,7 +134,7 @@ impl Story<'_> {
     async fn hear(&mut self, version: u64, members: &[NodeId]) {
         let enough = |ledger: &Ledger| {
             let heard = |node: &NodeId| ledger.share(version, *node).answers >= ANSWERS_WHERE_EXACT;
-            members.iter().all(heard) || !ledger.complaints().is_empty()
+            members.iter().all(heard) || !ledger.complaints.is_empty()
         };
         self.traffic.observe(LONGEST_COUNT, enough).await;
     }

@@ -92,8 +92,7 @@ impl<'a> Story<'a> {
     /// Whether all that has happened until now is as it should be.
     pub(super) fn check(&mut self) -> Result<(), DemoError> {
         self.nodes.must_run()?;
-        let complaints = self.traffic.ledger.complaints();
-        let Some((first, others)) = complaints.split_first() else { return Ok(()) };
+        let Some((first, others)) = self.traffic.ledger.complaints.split_first() else { return Ok(()) };
         let also = others.iter().map(|text| format!("\n  also: {text}")).collect::<String>();
         Err(wrong(format!("{first}{also}")))
     }

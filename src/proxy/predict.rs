@@ -10,7 +10,7 @@ use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::Tester;
 use crate::upload::RequestBody;
 use crate::upstream::address::Upstreams;
-use crate::upstream::client::{Forwarder, Timeouts};
+use crate::upstream::client::{Forwarder, PROBE_TIMEOUT, Timeouts};
 use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
@@ -173,7 +173,7 @@ impl Proxy {
     pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
         match (self.0.upstreams.of(model), smoke) {
             (Ok(None), _) => Ok(()),
-            (Ok(Some(upstream)), None) => self.0.forwarder.probe(&upstream).await,
+            (Ok(Some(upstream)), None) => self.0.forwarder.ask(upstream.uri(), PROBE_TIMEOUT).await,
             (Ok(Some(upstream)), Some(smoke)) => health::smoke_test(&self.0.forwarder, &upstream, smoke).await,
             (Err(error), _) => Err(format!("the upstream of {}: {error}", model.id)),
         }

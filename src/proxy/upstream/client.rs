@@ -4,7 +4,6 @@ use crate::answer::Problem;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
 use crate::upload::{BodyError, Progress};
-use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
@@ -28,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// How long a probe may take, connecting included.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that an upstream may take.
 #[derive(Clone, Copy, Debug)]
@@ -138,12 +137,7 @@ impl Forwarder {
         }
     }
 
-    /// Whether the upstream answers a GET with a status below 500 in time; else why not.
-    pub(crate) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
-        self.ask(upstream.uri(), PROBE_TIMEOUT).await
-    }
-
-    /// The same for any place, and any time.
+    /// Whether `place` answers a GET with a status below 500 within `limit`; else why not.
     pub(crate) async fn ask(&self, place: &Uri, limit: Duration) -> Result<(), String> {
         let mut request = Request::new(Either::Left(Full::default()));
         *request.uri_mut() = place.clone();
