@@ -10,7 +10,6 @@ mod exposition;
 #[doc(hidden)]
 pub mod fuzz;
 mod metrics;
-mod openapi;
 mod outcomes;
 mod poll;
 mod read;

@@ -30,11 +30,9 @@ const LONGEST_MS: f64 = 3_600_000.0;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Outcome {
-    /// The model that served it.
     model: ModelId,
     /// Whether the model did what it should.
     ok: bool,
-    /// How long that took.
     latency_ms: f64,
 }
 
@@ -42,14 +40,14 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 
-/// The answer.
 #[derive(Debug, Serialize)]
 struct Accepted {
     accepted: usize,
 }
 
 pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    if let Err(refused) = reporter(&request).and_then(|()| refuse_other_sites(&request)) {
+    let reporter = admit(&request, "Outcomes refused", |caller| caller.reporter(unix_millis()));
+    if let Err(refused) = reporter.and_then(|()| refuse_other_sites(&request)) {
         body::discard(request).await;
         return Err(refused);
     }
@@ -61,10 +59,6 @@ pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> R
         api.proxy.record_outcome(model, *sample);
     }
     Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: samples.len() })).into_response())
-}
-
-fn reporter(request: &Request) -> Result<(), Problem> {
-    admit(request, "Outcomes refused", |caller| caller.reporter(unix_millis()))
 }
 
 /// What is to be counted, each for one of the two models of `state`.

@@ -74,12 +74,8 @@ async fn lease_over(end: Time) {
 /// Reads `30s`, `1m30s` or a plain number of seconds.
 fn parse_wait(text: &str) -> Result<Duration, Problem> {
     let wrong = || Problem::bad_request("wait must be a duration of at most a minute, such as 30s");
-    let seconds = text.parse::<u64>().map(Duration::from_secs);
-    let wait = match seconds {
-        Ok(wait) => wait,
-        Err(_) => parse_span(text).ok_or_else(wrong)?,
-    };
-    Ok(wait.min(MAX_WAIT))
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    Ok(seconds.or_else(|| parse_span(text)).ok_or_else(wrong)?.min(MAX_WAIT))
 }
 
 /// The document as it is sent, and its tag, which covers all of it but a proposal that has only just been made.

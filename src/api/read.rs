@@ -1,11 +1,13 @@
-//! The other reads: health, history, and whether the node lives and serves.
+//! The other reads: health, history, the routes themselves, and whether the node lives and serves.
 
 use super::shown;
 use super::state::Api;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::response::IntoResponse;
 use edge::Problem;
+use http::header::CONTENT_TYPE;
 use member::{Stage, boottime};
 use schema::{HealthSnapshot, HistoryLine, code};
 use serde::Deserialize;
@@ -52,6 +54,11 @@ pub(super) async fn history(
         return Err(Problem::bad_request(format!("limit must be 1 to {MAX_HISTORY}")));
     }
     Ok(Json(api.handle.history(limit).iter().map(shown::history_line).collect()))
+}
+
+/// `GET /openapi.json`: the routes, for people and for generators of clients.
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], schema::openapi::DOCUMENT)
 }
 
 pub(super) async fn livez() -> &'static str {

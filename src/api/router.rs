@@ -1,7 +1,7 @@
 //! Every control route in one list, and what holds for their answers. The models' routes are the proxy's.
 
 use super::state::Api;
-use super::{metrics, openapi, outcomes, poll, read, rollouts, write};
+use super::{metrics, outcomes, poll, read, rollouts, write};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -33,7 +33,7 @@ fn routes() -> Vec<Route> {
         (Method::GET, "/livez", get(read::livez)),
         (Method::GET, "/readyz", get(read::readyz)),
         (Method::GET, "/metrics", get(metrics::metrics)),
-        (Method::GET, "/openapi.json", get(openapi::document)),
+        (Method::GET, "/openapi.json", get(read::openapi)),
         (Method::POST, "/routing/weights", post(write::weights)),
         (Method::POST, "/rollouts", post(rollouts::start)),
         (Method::GET, "/rollouts", get(rollouts::list)),

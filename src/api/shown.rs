@@ -7,12 +7,12 @@ mod rollout;
 pub(super) use rollout::{current, known, trial};
 
 use super::state::CertificateInfo;
-use member::{Decision, HistoryEntry, Reason, Split, View, Vote, Votes};
+use member::{Decision, HistoryEntry, Reason, View, Vote, Votes};
 use model::{ModelId, NodeId, Time, UnixMillis};
-use proxy::{ModelObservations, Observations};
+use proxy::Observations;
 use schema::{
-    AgreedState, CertificateHealth, EvidenceShape, HealthSnapshot, HistoryLine, ModelHealth, NodeReason, PeerHealth,
-    PendingShape, RolloutShape, ServedState, Shares, TrialShape, UpstreamShape, VoteShape, rfc3339, shares_of,
+    AgreedState, CertificateHealth, EvidenceShape, HealthSnapshot, HistoryLine, NodeReason, PeerHealth, PendingShape,
+    RolloutShape, ServedState, TrialShape, UpstreamShape, VoteShape, rfc3339, shares_of,
 };
 use service::{Model, serving_weight};
 
@@ -64,7 +64,7 @@ pub(super) fn history_line(entry: &HistoryEntry) -> HistoryLine {
         learned_at: rfc3339(entry.learned_at),
         took_ms: entry.took.map(|took| took.as_secs_f64() * 1e3),
         evidence: entry.evidence.iter().map(|(node, evidence)| (*node, EvidenceShape::of(evidence))).collect(),
-        from: entry.from.as_ref().map(split),
+        from: entry.from.as_ref().map(|split| shares_of(&split.stable, split.canary.as_ref(), split.weight)),
         state: entry.decided.as_ref().map(|state| AgreedState::of(state, state.digest())),
         rollout: entry.decided.as_ref().and_then(|state| state.rollout.as_deref()).map(RolloutShape::of),
     }
@@ -75,10 +75,6 @@ fn vote(vote: &Vote) -> VoteShape {
         Vote::Commit => VoteShape { vote: "COMMIT".into(), reason: None },
         Vote::Abort(reason) => VoteShape { vote: "ABORT".into(), reason: Some(reason.to_string()) },
     }
-}
-
-fn split(split: &Split) -> Shares {
-    shares_of(&split.stable, split.canary.as_ref(), split.weight)
 }
 
 /// Each member that spoke against a change, with its reason.
@@ -118,7 +114,7 @@ pub(super) fn health(
     let peers = view.peers.iter().map(|(id, peer)| {
         let shown = PeerHealth {
             connected: peer.connected,
-            last_seen_ms: peer.last_heard.map(|heard| millis(now, heard)),
+            last_seen_ms: peer.last_heard.map(|heard| rollout::millis(now.since(heard))),
             last_committed_version: peer.committed_version,
             digest: peer.digest,
             wire_version: None,
@@ -152,19 +148,10 @@ pub(super) fn health(
         digest: view.digest,
         trial,
         ejected: view.ejected.as_deref().map(str::to_owned),
-        models: observed.models.into_iter().map(|(id, observed)| (id, measured(observed))).collect(),
+        models: observed.models,
         peers: peers.collect(),
         certificates: certificates.collect(),
         software: env!("CARGO_PKG_VERSION").into(),
         wire_version: None,
     }
-}
-
-fn measured(observed: ModelObservations) -> ModelHealth {
-    let ModelObservations { requests, errors, client_errors, error_rate, p50, p95, p99, full_p95 } = observed;
-    ModelHealth { requests, errors, client_errors, error_rate, p50, p95, p99, full_p95 }
-}
-
-fn millis(now: Time, then: Time) -> u64 {
-    u64::try_from(now.since(then).as_millis()).unwrap_or(u64::MAX)
 }

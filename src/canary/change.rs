@@ -26,7 +26,6 @@ pub(super) struct ChangeArgs {
 }
 
 impl ChangeArgs {
-    /// A client that asks as the operator.
     pub(super) fn client(&self, certs: &Path) -> Result<Client, Failure> {
         self.identity.client(certs, self.timeout)
     }

@@ -20,7 +20,6 @@ pub(crate) struct IdentityArgs {
 }
 
 impl IdentityArgs {
-    /// A client that asks as this operator.
     pub(crate) fn client(&self, certs: &Path, patience: Duration) -> Result<Client, Failure> {
         let folder = self.identity.clone().unwrap_or_else(|| folder(certs, &self.operator));
         Ok(Client::with_certificate(&folder, certs, patience)?)
@@ -52,7 +51,6 @@ pub(crate) struct ViewerArgs {
 }
 
 impl ReadArgs {
-    /// A client for reading.
     pub(crate) fn client(&self, certs: &Path) -> Result<Client, Failure> {
         self.viewer.client(certs, self.timeout)
     }

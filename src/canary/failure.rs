@@ -7,7 +7,6 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// Done.
     Done = 0,
     /// Failed, for a reason that no other code names.
     Failed = 1,
@@ -21,15 +20,12 @@ pub(crate) enum Exit {
     RolledBack = 5,
     /// A certificate has expired or is about to.
     CertificateExpiry = 6,
-    /// The data on disk is corrupt.
     CorruptData = 65,
     /// The disk failed.
     StorageError = 74,
     /// A private key is readable by others.
     UnsafeKey = 77,
-    /// The configuration is wrong.
     Configuration = 78,
-    /// The time limit passed.
     TimedOut = 124,
 }
 
@@ -61,7 +57,6 @@ impl Failure {
         self
     }
 
-    /// The code that the process ends with.
     #[cfg(test)]
     pub(crate) const fn exit(&self) -> Exit {
         self.exit

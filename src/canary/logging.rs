@@ -17,7 +17,6 @@ pub(crate) struct LogArgs {
     log_format: Option<LogFormat>,
 }
 
-/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// For people.
@@ -27,7 +26,6 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Begins to log.
     pub(crate) fn start(&self) -> Result<(), Failure> {
         let filter = EnvFilter::builder().parse(in_rooms(&self.log)).map_err(|error| {
             Failure::message(Exit::Usage, format!("{:?} is not a log filter: {error}", self.log))

@@ -96,7 +96,6 @@ pub(crate) struct NodeArgs {
     log: LogArgs,
 }
 
-/// What an isolated node serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnIsolation {
     /// The stable model only.
@@ -166,10 +165,9 @@ fn stop_when_stdin_ends() {
 fn failure(error: NodeError) -> Failure {
     match error {
         NodeError::Certificates(error) => unusable(error, Exit::Configuration),
-        NodeError::Tls(error) => Failure::new(Exit::Configuration, error),
         error @ NodeError::AuthorityKey(_) => Failure::new(Exit::UnsafeKey, error)
             .with_hint("move ca/ to where certificates are made, or start without --strict"),
-        error @ NodeError::NotAMember { .. } => Failure::new(Exit::Configuration, error),
+        error @ (NodeError::Tls(_) | NodeError::NotAMember { .. }) => Failure::new(Exit::Configuration, error),
         NodeError::Bind(error) => {
             let exit = match &error {
                 BindError::Taken { .. } | BindError::Io { .. } => Exit::Failed,

@@ -54,7 +54,6 @@ pub(crate) fn run(args: QueryArgs, certs: &Path) -> Result<Exit, Failure> {
     })
 }
 
-/// The exit code of a verdict.
 const fn exit(verdict: &Verdict) -> Exit {
     match verdict {
         Verdict::Synchronized { .. } => Exit::Done,

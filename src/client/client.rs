@@ -1,7 +1,4 @@
 //! Requests to nodes: reads, long polls and changes, over HTTPS.
-//!
-//! It trusts the cluster's authority alone, speaks to configured addresses only, also when it is sent elsewhere, and
-//! says of every failure whether a change may have been made.
 
 use crate::https::{Https, whole};
 use bytes::Bytes;
@@ -36,10 +33,8 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ClientError {
-    /// Nothing within the time given.
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// Nobody listens at the address.
     #[error("connection refused: no node runs at {0}")]
     ConnectionRefused(String),
     /// The connection could not be made or broke.
@@ -48,16 +43,12 @@ pub enum ClientError {
     /// The server's certificate, or this client's, was not accepted.
     #[error("{0}")]
     Tls(String),
-    /// The answer is not what a node says.
     #[error("not the answer of a canary node: {0}")]
     NotANode(String),
-    /// Another node answers at the address.
     #[error("{found} answers at the address of {wanted}: check PEERS_NODE_*")]
     OtherNode { wanted: NodeId, found: NodeId },
-    /// It was sent to an address that is not configured.
     #[error("the node sent this request on to {0}, which is not the address of a configured node")]
     Stray(String),
-    /// It was sent on and on.
     #[error("the nodes do not agree on who coordinates: try again")]
     Circles,
 }
@@ -180,11 +171,10 @@ impl Client {
         if uri.scheme_str() != Some("https") {
             return Err(stray());
         }
-        let named = self
-            .peers
-            .iter()
-            .find(|(id, host)| uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port()));
-        named.map(|(id, _)| id).ok_or_else(stray)
+        let is_named = |(id, host): &(NodeId, &model::Host)| {
+            uri.host() == Some(host.in_url().as_str()) && uri.port_u16() == Some(id.data_port())
+        };
+        self.peers.iter().find(is_named).map(|(id, _)| id).ok_or_else(stray)
     }
 
     fn uri(&self, node: NodeId, path: &str) -> String {

@@ -24,7 +24,6 @@ pub enum SetupError {
     /// `PEERS_NODE_*` do not name members.
     #[error(transparent)]
     Peers(#[from] PeersError),
-    /// The file that names the members cannot be read.
     #[error("{} cannot be read: {detail}", path.display())]
     Bundle { path: PathBuf, detail: String },
 }

@@ -2,7 +2,7 @@
 
 use super::error::DemoError;
 use super::ledger::Rule;
-use super::models::{Deeds, Model};
+use super::models::{Deeds, Done, Model};
 use super::screen::{self, Damage};
 use super::serving::Lookout;
 use super::story::{Story, command, plan, slow, wrong};
@@ -32,7 +32,7 @@ impl Story<'_> {
         let members = self.members.clone();
         self.mesh.in_step(self.nodes, &members, version).await?;
         let stopped = lookout.end().await?;
-        self.traffic.observe(AFTERWARDS, |ledger| !ledger.complaints().is_empty()).await;
+        self.traffic.observe(AFTERWARDS, |ledger| !ledger.complaints.is_empty()).await;
         self.check()?;
         let commit = self.mesh.commit_time(version).await?;
         let why = ended.why.unwrap_or_default();
@@ -64,7 +64,8 @@ impl Story<'_> {
 
     /// What the canary did until it was stopped everywhere.
     fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, DemoError> {
-        let (Some(first), Some(first_bad)) = (deeds.first_asked(), deeds.first_bad()) else {
+        let Done { asked, bad, first_asked, first_bad } = *deeds.until_now();
+        let (Some(first), Some(first_bad)) = (first_asked, first_bad) else {
             return Err(wrong(format!("{canary} was rolled back without one bad answer")));
         };
         if let Some(node) = self.members.iter().find(|node| !stopped.contains_key(node)) {
@@ -75,9 +76,9 @@ impl Story<'_> {
             canary,
             from_bad_answer: last.saturating_duration_since(first_bad),
             from_request: last.saturating_duration_since(first),
-            requests: deeds.asked(),
-            bad: deeds.bad(),
-            users: self.traffic.ledger.users_with_errors(),
+            requests: asked,
+            bad,
+            users: self.traffic.ledger.met_error.len(),
         })
     }
 
@@ -92,7 +93,7 @@ impl Story<'_> {
                 )));
             }
         }
-        let users = self.traffic.ledger.users_with_errors();
+        let users = self.traffic.ledger.met_error.len();
         match (canary.may_fail(), users) {
             (true, 0) => Err(wrong(format!("{canary} was rolled back, but nobody saw an error of it"))),
             (false, 1..) => Err(wrong(format!("{users} users saw an error of {canary}, which only is slow"))),

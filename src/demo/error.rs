@@ -21,13 +21,10 @@ pub enum DemoError {
     /// Something is not as it should be, as it may be on a machine that is busy with other things.
     #[error("{0}")]
     Slow(String),
-    /// It has no place for its files.
     #[error("cannot make a directory for the demo: {0}")]
     NoDirectory(io::Error),
-    /// A port of a node is in use.
     #[error("port {} on {} is taken by {holder}", address.port(), address.ip())]
     PortTaken { address: SocketAddr, holder: String },
-    /// A node's address is not one of this machine.
     #[error("{0} is not an address of this machine")]
     NoSuchAddress(IpAddr),
 }

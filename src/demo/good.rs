@@ -6,6 +6,7 @@ use super::ledger::{Ledger, Rule, USERS};
 use super::models::Model;
 use super::screen::{self, Seen, Step};
 use super::story::{Story, command, plan, slow, wrong};
+use super::traffic::Gate;
 use model::{NodeId, Weight};
 use schema::CurrentRollout;
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ impl Story<'_> {
         let (last, next) = self.watch_step(version).await?;
         let weight = agreed(&last)?;
         let seen = Seen { rows: &rows, members: &members, ledger: &self.traffic.ledger, version };
-        screen::step(&Step { weight, commit, seen, verdict: &screen::verdict(&last) });
+        screen::row(&weight.to_string(), &Step { weight, commit, seen, verdict: &screen::verdict(&last) });
         self.must_have_share(weight, version)?;
         let Some(rollout) = &next.rollout else { return Err(wrong("the rollout is gone")) };
         match rollout.outcome.as_deref() {
@@ -82,7 +83,7 @@ impl Story<'_> {
                 return Err(slow(format!("the step was not taken within {limit} s: {verdict}")));
             }
             last = Some(current);
-            self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints().is_empty()).await;
+            self.traffic.observe(LOOK_EVERY, |ledger| !ledger.complaints.is_empty()).await;
             self.check()?;
         }
     }
@@ -99,14 +100,15 @@ impl Story<'_> {
         }
         self.hear(version, &members).await;
         let seen = Seen { rows: &rows, members: &members, ledger: &self.traffic.ledger, version };
-        screen::promoted(&Step { weight: Weight::FULL, commit, seen, verdict: "Promoted: it is the stable model now" });
+        let verdict = "Promoted: it is the stable model now";
+        screen::row("stable", &Step { weight: Weight::FULL, commit, seen, verdict });
         self.must_have_share(Weight::FULL, version)
     }
 
     /// One node is killed, and returns with what it had.
     async fn kill_and_return(&mut self, stable: Model, version: u64) -> Result<(), DemoError> {
         let Some(killed) = self.members.last().copied() else { return Err(wrong("there are no nodes")) };
-        self.traffic.turn_away_from(killed);
+        self.traffic.gate(killed, Gate::Closed);
         self.nodes.kill(killed)?;
         screen::killed(killed);
         self.traffic.observe(LOOK_EVERY, |_| false).await;
@@ -118,7 +120,7 @@ impl Story<'_> {
         self.nodes.start(killed)?;
         self.mesh.answers(self.nodes, killed).await?;
         let ready = started.elapsed();
-        self.traffic.return_to(killed);
+        self.traffic.gate(killed, Gate::Open);
         let members = self.members.clone();
         self.mesh.in_step(self.nodes, &members, version).await?;
         let in_step = started.elapsed();
@@ -132,7 +134,7 @@ impl Story<'_> {
     async fn hear(&mut self, version: u64, members: &[NodeId]) {
         let enough = |ledger: &Ledger| {
             let heard = |node: &NodeId| ledger.share(version, *node).answers >= ANSWERS_WHERE_EXACT;
-            members.iter().all(heard) || !ledger.complaints().is_empty()
+            members.iter().all(heard) || !ledger.complaints.is_empty()
         };
         self.traffic.observe(LONGEST_COUNT, enough).await;
     }

@@ -82,7 +82,7 @@ pub(super) struct Ledger {
     shares: BTreeMap<(u64, NodeId), Share>,
     users: Vec<Seen>,
     /// Users who saw an error of the canary.
-    met_error: BTreeSet<u32>,
+    pub(super) met_error: BTreeSet<u32>,
     /// For each node, when the last request was sent that the canary answered.
     last_canary: BTreeMap<NodeId, Instant>,
     latencies: Histogram<u32>,
@@ -92,7 +92,8 @@ pub(super) struct Ledger {
     pub(super) expected_errors: u64,
     /// Requests that a killed node did not answer.
     pub(super) cut_off: u64,
-    complaints: Vec<String>,
+    /// What was not as it should be, the first few.
+    pub(super) complaints: Vec<String>,
 }
 
 impl Share {
@@ -216,14 +217,8 @@ impl Ledger {
         }
     }
 
-    /// What `node` answered at `version`.
     pub(super) fn share(&self, version: u64, node: NodeId) -> Share {
         self.shares.get(&(version, node)).copied().unwrap_or_default()
-    }
-
-    /// How many users saw an error of the canary.
-    pub(super) fn users_with_errors(&self) -> usize {
-        self.met_error.len()
     }
 
     /// When the last request was sent to `node` that the canary answered.
@@ -231,14 +226,8 @@ impl Ledger {
         self.last_canary.get(&node).copied()
     }
 
-    /// All answers there were.
     pub(super) fn answers(&self) -> u64 {
         self.latencies.len()
-    }
-
-    /// What was not as it should be, the first few.
-    pub(super) fn complaints(&self) -> &[String] {
-        &self.complaints
     }
 
     /// How long answers took, of a quantile 0 to 1.
@@ -298,7 +287,7 @@ mod tests {
         assert!((ledger.share(1, NodeId::A).fraction() - 0.5).abs() < f64::EPSILON);
         (0..USERS + 10).for_each(|user| answer(&mut ledger, b(), user % USERS, 2, Model::V2));
         assert_eq!(ledger.share(2, b()).answers, USERS);
-        assert_eq!(ledger.complaints(), &[] as &[String]);
+        assert_eq!(ledger.complaints, &[] as &[String]);
     }
 
     #[test]
@@ -306,7 +295,7 @@ mod tests {
         let mut ledger = growing();
         answer(&mut ledger, NodeId::A, 7, 1, Model::V2);
         answer(&mut ledger, b(), 7, 1, Model::V1);
-        assert!(ledger.complaints()[0].contains("user-7 got both models at version 1"));
+        assert!(ledger.complaints[0].contains("user-7 got both models at version 1"));
     }
 
     #[test]
@@ -316,7 +305,7 @@ mod tests {
             for version in order {
                 answer(&mut ledger, NodeId::A, 7, version, if version == 1 { Model::V2 } else { Model::V1 });
             }
-            assert!(ledger.complaints()[0].contains("user-7 had v2 at version 1 and lost it at version 2"));
+            assert!(ledger.complaints[0].contains("user-7 had v2 at version 1 and lost it at version 2"));
         }
         let mut ledger = growing();
         answer(&mut ledger, NodeId::A, 7, 2, Model::V2);
@@ -324,7 +313,7 @@ mod tests {
         ledger.begin(Rule::TakenBack(Model::V3));
         answer(&mut ledger, NodeId::A, 7, 3, Model::V3);
         answer(&mut ledger, b(), 7, 3, Model::V2);
-        assert!(ledger.complaints().is_empty());
+        assert!(ledger.complaints.is_empty());
     }
 
     #[test]
@@ -332,9 +321,9 @@ mod tests {
         let mut ledger = Ledger::new();
         let failed = |refusal| Observation { node: b(), user: 1, asked: Instant::now(), result: Err(refusal) };
         ledger.record(failed(Refusal::CutOff));
-        assert_eq!((ledger.failed, ledger.cut_off, ledger.complaints().len()), (0, 1, 0));
+        assert_eq!((ledger.failed, ledger.cut_off, ledger.complaints.len()), (0, 1, 0));
         (0..10).for_each(|_| ledger.record(failed(Refusal::Failed("it broke".into()))));
-        assert_eq!((ledger.failed, ledger.complaints().len()), (10, KEPT));
+        assert_eq!((ledger.failed, ledger.complaints.len()), (10, KEPT));
     }
 
     #[test]
@@ -342,10 +331,10 @@ mod tests {
         let mut ledger = Ledger::new();
         ledger.begin(Rule::TakenBack(Model::V3));
         (0..2).for_each(|_| observe(&mut ledger, b(), 7, (6, Model::V3, Worth::Error)));
-        assert_eq!((ledger.failed, ledger.expected_errors, ledger.users_with_errors()), (0, 2, 1));
+        assert_eq!((ledger.failed, ledger.expected_errors, ledger.met_error.len()), (0, 2, 1));
         assert!(ledger.last_canary(b()).is_some() && ledger.last_canary(NodeId::A).is_none());
         observe(&mut ledger, b(), 7, (6, Model::V2, Worth::Error));
-        assert_eq!((ledger.failed, ledger.users_with_errors()), (1, 1));
-        assert!(ledger.complaints()[0].contains("v2 answered user-7 with an error"));
+        assert_eq!((ledger.failed, ledger.met_error.len()), (1, 1));
+        assert!(ledger.complaints[0].contains("v2 answered user-7 with an error"));
     }
 }

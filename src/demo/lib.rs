@@ -7,7 +7,6 @@
 mod bad;
 mod error;
 mod good;
-mod keep;
 mod ledger;
 mod mesh;
 mod models;
@@ -21,16 +20,21 @@ mod traffic;
 pub use error::DemoError;
 pub use story::Programme;
 
+use models::{Model, ModelServers};
 use nodes::Nodes;
 use stage::Stage;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use traffic::Traffic;
 
 /// The whole of it takes less than half of this; a machine that needs longer is too busy to show anything. With what it
 /// takes to stop everything it is the minute and a half that is promised.
 const LONGEST: Duration = Duration::from_secs(85);
 /// Threads for the client and the model servers together; the nodes need the other processors.
 const WORKERS: usize = 2;
+
+/// How often it is looked at whether the nodes that are left up still run.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The fate of the nodes when all has been shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +85,24 @@ async fn perform(
     match at_the_end {
         AtTheEnd::Stop => Ok(()),
         AtTheEnd::Keep => tokio::select! {
-            failure = keep::stay(stage, nodes, traffic, models) => Err(failure.into()),
+            failure = stay(stage, nodes, traffic, models) => Err(failure.into()),
             _ = interruption.wait() => Ok(()),
         },
+    }
+}
+
+/// Leaves the mesh up for someone to try, until a node ends. What is tried is the visitor's: it is no longer compared with
+/// what was agreed.
+async fn stay(stage: &Stage, nodes: &mut Nodes, mut traffic: Traffic, mut models: ModelServers) -> DemoError {
+    match models.add(Model::V5).await {
+        Ok(url) => screen::to_try(stage, &models, Model::V5, &url),
+        Err(failure) => return failure,
+    }
+    loop {
+        traffic.observe(LOOK_EVERY, |_| false).await;
+        if let Err(failure) = nodes.must_run() {
+            return failure;
+        }
     }
 }
 

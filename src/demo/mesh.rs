@@ -78,11 +78,8 @@ impl Mesh {
             if let Some(millis) = line.and_then(|line| line.took_ms) {
                 return Ok(Duration::from_secs_f64(millis / 1e3));
             }
-            if Instant::now() > give_up {
-                let text = format!("the coordinator's history does not say how version {version} was agreed");
-                return Err(DemoError::Wrong(text));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+            let late = || format!("the coordinator's history does not say how version {version} was agreed");
+            look_again(give_up, late).await?;
         }
     }
 
@@ -104,15 +101,11 @@ impl Mesh {
             {
                 return Ok(rows);
             }
-            if Instant::now() > give_up {
-                let limit = IN_STEP_WITHIN.as_secs();
-                let text = format!(
-                    "the nodes are not in step at version {version} after {limit} s: {}",
-                    terminal::verdict(&verdict)
-                );
-                return Err(DemoError::Wrong(text));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+            let late = || {
+                let (limit, verdict) = (IN_STEP_WITHIN.as_secs(), terminal::verdict(&verdict));
+                format!("the nodes are not in step at version {version} after {limit} s: {verdict}")
+            };
+            look_again(give_up, late).await?;
         }
     }
 
@@ -121,14 +114,20 @@ impl Mesh {
         let give_up = Instant::now() + IN_STEP_WITHIN;
         while let Err(error) = self.client.state(node).await {
             nodes.must_run()?;
-            if Instant::now() > give_up {
-                let limit = IN_STEP_WITHIN.as_secs();
-                return Err(DemoError::Wrong(format!("{node} does not answer after {limit} s: {error}")));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+            let late = || format!("{node} does not answer after {} s: {error}", IN_STEP_WITHIN.as_secs());
+            look_again(give_up, late).await?;
         }
         Ok(())
     }
+}
+
+/// Waits until it is time to look again. Fails when it has taken too long.
+async fn look_again(give_up: Instant, late: impl Fn() -> String) -> Result<(), DemoError> {
+    if Instant::now() > give_up {
+        return Err(DemoError::Wrong(late()));
+    }
+    tokio::time::sleep(LOOK_EVERY).await;
+    Ok(())
 }
 
 /// Whether a node is in touch with all others of `members`, and its state confirmed by them.

@@ -9,8 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -26,7 +25,6 @@ pub(super) const ERRORS_IN_TEN: u64 = 3;
 /// Of ten requests, as many wait long at the model that is slow.
 pub(super) const SLOW_IN_TEN: u64 = 9;
 
-/// The models of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Model {
     /// Stable before any decision.
@@ -41,7 +39,6 @@ pub(super) enum Model {
     V5,
 }
 
-/// How a model server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answers {
     Well,
@@ -49,16 +46,21 @@ enum Answers {
     Late,
 }
 
-/// What a model server has done, by its own account.
+/// The account that a model server gives of itself.
 #[derive(Debug, Default)]
-pub(super) struct Deeds {
-    asked: AtomicU64,
-    bad: AtomicU64,
-    first_asked: OnceLock<Instant>,
-    first_bad: OnceLock<Instant>,
+pub(super) struct Deeds(Mutex<Done>);
+
+/// What a model server has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    /// Requests that came, without those for readiness.
+    pub(super) asked: u64,
+    /// Those that it answered with an error or late.
+    pub(super) bad: u64,
+    pub(super) first_asked: Option<Instant>,
+    pub(super) first_bad: Option<Instant>,
 }
 
-/// A running server.
 struct Server {
     model: Model,
     address: SocketAddr,
@@ -109,35 +111,22 @@ impl fmt::Display for Model {
 }
 
 impl Deeds {
-    /// Requests that came, without those for readiness.
-    pub(super) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    /// Those that it answered with an error or late.
-    pub(super) fn bad(&self) -> u64 {
-        self.bad.load(Ordering::Relaxed)
-    }
-
-    /// When the first request came.
-    pub(super) fn first_asked(&self) -> Option<Instant> {
-        self.first_asked.get().copied()
-    }
-
-    /// When the first bad answer was given.
-    pub(super) fn first_bad(&self) -> Option<Instant> {
-        self.first_bad.get().copied()
+    pub(super) fn until_now(&self) -> MutexGuard<'_, Done> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request; gives its number, from 0.
     fn note_asked(&self) -> u64 {
-        self.first_asked.get_or_init(Instant::now);
-        self.asked.fetch_add(1, Ordering::Relaxed)
+        let mut done = self.until_now();
+        done.first_asked.get_or_insert_with(Instant::now);
+        done.asked += 1;
+        done.asked - 1
     }
 
     fn note_bad(&self) {
-        self.bad.fetch_add(1, Ordering::Relaxed);
-        self.first_bad.get_or_init(Instant::now);
+        let mut done = self.until_now();
+        done.first_bad.get_or_insert_with(Instant::now);
+        done.bad += 1;
     }
 }
 
@@ -175,11 +164,8 @@ impl ModelServers {
 
     /// Where each model is, for people.
     pub(super) fn listed(&self) -> String {
-        self.servers
-            .iter()
-            .map(|Server { model, address, .. }| format!("{model} {address}"))
-            .collect::<Vec<_>>()
-            .join("  ")
+        let place = |Server { model, address, .. }: &Server| format!("{model} {address}");
+        self.servers.iter().map(place).collect::<Vec<_>>().join("  ")
     }
 
     /// What the server of `model` has done; nothing where there is none.

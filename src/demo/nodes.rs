@@ -52,7 +52,8 @@ impl Nodes {
         for mut child in self.dying.drain(..) {
             child.wait().map_err(failed)?;
         }
-        let log = File::options().create(true).append(true).open(self.log(node)).map_err(failed)?;
+        let log =
+            File::options().create(true).append(true).open(self.logs.join(format!("{node}.log"))).map_err(failed)?;
         let mut command = Command::new(&self.program);
         command.arg("node").arg(node.role_word()).args(["--until-stdin-ends", "--log", "info", "--log-format", "text"]);
         command.arg("--certs").arg(&self.certs).arg("--data").arg(&self.data);
@@ -108,10 +109,6 @@ impl Nodes {
             (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), shown.collect())
         };
         paths.into_iter().map(last).collect()
-    }
-
-    fn log(&self, node: NodeId) -> PathBuf {
-        self.logs.join(format!("{node}.log"))
     }
 }
 

@@ -85,15 +85,7 @@ pub(super) fn header(members: &[NodeId], canary: Model) {
     print(format_args!("{DIM}                    {letters:<8}  {}{DIM:#}", names.trim_end()));
 }
 
-pub(super) fn step(step: &Step<'_>) {
-    row(&step.weight.to_string(), step);
-}
-
-pub(super) fn promoted(step: &Step<'_>) {
-    row("stable", step);
-}
-
-fn row(agreed: &str, step: &Step<'_>) {
+pub(super) fn row(agreed: &str, step: &Step<'_>) {
     let Step { weight, commit, seen, verdict } = step;
     let share = |node: &NodeId| {
         let share = seen.ledger.share(seen.version, *node);
@@ -119,7 +111,6 @@ fn coloured(verdict: &str) -> String {
     }
 }
 
-/// The version that each node shows.
 fn versions(seen: &Seen<'_>) -> String {
     let version = |node: &NodeId| {
         let row = seen.rows.iter().find(|row| row.node == *node);

@@ -92,15 +92,13 @@ impl<'a> Story<'a> {
     /// Whether all that has happened until now is as it should be.
     pub(super) fn check(&mut self) -> Result<(), DemoError> {
         self.nodes.must_run()?;
-        let complaints = self.traffic.ledger.complaints();
-        let Some((first, others)) = complaints.split_first() else { return Ok(()) };
+        let Some((first, others)) = self.traffic.ledger.complaints.split_first() else { return Ok(()) };
         let also = others.iter().map(|text| format!("\n  also: {text}")).collect::<String>();
         Err(wrong(format!("{first}{also}")))
     }
 }
 
 impl Programme {
-    /// The models that take part.
     const fn models(self) -> &'static [Model] {
         match self {
             Self::Good => &[Model::V1, Model::V2],

@@ -41,7 +41,7 @@ pub(super) struct Traffic {
 
 /// Whether a node is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gate {
+pub(super) enum Gate {
     Open,
     Closed,
 }
@@ -67,17 +67,8 @@ impl Traffic {
         Ok(Self { ledger: Ledger::new(), news, gates, _asking: asking })
     }
 
-    /// Stops asking `node`; what is on its way may fail.
-    pub(super) fn turn_away_from(&self, node: NodeId) {
-        self.gate(node, Gate::Closed);
-    }
-
-    /// Asks `node` again.
-    pub(super) fn return_to(&self, node: NodeId) {
-        self.gate(node, Gate::Open);
-    }
-
-    fn gate(&self, node: NodeId, state: Gate) {
+    /// Asks `node` again, or no more: then what is on its way may fail.
+    pub(super) fn gate(&self, node: NodeId, state: Gate) {
         if let Some(gate) = self.gates.get(&node) {
             gate.send_replace(state);
         }

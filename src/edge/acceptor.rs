@@ -78,17 +78,12 @@ impl<H: Clone> Clone for Acceptor<H> {
 
 /// What all threads share of the entrance.
 pub(crate) struct Admission {
-    tls: watch::Receiver<Arc<HttpsPlane>>,
+    entrance: Entrance,
     sessions: Arc<Sessions>,
-    limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
-    rejections: Arc<Rejections>,
-    all_handshakes: Arc<Handshakes>,
-    gauges: Arc<Gauges>,
     until: Until,
-    tasks: TaskTracker,
 }
 
 impl<H: Handler, S> Accept<Dispatched, S> for Acceptor<H> {
@@ -143,20 +138,9 @@ impl<H> Acceptor<H> {
 impl Admission {
     /// Who may be in at `entrance`, and how long on the fast way.
     pub(crate) fn new(entrance: Entrance, sessions: Arc<Sessions>, until: Until) -> Self {
-        let Entrance { tls, rejections, handshakes, gauges, limits, tasks, stopping: _ } = entrance;
-        Self {
-            tls,
-            sessions,
-            connections: Arc::new(Semaphore::new(limits.connections)),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-            by_address: Mutex::default(),
-            limits,
-            rejections,
-            all_handshakes: handshakes,
-            gauges,
-            until,
-            tasks,
-        }
+        let places = |most| Arc::new(Semaphore::new(most));
+        let (connections, handshakes) = (places(entrance.limits.connections), places(entrance.limits.handshakes));
+        Self { entrance, sessions, connections, handshakes, by_address: Mutex::default(), until }
     }
 
     /// Has an HTTP/1.1 connection served on the fast way first. A task of its own does it, because the server's task
@@ -176,23 +160,23 @@ impl Admission {
             let (stream, begun) = handler.fast(stream, connection.caller.remote, until).await;
             (stream, connection.having_begun(begun))
         };
-        self.tasks.spawn(serving).await.map_err(io::Error::other)
+        self.entrance.tasks.spawn(serving).await.map_err(io::Error::other)
     }
 
     async fn admit<B>(&self, dispatched: Dispatched) -> Result<(Secured, Connection<B>), Refused> {
         let Dispatched { stream, remote, counted } = dispatched;
-        let deadline = Instant::now() + self.limits.handshake;
+        let deadline = Instant::now() + self.entrance.limits.handshake;
         // Small answers must not wait for the acknowledgement of the ones before.
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
         let place = wait(&self.connections, deadline, "too many connections are open").await?;
-        let counting = self.gauges.connection();
+        let counting = self.entrance.gauges.connection();
         let stream = self.first_byte(stream, deadline).await?;
         let of_address = self.of_address(remote.ip());
         let _slot = wait(&of_address, deadline, "too many handshakes from this address are in flight").await?;
         let _global = wait(&self.handshakes, deadline, "too many handshakes are in flight").await?;
-        let _handshaking = self.gauges.handshake();
-        let handshaking = self.all_handshakes.begin(Plane::Https);
+        let _handshaking = self.entrance.gauges.handshake();
+        let handshaking = self.entrance.handshakes.begin(Plane::Https);
         let plane = self.plane();
         let handshake = TlsAcceptor::from(Arc::clone(&plane.server)).accept(stream);
         let (result, claim) = noting_claims(timeout_at(deadline, handshake)).await;
@@ -209,7 +193,7 @@ impl Admission {
 
     /// The certificates of this moment.
     fn plane(&self) -> Arc<HttpsPlane> {
-        Arc::clone(&self.tls.borrow())
+        Arc::clone(&self.entrance.tls.borrow())
     }
 
     /// Whom the client's certificate names, if it showed one, and the connection as one that ends with it.
@@ -269,7 +253,7 @@ impl Admission {
         if by_address.len() >= MANY_ADDRESSES {
             by_address.retain(|_, places| places.strong_count() > 0);
         }
-        let places = Arc::new(Semaphore::new(self.limits.handshakes_of_address));
+        let places = Arc::new(Semaphore::new(self.entrance.limits.handshakes_of_address));
         by_address.insert(key, Arc::downgrade(&places));
         places
     }
@@ -279,7 +263,7 @@ impl Admission {
             tracing::debug!(%remote, error = %refused.error, "Connection ended before its first request");
             return;
         };
-        self.rejections.report(&Rejection::of_client(remote, &refused.claim, refusal));
+        self.entrance.rejections.report(&Rejection::of_client(remote, &refused.claim, refusal));
     }
 }
 

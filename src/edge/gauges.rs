@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Counts of what is open at the port.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Connections, handshakes included.
     connections: AtomicU64,
-    /// Handshakes under way.
     handshakes: AtomicU64,
 }
 
@@ -23,12 +21,10 @@ impl Gauges {
         self.handshakes.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection.
     pub(crate) fn connection(self: &Arc<Self>) -> Counting {
         Counting::start(self, |gauges| &gauges.connections)
     }
 
-    /// Counts a handshake.
     pub(crate) fn handshake(self: &Arc<Self>) -> Counting {
         Counting::start(self, |gauges| &gauges.handshakes)
     }

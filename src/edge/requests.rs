@@ -50,7 +50,6 @@ impl<B> Connection<B> {
     }
 }
 
-/// The service of one connection.
 pub(crate) struct Requests<H: Handler> {
     handler: H,
     connection: Arc<Connection<H::Begun>>,

@@ -33,12 +33,6 @@ const READ_BUFFER: usize = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(10);
 
-/// A thread of the server, and what it ended with.
-struct Thread {
-    end: oneshot::Receiver<io::Result<()>>,
-    thread: thread::JoinHandle<()>,
-}
-
 impl Entrance {
     /// Has `handler` serve the connections of `listener` until `stopping` is cancelled and the requests in flight are
     /// answered. Nothing of it runs any more when it has ended.
@@ -61,7 +55,7 @@ impl Entrance {
         for (index, share) in dispatch(&listener, cores.min(MOST_THREADS), &stopping)?.into_iter().enumerate() {
             let acceptor = Acceptor::new(Arc::clone(&admission), handler.clone(), Arc::clone(&closing));
             let serving = serve_here(share, acceptor, Arc::clone(&closing), stopping.clone(), limits);
-            threads.push(Thread::start(index, serving)?.ended());
+            threads.push(start(index, serving)?);
         }
         drop(listener);
         let serving = async {
@@ -81,28 +75,26 @@ impl Entrance {
     }
 }
 
-impl Thread {
-    /// Starts the thread `index`, with a runtime for `serving`.
-    fn start(index: usize, serving: impl Future<Output = io::Result<()>> + Send + 'static) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (ended, end) = oneshot::channel();
-        let thread = thread::Builder::new().name(format!("https-{index}")).spawn(move || {
-            let served = runtime.block_on(serving);
-            // Ends what is left of the tasks. A name that is being resolved cannot be interrupted, and is not waited for.
-            runtime.shutdown_background();
-            // Nobody waits any more when the node is gone.
-            let _ = ended.send(served);
-        })?;
-        Ok(Self { end, thread })
-    }
-
-    /// Waits for its end.
-    async fn ended(self) -> io::Result<()> {
-        let served = self.end.await;
+/// Starts the thread `index`, with a runtime for `serving`, and gives what waits for its end.
+fn start<F>(index: usize, serving: F) -> io::Result<impl Future<Output = io::Result<()>>>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, end) = oneshot::channel();
+    let thread = thread::Builder::new().name(format!("https-{index}")).spawn(move || {
+        let served = runtime.block_on(serving);
+        // Ends what is left of the tasks. A name that is being resolved cannot be interrupted, and is not waited for.
+        runtime.shutdown_background();
+        // Nobody waits any more when the node is gone.
+        let _ = ended.send(served);
+    })?;
+    Ok(async move {
+        let served = end.await;
         // Its last act was to say so, so this waits for no longer than a thread takes to go; why it panicked, it has said.
-        let _ = self.thread.join();
+        let _ = thread.join();
         served.map_err(|_| io::Error::other("a thread of the HTTPS server panicked"))?
-    }
+    })
 }
 
 /// Serves this thread's share of the connections.

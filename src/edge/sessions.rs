@@ -130,7 +130,6 @@ impl<S> SessionStream<S> {
         Self { stream, validity: Validity::Unlimited }
     }
 
-    /// The stream of a session.
     pub(crate) fn of(session: OpenSession, stream: S) -> Self {
         Self { stream, validity: Validity::Waiting(Box::pin(session.over())) }
     }

@@ -58,7 +58,6 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    /// The facts of the certificate.
     pub(super) fn said(&self) -> CertificateFacts {
         let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).ok();
         der.as_ref().and_then(CertificateFacts::of).expect("this PEM was written a moment ago")

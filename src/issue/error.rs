@@ -29,22 +29,17 @@ pub enum IssueError {
     /// A file or folder that must be there is not, and what part it has.
     #[error("{path} is missing")]
     Missing { path: PathBuf, part: Part },
-    /// There are certificates already.
     #[error("{dir} already holds {entries}")]
     Exists { dir: PathBuf, entries: String },
     /// A run died between its first and last rename.
     #[error("an earlier run in {dir} was interrupted while it moved its files into place")]
     Interrupted { dir: PathBuf },
-    /// Another process writes there.
     #[error("another process is writing to {dir}")]
     Busy { dir: PathBuf },
-    /// A file where a directory should be.
     #[error("{0} is not a directory")]
     NotADirectory(PathBuf),
-    /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Generate(#[from] rcgen::Error),
-    /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
@@ -92,6 +87,7 @@ pub enum Stage {
 
 /// A fault in what was asked for, whatever there is already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what they are")]
 pub enum PlanError {
     /// A member without an address, where one is given with each.
     #[error("{0} has no address")]
@@ -99,40 +95,29 @@ pub enum PlanError {
     /// A member of a new mesh without an address.
     #[error("{0} has no address")]
     Unaddressed(NodeId),
-    /// More addresses than a certificate holds: how many, and the most.
     #[error("{0} has {1} addresses, more than {2}")]
     TooManyAddresses(NodeId, usize, usize),
-    /// More addresses than a certificate holds, whoever its holder is: how many, and the most.
     #[error("there are {0} addresses, more than {1}")]
     TooMany(usize, usize),
-    /// Not the name of a mesh.
     #[error("{0:?} is not a trust domain: use 1 to 255 of a-z, 0-9, '.', '-' and '_'")]
     TrustDomain(String),
-    /// Not the lifetime of a certificate.
     #[error("certificates cannot be valid for {0} days: use 1 to {MAX_DAYS}")]
     Days(u32),
-    /// Not the lifetime of an authority.
     #[error("an authority cannot be valid for {0} days: use 1 to {MAX_CA_DAYS}")]
     AuthorityDays(u32),
-    /// Not the lifetime of a revocation list.
     #[error("a revocation list can be current for an hour to ten years")]
     ListLength,
-    /// Not the name of an operator.
     #[error("{0:?} cannot be an operator's name: use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'")]
     OperatorName(String),
-    /// Not the name of a client.
     #[error("{0:?} cannot be the name of a client: use 1 to 64 of A-Z, a-z, 0-9, '.', '-' and '_'")]
     ClientName(String),
-    /// Not a domain.
     #[error("{0:?} is not a domain: use one such as example.org")]
     Domain(String),
     /// A member where only clients are made.
     #[error("a node's certificate needs its addresses")]
     NodeAmongClients,
-    /// An address for a client.
     #[error("only a node's certificate has addresses")]
     AddressOfClient,
-    /// Neither a member nor a client.
     #[error("{0:?} is neither a node such as node-a nor a client such as operator-admin")]
     Holder(String),
 }
@@ -141,27 +126,22 @@ pub enum PlanError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Refusal {
-    /// An authority's file with other certificates beside it: the file, and how many there are.
     #[error("{0} holds {1} certificates: give that of the authority alone")]
     NotAlone(PathBuf, usize),
-    /// An authority that is limited in a way that makes every member refuse what it issues.
     #[error(
         "{0} is constrained to {1}: with constraints on anything but names and addresses, every member refuses every \
          certificate; use an authority without them"
     )]
     StrangeConstraint(PathBuf, String),
-    /// An authority of one's own that may not issue for an address.
     #[error(
         "{path} may not issue for {host} (it is limited to {permitted}): use addresses within, or another authority"
     )]
     OutsideOwn { path: PathBuf, host: Host, permitted: String },
-    /// An authority whose name cannot be repeated in what it issues.
     #[error(
         "the name of {0} ({1}) has parts that cannot be written again as they are: use an authority whose name has each \
          kind of part once, such as O=example, CN=example CA"
     )]
     StrangeName(PathBuf, String),
-    /// An address that the authority may not issue for.
     #[error(
         "{host} is outside of what {authority} may issue for ({permitted}), so every member would refuse the certificate"
     )]
@@ -169,60 +149,47 @@ pub enum Refusal {
     /// A folder without its certificate: the folder, and the certificate's name.
     #[error("{0} is there without {1}")]
     NoCertificate(PathBuf, &'static str),
-    /// A certificate that is there and no good any more.
     #[error("the certificate of {name} {why}")]
     Unusable { name: String, why: Flaw },
-    /// A certificate that is there, for other addresses.
     #[error("{name} has a certificate for {present}, not for {wanted}")]
     OtherAddresses { name: String, present: String, wanted: String },
-    /// An index without any identity, by which the mesh has no name.
     #[error("the index in {0} names no identity: put it back from a backup")]
     NoIdentity(PathBuf),
-    /// A file that is there and holds something else.
     #[error("{0} is there and holds something else")]
     OtherFile(PathBuf),
     /// A private key that is not here, by the name of its folder.
     #[error("the key of {0} is not here but on its machine")]
     KeyElsewhere(String),
-    /// A key of a kind that certificates are not issued for: the file, the kind, and the kinds that they are issued for.
     #[error("the key of {0} is of kind {1}: certificates are issued for {2} only")]
     WeakKey(PathBuf, String, String),
-    /// The key of the authority in somebody's request.
     #[error("the key of {0} is that of the authority: make one of its own")]
     AuthoritysKey(PathBuf),
     /// Another key than that of the request is in the holder's folder, which has this name.
     #[error("{key} is another key than that of {request}")]
     OtherKey { key: PathBuf, request: PathBuf, name: String },
-    /// A name that two have: what was asked for, and both in full.
     #[error("{0} is both {1} and {2}: type one of these names")]
     Ambiguous(String, String, String),
-    /// Nothing of that name, number or file was issued.
     #[error("nothing was issued under the name or serial number {0:?}, and there is no such file")]
     Unknown(String),
-    /// An authority, which cannot be on its own list.
     #[error("an authority is not revoked but replaced")]
     Authority,
-    /// A certificate of somebody else's authority: its file, and that of our authorities.
     #[error("{0} was not issued by an authority in {1}: its own authority must revoke it")]
     NotOurs(PathBuf, PathBuf),
     /// A stage of a rotation whose turn it is not, and the one that comes first.
     #[error("{why}")]
     Stage { why: String, first: Stage },
-    /// Certificates of the old authority that are in use elsewhere, as a list.
     #[error("these certificates are of the old authority, and their folders are not here: {0}")]
     LeftBehind(String),
 }
 
 /// The flaw of a certificate that is not good any more, as the end of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what they are")]
 pub enum Flaw {
-    /// It is on the revocation list.
     #[error("is revoked")]
     Revoked,
-    /// Its time is over.
     #[error("expired at {0}")]
     Expired(Timestamp),
-    /// It was issued by an authority that is not here, by its name.
     #[error("is of another authority, {0}")]
     OtherAuthority(String),
 }

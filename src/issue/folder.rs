@@ -140,13 +140,11 @@ impl Registry {
             None => tree.write_client(&name, issued)?,
         }
         let folder = self.dir.join(&name);
-        let backup = if existing == Existing::KeepAsBackup && folder.exists() {
-            let backup = place::unused_backup(&self.dir, &name, self.now);
-            disk::rename(&folder, &backup)?;
-            Some(backup)
-        } else {
-            None
-        };
+        let is_kept = existing == Existing::KeepAsBackup && folder.exists();
+        let backup = is_kept.then(|| place::unused_backup(&self.dir, &name, self.now));
+        if let Some(backup) = &backup {
+            disk::rename(&folder, backup)?;
+        }
         disk::rename(&building.path.join(&name), &folder)?;
         disk::sync_directory(&self.dir)?;
         Ok(backup)

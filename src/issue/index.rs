@@ -4,14 +4,14 @@
 
 use super::disk;
 use super::error::{IssueError, Part};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trust::file::malformed;
-use trust::{CertificateFacts, file};
+use trust::{CertificateFacts, file, layout};
 
 /// The name of the file in the authority's folder.
 pub(super) const INDEX: &str = "index.jsonl";
@@ -151,6 +151,11 @@ impl IndexEntry {
         Self { status, reason, time: now, by: author(), ..self.clone() }
     }
 
+    /// Tell whether it is in use and has less than this time left, or none.
+    pub fn expires_within(&self, time: SignedDuration, now: Timestamp) -> bool {
+        self.status == Status::Valid && self.not_after.duration_since(now) < time
+    }
+
     /// The name of its folder: `node-a`, `operator-admin`.
     pub fn name(&self) -> String {
         if self.role == "node" || self.role == "ca" { self.id.clone() } else { format!("{}-{}", self.role, self.id) }
@@ -164,6 +169,12 @@ fn author() -> String {
 /// The lines as they stand in the file.
 pub(super) fn lines(entries: &[IndexEntry]) -> String {
     entries.iter().map(|entry| serde_json::to_string(entry).expect("an entry is plain strings") + "\n").collect()
+}
+
+/// List every certificate that was ever issued, in the order in which that was, each with what holds for it now; it needs
+/// no key of the authority. Fails when the index is missing or cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<IndexEntry>, IssueError> {
+    Ok(Index::read(&dir.join(layout::AUTHORITY))?.current)
 }
 
 /// The index as it was read.

@@ -94,11 +94,8 @@ impl Registry {
     fn lists_are_complete(&self) -> bool {
         let present = self.present_lists();
         self.held.iter().filter(|held| held.authority.is_some()).all(|held| {
-            let listed: BTreeSet<String> = present
-                .iter()
-                .filter(|(_, facts)| facts.issuer == held.facts.subject)
-                .flat_map(|(list, _)| serials(list))
-                .collect();
+            let own = present.iter().filter(|(_, facts)| facts.issuer == held.facts.subject);
+            let listed: BTreeSet<String> = own.flat_map(|(list, _)| serials(list)).collect();
             self.revoked(&held.facts.serial).iter().all(|entry| listed.contains(&entry.serial))
         })
     }

@@ -113,7 +113,6 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     entries.map(|entry| Ok(entry.map_err(failed("list", dir))?.path())).collect()
 }
 
-/// The folders of members.
 pub(super) fn node_folders(dir: &Path) -> Result<Vec<(NodeId, PathBuf)>, FileError> {
     let member = |folder: PathBuf| match role_of(&folder) {
         Some(Role::Node(node)) => Some((node, folder)),

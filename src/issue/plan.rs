@@ -145,7 +145,6 @@ impl InitPlan {
         each_once(self.nodes.get(&node).into_iter().flatten().chain(&loopback).cloned())
     }
 
-    /// The name of the operator's folder.
     pub(super) fn operator_folder(&self) -> String {
         format!("operator-{}", self.operator)
     }
@@ -164,7 +163,7 @@ impl InitPlan {
         }
         names.extend(domains(dns).unwrap_or_default());
         blocks.extend(cidrs.iter().copied());
-        Some(Permitted { names: names.into_iter().collect(), blocks: blocks.into_iter().collect() })
+        Some(Permitted { names, blocks })
     }
 }
 

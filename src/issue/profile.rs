@@ -15,6 +15,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints, RevokedCertParams,
     SanType, SerialNumber,
 };
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
 
@@ -28,8 +29,8 @@ const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// What an authority may issue for; the members' names are always among the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Permitted {
-    pub(super) names: Vec<String>,
-    pub(super) blocks: Vec<IpNet>,
+    pub(super) names: BTreeSet<String>,
+    pub(super) blocks: BTreeSet<IpNet>,
 }
 
 /// 16 random bytes that are a positive number of exactly that length.
@@ -65,15 +66,11 @@ pub(super) fn identity(
     id: &SpiffeId,
     hosts: &[Host],
 ) -> Result<CertificateParams, IssueError> {
-    let (name, extended) = match &id.role {
-        Role::Node(node) => {
-            (node.to_string(), vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
-        }
-        Role::Operator(name) | Role::App(name) | Role::Monitor(name) => {
-            (name.clone(), vec![ExtendedKeyUsagePurpose::ClientAuth])
-        }
+    let extended = match id.role {
+        Role::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Role::Operator(_) | Role::App(_) | Role::Monitor(_) => vec![ExtendedKeyUsagePurpose::ClientAuth],
     };
-    let mut params = base(serial, period, &name);
+    let mut params = base(serial, period, &id.role.name());
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = extended;

@@ -62,8 +62,7 @@ impl Registry {
         let held = certificates.into_iter().zip(facts);
         let mut held: Vec<Held> =
             held.map(|(certificate, facts)| Held { certificate, facts, authority: None }).collect();
-        let issuing = give_key(&mut held, &key_path)?;
-        let Some(issuing) = issuing else {
+        let Some(issuing) = give_key(&mut held, &key_path)? else {
             return Err(TrustError::KeyMismatch { key: key_path, certificate: ca_path }.into());
         };
         for path in other_keys(&folder)? {
@@ -73,15 +72,8 @@ impl Registry {
         Ok(Self { dir: dir.to_owned(), now, held, index, issuing, _lock: lock })
     }
 
-    /// The authority that issues.
     pub(super) fn issuer(&self) -> &Authority {
         self.held[self.issuing].authority.as_ref().expect("it was chosen because its key is here")
-    }
-
-    /// Trusts one more authority, which does not issue yet.
-    pub(super) fn add_newest(&mut self, held: Held) {
-        self.held.insert(0, held);
-        self.issuing += 1;
     }
 
     /// All authorities as PEM, newest first: `ca.pem`.

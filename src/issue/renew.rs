@@ -111,16 +111,13 @@ impl Registry {
         let mut changed = disk::replace_file(&folder.join(layout::CA), PUBLIC_FILE, self.bundle().as_bytes())?;
         if let Role::Node(node) = role {
             self.current_lists()?;
-            let (path, bundle) = match files::read_bundle(&folder, *node, "") {
-                Ok(read) => read,
-                Err(TrustError::File(FileError::Missing { path, .. })) => {
-                    let peers = model::Peers::new(self.peers()?)?;
-                    (path, self.describe(*node, &peers)?)
-                }
+            let peers = match files::read_bundle(&folder, *node, "") {
+                Ok((_, bundle)) => bundle.peers,
+                Err(TrustError::File(FileError::Missing { .. })) => model::Peers::new(self.peers()?)?,
                 Err(error) => return Err(error.into()),
             };
-            let bundle = self.describe(*node, &bundle.peers)?;
-            if disk::replace_file(&path, PUBLIC_FILE, bundle.text().as_bytes())? == Change::Written {
+            let text = self.describe(*node, &peers)?.text();
+            if disk::replace_file(&folder.join(layout::BUNDLE), PUBLIC_FILE, text.as_bytes())? == Change::Written {
                 changed = Change::Written;
             }
         }

@@ -78,10 +78,8 @@ fn no_authorities(entries: Vec<IndexEntry>) -> Result<Vec<IndexEntry>, IssueErro
 fn in_file(registry: &Registry, path: &Path) -> Result<Vec<IndexEntry>, IssueError> {
     let pem = file::read(path)?.unwrap_or_default();
     let chain: Vec<CertificateDer<'static>> = parse(path, "a certificate", &pem)?;
-    let facts = chain.first().and_then(CertificateFacts::of);
-    let (Some(facts), Some(leaf)) = (facts, chain.first()) else {
-        return Err(malformed(path, "a certificate", "it is not DER").into());
-    };
+    let leaf = chain.first().ok_or_else(|| malformed(path, "a certificate", "it is not DER"))?;
+    let facts = CertificateFacts::read(path, leaf)?;
     if let Some(entry) = registry.index.current.iter().find(|entry| entry.sha256 == facts.sha256) {
         return no_authorities(vec![entry.clone()]);
     }

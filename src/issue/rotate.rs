@@ -114,12 +114,9 @@ impl Registry {
         disk::create_file(&folder.join(key_name(&authority.facts.serial)), PRIVATE_FILE, key)?;
         disk::sync_directory(&folder)?;
         self.index.append(&[issued.entry])?;
-        let held = Held {
-            certificate: authority.certificate.clone(),
-            facts: authority.facts.clone(),
-            authority: Some(authority),
-        };
-        self.add_newest(held);
+        let (certificate, facts) = (authority.certificate.clone(), authority.facts.clone());
+        self.held.insert(0, Held { certificate, facts, authority: Some(authority) });
+        self.issuing += 1;
         disk::replace_file(&self.dir.join(layout::CA), PUBLIC_FILE, self.bundle().as_bytes())?;
         Ok(true)
     }
@@ -264,13 +261,8 @@ fn permitted(
     }
     let old_names = old.permitted_names.iter().filter_map(|name| name.strip_prefix("DNS:")).map(str::to_owned);
     let old_blocks = old.permitted_names.iter().filter_map(|name| parse_network(name.strip_prefix("IP:")?).ok());
-    let mut names: Vec<String> = old_names.chain(added).chain(members).collect();
-    let mut blocks: Vec<IpNet> = old_blocks.chain(plan.cidrs.iter().copied()).collect();
-    names.sort();
-    names.dedup();
-    blocks.sort();
-    blocks.dedup();
-    Ok(Some(Permitted { names, blocks }))
+    let blocks = old_blocks.chain(plan.cidrs.iter().copied()).collect();
+    Ok(Some(Permitted { names: old_names.chain(added).chain(members).collect(), blocks }))
 }
 
 #[cfg(test)]

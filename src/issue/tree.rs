@@ -5,7 +5,6 @@ use super::disk;
 use super::error::IssueError;
 use super::index::{INDEX, IndexEntry, lines};
 use std::path::{Path, PathBuf};
-use trust::FileError;
 use trust::files::Bundle;
 use trust::layout;
 
@@ -17,7 +16,6 @@ pub(super) const LIST_NUMBER: &str = "crlnumber";
 /// The number of the first revocation list; each later one has the next.
 pub(super) const FIRST_LIST: u64 = 1;
 
-/// Writes the files of a new tree.
 pub(super) struct Tree<'a> {
     /// An empty directory.
     pub(super) root: &'a Path,
@@ -29,21 +27,25 @@ pub(super) struct Tree<'a> {
 
 impl Tree<'_> {
     pub(super) fn write_node(&self, issued: &Issued, bundle: &Bundle) -> Result<(), IssueError> {
-        let folder = self.folder(&bundle.id.to_string())?;
-        let (certificate, key) = layout::NODE;
-        write_pair(&folder, issued, certificate, key)?;
-        disk::create_file(&folder.join(layout::CA), PUBLIC_FILE, self.ca.as_bytes())?;
+        let folder = self.identity(&bundle.id.to_string(), layout::NODE, issued)?;
         disk::create_file(&folder.join(layout::CRL), PUBLIC_FILE, self.list.as_bytes())?;
         disk::create_file(&folder.join(layout::BUNDLE), PUBLIC_FILE, bundle.text().as_bytes())?;
         disk::sync_directory(&folder)
     }
 
     pub(super) fn write_client(&self, name: &str, issued: &Issued) -> Result<(), IssueError> {
+        disk::sync_directory(&self.identity(name, layout::CLIENT, issued)?)
+    }
+
+    /// A new folder with a certificate, its key if that was made here, and the authority.
+    fn identity(&self, name: &str, (certificate, key): (&str, &str), issued: &Issued) -> Result<PathBuf, IssueError> {
         let folder = self.folder(name)?;
-        let (certificate, key) = layout::CLIENT;
-        write_pair(&folder, issued, certificate, key)?;
+        disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
+        if let Some(pem) = &issued.key {
+            disk::create_file(&folder.join(key), PRIVATE_FILE, pem.as_bytes())?;
+        }
         disk::create_file(&folder.join(layout::CA), PUBLIC_FILE, self.ca.as_bytes())?;
-        disk::sync_directory(&folder)
+        Ok(folder)
     }
 
     pub(super) fn write_authority(&self, ca: &Issued, index: &[IndexEntry]) -> Result<(), IssueError> {
@@ -64,10 +66,4 @@ impl Tree<'_> {
         disk::create_directory(&folder, PRIVATE_DIRECTORY)?;
         Ok(folder)
     }
-}
-
-fn write_pair(folder: &Path, issued: &Issued, certificate: &str, key: &str) -> Result<(), FileError> {
-    disk::create_file(&folder.join(certificate), PUBLIC_FILE, issued.certificate.as_bytes())?;
-    let Some(pem) = &issued.key else { return Ok(()) };
-    disk::create_file(&folder.join(key), PRIVATE_FILE, pem.as_bytes())
 }

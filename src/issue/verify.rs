@@ -48,10 +48,8 @@ pub struct Finding {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
-    /// Its time is over, or will be too soon.
     #[error("it expires at {0}")]
     Expires(Timestamp),
-    /// A revocation list that is to be replaced, or will be too soon.
     #[error("it is to be replaced at {0}")]
     Stale(Timestamp),
     /// It cannot be read, or not be trusted.
@@ -66,13 +64,10 @@ pub enum Problem {
     /// The folder may be anyone's.
     #[error("it is not named after a member")]
     NotNamed,
-    /// The member is not among those that are configured.
     #[error("{variable} is not set, so {node} is no member")]
     NoMember { variable: String, node: NodeId },
-    /// A private key by itself.
     #[error("it is a private key: name its folder instead")]
     PrivateKey,
-    /// Something that is no certificate.
     #[error("there is no certificate in it")]
     NoCertificate,
 }
@@ -131,10 +126,11 @@ pub fn verify(path: &Path, certs_dir: &Path, expected: &Expectations) -> Vec<Fin
 
 /// The findings of a look at something; what it could not get past is the only one.
 fn found(path: &Path, looked: Result<Vec<Finding>, Problem>) -> Vec<Finding> {
-    looked.unwrap_or_else(|problem| {
-        let problem = Some(problem);
-        vec![Finding { path: path.to_owned(), what: String::new(), not_after: None, hosts: Vec::new(), problem }]
-    })
+    looked.unwrap_or_else(|problem| vec![finding(path, String::new(), None, Some(problem))])
+}
+
+fn finding(path: &Path, what: String, not_after: Option<Timestamp>, problem: Option<Problem>) -> Finding {
+    Finding { path: path.to_owned(), what, not_after, hosts: Vec::new(), problem }
 }
 
 fn verify_tree(dir: &Path, expected: &Expectations) -> Vec<Finding> {
@@ -174,8 +170,7 @@ fn verify_shared(dir: &Path, expected: &Expectations) -> Vec<Finding> {
     let key = dir.join(layout::AUTHORITY).join(layout::CA_KEY);
     if key.exists() {
         let problem = check_authority_key(&key, &ca).err().map(Problem::from);
-        let what = "the authority's key".to_owned();
-        findings.push(Finding { path: key, what, not_after: None, hosts: Vec::new(), problem });
+        findings.push(finding(&key, "the authority's key".to_owned(), None, problem));
     }
     findings
 }
@@ -200,13 +195,9 @@ fn judge_lists(
 }
 
 fn list_finding(path: &Path, facts: &CrlFacts, expected: &Expectations) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        what: format!("revocation list {} of {}", facts.number.as_deref().unwrap_or("-"), facts.issuer),
-        not_after: facts.next_update,
-        hosts: Vec::new(),
-        problem: facts.next_update.filter(|until| is_due(*until, expected)).map(Problem::Stale),
-    }
+    let what = format!("revocation list {} of {}", facts.number.as_deref().unwrap_or("-"), facts.issuer);
+    let problem = facts.next_update.filter(|until| is_due(*until, expected)).map(Problem::Stale);
+    finding(path, what, facts.next_update, problem)
 }
 
 fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<(), TrustError> {
@@ -218,12 +209,11 @@ fn check_authority_key(path: &Path, ca: &[CertificateDer<'static>]) -> Result<()
     let fits = |one: &CertificateDer<'static>| {
         rustls::sign::CertifiedKey::from_der(vec![one.clone()], key.clone_key(), &provider).is_ok()
     };
-    let certificate = || path.parent().and_then(Path::parent).unwrap_or(path).join(layout::CA);
     if ca.iter().any(fits) {
-        Ok(())
-    } else {
-        Err(TrustError::KeyMismatch { key: path.to_owned(), certificate: certificate() })
+        return Ok(());
     }
+    let certificate = path.parent().and_then(Path::parent).unwrap_or(path).join(layout::CA);
+    Err(TrustError::KeyMismatch { key: path.to_owned(), certificate })
 }
 
 fn verify_node(folder: &Path, certs_dir: &Path, expected: &Expectations) -> Result<Vec<Finding>, Problem> {
@@ -311,13 +301,8 @@ fn identity(facts: &CertificateFacts) -> String {
 }
 
 fn valid(path: &Path, facts: &CertificateFacts, what: String, expected: &Expectations) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        what,
-        not_after: Some(facts.not_after),
-        hosts: Vec::new(),
-        problem: is_due(facts.not_after, expected).then_some(Problem::Expires(facts.not_after)),
-    }
+    let problem = is_due(facts.not_after, expected).then_some(Problem::Expires(facts.not_after));
+    finding(path, what, Some(facts.not_after), problem)
 }
 
 fn is_due(until: Timestamp, expected: &Expectations) -> bool {

@@ -158,7 +158,7 @@ impl Node {
         let (handle, publisher, requests) = Handle::new(engine.view(boottime()));
         let version = handle.view().state.version;
         let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
-        let proxy = Proxy::tracked(handle.clone(), config.upstreams.clone(), timeouts, tasks.clone());
+        let proxy = Proxy::new(handle.clone(), config.upstreams.clone(), timeouts, tasks.clone());
         let traffic = Box::new(ProxyTraffic(proxy.clone()));
         let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log.clone(), history);
         let inbox = Inbox { mesh: events, requests, outgoing };

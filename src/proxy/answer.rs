@@ -2,7 +2,7 @@
 
 use crate::body::Body;
 use crate::table::{Table, Target};
-use crate::upload::{BODY_LIMIT, BODY_TIMEOUT, BodyError};
+use crate::upload::BodyError;
 use bytes::Bytes;
 use edge::PROBLEM_JSON;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -23,12 +23,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) enum Problem {
     #[error("the body is not JSON that can be read: {0}; send a value such as {{\"key\": \"user-1\"}}")]
     NotJson(serde_json::Error),
-    #[error("the body ended early: {0}")]
-    BodyBroken(String),
-    #[error("the body did not arrive within {} s, or paused for as long", BODY_TIMEOUT.as_secs())]
-    BodySlow,
-    #[error("the body is longer than {BODY_LIMIT} bytes; send at most that")]
-    BodyTooLarge,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("x-canary is \"always\" or \"never\", and this request has {0:?}")]
     Tester(String),
     #[error("the path has a segment \"..\", which is not passed on: write it without")]
@@ -60,18 +56,7 @@ pub(super) enum Blame {
     Upstream,
 }
 
-impl From<BodyError> for Problem {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => Self::BodyTooLarge,
-            BodyError::Slow => Self::BodySlow,
-            BodyError::Broken(reason) => Self::BodyBroken(reason),
-        }
-    }
-}
-
 impl Problem {
-    /// Whether it is the model's fault.
     pub(super) const fn blame(&self) -> Blame {
         match self.status_and_code().0 {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Blame::Upstream,
@@ -81,11 +66,11 @@ impl Problem {
 
     const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotJson(_) | Self::BodyBroken(_) | Self::Tester(_) | Self::PathClimbs => {
+            Self::NotJson(_) | Self::Body(BodyError::Broken(_)) | Self::Tester(_) | Self::PathClimbs => {
                 (StatusCode::BAD_REQUEST, code::BAD_REQUEST)
             }
-            Self::BodySlow => (StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT),
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE),
+            Self::Body(BodyError::Slow) => (StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT),
+            Self::Body(BodyError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE),
             Self::UrlTooLong => (StatusCode::URI_TOO_LONG, code::URL_TOO_LONG),
             Self::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED),
             Self::NoUpstream { .. } => (StatusCode::NOT_FOUND, code::NO_UPSTREAM),

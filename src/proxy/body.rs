@@ -47,9 +47,7 @@ impl<B: RequestBody> Taken<B> {
 /// How a body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// Whether it is looked into.
     pub(super) ahead: Ahead,
-    /// The most bytes it may have.
     pub(super) limit: u64,
 }
 
@@ -82,22 +80,19 @@ pub(super) async fn take<B: RequestBody>(mut body: B, client: Client, reading: R
     if ahead == Ahead::IfSmall && length.exact().is_none_or(|length| length > LOOKED_INTO as u64) {
         return Ok(Taken::Long(Rest::new(None, body, limit)));
     }
-    let start = match read_start(&mut body, limit).await {
-        Ok(start) => start,
+    match read_start(&mut body, limit).await {
+        Ok(Start::Whole(bytes)) => Ok(Taken::Whole(bytes)),
+        Ok(Start::Long(bytes)) => {
+            let left = limit - bytes.len() as u64;
+            Ok(Taken::Long(Rest::new(Some(bytes), body, left)))
+        }
         Err(error) => {
             if matches!(error, BodyError::TooLarge) {
                 discard(body).await;
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    Ok(match start {
-        Start::Whole(bytes) => Taken::Whole(bytes),
-        Start::Long(bytes) => {
-            let left = limit - bytes.len() as u64;
-            Taken::Long(Rest::new(Some(bytes), body, left))
-        }
-    })
+    }
 }
 
 /// Reads and forgets a body that nobody wants, if the client sends it unasked.
@@ -162,7 +157,6 @@ struct Streamed {
 }
 
 impl Body {
-    /// A body that is all there.
     pub(super) const fn whole(bytes: Bytes) -> Self {
         Self(Kind::Whole(bytes))
     }

@@ -48,7 +48,11 @@ impl Outbound {
 fn to_upstream(parts: &mut Parts, remote: Option<Remote>) -> HeaderMap {
     let mut headers = std::mem::take(&mut parts.headers);
     let host = host(&headers, parts);
-    strip_request(&mut headers);
+    strip_hop_by_hop(&mut headers);
+    // The client of the upstream sets host and length itself; `expect` was settled with our own client.
+    for name in [HOST, CONTENT_LENGTH, EXPECT] {
+        headers.remove(name);
+    }
     if let Some(Remote(remote)) = remote {
         let way = way(&headers, remote);
         headers.insert(FORWARDED_FOR, way);
@@ -79,23 +83,11 @@ fn way(headers: &HeaderMap, remote: SocketAddr) -> HeaderValue {
     HeaderValue::from_bytes(&way).expect("header values with a comma and an address between are one")
 }
 
-/// The client of the upstream sets host and length itself; `expect` was settled with our own client.
-fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in [HOST, CONTENT_LENGTH, EXPECT] {
-        headers.remove(name);
-    }
-}
-
 /// Removes what belongs to one connection only (RFC 9110, 7.6.1), that which `connection` names included.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
+    let named: Vec<HeaderName> = named.collect();
     for name in named {
         headers.remove(name);
     }

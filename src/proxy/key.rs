@@ -1,8 +1,10 @@
 //! Finds the stickiness key in a JSON body, and checks that the body is JSON, without building a tree of it.
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The value of the top-level `"key"` of `body`, if the body is an object that has one that is a non-empty string or a
 /// number. As in most JSON readers the last one counts when there are several. Numbers are written as JSON writes them.
@@ -13,7 +15,7 @@ pub(super) fn key_of(body: &[u8]) -> Result<Option<Cow<'_, [u8]>>, serde_json::E
     let key = if body.trim_ascii_start().starts_with(b"{") {
         json.deserialize_map(Members)?
     } else {
-        json.deserialize_any(Skipped)?;
+        json.deserialize_any(Any::<()>(PhantomData))?;
         None
     };
     json.end()?;
@@ -32,10 +34,10 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut key = None;
-        while let Some(name) = map.next_key_seed(Name)? {
+        while let Some(name) = map.next_key()? {
             match name {
-                Field::Key => key = map.next_value_seed(Value)?,
-                Field::Other => map.next_value_seed(Skipped)?,
+                Field::Key => key = map.next_value_seed(Any(PhantomData))?,
+                Field::Other => map.next_value_seed(Any(PhantomData))?,
             }
         }
         Ok(key)
@@ -43,141 +45,97 @@ impl<'de> Visitor<'de> for Members {
 }
 
 /// The name of a member: `key`, or any other.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
 enum Field {
     Key,
+    #[serde(other)]
     Other,
 }
 
-struct Name;
+/// A value that was checked, and what is kept of it.
+trait Checked<'de>: Sized {
+    /// It is a string or a number.
+    fn told(value: impl FnOnce() -> Cow<'de, [u8]>) -> Self;
 
-impl<'de> de::DeserializeSeed<'de> for Name {
-    type Value = Field;
+    /// It is anything else.
+    fn other() -> Self;
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
-        deserializer.deserialize_str(self)
+/// The value of the key: kept when it is a string or a number.
+impl<'de> Checked<'de> for Option<Cow<'de, [u8]>> {
+    fn told(value: impl FnOnce() -> Cow<'de, [u8]>) -> Self {
+        Some(value())
+    }
+
+    fn other() -> Self {
+        None
     }
 }
 
-impl Visitor<'_> for Name {
-    type Value = Field;
+/// Any other value.
+impl<'de> Checked<'de> for () {
+    fn told(_: impl FnOnce() -> Cow<'de, [u8]>) {}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a member")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
-        Ok(if name == "key" { Field::Key } else { Field::Other })
-    }
+    fn other() {}
 }
 
-/// The value of the key: kept when it is a string or a number, skipped otherwise.
-struct Value;
+/// Accepts any value. Unlike serde's `IgnoredAny` it is counted against the depth limit.
+struct Any<T>(PhantomData<T>);
 
-impl<'de> de::DeserializeSeed<'de> for Value {
-    type Value = Option<Cow<'de, [u8]>>;
+impl<'de, T: Checked<'de>> de::DeserializeSeed<'de> for Any<T> {
+    type Value = T;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Value {
-    type Value = Option<Cow<'de, [u8]>>;
+impl<'de, T: Checked<'de>> Visitor<'de> for Any<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Borrowed(text.as_bytes())))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
+        Ok(T::told(|| Cow::Borrowed(text.as_bytes())))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(text.as_bytes().to_vec())))
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::told(|| Cow::Owned(text.as_bytes().to_vec())))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(number.to_string().into_bytes())))
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::told(|| Cow::Owned(number.to_string().into_bytes())))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(number.to_string().into_bytes())))
+    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
+        Ok(T::told(|| Cow::Owned(number.to_string().into_bytes())))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(number.to_string().into_bytes())))
+    fn visit_f64<E>(self, number: f64) -> Result<T, E> {
+        Ok(T::told(|| Cow::Owned(number.to_string().into_bytes())))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Skipped.visit_map(map).map(|()| None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Skipped.visit_seq(seq).map(|()| None)
-    }
-}
-
-/// A value that is checked and not kept. Unlike serde's `IgnoredAny` it is counted against the depth limit.
-#[derive(Clone, Copy)]
-struct Skipped;
-
-impl<'de> de::DeserializeSeed<'de> for Skipped {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Skipped {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value_seed(self)?;
+            map.next_value_seed(Any::<()>(PhantomData))?;
         }
-        Ok(())
+        Ok(T::other())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+        while seq.next_element_seed(Any::<()>(PhantomData))?.is_some() {}
+        Ok(T::other())
     }
 }
 

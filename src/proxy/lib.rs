@@ -29,7 +29,6 @@ pub use headers::Remote;
 pub use observe::Observations;
 pub use predict::Proxy;
 pub use route::{METHODS, Route};
-pub use schema::ModelHealth as ModelObservations;
 pub use upload::RequestBody;
 pub use upstream::address::{Upstream, UpstreamError, Upstreams, UpstreamsError};
 pub use upstream::client::Timeouts;

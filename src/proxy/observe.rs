@@ -144,7 +144,6 @@ impl Recording {
         Self(Some(Open { observer, model, started, answered_after: None, verdict: Some(Verdict::Good) }))
     }
 
-    /// A request that is not counted.
     pub(super) const fn kept_out() -> Self {
         Self(None)
     }
@@ -156,7 +155,6 @@ impl Recording {
         open.verdict = Some(verdict(status));
     }
 
-    /// The model failed.
     pub(super) const fn on_failure(&mut self) {
         if let Some(open) = &mut self.0 {
             open.verdict = Some(Verdict::Failed);

@@ -8,10 +8,9 @@ use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
 use crate::route::Route;
 use crate::upload::RequestBody;
-use crate::upstream::client::{outgoing_stream, outgoing_whole};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use routing::Choice;
 
@@ -152,10 +151,10 @@ impl Proxy {
         };
         let url = outbound.route.url(upstream, &outbound.asked).ok_or(Problem::UrlTooLong)?;
         let (body, progress) = match body {
-            Taken::Whole(bytes) => (outgoing_whole(bytes), None),
+            Taken::Whole(bytes) => (Either::Left(Full::new(bytes)), None),
             Taken::Long(rest) => {
                 let progress = rest.progress();
-                (outgoing_stream(rest), Some(progress))
+                (Either::Right(rest.boxed_unsync()), Some(progress))
             }
         };
         self.0.forwarder.call(model, outbound.with_body(url, body), progress).await
@@ -165,7 +164,7 @@ impl Proxy {
 #[cfg(test)]
 mod tests {
     use crate::table::Table;
-    use crate::{Proxy, Route, Upstreams};
+    use crate::{Proxy, Route, Timeouts, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};
     use http_body_util::Full;
@@ -175,6 +174,7 @@ mod tests {
     use service::{Canary, Model, RoutingState};
     use std::sync::Arc;
     use std::time::Duration;
+    use tokio_util::task::TaskTracker;
 
     fn view() -> View {
         let mut state = RoutingState::initial("v1".parse().expect("v1 is a model id"));
@@ -201,7 +201,7 @@ mod tests {
         // Nothing listens there.
         let upstreams: Upstreams = "v2=http://127.24.0.9:1/".parse().expect("a good list");
         let (handle, _publisher, _requests) = Handle::new(view());
-        let proxy = Proxy::new(handle.clone(), upstreams.clone());
+        let proxy = Proxy::new(handle.clone(), upstreams.clone(), Timeouts::default(), TaskTracker::new());
         for (shield, status, model) in
             [(Shield::On, StatusCode::OK, "v1"), (Shield::Off, StatusCode::BAD_GATEWAY, "v2")]
         {

@@ -10,12 +10,12 @@ use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::Tester;
 use crate::upload::RequestBody;
 use crate::upstream::address::Upstreams;
-use crate::upstream::client::{Forwarder, Timeouts};
+use crate::upstream::client::{Forwarder, PROBE_TIMEOUT, Timeouts};
 use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use judge::{Sample, Samples, Verdict};
 use member::{Handle, View, boottime};
 use model::{ModelId, Time, Weight};
@@ -88,22 +88,13 @@ impl Chosen {
 }
 
 impl Proxy {
-    /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`.
-    pub fn new(handle: Handle, upstreams: Upstreams) -> Self {
-        Self::with_timeouts(handle, upstreams, Timeouts::default())
-    }
-
-    /// The same, whose tasks are counted in `tasks`. They are none of a request's way to its answer: connections to
-    /// upstreams, and the closing of those that were kept for long enough.
-    pub fn tracked(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
+    /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`. Its tasks are counted in
+    /// `tasks`. They are none of a request's way to its answer: connections to upstreams, and the closing of those that
+    /// were kept for long enough.
+    pub fn new(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
         Self(Arc::new(Shared { handle, upstreams, table, forwarder, pool, observer: Arc::default() }))
-    }
-
-    /// The same, with other bounds on how long upstreams may take.
-    pub fn with_timeouts(handle: Handle, upstreams: Upstreams, timeouts: Timeouts) -> Self {
-        Self::tracked(handle, upstreams, timeouts, TaskTracker::new())
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
@@ -138,7 +129,12 @@ impl Proxy {
             (Ok(None), Route::Prediction) => self.decide_at_end(&chosen, arrived, body).await,
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
                 body.discard(client).await;
-                unserved(route, parts.method, &chosen.target().model).answer(&chosen.table, chosen.target())
+                let (method, model) = (parts.method, chosen.target().model.to_string());
+                let problem = match route {
+                    Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
+                    Route::Inference => Problem::NoUpstream { model },
+                };
+                problem.answer(&chosen.table, chosen.target())
             }
             (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
         }
@@ -177,7 +173,7 @@ impl Proxy {
     pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
         match (self.0.upstreams.of(model), smoke) {
             (Ok(None), _) => Ok(()),
-            (Ok(Some(upstream)), None) => self.0.forwarder.probe(&upstream).await,
+            (Ok(Some(upstream)), None) => self.0.forwarder.ask(upstream.uri(), PROBE_TIMEOUT).await,
             (Ok(Some(upstream)), Some(smoke)) => health::smoke_test(&self.0.forwarder, &upstream, smoke).await,
             (Err(error), _) => Err(format!("the upstream of {}: {error}", model.id)),
         }
@@ -240,7 +236,6 @@ impl Proxy {
         }
     }
 
-    /// Answers with the decision itself.
     pub(super) fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
         let body = self.decided(chosen, arrived).body.clone();
         answer::decision(body, &chosen.table, chosen.target())
@@ -273,15 +268,6 @@ impl Proxy {
     }
 }
 
-/// Why there is no answer by `route` for a model that has no upstream here.
-fn unserved(route: Route, method: Method, model: &ModelId) -> Problem {
-    let model = model.to_string();
-    match route {
-        Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
-        Route::Inference => Problem::NoUpstream { model },
-    }
-}
-
 /// The key in a body that was read. Only a prediction must be JSON.
 fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
     match (body, route) {
@@ -292,10 +278,9 @@ fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, s
 }
 
 fn by_weight(view: &View, at: Time, key: Option<&[u8]>) -> Choice {
-    match &view.state.canary {
-        None => Choice::Stable,
-        Some(canary) => bucket(&canary.salt, key).choice(serving_weight(view, at)),
-    }
+    let Some(canary) = &view.state.canary else { return Choice::Stable };
+    let bucket = key.map_or_else(|| Bucket::at_random(random()), |key| Bucket::of_key(&canary.salt, key));
+    bucket.choice(serving_weight(view, at))
 }
 
 /// A tester gets the canary only where others might: not on a node that is isolated or drained, and not after a rollback.
@@ -308,13 +293,6 @@ fn by_wish(view: &View, at: Time, tester: Tester) -> Choice {
 
 fn header_key(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(KEY).map(HeaderValue::as_bytes).filter(|key| !key.is_empty())
-}
-
-fn bucket(salt: &str, key: Option<&[u8]>) -> Bucket {
-    match key {
-        Some(key) => Bucket::of_key(salt, key),
-        None => Bucket::at_random(random()),
-    }
 }
 
 /// A number that no one can predict, without a system call: the hasher's keys are drawn once a thread and then counted.

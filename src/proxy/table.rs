@@ -12,7 +12,6 @@ use routing::Choice;
 use service::{Model, RoutingState, Shield};
 use std::sync::Arc;
 
-/// A routing table, made of one routing state.
 pub(super) struct Table {
     /// The state that this was made from.
     pub(super) state: Arc<RoutingState>,
@@ -27,11 +26,9 @@ pub(super) struct Table {
 
 /// One of the two models, prepared.
 pub(super) struct Target {
-    /// Its name.
     pub(super) model: ModelId,
     /// `x-canary-model`.
     pub(super) name: HeaderValue,
-    /// Where it is served.
     pub(super) upstream: Result<Option<Upstream>, UpstreamError>,
     /// How plain requests get there.
     pub(super) template: Option<Template>,
@@ -45,7 +42,6 @@ pub(super) struct Target {
 pub(super) struct Prepared {
     /// Status line and headers of HTTP/1.1, without the empty line at their end.
     pub(super) head: Vec<u8>,
-    /// The body.
     pub(super) body: Bytes,
 }
 

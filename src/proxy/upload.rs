@@ -29,16 +29,14 @@ pub trait RequestBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin {}
 impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> RequestBody for B {}
 
 /// Why a request's body could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// It is longer than it may be, which is [`BODY_LIMIT`] where there is a limit.
-    #[error("the body is longer than {BODY_LIMIT} bytes")]
+    #[error("the body is longer than {BODY_LIMIT} bytes; send at most that")]
     TooLarge,
-    /// It did not come, or go on, within [`BODY_TIMEOUT`].
-    #[error("the body did not arrive in time")]
+    #[error("the body did not arrive within {} s, or paused for as long", BODY_TIMEOUT.as_secs())]
     Slow,
     /// The client or the connection failed.
-    #[error("{0}")]
+    #[error("the body ended early: {0}")]
     Broken(String),
 }
 
@@ -59,7 +57,6 @@ impl<B: RequestBody> Rest<B> {
         Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, progress }
     }
 
-    /// How far it gets.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
     }

@@ -101,10 +101,8 @@ pub enum PlanShapeError {
     /// A weight that cannot be.
     #[error("step {step}: {error}")]
     Weight { step: usize, error: WeightError },
-    /// A pause with nothing to hold.
     #[error("step {0} is a pause before any setWeight: there is nothing to hold yet")]
     PauseFirst(usize),
-    /// A limit that is no number of its kind.
     #[error("{0} must be a number, 0 or more")]
     Number(&'static str),
     /// The plan itself.
@@ -131,19 +129,14 @@ impl PlanShape {
     /// The same, with the last step approved by so many different operators before it is entered: the one of 100 %, also
     /// where that goes without saying.
     pub fn with_approvals(mut self, approvals: u8) -> Self {
-        let mut weights = self.steps.iter().filter_map(|step| match step {
-            StepShape::SetWeight { percent, .. } => Some(*percent),
-            StepShape::Pause(_) => None,
-        });
-        if weights.next_back().is_some_and(|last| last < 100.0) {
-            self.steps.push(StepShape::of_percent(100.0));
-        }
         let last = self.steps.iter_mut().rev().find_map(|step| match step {
-            StepShape::SetWeight { approvals, .. } => Some(approvals),
+            StepShape::SetWeight { percent, approvals } => Some((*percent, approvals)),
             StepShape::Pause(_) => None,
         });
-        if let Some(last) = last {
-            *last = approvals;
+        match last {
+            Some((..100.0, _)) => self.steps.push(StepShape::SetWeight { percent: 100.0, approvals }),
+            Some((_, last)) => *last = approvals,
+            None => {}
         }
         self
     }

@@ -60,10 +60,8 @@ fn judge_authority(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<C
     if !facts.is_ca {
         return Err(CaProblem::NotAnAuthority(name, "its basic constraints do not say CA:TRUE"));
     }
-    for usage in ["keyCertSign", "cRLSign"] {
-        if !facts.key_usage.contains(&usage) {
-            return Err(CaProblem::NotAnAuthority(name, "its key usage lacks keyCertSign or cRLSign"));
-        }
+    if !["keyCertSign", "cRLSign"].iter().all(|usage| facts.key_usage.contains(usage)) {
+        return Err(CaProblem::NotAnAuthority(name, "its key usage lacks keyCertSign or cRLSign"));
     }
     if let Some(flaw) = flaw(&parsed) {
         return Err(CaProblem::NotAnAuthority(name, flaw));

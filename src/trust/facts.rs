@@ -127,16 +127,13 @@ impl CrlFacts {
         if !rest.is_empty() {
             return None;
         }
+        let revoked = parsed.iter_revoked_certificates().take(MAX_NAMES);
         Some(Self {
             issuer: printable(&parsed.issuer().to_string()),
             number: parsed.crl_number().map(ToString::to_string),
             this_update: timestamp(parsed.last_update()),
             next_update: parsed.next_update().map(timestamp),
-            revoked: parsed
-                .iter_revoked_certificates()
-                .take(MAX_NAMES)
-                .map(|entry| serial(entry.raw_serial()))
-                .collect(),
+            revoked: revoked.map(|entry| serial(entry.raw_serial())).collect(),
         })
     }
 }

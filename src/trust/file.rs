@@ -11,16 +11,12 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum FileError {
-    /// A file operation failed.
     #[error("cannot {action} {path}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
-    /// A file that must be there is not.
     #[error("{path} is missing: {advice}")]
     Missing { path: PathBuf, advice: String },
-    /// A file is longer than any of its kind.
     #[error("{path} is longer than {limit} bytes: it is not a file of this kind")]
     TooLarge { path: PathBuf, limit: usize },
-    /// A file does not hold what its name says.
     #[error("{path} cannot be read as {what}: {detail}")]
     Format { path: PathBuf, what: &'static str, detail: String },
 }
@@ -41,8 +37,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     read_up_to(path, MAX_FILE_BYTES)
 }
 
-/// [`read`] for a file that may have this many bytes. Fails when it is no regular file, too long, or the system
-/// refuses.
+/// [`read`] for a file that may have this many bytes.
 pub fn read_up_to(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     // NONBLOCK so that a named pipe is an error and not a hang.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -87,14 +87,12 @@ impl NodeFiles {
         Self::load_at(certs_dir, node, Timestamp::now())
     }
 
-    /// [`NodeFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
-    /// the rest.
+    /// [`NodeFiles::load`], judged at a given time.
     pub fn load_at(certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         Self::load_folder(&certs_dir.join(node.to_string()), certs_dir, node, now)
     }
 
-    /// [`NodeFiles::load_at`] for a folder of any name; `ca.pem` and `crl.pem` may also lie in `certs_dir`. Fails when
-    /// anything is missing, unsafe, expired, or does not fit the rest.
+    /// [`NodeFiles::load_at`] for a folder of any name.
     pub fn load_folder(folder: &Path, certs_dir: &Path, node: NodeId, now: Timestamp) -> Result<Self, TrustError> {
         let advice =
             format!("copy {node}/ and ca.pem from the certs/ where `canary pki init` ran into {}", shown(certs_dir));
@@ -160,8 +158,7 @@ impl ClientFiles {
         Self::load_at(dir, Timestamp::now())
     }
 
-    /// [`ClientFiles::load`], judged at a given time. Fails when anything is missing, unsafe, expired, or does not fit
-    /// the rest.
+    /// [`ClientFiles::load`], judged at a given time.
     pub fn load_at(dir: &Path, now: Timestamp) -> Result<Self, TrustError> {
         let name = dir.file_name().map_or_else(|| "operator-admin".into(), |name| name.display().to_string());
         let advice = format!("copy {name}/ from the certs/ where `canary pki init` ran to {}", shown(dir));

@@ -6,7 +6,7 @@ use super::facts::{is_strong, key_kind};
 use model::{Role, SpiffeId, SpiffeIdError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 
 /// The most characters of a foreign name that an error repeats: enough to recognise it, too few to flood a log.
@@ -20,34 +20,24 @@ const MAX_SERIAL_BYTES: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SvidError {
-    /// It cannot be read as a certificate.
     #[error("the certificate cannot be read as DER")]
     Malformed,
-    /// More bytes follow the certificate.
     #[error("{0} bytes follow the end of the certificate")]
     TrailingBytes(usize),
-    /// An extension that cannot be read, or is there twice.
     #[error("its {0} extension is malformed or there twice")]
     Extension(&'static str),
-    /// No URI name, or several.
     #[error("it has {0} URI names instead of exactly one")]
     UriNames(usize),
-    /// The URI name is no identity of this kind of mesh.
     #[error("its URI name {uri:?} is not an identity: {source}")]
     Identity { uri: String, source: SpiffeIdError },
-    /// An identity of another cluster.
     #[error("it belongs to the trust domain {found}, not to {expected}")]
     TrustDomain { found: String, expected: String },
-    /// It may issue certificates.
     #[error("it is a certificate authority (CA:TRUE), which cannot be an identity")]
     Authority,
-    /// Key usage does not allow to sign a handshake, or is not there at all.
     #[error("its key usage does not contain digitalSignature")]
     NoDigitalSignature,
-    /// Key usage allows to sign certificates or revocation lists.
     #[error("its key usage contains {0}, which only an authority may have")]
     AuthorityKeyUsage(&'static str),
-    /// An extended key usage that the role needs is not there.
     #[error("its extended key usage does not contain {usage}, which a {role} certificate needs")]
     UsageMissing { usage: &'static str, role: &'static str },
     /// A client's certificate that could be used to pose as a server.
@@ -80,11 +70,9 @@ pub fn identity(certificate: &CertificateDer<'_>) -> Result<SpiffeId, SvidError>
     if !rest.is_empty() {
         return Err(SvidError::TrailingBytes(rest.len()));
     }
-    if parsed
-        .extensions()
-        .iter()
-        .any(|extension| matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. }))
-    {
+    let unread =
+        |extension: &X509Extension<'_>| matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. });
+    if parsed.extensions().iter().any(unread) {
         return Err(SvidError::Extension("X.509v3"));
     }
     check_form(&parsed)?;

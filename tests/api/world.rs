@@ -11,7 +11,7 @@ use member::{
     Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
 };
 use model::{Incarnation, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
-use proxy::{Entry, Proxy, Upstreams};
+use proxy::{Entry, Proxy, Timeouts, Upstreams};
 use serde_json::Value;
 use service::{Canary, Model, RoutingState};
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use tls::Rejections;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(crate) const MEMBERS: usize = 3;
 /// Long enough that no test sees it end.
@@ -91,7 +92,7 @@ pub(crate) fn view(state: RoutingState) -> View {
 /// What the routes of a node work with that is alone and shows no certificates.
 pub(crate) fn api(handle: Handle, peers: Peers, rejections: Arc<Rejections>) -> Api {
     Api {
-        proxy: Proxy::new(handle.clone(), Upstreams::default()),
+        proxy: Proxy::new(handle.clone(), Upstreams::default(), Timeouts::default(), TaskTracker::new()),
         handle,
         peers,
         rejections,

@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 /// Anything that hangs fails the test instead.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -56,7 +57,7 @@ impl Bench {
         let view = view(weight);
         let (handle, publisher, _requests) = Handle::new(view.clone());
         let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
-        Self { proxy: Proxy::with_timeouts(handle, upstreams, timeouts), publisher, view }
+        Self { proxy: Proxy::new(handle, upstreams, timeouts, TaskTracker::new()), publisher, view }
     }
 
     pub(crate) fn publish(&mut self, change: impl FnOnce(&mut View)) {

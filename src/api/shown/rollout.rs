@@ -67,16 +67,8 @@ pub(crate) fn trial(status: &Status) -> TrialShape {
 fn figures(figures: &ModelFigures) -> FiguresShape {
     let ModelFigures { requests, errors, client_errors, rate, error_rate, p50, p95, p99 } = *figures;
     let millis = |latency: Option<Duration>| latency.map(|latency| latency.as_secs_f64() * 1e3);
-    FiguresShape {
-        requests,
-        errors,
-        client_errors,
-        rate,
-        error_rate,
-        p50: millis(p50),
-        p95: millis(p95),
-        p99: millis(p99),
-    }
+    let (p50, p95, p99) = (millis(p50), millis(p95), millis(p99));
+    FiguresShape { requests, errors, client_errors, rate, error_rate, p50, p95, p99 }
 }
 
 fn finding(finding: &Finding) -> GateFinding {
@@ -121,31 +113,23 @@ const fn ruling(ruling: &Ruling) -> &'static str {
 }
 
 fn next(next: &Next) -> NextShape {
+    let what = |word: &str| NextShape { what: word.into(), in_s: None, then: None, waits_for: None };
     let seconds = |left: &Duration| Some(left.as_secs_f64());
-    let (what, in_s, then) = match next {
-        Next::Begins => ("begins", None, None),
-        Next::Holds { left, then } => ("holds", seconds(left), then.map(Weight::fraction)),
-        Next::Undecided { left } => ("undecided", seconds(left), None),
-        Next::AwaitsApproval(_) => ("awaits_approval", None, None),
-        Next::Advances => ("advances", None, None),
-        Next::RollsBack => ("rolls_back", None, None),
-        Next::Waits => ("waits", None, None),
-        Next::Manual => ("manual", None, None),
-    };
-    let waits_for = match next {
-        Next::AwaitsApproval(missing) => Some(missing.to_string()),
-        Next::Begins
-        | Next::Holds { .. }
-        | Next::Undecided { .. }
-        | Next::Advances
-        | Next::RollsBack
-        | Next::Waits
-        | Next::Manual => None,
-    };
-    NextShape { what: what.into(), in_s, then, waits_for }
+    match next {
+        Next::Begins => what("begins"),
+        Next::Holds { left, then } => {
+            NextShape { in_s: seconds(left), then: then.map(Weight::fraction), ..what("holds") }
+        }
+        Next::Undecided { left } => NextShape { in_s: seconds(left), ..what("undecided") },
+        Next::AwaitsApproval(missing) => NextShape { waits_for: Some(missing.to_string()), ..what("awaits_approval") },
+        Next::Advances => what("advances"),
+        Next::RollsBack => what("rolls_back"),
+        Next::Waits => what("waits"),
+        Next::Manual => what("manual"),
+    }
 }
 
-fn millis(age: Duration) -> u64 {
+pub(super) fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -117,7 +117,8 @@ pub(super) fn run(args: InitArgs, certs: &Path) -> Result<Exit, Failure> {
         anstream::eprintln!("warning: {warning}");
     }
     let steps = Steps::after(&report);
-    let printed = Printed { report: &report, warnings, fingerprint: fingerprint(&report), next: &steps };
+    let printed =
+        Printed { report: &report, warnings, fingerprint: trust::fingerprint(&report.ca_sha256), next: &steps };
     output.print(|| told(&report, &steps), &printed)
 }
 
@@ -229,10 +230,6 @@ fn remote_directory(dir: &Path) -> String {
     trust::shell_word(below.unwrap_or(&clean))
 }
 
-fn fingerprint(report: &InitReport) -> String {
-    trust::fingerprint(&report.ca_sha256)
-}
-
 fn told(report: &InitReport, steps: &Steps) -> String {
     let row = |node: &NodeReport| {
         [node.id.to_string(), listed(&node.hosts), report.not_after.to_string(), node.serial.clone()]
@@ -240,7 +237,8 @@ fn told(report: &InitReport, steps: &Steps) -> String {
     let nodes = table(["NODE", "ADDRESSES", "VALID UNTIL", "SERIAL"], report.nodes.iter().map(row));
     let mut text = format!("Certificates of {} in {}\n\n", report.trust_domain, report.dir.display());
     text += &nodes;
-    text += &format!("\nauthority  until {}, SHA-256 {}\n", report.ca_not_after, fingerprint(report));
+    let sha256 = trust::fingerprint(&report.ca_sha256);
+    text += &format!("\nauthority  until {}, SHA-256 {sha256}\n", report.ca_not_after);
     text += &format!("operator   {} (what the command line uses)\n", report.operator.display());
     for backup in &report.backups {
         text += &format!("kept       {}\n", backup.display());

@@ -17,8 +17,9 @@ mod told;
 mod verify;
 
 use super::failure::{Exit, Failure};
+use super::output::Output;
 use clap::{Args, Subcommand};
-use issue::{Existing, IssueError};
+use issue::{Existing, IssueError, MAX_DAYS};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use model::Peers;
 use std::path::Path;
@@ -68,15 +69,21 @@ pub(crate) fn run(args: PkiArgs, certs: &Path) -> Result<Exit, Failure> {
     }
 }
 
-/// What to do with what is there.
+// No doc comment: that would be the help of commands that take nothing else.
 #[derive(Debug, Args)]
-struct Replace {
+struct NewArgs {
+    /// How long the certificate is valid.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    days: u32,
     /// Replace what is there; it is kept as *.bak-<time>.
     #[arg(long)]
     force: bool,
+    /// How to print the result.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Output,
 }
 
-impl Replace {
+impl NewArgs {
     const fn existing(&self) -> Existing {
         if self.force { Existing::KeepAsBackup } else { Existing::Refuse }
     }

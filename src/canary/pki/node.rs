@@ -1,10 +1,9 @@
 //! `canary pki node`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::Output;
-use super::Replace;
+use super::NewArgs;
 use clap::Args;
-use issue::{MAX_DAYS, NodePlan};
+use issue::NodePlan;
 use model::{Host, NodeId};
 use std::path::Path;
 
@@ -27,19 +26,13 @@ pub(super) struct NodeArgs {
     /// A further name or address in the certificate; may be repeated.
     #[arg(long, value_name = "ADDRESS")]
     san: Vec<Host>,
-    /// How long the certificate is valid.
-    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
-    days: u32,
     #[command(flatten)]
-    replace: Replace,
-    /// How to print the result.
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Output,
+    new: NewArgs,
 }
 
 pub(super) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
-    let existing = args.replace.existing();
+    let NewArgs { days, output, .. } = args.new;
     let hosts = issue::each_once(args.addr.into_iter().chain(args.san));
-    let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days: args.days, existing };
-    super::issued::print(&issue::add_node(&plan)?, args.output)
+    let plan = NodePlan { dir: certs.to_owned(), node: args.id, hosts, days, existing: args.new.existing() };
+    super::issued::print(&issue::add_node(&plan)?, output)
 }

@@ -1,10 +1,9 @@
 //! `canary pki operator` and `canary pki monitor`.
 
 use super::super::failure::{Exit, Failure};
-use super::super::output::Output;
-use super::Replace;
+use super::NewArgs;
 use clap::{Args, ValueEnum};
-use issue::{ClientPlan, MAX_DAYS};
+use issue::ClientPlan;
 use model::Role;
 use std::path::Path;
 
@@ -25,7 +24,7 @@ pub(super) struct OperatorArgs {
     #[arg(long, value_name = "ROLE", default_value = "operator")]
     role: ClientRole,
     #[command(flatten)]
-    common: ClientCommon,
+    new: NewArgs,
 }
 
 /// Make a certificate for a monitoring system, which only reads.
@@ -34,19 +33,7 @@ pub(super) struct MonitorArgs {
     /// A name of A-Z, a-z, 0-9, '.', '-' and '_'.
     name: String,
     #[command(flatten)]
-    common: ClientCommon,
-}
-
-#[derive(Debug, Args)]
-struct ClientCommon {
-    /// How long the certificate is valid.
-    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
-    days: u32,
-    #[command(flatten)]
-    replace: Replace,
-    /// How to print the result.
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Output,
+    new: NewArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,15 +57,14 @@ impl ClientRole {
 }
 
 pub(super) fn run(args: OperatorArgs, certs: &Path) -> Result<Exit, Failure> {
-    make(args.role.called(args.name), &args.common, certs)
+    make(args.role.called(args.name), &args.new, certs)
 }
 
 pub(super) fn run_monitor(args: MonitorArgs, certs: &Path) -> Result<Exit, Failure> {
-    make(Role::Monitor(args.name), &args.common, certs)
+    make(Role::Monitor(args.name), &args.new, certs)
 }
 
-fn make(role: Role, common: &ClientCommon, certs: &Path) -> Result<Exit, Failure> {
-    let existing = common.replace.existing();
-    let plan = ClientPlan { dir: certs.to_owned(), role, days: common.days, existing };
-    super::issued::print(&issue::add_client(&plan)?, common.output)
+fn make(role: Role, new: &NewArgs, certs: &Path) -> Result<Exit, Failure> {
+    let plan = ClientPlan { dir: certs.to_owned(), role, days: new.days, existing: new.existing() };
+    super::issued::print(&issue::add_client(&plan)?, new.output)
 }

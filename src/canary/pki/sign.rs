@@ -55,10 +55,7 @@ enum AnyRole {
 
 pub(super) fn run(args: SignArgs, certs: &Path) -> Result<Exit, Failure> {
     let role = match args.role {
-        AnyRole::Node => {
-            let id = args.id.parse::<NodeId>().map_err(|error| Failure::new(Exit::Usage, error))?;
-            Role::Node(id)
-        }
+        AnyRole::Node => Role::Node(args.id.parse::<NodeId>().map_err(|error| Failure::new(Exit::Usage, error))?),
         AnyRole::Operator => Role::Operator(args.id),
         AnyRole::App => Role::App(args.id),
         AnyRole::Monitor => Role::Monitor(args.id),

@@ -59,7 +59,7 @@ const fn exit(error: &IssueError) -> Exit {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others say enough")]
 fn told(error: &IssueError) -> String {
     let advice = match error {
-        IssueError::Plan(error) => of_plan(error),
+        IssueError::Plan(error) => of_plan(error).map(str::to_owned),
         IssueError::Refused(Refusal::LeftBehind(_)) => {
             let advice = "issue others with `canary pki node`, `operator` or `sign`, or `canary pki revoke` them";
             return format!("{error}; {advice}");
@@ -87,15 +87,14 @@ fn with_advice(text: &str, advice: Option<String>) -> String {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others say themselves what to give")]
-fn of_plan(error: &PlanError) -> Option<String> {
-    let advice = match error {
-        PlanError::NoAddress(_) => "give one with --addr 10.0.0.4",
-        PlanError::ListLength => "use --next-update 90d",
-        PlanError::NodeAmongClients => "use `canary pki node`",
-        PlanError::AddressOfClient => "leave --addr out",
-        _ => return None,
-    };
-    Some(advice.to_owned())
+const fn of_plan(error: &PlanError) -> Option<&'static str> {
+    match error {
+        PlanError::NoAddress(_) => Some("give one with --addr 10.0.0.4"),
+        PlanError::ListLength => Some("use --next-update 90d"),
+        PlanError::NodeAmongClients => Some("use `canary pki node`"),
+        PlanError::AddressOfClient => Some("leave --addr out"),
+        _ => None,
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others say themselves what to do")]

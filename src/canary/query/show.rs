@@ -176,13 +176,11 @@ pub(super) fn row_json(row: &Row) -> Value {
     };
     let mut shown = serde_json::to_value(&seen.state).unwrap_or_default();
     let health = seen.health.as_ref();
-    if let Value::Object(members) = &mut shown {
-        members.insert("reachable".into(), true.into());
-        members.insert("role".into(), row.node.role_word().into());
-        members.insert("p95".into(), health.and_then(|health| health.p95).into());
-        members.insert("error_rate".into(), health.and_then(|health| health.error_rate).into());
-        members.insert("peers".into(), health.map(|health| json!(health.peers)).unwrap_or_default());
-    }
+    shown["reachable"] = true.into();
+    shown["role"] = row.node.role_word().into();
+    shown["p95"] = health.and_then(|health| health.p95).into();
+    shown["error_rate"] = health.and_then(|health| health.error_rate).into();
+    shown["peers"] = health.map(|health| json!(health.peers)).unwrap_or_default();
     shown
 }
 

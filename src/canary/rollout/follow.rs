@@ -108,7 +108,6 @@ impl Watch<'_> {
     }
 }
 
-/// The exit code of an outcome.
 fn exit(outcome: &str) -> Exit {
     match outcome {
         "Promoted" | "FastPromoted" => Exit::Done,

@@ -40,7 +40,6 @@ struct Shared {
     common: Vec<u8>,
 }
 
-/// One connection on it.
 struct Connection<'a> {
     path: &'a Shared,
     remote: Option<Remote>,
@@ -70,7 +69,6 @@ impl FastPath {
         Self(Arc::new(Shared { proxy, common: lines }))
     }
 
-    /// The proxy that it leads to.
     pub(crate) fn proxy(&self) -> &Proxy {
         &self.0.proxy
     }

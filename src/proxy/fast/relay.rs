@@ -69,7 +69,6 @@ impl Buffers {
         template.write(plain, remote, &mut self.request);
     }
 
-    /// Ready when the node stops.
     pub(crate) fn poll_stopping(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.stopping.as_mut().poll(context)
     }
@@ -88,13 +87,11 @@ pub(crate) struct Side<'a, S> {
 
 /// What became of a request.
 pub(crate) enum Relayed {
-    /// It is answered.
     Answered,
     /// Nothing of it was sent yet, and the node stops.
     Stopping,
     /// Its answer cannot be ended, or nobody is there to read it.
     Broken,
-    /// It is under way.
     Underway(Underway),
 }
 

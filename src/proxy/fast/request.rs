@@ -37,7 +37,6 @@ pub(crate) struct Plain<'h, 'a> {
     pub(crate) headers: &'h [Header<'a>],
     /// The value of `x-canary-key`.
     pub(crate) key: Option<&'a [u8]>,
-    /// The body.
     pub(crate) body: &'a [u8],
     /// Bytes of the request, head and body.
     pub(crate) length: usize,
@@ -58,7 +57,7 @@ pub(crate) fn parse<'h, 'a>(bytes: &'a [u8], headers: &'h mut Headers<'a>) -> Pa
         return Parsed::Other;
     }
     let headers: &'h [Header<'a>] = request.headers;
-    let Some(Fields { key, length: body }) = fields(headers) else { return Parsed::Other };
+    let Some((key, body)) = fields(headers) else { return Parsed::Other };
     let length = head + body;
     match bytes.get(head..length) {
         Some(body) => Parsed::Plain(Plain { query, headers, key, body, length }),
@@ -72,14 +71,9 @@ fn is_plain_in_query(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%=&+,:/?@!$*;".contains(&byte)
 }
 
-struct Fields<'a> {
-    key: Option<&'a [u8]>,
-    length: usize,
-}
-
-/// The fields that matter here; none when there is one that changes how the message or the connection is to be read, or
-/// that asks for more than a choice by key.
-fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
+/// The key and the length of the body; none when a field changes how the message or the connection is to be read, or asks
+/// for more than a choice by key.
+fn fields<'a>(headers: &[Header<'a>]) -> Option<(Option<&'a [u8]>, usize)> {
     let (mut key, mut length, mut host) = (None, None, None);
     for Header { name, value } in headers {
         let known = |known: &str| name.eq_ignore_ascii_case(known);
@@ -97,7 +91,7 @@ fn fields<'a>(headers: &[Header<'a>]) -> Option<Fields<'a>> {
         }
     }
     host?;
-    Some(Fields { key: key.filter(|key: &&[u8]| !key.is_empty()), length: length? })
+    Some((key.filter(|key: &&[u8]| !key.is_empty()), length?))
 }
 
 /// Fills an empty slot; none when it is not.

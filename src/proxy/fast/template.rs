@@ -24,7 +24,6 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The template of requests to `upstream`.
     pub(crate) fn to(upstream: &Upstream) -> Self {
         let uri = upstream.uri();
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));

@@ -16,16 +16,14 @@ pub struct Upstreams(BTreeMap<ModelId, Upstream>);
 
 /// A URL that no model can be served at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what they are")]
 pub enum UpstreamError {
-    /// It cannot be read.
     #[error("{0:?} is not a URL: write http://HOST:PORT/PATH")]
     NotAUrl(String),
-    /// It is not plain HTTP.
     #[error(
         "{0:?} is not an http:// URL: a model server runs beside its node, on loopback or a private network; write http://HOST:PORT/PATH"
     )]
     Scheme(String),
-    /// It carries a user name or password.
     #[error("{0:?} names a user, which is not sent: write http://HOST:PORT/PATH")]
     UserInfo(String),
 }
@@ -34,18 +32,14 @@ pub enum UpstreamError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum UpstreamsError {
-    /// An entry has no equals sign.
     #[error(
         "entry {place} of the upstreams, {entry:?}, has no \"=\": write MODEL=URL, such as v1=http://127.0.0.1:9001/predict"
     )]
     NoModel { place: usize, entry: String },
-    /// The part before the equals sign is no model id.
     #[error("entry {place} of the upstreams, {entry:?}: {error}")]
     Model { place: usize, entry: String, error: ModelIdError },
-    /// The part after the equals sign is no usable URL.
     #[error("entry {place} of the upstreams: the URL of {model}, {error}")]
     Url { place: usize, model: ModelId, error: UpstreamError },
-    /// A model has two URLs.
     #[error("entry {place} of the upstreams names {model} a second time: give every model one URL")]
     Doubled { place: usize, model: ModelId },
 }

@@ -4,14 +4,13 @@ use crate::answer::Problem;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
 use crate::upload::{BodyError, Progress};
-use crate::upstream::address::Upstream;
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
 use edge::Prefixed;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either, Empty, Full};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::Executor;
@@ -28,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// How long a probe may take, connecting included.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that an upstream may take.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +47,7 @@ impl Default for Timeouts {
     }
 }
 
-/// A request's body on its way to an upstream.
+/// A request's body on its way to an upstream: all there, or streamed.
 pub(crate) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 
 /// A pooled client for plain HTTP.
@@ -98,7 +97,18 @@ impl Forwarder {
         request: Request<Outgoing>,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
-        end_to_end(model, self.answered(model, request, progress).await?)
+        let limit = self.timeouts.answer;
+        let mut answer = pin!(self.clients[own_shard()].request(request));
+        let mut left = limit;
+        loop {
+            if let Ok(answer) = timeout(left, answer.as_mut()).await {
+                return end_to_end(model, answer.map_err(|error| self.problem_of(model, error))?);
+            }
+            left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
+            if left.is_zero() {
+                return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
+            }
+        }
     }
 
     /// A new connection to an upstream of `model`.
@@ -120,43 +130,14 @@ impl Forwarder {
             self.tasks.spawn(connection);
             sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
         };
-        let model_name = || model.to_string();
-        let response = match timeout_at(until, answered).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                return Err(Problem::UpstreamBroken { model: model_name(), error: reason(&error) });
-            }
-            Err(_) => return Err(Problem::UpstreamSlow { model: model_name(), after: self.timeouts.answer }),
-        };
-        end_to_end(model, response)
-    }
-
-    async fn answered(
-        &self,
-        model: &ModelId,
-        request: Request<Outgoing>,
-        progress: Option<Progress>,
-    ) -> Result<Response<Incoming>, Problem> {
-        let limit = self.timeouts.answer;
-        let mut answer = pin!(self.clients[own_shard()].request(request));
-        let mut left = limit;
-        loop {
-            if let Ok(answer) = timeout(left, answer.as_mut()).await {
-                return answer.map_err(|error| self.problem_of(model, error));
-            }
-            left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
-            if left.is_zero() {
-                return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
-            }
+        match timeout_at(until, answered).await {
+            Ok(Ok(response)) => end_to_end(model, response),
+            Ok(Err(error)) => Err(Problem::UpstreamBroken { model: model.to_string(), error: reason(&error) }),
+            Err(_) => Err(Problem::UpstreamSlow { model: model.to_string(), after: self.timeouts.answer }),
         }
     }
 
-    /// Whether the upstream answers a GET with a status below 500 in time; else why not.
-    pub(crate) async fn probe(&self, upstream: &Upstream) -> Result<(), String> {
-        self.ask(upstream.uri(), PROBE_TIMEOUT).await
-    }
-
-    /// The same for any place, and any time.
+    /// Whether `place` answers a GET with a status below 500 within `limit`; else why not.
     pub(crate) async fn ask(&self, place: &Uri, limit: Duration) -> Result<(), String> {
         let mut request = Request::new(Either::Left(Full::default()));
         *request.uri_mut() = place.clone();
@@ -171,13 +152,10 @@ impl Forwarder {
     }
 
     fn problem_of(&self, model: &ModelId, error: Error) -> Problem {
-        let model = model.to_string();
-        match own_body_error(&error) {
-            Some(BodyError::TooLarge) => return Problem::BodyTooLarge,
-            Some(BodyError::Slow) => return Problem::BodySlow,
-            Some(BodyError::Broken(reason)) => return Problem::BodyBroken(reason.clone()),
-            None => {}
+        if let Some(own) = own_body_error(&error) {
+            return own.clone().into();
         }
+        let model = model.to_string();
         match (error.is_connect(), reason(&error)) {
             (true, error) => self.unconnected(model, error),
             (false, error) => Problem::UpstreamBroken { model, error },
@@ -201,19 +179,6 @@ fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Respo
     }
     strip_hop_by_hop(response.headers_mut());
     Ok(response)
-}
-
-/// A body that is all there, on its way.
-pub(crate) fn outgoing_whole(bytes: Bytes) -> Outgoing {
-    Either::Left(Full::new(bytes))
-}
-
-/// A body that is streamed, on its way.
-pub(crate) fn outgoing_stream<B>(body: B) -> Outgoing
-where
-    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
-{
-    Either::Right(body.boxed_unsync())
 }
 
 /// The innermost reason, which names what happened; the layers above only say who noticed.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(crate) const COMMON: (HeaderName, HeaderValue) = (SERVER, HeaderValue::from_static("test"));
 
@@ -42,8 +43,8 @@ impl Bench {
 
     pub(crate) fn with_timeouts(upstreams: &str, timeouts: Timeouts) -> Self {
         let (handle, _publisher, _requests) = Handle::new(view(3_408));
-        let proxy =
-            Proxy::with_timeouts(handle, upstreams.parse::<Upstreams>().expect("tests give good upstreams"), timeouts);
+        let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
+        let proxy = Proxy::new(handle, upstreams, timeouts, TaskTracker::new());
         let until = Until { stopping: CancellationToken::new(), rest: Duration::ZERO };
         Self { fast: FastPath::new(proxy.clone(), &[COMMON]), proxy, until, seen: Arc::default() }
     }

@@ -1,15 +1,27 @@
-//! `canary audit verify`.
+//! `canary audit`.
 
-use super::super::failure::{Exit, Failure};
-use super::super::output::Output;
+use super::failure::{Exit, Failure};
+use super::output::Output;
 use audit::{self, Decision, Finding, Source, Verification, files_in};
-use clap::Args;
+use clap::{Args, Subcommand};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use service::Direction;
 use std::path::{Path, PathBuf};
 use terminal::table;
+
+/// Check what the nodes have recorded.
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    Verify(VerifyArgs),
+}
 
 /// Prove from the nodes' records that nothing in them was changed and every decision was agreed.
 ///
@@ -27,7 +39,7 @@ Needs no network and no running node. What one node's record lacks, because that
 them together. The records of this machine's running nodes may end in the middle of a decision; try again.
 
 Exit codes: 0 every line is as it was written and every decision is proved, 1 otherwise.")]
-pub(super) struct VerifyArgs {
+struct VerifyArgs {
     /// Records, or directories with records [default: those of all nodes in the data directory].
     #[arg(value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
@@ -42,7 +54,8 @@ pub(super) struct VerifyArgs {
     output: Output,
 }
 
-pub(super) fn run(args: VerifyArgs, certs: &Path) -> Result<Exit, Failure> {
+pub(super) fn run(args: AuditArgs, certs: &Path) -> Result<Exit, Failure> {
+    let AuditCommand::Verify(args) = args.command;
     let authorities = authorities(&args.ca, certs)?;
     let sources = sources(&args.paths, &args.data)?;
     let verified = audit::verify(&sources, &authorities);
