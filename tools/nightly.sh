@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes too long for every change, one part after the other: about two hours on two processors. Red if any part is.
+# What takes too long for every change, one part after the other: about three hours on two processors. Red if any part is.
 #
 #   tools/nightly.sh                 everything, with seeds of today
 #   tools/nightly.sh 20261129        everything, with the seeds of that day
@@ -8,7 +8,7 @@
 # Parts, with the minutes after which each is ended and counts as red:
 #
 #   release        30  the program that ships is built, and knows of no crash point
-#   searches       40  every interleaving within the larger budgets
+#   searches       90  every interleaving within the larger budgets
 #   simulation     30  a million schedules of the whole system
 #   crash-points   60  every node, killed at every passing of every step
 #   chaos          15  ten minutes of faults on three nodes of the release build (root)
@@ -92,7 +92,7 @@ echo "seed $seed, schedules from $first_schedule; $(git rev-parse --short HEAD) 
 
 # shellcheck disable=SC2016
 part release 30 'knows of none' bash -c 'cargo build --release --locked --bin canary && tools/hooks.sh "$0"' "$program"
-part searches 40 "$passed" env CANARY_SEARCH=deep cargo test -p sim --lib -- search::exhaustive search::random --include-ignored --nocapture
+part searches 90 "$passed" env CANARY_SEARCH=deep cargo test -p sim --lib -- search::exhaustive search::random --include-ignored --nocapture
 part simulation 30 "$passed" env CANARY_SIM_FROM="$first_schedule" CANARY_SIM_SCHEDULES=1000000 \
     cargo test --profile nightly -p sim --lib system::nightly -- --ignored --nocapture
 part crash-points 60 "$passed" env CANARY_CRASH_POINTS=all cargo test --test cluster crash_points -- --nocapture
