@@ -128,7 +128,7 @@ impl Client {
 
     /// The health of `node`: its measurements, and whom it hears. Fails when it does not answer.
     pub async fn health(&self, node: NodeId) -> Result<HealthSnapshot, ClientError> {
-        said(self.document(node, "/health/snapshot").await?)
+        self.read(node, "/health/snapshot").await
     }
 
     /// Reads any document of `node`. Fails when it does not answer, or answers something else.

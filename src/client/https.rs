@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The reason for which a request was not answered, or not to its end.
 pub type HttpsError = Box<dyn Error + Send + Sync>;
 /// What comes of a request or of the rest of its answer.
-pub type Coming<'a, T> = Pin<Box<dyn Future<Output = Result<T, HttpsError>> + Send + 'a>>;
+pub type Coming<T> = Pin<Box<dyn Future<Output = Result<T, HttpsError>> + Send>>;
 
 /// Sends requests over HTTPS alone. Cheap to clone: clones share connections.
 #[derive(Clone)]
@@ -36,13 +36,13 @@ impl Https {
     }
 
     /// Sends a request; the answer has begun.
-    pub fn send(&self, request: Request<Bytes>) -> Coming<'static, Response<Incoming>> {
+    pub fn send(&self, request: Request<Bytes>) -> Coming<Response<Incoming>> {
         let answer = self.0.request(request.map(Full::new));
         Box::pin(async { Ok(answer.await?) })
     }
 }
 
 /// Reads an answer's body to its end. Fails when it breaks off, or is longer than `most` bytes.
-pub fn whole(body: Incoming, most: usize) -> Coming<'static, Bytes> {
+pub fn whole(body: Incoming, most: usize) -> Coming<Bytes> {
     Box::pin(async move { Ok(Limited::new(body, most).collect().await?.to_bytes()) })
 }

@@ -127,11 +127,13 @@ impl Asker {
             .body(Bytes::from(format!(r#"{{"features":[{user}]}}"#)))
             .map_err(|error| error.to_string())?;
         let answered = async {
-            let (head, body) = self.https.send(request).await.map_err(innermost)?.into_parts();
-            read(head.status, &head.headers, &whole(body, MAX_ANSWER).await.map_err(innermost)?)
+            let (head, body) = self.https.send(request).await?.into_parts();
+            Ok((head, whole(body, MAX_ANSWER).await?))
         };
-        let (version, model, worth) =
-            timeout(PATIENCE, answered).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))??;
+        let answered =
+            timeout(PATIENCE, answered).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
+        let (head, body) = answered.map_err(|error: HttpsError| innermost(error.as_ref()))?;
+        let (version, model, worth) = read(head.status, &head.headers, &body)?;
         Ok(Answer { version, model, worth, took: asked.elapsed() })
     }
 }
@@ -166,9 +168,8 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(u64, Mo
     Ok((version, model, worth))
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
-fn innermost(error: HttpsError) -> String {
-    let mut innermost: &dyn Error = error.as_ref();
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }

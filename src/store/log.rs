@@ -15,6 +15,7 @@ use format::disk::{self, Identity, Snapshot};
 use format::{Inexpressible, Version};
 use model::{Incarnation, NodeId};
 use service::{Durable, Record};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// An open log, written by the rules `R`.
@@ -161,7 +162,7 @@ impl<R: Rules> Log<R> {
             return Err(StoreError::Corrupt { file: self.identity_path(), offset: 0, what });
         }
         for side in Side::BOTH {
-            self.disk.create(side).map_err(StoreError::io("make", &self.path(side)))?;
+            self.disk.create(side).map_err(self.failed("make", side))?;
         }
         self.write_snapshot(Side::Even, &self.durable.clone())?;
         self.write_identity()
@@ -201,12 +202,11 @@ impl<R: Rules> Log<R> {
         let [found, spare] = [side, side.other()].map(|side| segments[side as usize].as_deref().unwrap_or_default());
         for step in self.rules.start() {
             match step {
-                StartStep::WriteFound => self
-                    .disk
-                    .write(side, 0, &found[..used(found)])
-                    .map_err(StoreError::io("write", &self.path(side)))?,
+                StartStep::WriteFound => {
+                    self.disk.write(side, 0, &found[..used(found)]).map_err(self.failed("write", side))?
+                }
                 StartStep::ForceFound => {
-                    self.disk.force(side).map_err(StoreError::io("force", &self.path(side)))?;
+                    self.disk.force(side).map_err(self.failed("force", side))?;
                 }
                 StartStep::WipeSpare => self.blank(side.other(), spare)?,
                 StartStep::BeginSpare => self.begin_segment(&self.durable.clone())?,
@@ -220,13 +220,13 @@ impl<R: Rules> Log<R> {
     fn rotate(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let (left, used) = (self.current, self.end);
         self.begin_segment(&self.rules.rotated(&self.durable, records))?;
-        self.rules.leave(&mut *self.disk, left, used).map_err(StoreError::io("wipe", &self.path(left)))
+        self.rules.leave(&mut *self.disk, left, used).map_err(self.failed("wipe", left))
     }
 
     /// Begins the other segment, whose content must be zeros.
     fn begin_segment(&mut self, durable: &Durable) -> Result<(), StoreError> {
         let side = self.current.other();
-        self.rules.prepare(&mut *self.disk, side).map_err(StoreError::io("force", &self.path(side)))?;
+        self.rules.prepare(&mut *self.disk, side).map_err(self.failed("force", side))?;
         self.write_snapshot(side, durable)
     }
 
@@ -251,14 +251,14 @@ impl<R: Rules> Log<R> {
             encode(&mut bytes, Header { generation: self.generation, position, forced: self.forced }, body);
         }
         let side = self.current;
-        self.disk.write(side, self.end, &bytes).map_err(StoreError::io("write", &self.path(side)))?;
+        self.disk.write(side, self.end, &bytes).map_err(self.failed("write", side))?;
         self.end += bytes.len();
         Ok(())
     }
 
     fn force_current(&mut self) -> Result<(), StoreError> {
         let side = self.current;
-        self.disk.force(side).map_err(StoreError::io("force", &self.path(side)))?;
+        self.disk.force(side).map_err(self.failed("force", side))?;
         self.forced = self.end;
         Ok(())
     }
@@ -267,14 +267,14 @@ impl<R: Rules> Log<R> {
     fn blank(&mut self, side: Side, content: &[u8]) -> Result<(), StoreError> {
         let size = self.disk.segment_size();
         if content.len() < size {
-            return self.disk.create(side).map_err(StoreError::io("make", &self.path(side)));
+            return self.disk.create(side).map_err(self.failed("make", side));
         }
         let wiped = self.rules.wiped(size, content);
-        self.disk.wipe(side, wiped).map_err(StoreError::io("wipe", &self.path(side)))
+        self.disk.wipe(side, wiped).map_err(self.failed("wipe", side))
     }
 
     fn read(&mut self, side: Side) -> Result<Option<Vec<u8>>, StoreError> {
-        self.disk.read(side).map_err(StoreError::io("read", &self.path(side)))
+        self.disk.read(side).map_err(self.failed("read", side))
     }
 
     fn check_identity(&self, bytes: &[u8]) -> Result<Identity, StoreError> {
@@ -311,6 +311,11 @@ impl<R: Rules> Log<R> {
 
     fn identity_path(&self) -> PathBuf {
         super::disk::identity_path(&self.dir)
+    }
+
+    /// What the operating system refused to do with a segment, whose path is only made when it did.
+    fn failed(&self, doing: &'static str, side: Side) -> impl FnOnce(io::Error) -> StoreError {
+        move |source| StoreError::Io { doing, path: self.path(side), source }
     }
 
     fn corrupt(&self, damage: Damage) -> StoreError {
