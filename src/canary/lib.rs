@@ -8,6 +8,7 @@ mod change;
 mod cluster;
 mod completions;
 mod demo;
+mod environment;
 mod failure;
 mod firewall;
 mod logging;

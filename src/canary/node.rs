@@ -1,6 +1,7 @@
 //! `canary node`.
 
 use super::cluster::{parse_span, unusable};
+use super::environment;
 use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
 use clap::{Args, ValueEnum};
@@ -106,6 +107,7 @@ enum OnIsolation {
 
 pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
     args.log.start()?;
+    environment::check(&super::command())?;
     if args.core_dumps {
         allow_core_dumps()?;
     }

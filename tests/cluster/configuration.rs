@@ -31,6 +31,16 @@ fn addresses_that_make_no_mesh_are_named() {
 }
 
 #[test]
+fn a_variable_that_nothing_reads_is_named_with_the_one_that_was_meant() {
+    let cluster = Cluster::new(13);
+    for (stray, meant) in [("CANARY_UPSTREAM", "CANARY_UPSTREAMS"), ("PEERS_NOD_D", "PEERS_NODE_A")] {
+        let mut command = cluster.node_command(A, &[]);
+        command.env(stray, "");
+        cluster.refused(command).fails(78, &[stray, meant]);
+    }
+}
+
+#[test]
 fn a_name_that_cannot_be_looked_up_is_named() {
     let mut hosts = Cluster::new(24).hosts;
     hosts.insert(A, "no-such-machine.invalid".into());
