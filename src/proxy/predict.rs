@@ -121,12 +121,14 @@ impl Proxy {
             Err(error) => return self.refuse(tester, &parts.headers, &error.into()),
         };
         let arrived = boottime();
-        let chosen = match body_key(route, &body) {
-            Ok(key) => self.choose(tester, header_key(&parts.headers).or(key.as_deref())),
-            Err(error) => return self.refuse(tester, &parts.headers, &Problem::NotJson(error)),
-        };
+        let key = body_key(&body);
+        let readable = key.as_ref().ok().and_then(Option::as_deref);
+        let chosen = self.choose(tester, header_key(&parts.headers).or(readable));
         match (&chosen.target().upstream, route) {
-            (Ok(None), Route::Prediction) => self.decide_at_end(&chosen, arrived, body).await,
+            (Ok(None), Route::Prediction) => match key {
+                Ok(_) => self.decide_at_end(&chosen, arrived, body).await,
+                Err(error) => Problem::NotJson(error).answer(&chosen.table, chosen.target()),
+            },
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
                 body.discard(client).await;
                 let (method, model) = (parts.method, chosen.target().model.to_string());
@@ -268,12 +270,11 @@ impl Proxy {
     }
 }
 
-/// The key in a body that was read. Only a prediction must be JSON.
-fn body_key<B>(route: Route, body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
-    match (body, route) {
-        (Taken::Long(_), _) => Ok(None),
-        (Taken::Whole(bytes), Route::Prediction) => key_of(bytes),
-        (Taken::Whole(bytes), Route::BesidePrediction | Route::Inference) => Ok(key_of(bytes).ok().flatten()),
+/// The key in a body that was read. Whether one has to be JSON is for its model to say, where there is one.
+fn body_key<B>(body: &Taken<B>) -> Result<Option<Cow<'_, [u8]>>, serde_json::Error> {
+    match body {
+        Taken::Long(_) => Ok(None),
+        Taken::Whole(bytes) => key_of(bytes),
     }
 }
 
