@@ -243,3 +243,10 @@ pub enum Stage {
         founders: BTreeMap<NodeId, Incarnation>,
     },
 }
+
+impl Stage {
+    /// Whether it takes part. Before, it knows of no state that the others would know, too.
+    pub const fn has_joined(&self) -> bool {
+        matches!(self, Self::Member | Self::Founder { .. })
+    }
+}

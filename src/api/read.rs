@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use edge::Problem;
 use http::header::CONTENT_TYPE;
-use member::{Stage, boottime};
+use member::boottime;
 use schema::{HealthSnapshot, HistoryLine, code};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -65,16 +65,14 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Ready is who serves from a state of its own: recovered from disk, or the first one. A node that lost its disk and is
-/// asking the others what they hold is not, and neither is one that stops.
+/// Ready is who serves from a state of its own: recovered from disk, or the first one, at which all began. A node that has
+/// not joined its mesh yet is not, and neither is one that stops.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Problem> {
     if api.leaving.is_cancelled() || api.stopping.is_cancelled() {
         return Err(Problem::unavailable(code::STOPPING, "this node is stopping"));
     }
-    match &api.handle.view().stage {
-        Stage::Rejoining => {
-            Err(Problem::unavailable(code::NOT_JOINED, "this node is asking the others what they hold"))
-        }
-        Stage::Blank { .. } | Stage::Member | Stage::Founder { .. } => Ok("ok\n"),
+    if !api.handle.view().stage.has_joined() {
+        return Err(Problem::not_joined());
     }
+    Ok("ok\n")
 }

@@ -73,6 +73,12 @@ impl Problem {
             .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// This node knows of no state that it could serve.
+    pub fn not_joined() -> Self {
+        let detail = "this node has not joined its mesh yet: it waits for the other members, or asks them what they hold";
+        Self::unavailable(code::NOT_JOINED, detail)
+    }
+
     /// The change was refused because of what the state is, or what else is under way.
     pub fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, title, detail)

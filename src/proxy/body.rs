@@ -152,6 +152,8 @@ struct Streamed {
     incoming: Incoming,
     /// Dropped, and thereby counted, when the upstream's body ends.
     recording: Option<Recording>,
+    /// Whether none of its bytes is here yet.
+    awaits_first: bool,
     idle: Option<Pin<Box<Sleep>>>,
     idle_timeout: Duration,
 }
@@ -165,7 +167,7 @@ impl Body {
     pub(super) fn streamed(incoming: Incoming, recording: Recording, idle_timeout: Duration) -> Self {
         // A body without bytes may never be polled, so it is counted now.
         let recording = (!incoming.is_end_stream()).then_some(recording);
-        Self(Kind::Streamed(Box::new(Streamed { incoming, recording, idle: None, idle_timeout })))
+        Self(Kind::Streamed(Box::new(Streamed { incoming, recording, awaits_first: true, idle: None, idle_timeout })))
     }
 }
 
@@ -206,6 +208,10 @@ impl Streamed {
             return Poll::Ready(Some(Err("the upstream paused for too long".into())));
         };
         self.idle = None;
+        if self.awaits_first {
+            self.awaits_first = false;
+            self.recording.iter_mut().for_each(Recording::on_first_byte);
+        }
         if matches!(frame, Some(Err(_))) {
             self.fail();
         } else if frame.is_none() || self.incoming.is_end_stream() {

@@ -148,11 +148,24 @@ impl Recording {
         Self(None)
     }
 
-    /// The upstream's answer has begun; how fast a client reads the rest says nothing about the model.
+    /// The head of the upstream's answer is there. If that says that the upstream failed, nothing more is awaited.
     pub(super) fn on_answer(&mut self, status: StatusCode) {
-        let Some(open) = &mut self.0 else { return };
-        open.answered_after = Some(boottime().since(open.started));
-        open.verdict = Some(verdict(status));
+        self.on_first_byte();
+        let verdict = verdict(status);
+        if let Some(open) = &mut self.0 {
+            open.verdict = Some(verdict);
+        }
+        if verdict == Verdict::Failed {
+            self.end();
+        }
+    }
+
+    /// The first byte of its body is there, which is when the answer begins for whom it is: some servers send the head at
+    /// once and think after it. How fast a client reads the rest says nothing about the model.
+    pub(super) fn on_first_byte(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.answered_after = Some(boottime().since(open.started));
+        }
     }
 
     pub(super) const fn on_failure(&mut self) {
@@ -171,6 +184,12 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Recording {
+    fn end(&mut self) {
         let Some(open) = self.0.take() else { return };
         open.observer.close(&open.model, open.started);
         let Some(verdict) = open.verdict else { return };

@@ -107,6 +107,10 @@ impl Proxy {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let client = if parts.headers.contains_key(EXPECT) { Client::Waits } else { Client::Sends };
+        if !self.0.handle.view().stage.has_joined() {
+            body::discard_sent(body, client).await;
+            return edge::Problem::not_joined().into_answer().map(Body::whole);
+        }
         let climbs = route.is_left_by(parts.uri.path());
         let admitted = if climbs { Err(Problem::PathClimbs) } else { Tester::of(&parts.headers) };
         let tester = match admitted {
@@ -220,6 +224,9 @@ impl Proxy {
         let arrived = boottime();
         let Ok(body_key) = key_of(body) else { return Decided::NotPlain };
         let chosen = self.choose(None, key.or(body_key.as_deref()));
+        if !chosen.table.has_joined {
+            return Decided::NotPlain;
+        }
         match chosen.target().upstream {
             Ok(None) => {
                 answer(self.decided(&chosen, arrived), chosen.at);

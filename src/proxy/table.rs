@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(super) struct Table {
     /// The state that this was made from.
     pub(super) state: Arc<RoutingState>,
+    /// Whether the node knows what its mesh has agreed on.
+    pub(super) has_joined: bool,
     /// `x-canary-node`.
     pub(super) node: HeaderValue,
     /// `x-canary-version`.
@@ -60,6 +62,7 @@ impl Table {
         let target = |model| Target::new(model, view, upstreams);
         Self {
             state: Arc::clone(&view.state),
+            has_joined: view.stage.has_joined(),
             node: header(&view.me.to_string()),
             version: HeaderValue::from(view.state.version),
             stable: target(&view.state.stable),
@@ -77,7 +80,7 @@ impl Table {
 
     /// Whether this still is what `view` shows. States are shared, so the pointer tells; an equal copy is prepared again.
     pub(super) fn is_of(&self, view: &View) -> bool {
-        Arc::ptr_eq(&self.state, &view.state)
+        Arc::ptr_eq(&self.state, &view.state) && self.has_joined == view.stage.has_joined()
     }
 
     /// The model of `choice`. Without a canary every choice is the stable model.

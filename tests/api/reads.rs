@@ -204,10 +204,12 @@ async fn history_is_newest_first_with_votes_and_reasons() {
 }
 
 #[tokio::test]
-async fn a_node_is_ready_unless_it_lost_its_disk() {
+async fn a_node_is_ready_when_it_has_joined() {
     let ready = |stage| async { World::new(View { stage, ..view(state(0, 0)) }).get("/readyz").await };
-    assert_eq!(ready(Stage::Blank { seen: [].into() }).await.status, StatusCode::OK);
-    assert_eq!(ready(Stage::Rejoining).await.problem(), (503, "not_joined".into()));
+    assert_eq!(ready(Stage::Member).await.status, StatusCode::OK);
+    for stage in [Stage::Blank { seen: [].into() }, Stage::Rejoining] {
+        assert_eq!(ready(stage).await.problem(), (503, "not_joined".into()));
+    }
 }
 
 #[tokio::test]

@@ -139,6 +139,15 @@ impl Proxy {
         buffers.answer.clear();
         let asked = async {
             buffers.limit.as_mut().reset(until);
+            if let Some(mut kept) = self.0.pool.take(&template.name) {
+                send(&mut kept, buffers, until).await.map_err(|_| self.slow(target))?;
+                match self.head(&mut kept, target, &mut recording, buffers, &mut client).await {
+                    // It was closed in the moment in which it was used: that says nothing about the model, and what is
+                    // plain may be asked twice.
+                    Err(Failure::Upstream(Problem::UpstreamBroken { .. })) if buffers.answer.is_empty() => {}
+                    head => return head.map(|head| (kept, head)),
+                }
+            }
             let mut upstream = self.connect(template, target, buffers, &mut client).await?;
             send(&mut upstream, buffers, until).await.map_err(|_| self.slow(target))?;
             let head = self.head(&mut upstream, target, &mut recording, buffers, &mut client).await?;
@@ -170,7 +179,7 @@ impl Proxy {
         Failure::Upstream(Problem::UpstreamSlow { model, after })
     }
 
-    /// A connection that was kept, or a new one, for which the upstream has no more time than for its answer.
+    /// A new connection, for which the upstream has no more time than for its answer.
     async fn connect<S>(
         &self,
         template: &Template,
@@ -181,9 +190,6 @@ impl Proxy {
     where
         S: AsyncRead + Unpin,
     {
-        if let Some(kept) = self.0.pool.take(&template.name) {
-            return Ok(kept);
-        }
         let mut connecting = pin!(self.0.forwarder.connect(&target.model, &template.place));
         poll_fn(|context| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
@@ -259,6 +265,7 @@ impl Proxy {
     {
         let mut recording = Some(recording);
         let mut left = head.body;
+        let mut awaits_first = buffers.answer.is_empty();
         loop {
             let piece = left.min(buffers.answer.len());
             client.output.extend_from_slice(&buffers.answer[..piece]);
@@ -280,7 +287,11 @@ impl Proxy {
             buffers.answer.clear();
             buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts.idle);
             match hear(&mut upstream, buffers, &mut client, Awaited::Body).await {
-                Said::Something => {}
+                Said::Something => {
+                    if std::mem::take(&mut awaits_first) {
+                        recording.iter_mut().for_each(Recording::on_first_byte);
+                    }
+                }
                 Said::ClientGone => return Relayed::Broken,
                 Said::Failed(_) | Said::Nothing | Said::Stopping => {
                     if let Some(recording) = &mut recording {

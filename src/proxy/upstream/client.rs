@@ -8,7 +8,7 @@ use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
 use edge::Prefixed;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
@@ -178,6 +178,8 @@ fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Respo
         return Err(Problem::UpstreamBroken { model: model.to_string(), error });
     }
     strip_hop_by_hop(response.headers_mut());
+    // What an upstream speaks is between it and this node.
+    *response.version_mut() = Version::HTTP_11;
     Ok(response)
 }
 
