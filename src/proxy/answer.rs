@@ -64,6 +64,11 @@ impl Problem {
         }
     }
 
+    /// Whether nothing of the request has reached the model.
+    pub(super) const fn was_not_sent(&self) -> bool {
+        matches!(self, Self::UpstreamUnreachable { .. } | Self::UpstreamUrl { .. })
+    }
+
     const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotJson(_) | Self::Body(BodyError::Broken(_)) | Self::Tester(_) | Self::PathClimbs => {

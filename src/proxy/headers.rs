@@ -35,6 +35,16 @@ impl Outbound {
         Self { route, method: parts.method, asked: parts.uri, headers }
     }
 
+    /// Whether a model that is asked twice does no more than one that is asked once: by its method (RFC 9110, 9.2.2), or
+    /// because an inference is one by contract.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match self.route {
+            Route::Prediction => true,
+            Route::BesidePrediction => self.method.is_idempotent(),
+            Route::Inference => self.method.is_idempotent() || self.asked.path().ends_with("/infer"),
+        }
+    }
+
     pub(super) fn with_body<B>(self, url: Uri, body: B) -> Request<B> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method;

@@ -17,6 +17,8 @@ use routing::Choice;
 /// What can be sent a second time, and to whom.
 struct Second {
     choice: Choice,
+    /// Whether that may be done though the first one may have been carried out.
+    repeatable: bool,
     outbound: Outbound,
     bytes: Bytes,
 }
@@ -25,7 +27,10 @@ struct Second {
 fn second<B>(chosen: &Chosen, outbound: &Outbound, body: &Taken<B>) -> Option<Second> {
     let choice = chosen.table.substitute(chosen.choice, outbound.route)?;
     match body {
-        Taken::Whole(bytes) => Some(Second { choice, outbound: outbound.clone(), bytes: bytes.clone() }),
+        Taken::Whole(bytes) => {
+            let (repeatable, outbound, bytes) = (outbound.is_repeatable(), outbound.clone(), bytes.clone());
+            Some(Second { choice, repeatable, outbound, bytes })
+        }
         Taken::Long(_) => None,
     }
 }
@@ -79,7 +84,9 @@ impl Proxy {
     ) -> Response<Body> {
         match (first, second) {
             (Ok(response), _) => response,
-            (Err(problem), Some(Second { choice, outbound, bytes })) if problem.blame() == Blame::Upstream => {
+            (Err(problem), Some(Second { choice, repeatable, outbound, bytes }))
+                if problem.blame() == Blame::Upstream && (repeatable || problem.was_not_sent()) =>
+            {
                 let mut response = self.stand_in(&chosen.instead(choice), outbound, bytes).await;
                 answer::sign_shielded(response.headers_mut(), chosen.target());
                 response
@@ -150,14 +157,19 @@ impl Proxy {
             Err(error) => return Err(Problem::UpstreamUrl { model: model.to_string(), error: error.to_string() }),
         };
         let url = outbound.route.url(upstream, &outbound.asked).ok_or(Problem::UrlTooLong)?;
-        let (body, progress) = match body {
-            Taken::Whole(bytes) => (Either::Left(Full::new(bytes)), None),
+        let forwarder = &self.0.forwarder;
+        match body {
+            Taken::Whole(bytes) => {
+                let request = |outbound: Outbound, url, bytes| outbound.with_body(url, Either::Left(Full::new(bytes)));
+                let again = outbound.is_repeatable().then(|| request(outbound.clone(), url.clone(), bytes.clone()));
+                forwarder.call(model, request(outbound, url, bytes), again, None).await
+            }
             Taken::Long(rest) => {
                 let progress = rest.progress();
-                (Either::Right(rest.boxed_unsync()), Some(progress))
+                let request = outbound.with_body(url, Either::Right(rest.boxed_unsync()));
+                forwarder.call(model, request, None, Some(progress)).await
             }
-        };
-        self.0.forwarder.call(model, outbound.with_body(url, body), progress).await
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../shared/answer.rs"]
 mod answer;
 mod bad;
+mod ends;
 mod inference;
 mod predict;
 mod shield;

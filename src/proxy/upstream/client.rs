@@ -4,6 +4,7 @@ use crate::answer::Problem;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
 use crate::upload::{BodyError, Progress};
+use crate::upstream::dialed::{Dialed, was_closed_when_used};
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+use tower::util::MapResponse;
 
 /// How long a probe may take, connecting included.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,13 +56,20 @@ pub(crate) type Outgoing = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BodyError>>;
 pub(crate) struct Forwarder {
     /// A client for each thread. A connection is driven by the thread that opened it, so that a shared pool would send most
     /// requests to another thread and back.
-    clients: [Client<HttpConnector, Outgoing>; SHARDS],
-    /// Its connections are not kept: a probe tries one of its own, and the thread that probes serves no traffic.
-    prober: Client<HttpConnector, Outgoing>,
+    clients: [Client<Dialer, Outgoing>; SHARDS],
+    /// Its connections are not kept, and it never uses one that was: for probes, whose thread serves no traffic, and for
+    /// what is sent once more.
+    prober: Client<Dialer, Outgoing>,
     connector: HttpConnector,
     pub(crate) timeouts: Timeouts,
     tasks: TaskTracker,
 }
+
+/// What a client of hyper's gives.
+type Answered = Result<Response<Incoming>, Error>;
+
+/// Makes connections that know since when they are there.
+type Dialer = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> Dialed>;
 
 /// Has the tasks counted that a client starts for its connections.
 #[derive(Clone)]
@@ -77,28 +86,31 @@ impl Forwarder {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeouts.connect));
+        let dialer: Dialer = connector.clone().map_response(Dialed::now);
         let client = |_| {
             Client::builder(Tracked(tasks.clone()))
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_FOR)
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(connector.clone())
+                .build(dialer.clone())
         };
         let clients = std::array::from_fn(client);
-        let prober = Client::builder(Tracked(tasks.clone())).pool_max_idle_per_host(0).build(connector.clone());
+        let prober = Client::builder(Tracked(tasks.clone())).pool_max_idle_per_host(0).build(dialer.clone());
         Self { clients, prober, connector, timeouts, tasks }
     }
 
     /// Sends `request` to an upstream of `model` and gives the answer as soon as its head is there. A body that is still
-    /// coming has its `progress`.
+    /// coming has its `progress`. Where a connection that had been kept is closed in the moment in which it is used, the
+    /// request is sent `again` on a new one, if it may be.
     pub(crate) async fn call(
         &self,
         model: &ModelId,
         request: Request<Outgoing>,
+        again: Option<Request<Outgoing>>,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
         let limit = self.timeouts.answer;
-        let mut answer = pin!(self.clients[own_shard()].request(request));
+        let mut answer = pin!(self.answered(request, again));
         let mut left = limit;
         loop {
             if let Ok(answer) = timeout(left, answer.as_mut()).await {
@@ -108,6 +120,14 @@ impl Forwarder {
             if left.is_zero() {
                 return Err(Problem::UpstreamSlow { model: model.to_string(), after: limit });
             }
+        }
+    }
+
+    async fn answered(&self, request: Request<Outgoing>, again: Option<Request<Outgoing>>) -> Answered {
+        let asked = boottime();
+        match (self.clients[own_shard()].request(request).await, again) {
+            (Err(error), Some(again)) if was_closed_when_used(&error, asked) => self.prober.request(again).await,
+            (answer, _) => answer,
         }
     }
 

@@ -3,4 +3,4 @@
 
 mod decisions;
 mod upstreams;
-mod world;
+pub(crate) mod world;
