@@ -143,11 +143,7 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
                 acknowledged: acknowledged.iter().collect(),
                 others: members.minus(acknowledged).iter().collect(),
                 others_until: others_until.map(|time| rfc3339(api.date(time))),
-                note: if matches!(change, Change::Approve { .. }) {
-                    approvals_note(&state)
-                } else {
-                    upstream_note(api, &state)
-                },
+                note: matches!(change, Change::Approve { .. }).then(|| approvals_note(&state)).flatten(),
             };
             Ok(Json(committed).into_response())
         }
@@ -160,7 +156,9 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
                 true => "The members voted it down",
                 false => "It did not get the vote of every member",
             };
-            Err(aborted(code::ABORTED, title, txid, detail).with("reasons", json!(reasons)))
+            let lacks_server = reasons.iter().any(|reason| reason.reason.contains(NO_MODEL_SERVER));
+            let code = if lacks_server { code::NO_UPSTREAM } else { code::ABORTED };
+            Err(aborted(code, title, txid, detail).with("reasons", json!(reasons)))
         }
         Answer::Superseded { txid, by } => {
             let detail = format!("{by} was decided at its version: it is the state now, and this change never will be");
@@ -177,14 +175,6 @@ fn told(api: &Api, answer: Answer, target: &Uri, change: &Change) -> Result<Resp
             Err(unknown(detail).with("txid", txid.to_string()).with("version", version))
         }
     }
-}
-
-/// That the canary gets requests here for which there is no model server.
-fn upstream_note(api: &Api, state: &RoutingState) -> Option<String> {
-    let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
-    let (model, node) = (&canary.model.id, api.handle.view().me);
-    let note = || format!("{model} has no model server on {node}: its requests get the choice as answer");
-    api.proxy.lacks_upstream(&canary.model).then(note)
 }
 
 /// How far the step that an approval is for has come with it.

@@ -11,14 +11,11 @@ pub(super) struct ProxyTraffic(pub(super) Proxy);
 
 impl Traffic for ProxyTraffic {
     fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Option<Probing> {
-        let (proxy, model, smoke) = (self.0.clone(), model.clone(), smoke.cloned());
-        if !proxy.has_upstream(&model) {
-            if proxy.lacks_upstream(&model) {
-                let model = &model.id;
-                tracing::warn!(%model, "The model has no model server on this node: its requests get the choice as answer");
-            }
+        let proxy = self.0.clone();
+        if !proxy.has_upstream(model) && !proxy.lacks_upstream(model) {
             return None;
         }
+        let (model, smoke) = (model.clone(), smoke.cloned());
         Some(Box::pin(async move { proxy.probe(&model, smoke.as_ref()).await }))
     }
 

@@ -21,7 +21,7 @@ use member::{Handle, View, boottime};
 use model::{ModelId, Time, Weight};
 use rollout::Trial;
 use routing::{Bucket, Choice};
-use service::{Model, Smoke, serving_weight};
+use service::{Model, NO_MODEL_SERVER, Smoke, serving_weight};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -163,21 +163,23 @@ impl Proxy {
         self.0.upstreams.iter().find(|(own, _)| *own == model).map(|(_, upstream)| upstream.uri().to_string())
     }
 
-    /// Whether `model` has an upstream on this node; one without is always ready.
+    /// Whether `model` has an upstream on this node.
     pub fn has_upstream(&self, model: &Model) -> bool {
         !matches!(self.0.upstreams.of(model), Ok(None))
     }
 
-    /// Whether requests for `model` are answered with the choice alone on this node, though it has an upstream for the
-    /// stable model: hardly what anybody wants.
+    /// Whether requests for `model` would be answered with the choice alone on this node, though it has an upstream for the
+    /// stable model.
     pub fn lacks_upstream(&self, model: &Model) -> bool {
         !self.has_upstream(model) && self.has_upstream(&self.0.handle.view().state.stable)
     }
 
-    /// Whether `model` can be served on this node: its upstream, if it has one, answers a GET with a status below 500
-    /// within 1 s, and passes the smoke test, if there is one. Else why it cannot, in words for an operator.
+    /// Whether `model` can be served on this node: its upstream answers a GET with a status below 500 within 1 s, and passes
+    /// the smoke test, if there is one; or neither it nor the stable model has one. Else why it cannot, in words for an
+    /// operator.
     pub async fn probe(&self, model: &Model, smoke: Option<&Smoke>) -> Result<(), String> {
         match (self.0.upstreams.of(model), smoke) {
+            (Ok(None), _) if self.lacks_upstream(model) => Err(format!("{}: {NO_MODEL_SERVER}", model.id)),
             (Ok(None), _) => Ok(()),
             (Ok(Some(upstream)), None) => self.0.forwarder.ask(upstream.uri(), PROBE_TIMEOUT).await,
             (Ok(Some(upstream)), Some(smoke)) => health::smoke_test(&self.0.forwarder, &upstream, smoke).await,

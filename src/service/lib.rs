@@ -13,6 +13,10 @@ mod register;
 mod rollout;
 mod state;
 
+/// What a member says against a canary that has no model server there, while the stable model has one. An API knows the
+/// reason by these words: votes have no other for it.
+pub const NO_MODEL_SERVER: &str = "no model server is named for it there, and the stable model has one";
+
 pub use agreement::Direction;
 pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Extent, WhenOpen};

@@ -3,7 +3,7 @@
 use super::models::ModelServer;
 use super::process::eventually;
 use super::shell::{Said, curl};
-use super::world::{A, ALL, B, Cluster};
+use super::world::{A, ALL, B, C, Cluster};
 use model::NodeId;
 use rustix::process::Signal;
 
@@ -60,20 +60,22 @@ fn a_canary_that_is_down_on_one_node_is_voted_down_there() {
 }
 
 #[test]
-fn a_canary_without_a_model_server_is_named_where_the_stable_model_has_one() {
+fn a_canary_without_a_model_server_is_refused_where_the_stable_model_has_one() {
     let mut cluster = Cluster::new(116);
-    let v1 = ModelServer::start("127.31.116.21", "v1");
-    for id in ALL {
-        cluster.start_with(id, &["--upstream", &v1.upstream()]);
+    let (v1, v2) = (ModelServer::start("127.31.116.21", "v1"), ModelServer::start("127.31.116.22", "v2"));
+    // One node does not know where the canary is served.
+    for (id, upstreams) in [(A, vec![&v1, &v2]), (B, vec![&v1]), (C, vec![&v1, &v2])] {
+        let upstreams: Vec<_> = upstreams.into_iter().flat_map(|server| ["--upstream".into(), server.upstream()]).collect();
+        cluster.start_with(id, &upstreams.iter().map(String::as_str).collect::<Vec<_>>());
     }
     cluster.wait_synchronized();
-    let said = cluster.canary(&["rollout", "set-weight", "20", "--canary", "v2"]).exits(0);
-    assert!(said.out.contains("v2 has no model server on node-a"), "{said:?}");
-    for id in ALL {
-        cluster.wait_log(id, &["WARN", "The model has no model server on this node", "v2"]);
+    for start in [&["set-weight", "20", "--canary", "v2"][..], &["start", "v2", "--steps", "50", "--hold", "5s"]] {
+        let said = cluster.canary(&[&["rollout"][..], start].concat()).exits(4);
+        assert!(said.err.contains("node-b") && said.err.contains("v2: no model server"), "{said:?}");
     }
-    let said = cluster.canary(&["rollout", "set-weight", "0"]).exits(0);
-    assert!(!said.out.contains("model server"), "{said:?}");
+    let said = cluster.post(A, "/routing/weights", br#"{"canary_model_id": "v22", "canary_weight": 0.1}"#);
+    said.is_problem(409, "no_upstream");
+    assert_eq!(cluster.wait_synchronized(), 0, "nothing was decided");
 }
 
 #[test]
