@@ -1,6 +1,7 @@
 //! Observations of this node's requests, recorded by many threads at once.
 
 use crate::count::Count;
+use crate::upload::Progress;
 use http::StatusCode;
 use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use member::boottime;
@@ -132,6 +133,8 @@ struct Open {
     observer: Arc<Observer>,
     model: ModelId,
     started: Time,
+    /// How far its body has come, where that was not all there when it started.
+    upload: Option<Progress>,
     answered_after: Option<Duration>,
     /// None when it says nothing about the model.
     verdict: Option<Verdict>,
@@ -141,11 +144,18 @@ impl Recording {
     /// A request to `model` that starts at `started`.
     pub(super) fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
         observer.open(&model, started);
-        Self(Some(Open { observer, model, started, answered_after: None, verdict: Some(Verdict::Good) }))
+        Self(Some(Open { observer, model, started, upload: None, answered_after: None, verdict: Some(Verdict::Good) }))
     }
 
     pub(super) const fn kept_out() -> Self {
         Self(None)
+    }
+
+    /// Its body is still coming: what the client takes for that is not the model's time.
+    pub(super) fn on_upload(&mut self, progress: Progress) {
+        if let Some(open) = &mut self.0 {
+            open.upload = Some(progress);
+        }
     }
 
     /// The head of the upstream's answer is there. If that says that the upstream failed, nothing more is awaited.
@@ -164,7 +174,7 @@ impl Recording {
     /// once and think after it. How fast a client reads the rest says nothing about the model.
     pub(super) fn on_first_byte(&mut self) {
         if let Some(open) = &mut self.0 {
-            open.answered_after = Some(boottime().since(open.started));
+            open.answered_after = Some(open.models_time(boottime()));
         }
     }
 
@@ -193,10 +203,23 @@ impl Recording {
         let Some(open) = self.0.take() else { return };
         open.observer.close(&open.model, open.started);
         let Some(verdict) = open.verdict else { return };
+        let awaits_client = open.upload.as_ref().is_some_and(|upload| !upload.is_whole());
+        if awaits_client && open.answered_after.is_none() && verdict == Verdict::Good {
+            // The client left before the model had all that it was to answer.
+            return;
+        }
         let now = boottime();
         let full = now.since(open.started);
-        let latency = open.answered_after.unwrap_or(full);
+        let latency = open.answered_after.unwrap_or_else(|| open.models_time(now));
         open.observer.record(&open.model, now, Sample { latency, full, verdict });
+    }
+}
+
+impl Open {
+    /// How much of the time until `now` was the model's.
+    fn models_time(&self, now: Time) -> Duration {
+        let clients = self.upload.as_ref().map_or(Duration::ZERO, |upload| upload.clients_time(now));
+        now.since(self.started).saturating_sub(clients)
     }
 }
 

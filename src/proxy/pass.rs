@@ -113,7 +113,10 @@ impl Proxy {
         outbound: Outbound,
         body: Taken<B>,
     ) -> Result<Response<Body>, Problem> {
-        let recording = self.recording(chosen);
+        let mut recording = self.recording(chosen);
+        if let Taken::Long(rest) = &body {
+            recording.on_upload(rest.progress());
+        }
         let answer = self.call(chosen, outbound, body).await;
         self.attempted(chosen, recording, answer)
     }

@@ -8,7 +8,7 @@ use member::boottime;
 use model::Time;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep, timeout};
@@ -78,7 +78,7 @@ impl<B: RequestBody> Rest<B> {
 
     /// The client has sent nothing more; an error when it has paused for too long.
     fn on_pause(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
-        self.progress.on_pause();
+        self.progress.on_pause(boottime());
         let pause_timeout = self.pause_timeout;
         let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(pause_timeout)));
         pause.as_mut().poll(context).map(|()| BodyError::Slow)
@@ -103,13 +103,20 @@ impl<B: RequestBody> HttpBody for Rest<B> {
         self.pause = None;
         self.progress.on_piece(boottime());
         let frame = match frame {
-            None => return Poll::Ready(None),
+            None => {
+                self.progress.on_end();
+                return Poll::Ready(None);
+            }
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
             Some(Ok(frame)) => frame,
         };
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
         self.left = left;
+        // Whoever knows the length does not ask for the end.
+        if self.body.is_end_stream() {
+            self.progress.on_end();
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -144,34 +151,67 @@ pub(super) async fn discard<B: RequestBody>(mut body: B) {
     let _ = timeout(DISCARD_TIMEOUT, reading).await;
 }
 
-/// Since when an upstream has had all that the client has sent: its time to answer runs from there, and not while the
-/// client is what everybody waits for.
+/// How far the client has come with sending its body, and how much of the time was its own: an upstream's time to answer runs
+/// while it has bytes to read, and not while the client is what everybody waits for.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<Upload>);
 
-/// In the place of a time: the client is to send more.
-const PAUSED: u64 = u64::MAX;
+/// Times are in microseconds of the boot-time clock.
+#[derive(Debug, Default)]
+struct Upload {
+    /// Since when the upstream has had all that the client has sent.
+    since: AtomicU64,
+    /// Since when everybody waits for the client; 0 when nobody does.
+    pause: AtomicU64,
+    /// How long that was before.
+    paused: AtomicU64,
+    /// Whether the client has sent all.
+    whole: AtomicBool,
+}
 
 impl Progress {
     /// Nothing was passed on at `now`.
     fn new(now: Time) -> Self {
-        Self(Arc::new(AtomicU64::new(now.as_micros())))
+        Self(Arc::new(Upload { since: now.as_micros().into(), ..Upload::default() }))
     }
 
     fn on_piece(&self, now: Time) {
-        self.0.store(now.as_micros(), Ordering::Relaxed);
+        let Upload { since, pause, paused, .. } = &*self.0;
+        since.store(now.as_micros(), Ordering::Relaxed);
+        let began = pause.swap(0, Ordering::Relaxed);
+        if began > 0 {
+            paused.fetch_add(now.as_micros().saturating_sub(began), Ordering::Relaxed);
+        }
     }
 
-    fn on_pause(&self) {
-        self.0.store(PAUSED, Ordering::Relaxed);
+    fn on_pause(&self, now: Time) {
+        if self.0.pause.load(Ordering::Relaxed) == 0 {
+            self.0.pause.store(now.as_micros().max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn on_end(&self) {
+        self.0.whole.store(true, Ordering::Relaxed);
     }
 
     /// What is left at `now` of the time `limit` that the upstream has.
     pub(super) fn left(&self, limit: Duration, now: Time) -> Duration {
-        match self.0.load(Ordering::Relaxed) {
-            PAUSED => limit,
-            since => limit.saturating_sub(now.since(Time::from_micros(since))),
+        if self.0.pause.load(Ordering::Relaxed) > 0 {
+            return limit;
         }
+        limit.saturating_sub(now.since(Time::from_micros(self.0.since.load(Ordering::Relaxed))))
+    }
+
+    /// How much of the time until `now` was the client's.
+    pub(super) fn clients_time(&self, now: Time) -> Duration {
+        let began = self.0.pause.load(Ordering::Relaxed);
+        let present = if began > 0 { now.since(Time::from_micros(began)) } else { Duration::ZERO };
+        Duration::from_micros(self.0.paused.load(Ordering::Relaxed)) + present
+    }
+
+    /// Whether the client has sent all.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.whole.load(Ordering::Relaxed)
     }
 }
 
@@ -192,9 +232,11 @@ mod tests {
     fn the_upstreams_time_stands_still_while_the_client_pauses() {
         let progress = Progress::new(at(100));
         assert_eq!(progress.left(LIMIT, at(110)), Duration::from_secs(20));
-        progress.on_pause();
-        assert_eq!(progress.left(LIMIT, at(1_000)), LIMIT);
+        progress.on_pause(at(110));
+        progress.on_pause(at(200));
+        assert_eq!((progress.left(LIMIT, at(1_000)), progress.clients_time(at(1_000))), (LIMIT, Duration::from_secs(890)));
         progress.on_piece(at(1_000));
+        assert_eq!(progress.clients_time(at(1_031)), Duration::from_secs(890));
         assert_eq!(progress.left(LIMIT, at(1_029)), Duration::from_secs(1));
         assert_eq!(progress.left(LIMIT, at(1_031)), Duration::ZERO);
     }

@@ -5,7 +5,10 @@ use super::world::*;
 use agreement::Stage;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
+use futures_util::{StreamExt, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,6 +100,32 @@ async fn an_answer_begins_with_the_first_byte_of_its_body() {
         let overall = node.proxy.observations().overall;
         assert!(overall.p50.is_some_and(|millis| millis >= 145.0), "{way:?}: {overall:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_client_takes_to_send_its_body_is_not_the_models_time() {
+    let bench = Bench::new(0, &format!("v1=http://{}/", named("v1").await));
+    let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 70_000])));
+    let slowly = stream::iter([piece()]).chain(stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        piece()
+    }));
+    let answer = bench.start(Method::POST, "/v2/models/m/infer", &[], StreamBody::new(Box::pin(slowly))).await;
+    assert_eq!(whole(answer).await.status(), StatusCode::OK);
+    let overall = bench.proxy.observations().overall;
+    assert!(overall.requests == 1 && overall.p50.is_some_and(|millis| millis < 200.0), "{overall:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_it_has_sent_all_says_nothing() {
+    let bench = Bench::new(0, &format!("v1=http://{}/", hanging().await));
+    let endless = || {
+        let piece = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")));
+        StreamBody::new(Box::pin(stream::iter([piece]).chain(stream::pending())))
+    };
+    let asking = bench.start(Method::POST, "/v2/models/m/infer", &[], endless());
+    assert!(tokio::time::timeout(Duration::from_millis(300), asking).await.is_err(), "nobody answers");
+    assert_eq!(bench.counts("v1"), (0, 0));
 }
 
 #[tokio::test]
