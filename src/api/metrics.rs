@@ -76,6 +76,9 @@ fn health(text: &mut Exposition, health: &HealthSnapshot) {
     let refused = figures(&health.models, |model| Some(model.client_errors));
     text.gauge("canary_window_client_errors", "Requests of the window that the model refused as wrong.")
         .each("model", refused);
+    let uncounted = figures(&health.models, |model| Some(model.uncounted));
+    text.gauge("canary_window_uncounted", "Requests of the window that are no evidence, such as health checks.")
+        .each("model", uncounted);
     let errors = figures(&health.models, |model| model.error_rate);
     text.gauge("canary_window_error_ratio", "Share of the window's requests that failed.").each("model", errors);
     let p95 = figures(&health.models, |model| model.p95.map(|millis| millis / 1e3));

@@ -41,6 +41,8 @@ pub struct Tally {
     pub errors: u64,
     /// Requests that the model refused as the client's mistake; they are none of those that failed.
     pub client_errors: u64,
+    /// Requests beside these that say nothing about the model, such as health checks.
+    pub uncounted: u64,
     latencies: Histogram<u32>,
     full: Histogram<u32>,
 }
@@ -49,7 +51,7 @@ impl Default for Tally {
     fn default() -> Self {
         let times = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
-        Self { requests: 0, errors: 0, client_errors: 0, latencies: times.clone(), full: times }
+        Self { requests: 0, errors: 0, client_errors: 0, uncounted: 0, latencies: times.clone(), full: times }
     }
 }
 
@@ -71,6 +73,7 @@ impl Tally {
         self.requests = 0;
         self.errors = 0;
         self.client_errors = 0;
+        self.uncounted = 0;
         self.latencies.reset();
         self.full.reset();
     }
@@ -80,6 +83,7 @@ impl Tally {
         self.requests += other.requests;
         self.errors += other.errors;
         self.client_errors += other.client_errors;
+        self.uncounted += other.uncounted;
         self.latencies.add(&other.latencies).expect("all tallies have the same bounds");
         self.full.add(&other.full).expect("all tallies have the same bounds");
     }

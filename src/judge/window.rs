@@ -45,6 +45,12 @@ impl Windows {
         self.window(model, id).slot(id).record(sample);
     }
 
+    /// Counts one request to `model` at `now` that says nothing about it.
+    pub fn pass_over(&mut self, model: &ModelId, now: Time) {
+        let id = window_id(now);
+        self.window(model, id).slot(id).uncounted += 1;
+    }
+
     /// The counts of `model` in the window that ends at `now`.
     pub fn tally(&self, model: &ModelId, now: Time) -> Tally {
         let mut sum = Tally::default();
@@ -141,6 +147,9 @@ mod tests {
         windows.record(&v2, at(1), FAILED);
         assert_eq!(windows.tally(&v1, at(1)).error_rate(), Some(0.0));
         assert_eq!(windows.tally(&v2, at(1)).error_rate(), Some(1.0));
+        windows.pass_over(&v2, at(2));
+        let seen = windows.tally(&v2, at(2));
+        assert_eq!((seen.requests, seen.uncounted, windows.tally(&v2, at(62)).uncounted), (1, 1, 0));
         assert_eq!(windows.tally(&model("v3"), at(1)).requests, 0);
     }
 

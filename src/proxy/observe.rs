@@ -53,6 +53,11 @@ impl Observer {
         counts.trial.record(model, now, sample);
     }
 
+    /// Counts one request that says nothing about the model.
+    pub(super) fn pass_over(&self, model: &ModelId, now: Time) {
+        self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner).windows.pass_over(model, now);
+    }
+
     /// Notes that a request begins.
     fn open(&self, model: &ModelId, now: Time) {
         self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner).trial.open(model, now);
@@ -116,6 +121,7 @@ fn summary(tally: &Tally) -> ModelHealth {
         requests: tally.requests,
         errors: tally.errors,
         client_errors: tally.client_errors,
+        uncounted: tally.uncounted,
         error_rate: tally.error_rate(),
         p50: millis(0.50),
         p95: millis(0.95),

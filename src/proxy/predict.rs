@@ -127,7 +127,11 @@ impl Proxy {
         let arrived = boottime();
         let key = body_key(&body);
         let readable = key.as_ref().ok().and_then(Option::as_deref);
-        let chosen = self.choose(tester, header_key(&parts.headers).or(readable));
+        let counted = match tester {
+            None if route.is_work(&parts.method, parts.uri.path()) => Counted::Yes,
+            None | Some(_) => Counted::No,
+        };
+        let chosen = self.choose(tester, header_key(&parts.headers).or(readable), counted);
         match (&chosen.target().upstream, route) {
             (Ok(None), Route::Prediction) => match key {
                 Ok(_) => self.decide_at_end(&chosen, arrived, body).await,
@@ -198,7 +202,7 @@ impl Proxy {
     }
 
     /// The choice of a model, by the state and the lease of this very moment.
-    fn choose(&self, tester: Option<Tester>, key: Option<&[u8]>) -> Chosen {
+    fn choose(&self, tester: Option<Tester>, key: Option<&[u8]>, counted: Counted) -> Chosen {
         let view = self.0.handle.view();
         let mut table = self.0.table.load();
         if !table.is_of(&view) {
@@ -207,10 +211,7 @@ impl Proxy {
             table = Guard::from_inner(fresh);
         }
         let at = boottime();
-        let (choice, counted) = match tester {
-            None => (by_weight(&view, at, key), Counted::Yes),
-            Some(tester) => (by_wish(&view, at, tester), Counted::No),
-        };
+        let choice = tester.map_or_else(|| by_weight(&view, at, key), |tester| by_wish(&view, at, tester));
         let stickiness = if key.is_some() { Stickiness::Sticky } else { Stickiness::Random };
         Chosen { table, choice, stickiness, counted, at }
     }
@@ -225,7 +226,7 @@ impl Proxy {
     ) -> Decided {
         let arrived = boottime();
         let Ok(body_key) = key_of(body) else { return Decided::NotPlain };
-        let chosen = self.choose(None, key.or(body_key.as_deref()));
+        let chosen = self.choose(None, key.or(body_key.as_deref()), Counted::Yes);
         if !chosen.table.has_joined {
             return Decided::NotPlain;
         }
@@ -255,10 +256,13 @@ impl Proxy {
     /// Counts a decision, and gives the prepared answer.
     fn decided<'a>(&self, chosen: &'a Chosen, arrived: Time) -> &'a Prepared {
         let target = chosen.target();
-        if chosen.counted == Counted::Yes {
-            let took = chosen.at.since(arrived);
-            let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
-            self.0.observer.record(&target.model, chosen.at, sample);
+        match chosen.counted {
+            Counted::Yes => {
+                let took = chosen.at.since(arrived);
+                let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
+                self.0.observer.record(&target.model, chosen.at, sample);
+            }
+            Counted::No => self.0.observer.pass_over(&target.model, chosen.at),
         }
         target.decision(chosen.stickiness)
     }
@@ -267,14 +271,17 @@ impl Proxy {
     pub(super) fn recording(&self, chosen: &Chosen) -> Recording {
         match chosen.counted {
             Counted::Yes => Recording::new(Arc::clone(&self.0.observer), chosen.target().model.clone(), chosen.at),
-            Counted::No => Recording::kept_out(),
+            Counted::No => {
+                self.0.observer.pass_over(&chosen.target().model, chosen.at);
+                Recording::kept_out()
+            }
         }
     }
 
     /// Answers a request that cannot be used, in the name of the model that its headers, or chance, give it to. It is
     /// counted for none.
     fn refuse(&self, tester: Option<Tester>, headers: &HeaderMap, problem: &Problem) -> Response<Body> {
-        let chosen = self.choose(tester, header_key(headers));
+        let chosen = self.choose(tester, header_key(headers), Counted::No);
         problem.answer(&chosen.table, chosen.target())
     }
 }

@@ -46,6 +46,20 @@ impl Route {
         if is_inference(path) { passed(method, Self::Inference) } else { None }
     }
 
+    /// Whether a request is one that users make for the model's work, and so says something about it. Probes and metadata
+    /// are answered by other code, and asked for by machines: a canary that does nothing else well would look good by them.
+    pub(super) fn is_work(self, method: &Method, path: &str) -> bool {
+        if [Method::OPTIONS, Method::HEAD].contains(method) {
+            return false;
+        }
+        match self {
+            Self::Prediction => true,
+            // Of an upstream this is the readiness probe, and whoever looks from outside asks the same.
+            Self::BesidePrediction => *method != Method::GET,
+            Self::Inference => *method != Method::GET || !is_metadata(path),
+        }
+    }
+
     /// How a request's body is read.
     pub(super) fn reading(self, headers: &HeaderMap) -> Reading {
         let ahead = if self == Self::Prediction || is_json(headers) { Ahead::Always } else { Ahead::IfSmall };
@@ -85,6 +99,18 @@ impl Route {
 /// Whether `path` is that of the protocol, or below it.
 fn is_inference(path: &str) -> bool {
     path.strip_prefix(INFERENCE).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// Whether a `GET` of `path`, which is one of the protocol, asks for health, readiness or metadata (Open Inference Protocol,
+/// version 2).
+fn is_metadata(path: &str) -> bool {
+    let below = path.strip_prefix(INFERENCE).unwrap_or(path).trim_matches('/');
+    let segments: Vec<&str> = below.split('/').collect();
+    match segments.as_slice() {
+        ["" | "health", ..] | ["models", _] | ["models", _, "ready"] => true,
+        ["models", _, "versions", _] | ["models", _, "versions", _, "ready"] => true,
+        _ => false,
+    }
 }
 
 fn passed(method: &Method, route: Route) -> Option<Route> {
@@ -129,6 +155,21 @@ mod tests {
         }
         assert_eq!(of(Method::TRACE, "/v2"), None);
         assert_eq!(of(Method::CONNECT, "/predict"), None);
+    }
+
+    #[test]
+    fn probes_and_metadata_are_no_work() {
+        let is_work = |method: Method, path| Route::of(&method, path).is_some_and(|route| route.is_work(&method, path));
+        for path in ["/predict", "/v2/models/m/infer", "/v2/models/m/versions/1/infer", "/v2/health/live"] {
+            assert!(is_work(Method::POST, path) && !is_work(Method::OPTIONS, path) && !is_work(Method::HEAD, path), "{path}");
+        }
+        let about = ["/v2", "/v2/", "/v2/health/ready", "/v2/models/m", "/v2/models/m/ready", "/v2/models/m/versions/1"];
+        for path in about.into_iter().chain(["/predict", "/v2/models/m/versions/1/ready"]) {
+            assert!(!is_work(Method::GET, path), "{path}");
+        }
+        for path in ["/v2/models/m/answers", "/v2/files/7", "/v2/models/m/versions/1/answers"] {
+            assert!(is_work(Method::GET, path), "{path}");
+        }
     }
 
     #[test]

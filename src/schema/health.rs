@@ -14,6 +14,9 @@ pub struct ModelHealth {
     pub errors: u64,
     /// Those that the model refused with a status 4xx.
     pub client_errors: u64,
+    /// Requests beside these that are no evidence: health checks, metadata, `OPTIONS` and `HEAD`, and those with `x-canary`.
+    #[serde(default)]
+    pub uncounted: u64,
     /// 0 to 1; none without requests.
     pub error_rate: Option<f64>,
     /// Milliseconds to the first byte.

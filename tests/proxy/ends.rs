@@ -129,6 +129,24 @@ async fn a_client_that_leaves_before_it_has_sent_all_says_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_no_work_is_served_and_counted_apart() {
+    let bench = Bench::new(0, &format!("v1=http://{}/", named("v1").await));
+    for (method, target) in [
+        (Method::OPTIONS, "/predict"),
+        (Method::HEAD, "/v2/models/m/infer"),
+        (Method::GET, "/predict"),
+        (Method::GET, "/v2/health/ready"),
+        (Method::GET, "/v2/models/m"),
+    ] {
+        assert_eq!(bench.ask(method, target, &[], "").await.status(), StatusCode::OK, "{target}");
+    }
+    bench.post(&[("x-canary", "never")], "{}").await;
+    bench.post(&[], "{}").await;
+    let overall = bench.proxy.observations().overall;
+    assert_eq!((overall.requests, overall.uncounted), (1, 6));
+}
+
+#[tokio::test]
 async fn an_error_counts_when_its_head_is_there() {
     let endless = raw_upstream(|mut stream| async move {
         let _ = stream.read(&mut [0; 4096]).await;
