@@ -7,9 +7,9 @@ use super::logging::LogArgs;
 use clap::{Args, ValueEnum};
 use member::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
 use mesh::{AddressCheck, ExtraSources, WireVersion};
-use model::{Keep, ModelId, NodeId};
+use model::{Keep, ModelId, Networks, NodeId};
 use node::{BindError, NodeConfig, NodeError};
-use proxy::Upstreams;
+use proxy::{Testers, Upstreams};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,13 @@ pub(crate) struct NodeArgs {
     /// How long a model server may take to begin its answer, such as 30s or 500ms.
     #[arg(long, env = "CANARY_UPSTREAM_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_span)]
     upstream_timeout: Duration,
+    /// Who may choose a model by the header x-canary: any, certificate (a client certificate of the cluster), or networks
+    /// such as 10.0.0.0/8,192.168.1.7.
+    #[arg(long, env = "CANARY_TESTERS", value_name = "WHO", default_value = "certificate")]
+    testers: Testers,
+    /// Proxies before this node whose x-forwarded-for is believed, such as 10.0.0.0/24,10.1.0.7.
+    #[arg(long, env = "CANARY_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "")]
+    trusted_proxies: Networks,
     /// Address to listen on and dial from, instead of the node's own configured one (behind NAT: 0.0.0.0).
     #[arg(long, env = "CANARY_BIND", value_name = "IP")]
     bind: Option<IpAddr>,
@@ -124,6 +131,8 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         stable: args.stable,
         upstreams,
         upstream_timeout: args.upstream_timeout,
+        testers: args.testers,
+        trusted_proxies: args.trusted_proxies,
         bind: args.bind,
         strict: args.strict,
         on_isolation: match args.on_isolation {

@@ -67,6 +67,11 @@ impl Caller {
         remote.is_loopback() || remote == local
     }
 
+    /// Whether a certificate that is valid at `now` proves it to be anybody of the cluster.
+    pub fn is_certified(&self, now: UnixMillis) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.not_after > now)
+    }
+
     /// Whom a certificate proves it to be, whatever it may do.
     pub fn proved(&self) -> Option<Actor> {
         self.identity.as_ref().map(|identity| self.actor(identity))

@@ -32,6 +32,7 @@ macro_rules! writes_after_check {
 }
 
 mod acceptor;
+mod behind;
 pub mod body;
 mod caller;
 mod dispatch;
@@ -45,6 +46,7 @@ mod serve;
 mod sessions;
 
 pub use acceptor::Entrance;
+pub use behind::client_behind;
 pub use caller::{Caller, Identity, admit};
 pub use gauges::Gauges;
 pub use handler::{Answering, BoxError, COMMON_HEADERS, Handler, Until};

@@ -16,7 +16,7 @@ use member::{Config, Driver, Engine, Handle, Inbox, Timing, boottime, oldest_spo
 use mesh::{LinkInfo, Mesh, MeshConfig};
 use model::{Incarnation, NodeId, Peers};
 
-use proxy::{Entry, Proxy, Timeouts};
+use proxy::{Entry, Proxy, Settings, Timeouts};
 use service::RoutingState;
 use std::collections::BTreeMap;
 use std::io;
@@ -158,7 +158,13 @@ impl Node {
         let (handle, publisher, requests) = Handle::new(engine.view(boottime()));
         let version = handle.view().state.version;
         let timeouts = Timeouts { answer: config.upstream_timeout, ..Timeouts::default() };
-        let proxy = Proxy::new(handle.clone(), config.upstreams.clone(), timeouts, tasks.clone());
+        let settings = Settings {
+            upstreams: config.upstreams.clone(),
+            timeouts,
+            testers: config.testers.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+        };
+        let proxy = Proxy::new(handle.clone(), settings, tasks.clone());
         let traffic = Box::new(ProxyTraffic(proxy.clone()));
         let driver = Driver::new(engine, store, mesh.clone(), publisher, traffic, log.clone(), history);
         let inbox = Inbox { mesh: events, requests, outgoing };

@@ -295,8 +295,8 @@ pub(super) mod tests {
     use issue::{Existing, InitPlan, init};
     use member::{IsolationPolicy, OnEmptyDisk};
     use mesh::{AddressCheck, ExtraSources};
-    use model::{Keep, NodeId};
-    use proxy::Upstreams;
+    use model::{Keep, Networks, NodeId};
+    use proxy::{Testers, Upstreams};
     use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, SerialNumber};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -330,6 +330,8 @@ pub(super) mod tests {
                 stable: "v1".parse().expect("a model"),
                 upstreams: Upstreams::default(),
                 upstream_timeout: Duration::from_secs(1),
+                testers: Testers::default(),
+                trusted_proxies: Networks::default(),
                 bind: None,
                 on_isolation: IsolationPolicy::Stable,
                 strict: false,

@@ -2,8 +2,8 @@
 
 use member::{IsolationPolicy, OnEmptyDisk};
 use mesh::{AddressCheck, ExtraSources, WireVersion};
-use model::{Keep, ModelId, NodeId, Peers};
-use proxy::Upstreams;
+use model::{Keep, ModelId, Networks, NodeId, Peers};
+use proxy::{Testers, Upstreams};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,10 @@ pub struct NodeConfig {
     pub upstreams: Upstreams,
     /// How long a model server may take to begin its answer.
     pub upstream_timeout: Duration,
+    /// Who may choose a model by `x-canary`.
+    pub testers: Testers,
+    /// Proxies before this node whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Networks,
     /// Where to listen and to dial from, instead of the node's own configured address.
     pub bind: Option<IpAddr>,
     /// What it serves while it is isolated.

@@ -15,6 +15,7 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use member::unix_millis;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ impl<R> Entry<R> {
     {
         let path = request.uri().path();
         if let Some(route) = Route::of(request.method(), path) {
-            let (proxy, remote) = (self.fast.proxy().clone(), Some(Remote(caller.remote)));
+            let (proxy, remote) = (self.fast.proxy().clone(), Some(remote(caller)));
             return Box::pin(async move {
                 let response = match begun {
                     Some(underway) => proxy.carry_on(underway, route, remote, request).await,
@@ -91,7 +92,7 @@ where
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        self.fast.serve(stream, Some(Remote(remote)), until)
+        self.fast.serve(stream, Some(Remote::unknown(remote)), until)
     }
 
     fn answer(
@@ -102,6 +103,10 @@ where
     ) -> Answering<Self::Body> {
         Self::answer(self, caller, begun, request)
     }
+}
+
+fn remote(caller: &Caller) -> Remote {
+    Remote { address: caller.remote, is_certified: caller.is_certified(unix_millis()) }
 }
 
 /// The answer to a method that is not passed on.

@@ -15,9 +15,21 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// Nodes serve nothing else.
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// The address that a client connects from.
+/// The other end of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remote(pub SocketAddr);
+pub struct Remote {
+    /// Where it connects from.
+    pub address: SocketAddr,
+    /// Whether it has shown a client certificate of the cluster that is valid.
+    pub is_certified: bool,
+}
+
+impl Remote {
+    /// One that has shown nothing.
+    pub const fn unknown(address: SocketAddr) -> Self {
+        Self { address, is_certified: false }
+    }
+}
 
 /// The head of a request as upstreams are to see it; only the URL differs from one to the other.
 #[derive(Clone)]
@@ -63,8 +75,8 @@ fn to_upstream(parts: &mut Parts, remote: Option<Remote>) -> HeaderMap {
     for name in [HOST, CONTENT_LENGTH, EXPECT] {
         headers.remove(name);
     }
-    if let Some(Remote(remote)) = remote {
-        let way = way(&headers, remote);
+    if let Some(remote) = remote {
+        let way = way(&headers, remote.address);
         headers.insert(FORWARDED_FOR, way);
     }
     headers.insert(FORWARDED_PROTO, HTTPS);
@@ -120,7 +132,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (mut parts, ()) = request.body(()).expect("a request").into_parts();
-        let headers = to_upstream(&mut parts, remote.map(|remote| Remote(remote.parse().expect("an address"))));
+        let headers = to_upstream(&mut parts, remote.map(|remote| Remote::unknown(remote.parse().expect("an address"))));
         let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
         let mut sent: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         sent.sort_unstable();

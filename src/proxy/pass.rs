@@ -179,7 +179,7 @@ impl Proxy {
 #[cfg(test)]
 mod tests {
     use crate::table::Table;
-    use crate::{Proxy, Route, Timeouts, Upstreams};
+    use crate::{Proxy, Route, Settings, Upstreams};
     use bytes::Bytes;
     use http::{Request, StatusCode};
     use http_body_util::Full;
@@ -216,7 +216,8 @@ mod tests {
         // Nothing listens there.
         let upstreams: Upstreams = "v2=http://127.24.0.9:1/".parse().expect("a good list");
         let (handle, _publisher, _requests) = Handle::new(view());
-        let proxy = Proxy::new(handle.clone(), upstreams.clone(), Timeouts::default(), TaskTracker::new());
+        let settings = Settings { upstreams: upstreams.clone(), ..Settings::default() };
+        let proxy = Proxy::new(handle.clone(), settings, TaskTracker::new());
         for (shield, status, model) in
             [(Shield::On, StatusCode::OK, "v1"), (Shield::Off, StatusCode::BAD_GATEWAY, "v2")]
         {

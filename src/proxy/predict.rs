@@ -7,7 +7,7 @@ use crate::key::key_of;
 use crate::observe::{Observations, Observer, Recording};
 use crate::route::Route;
 use crate::table::{Prepared, Stickiness, Table, Target};
-use crate::tester::Tester;
+use crate::tester::{Tester, Testers};
 use crate::upload::RequestBody;
 use crate::upstream::address::Upstreams;
 use crate::upstream::client::{Forwarder, PROBE_TIMEOUT, Timeouts};
@@ -18,7 +18,7 @@ use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use judge::{Sample, Samples, Verdict};
 use member::{Handle, View, boottime};
-use model::{ModelId, Time, Weight};
+use model::{ModelId, Networks, Time, Weight};
 use rollout::Trial;
 use routing::{Bucket, Choice};
 use service::{Model, NO_MODEL_SERVER, Smoke, serving_weight};
@@ -37,11 +37,26 @@ pub struct Proxy(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     handle: Handle,
     upstreams: Upstreams,
+    testers: Testers,
+    trusted_proxies: Networks,
     pub(super) table: ArcSwap<Table>,
     pub(super) forwarder: Forwarder,
     /// Connections for plain requests.
     pub(super) pool: Pool,
     observer: Arc<Observer>,
+}
+
+/// The settings of a node about the requests to its models.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where the models are served, over what the agreed state says.
+    pub upstreams: Upstreams,
+    /// How long they may take.
+    pub timeouts: Timeouts,
+    /// Who may choose a model.
+    pub testers: Testers,
+    /// Whose word about the way of a request is believed.
+    pub trusted_proxies: Networks,
 }
 
 /// What became of one request before it is carried out.
@@ -88,13 +103,14 @@ impl Chosen {
 }
 
 impl Proxy {
-    /// A proxy that follows the state that `handle` shows, with this node's own `upstreams`. Its tasks are counted in
-    /// `tasks`. They are none of a request's way to its answer: connections to upstreams, and the closing of those that
+    /// A proxy that follows the state that `handle` shows. Its tasks are counted in `tasks`. They are none of a request's way to its answer: connections to upstreams, and the closing of those that
     /// were kept for long enough.
-    pub fn new(handle: Handle, upstreams: Upstreams, timeouts: Timeouts, tasks: TaskTracker) -> Self {
+    pub fn new(handle: Handle, settings: Settings, tasks: TaskTracker) -> Self {
+        let Settings { upstreams, timeouts, testers, trusted_proxies } = settings;
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
-        Self(Arc::new(Shared { handle, upstreams, table, forwarder, pool, observer: Arc::default() }))
+        let observer = Arc::default();
+        Self(Arc::new(Shared { handle, upstreams, testers, trusted_proxies, table, forwarder, pool, observer }))
     }
 
     /// Answers one request that came in by `route` from `remote`. It always answers; what cannot be done is a problem in
@@ -120,6 +136,12 @@ impl Proxy {
                 return self.refuse(None, &parts.headers, &problem);
             }
         };
+        if tester.is_some()
+            && let Err(refused) = self.0.testers.admit(remote, &parts.headers, &self.0.trusted_proxies)
+        {
+            body::discard_sent(body, client).await;
+            return refused.into_answer().map(Body::whole);
+        }
         let body = match body::take(body, client, route.reading(&parts.headers)).await {
             Ok(body) => body,
             Err(error) => return self.refuse(tester, &parts.headers, &error.into()),

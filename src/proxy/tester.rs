@@ -1,8 +1,13 @@
-//! A tester's wish for one of the two models.
+//! A tester's wish for one of the two models, and who may have one.
 
 use crate::answer::Problem;
-use http::HeaderMap;
+use crate::headers::Remote;
+use edge::client_behind;
 use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use model::{Networks, NetworksError};
+use schema::code;
+use std::str::FromStr;
 
 const WISH: HeaderName = HeaderName::from_static("x-canary");
 /// Enough to see what was sent.
@@ -35,6 +40,58 @@ fn shown(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).chars().take(SHOWN).collect()
 }
 
+/// Who may choose a model by `x-canary`, and so reach a canary that was not given to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Testers {
+    /// Everybody.
+    Any,
+    /// Who presents a client certificate of the cluster, of whatever role.
+    #[default]
+    Certificate,
+    /// Who has an address in one of these networks, behind proxies that are trusted.
+    From(Networks),
+}
+
+impl FromStr for Testers {
+    type Err = NetworksError;
+
+    /// `any`, `certificate`, or networks with commas between.
+    fn from_str(text: &str) -> Result<Self, NetworksError> {
+        match text.trim() {
+            "any" => Ok(Self::Any),
+            "certificate" => Ok(Self::Certificate),
+            networks => networks.parse().map(Self::From),
+        }
+    }
+}
+
+impl Testers {
+    /// Refuses a wish from `remote` with 401 or 403, unless it may have one. What proxies in `trusted` say of the way is believed.
+    pub(super) fn admit(
+        &self,
+        remote: Option<Remote>,
+        headers: &HeaderMap,
+        trusted: &Networks,
+    ) -> Result<(), edge::Problem> {
+        match (self, remote) {
+            (Self::Any, _) => Ok(()),
+            (Self::Certificate, Some(remote)) if remote.is_certified => Ok(()),
+            (Self::Certificate, _) => {
+                let needed = "x-canary chooses a model: present a client certificate of this cluster, or leave it out";
+                Err(edge::Problem::unauthenticated(needed))
+            }
+            (Self::From(networks), remote) => {
+                let client = remote.map(|remote| client_behind(trusted, remote.address.ip(), headers));
+                if client.is_some_and(|client| networks.contain(client)) {
+                    return Ok(());
+                }
+                let title = "This address may not choose a model";
+                let detail = "x-canary is taken from the networks that --testers names: leave it out";
+                Err(edge::Problem::new(StatusCode::FORBIDDEN, code::ROLE_NOT_ALLOWED, title, detail))
+            }
+        }
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;

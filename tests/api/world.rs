@@ -11,7 +11,7 @@ use member::{
     Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
 };
 use model::{Incarnation, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
-use proxy::{Entry, Proxy, Timeouts, Upstreams};
+use proxy::{Entry, Proxy, Settings};
 use serde_json::Value;
 use service::{Canary, Model, RoutingState};
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ pub(crate) fn view(state: RoutingState) -> View {
 /// What the routes of a node work with that is alone and shows no certificates.
 pub(crate) fn api(handle: Handle, peers: Peers, rejections: Arc<Rejections>) -> Api {
     Api {
-        proxy: Proxy::new(handle.clone(), Upstreams::default(), Timeouts::default(), TaskTracker::new()),
+        proxy: Proxy::new(handle.clone(), Settings::default(), TaskTracker::new()),
         handle,
         peers,
         rejections,

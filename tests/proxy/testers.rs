@@ -4,6 +4,7 @@ use super::world::*;
 use http::Method;
 use member::boottime;
 use model::{NodeId, Time};
+use proxy::{Remote, Settings, Testers};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -21,6 +22,41 @@ async fn a_tester_gets_the_model_that_the_header_names() {
         bench.post(&[], "{}").await;
         assert_eq!(bench.proxy.observations().overall.requests, 1);
     }
+}
+
+#[tokio::test]
+async fn who_may_choose_is_what_the_node_is_told() {
+    let remote = |address: &str, is_certified| {
+        let address = format!("{address}:4711").parse().expect("an address");
+        Remote { address, is_certified }
+    };
+    let (stranger, office, proxy) = ("203.0.113.9", "192.168.1.7", "10.0.0.1");
+    let bench = |testers: &str| {
+        let testers = testers.parse().expect("a policy");
+        let trusted_proxies = "10.0.0.0/24".parse().expect("networks");
+        Bench::with_settings(5_000, Settings { testers, trusted_proxies, ..Settings::default() })
+    };
+    let wish = ("x-canary", "always");
+    let behind = |client| ("x-forwarded-for", client);
+    for (testers, who, headers, status) in [
+        ("any", remote(stranger, false), vec![wish], 200),
+        ("certificate", remote(stranger, true), vec![wish], 200),
+        ("certificate", remote(stranger, false), vec![wish], 401),
+        ("certificate", remote(stranger, false), vec![], 200),
+        ("192.168.0.0/16", remote(office, false), vec![wish], 200),
+        ("192.168.0.0/16", remote(stranger, true), vec![wish], 403),
+        ("192.168.0.0/16", remote(proxy, false), vec![wish, behind(office)], 200),
+        ("192.168.0.0/16", remote(proxy, false), vec![wish, behind("192.168.1.7, 203.0.113.9")], 403),
+        ("192.168.0.0/16", remote(stranger, false), vec![wish, behind(office)], 403),
+    ] {
+        let answer = bench(testers).post_from(who, &headers).await;
+        assert_eq!(answer.status().as_u16(), status, "{testers}: {who:?} {headers:?}");
+    }
+    let refused = bench("certificate").post_from(remote(stranger, false), &[wish]).await;
+    assert_problem(&refused, 401, "unauthenticated");
+    assert_eq!(header(&refused, "x-canary-model"), "", "it chose nothing");
+    let error = "10.0.0.0/99".parse::<Testers>().expect_err("no network").to_string();
+    assert!(error.contains("10.0.0.0/99") && error.contains("10.0.0.0/24"), "{error}");
 }
 
 #[tokio::test]

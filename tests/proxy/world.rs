@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::{Handle, Publisher, boottime};
 use model::{NodeId, NodeSet, Weight};
-use proxy::{Proxy, Remote, Route, Timeouts, Upstreams};
+use proxy::{Proxy, Remote, Route, Settings, Timeouts, Upstreams};
 use service::{Canary, Model, RoutingState, View};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -35,8 +35,9 @@ pub(crate) const SHORT: Timeouts = Timeouts {
     answer: Duration::from_millis(300),
     idle: Duration::from_millis(300),
 };
-/// Where all requests come from.
-pub(crate) const CLIENT: Remote = Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7)), 4711));
+/// Who sends all requests.
+pub(crate) const CLIENT: Remote =
+    Remote { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7)), 4711), is_certified: true };
 pub(crate) const MIB: usize = 1024 * 1024;
 
 pub(crate) type Answer = Response<Bytes>;
@@ -54,10 +55,14 @@ impl Bench {
     }
 
     pub(crate) fn with_timeouts(weight: u16, upstreams: &str, timeouts: Timeouts) -> Self {
+        let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
+        Self::with_settings(weight, Settings { upstreams, timeouts, ..Settings::default() })
+    }
+
+    pub(crate) fn with_settings(weight: u16, settings: Settings) -> Self {
         let view = view(weight);
         let (handle, publisher, _requests) = Handle::new(view.clone());
-        let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
-        Self { proxy: Proxy::new(handle, upstreams, timeouts, TaskTracker::new()), publisher, view }
+        Self { proxy: Proxy::new(handle, settings, TaskTracker::new()), publisher, view }
     }
 
     pub(crate) fn publish(&mut self, change: impl FnOnce(&mut View)) {
@@ -114,6 +119,16 @@ impl Bench {
         }
         let route = Route::of(request.method(), request.uri().path()).expect("tests ask the models");
         within(self.proxy.answer(route, Some(CLIENT), request)).await
+    }
+
+    /// Posts `{}` for somebody with this end of a connection.
+    pub(crate) async fn post_from(&self, remote: Remote, headers: &[(&'static str, &str)]) -> Answer {
+        let mut request = Request::post("/predict");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::<Bytes>::from("{}")).expect("a request");
+        whole(within(self.proxy.answer(Route::Prediction, Some(remote), request)).await).await
     }
 
     /// Requests and errors observed of `model`.

@@ -73,12 +73,12 @@ impl Template {
 }
 
 /// The way so far, as the client tells it, and the client itself.
-fn write_forwarded_for(headers: &[Header<'_>], Remote(remote): Remote, output: &mut Vec<u8>) {
+fn write_forwarded_for(headers: &[Header<'_>], remote: Remote, output: &mut Vec<u8>) {
     output.extend_from_slice(b"x-forwarded-for: ");
     for before in headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for")) {
         output.extend_from_slice(before.value);
         output.extend_from_slice(b", ");
     }
     // Writing to a vector does not fail.
-    let _ = write!(output, "{}\r\n", remote.ip().to_canonical());
+    let _ = write!(output, "{}\r\n", remote.address.ip().to_canonical());
 }

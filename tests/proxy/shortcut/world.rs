@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::Handle;
-use proxy::{FastPath, Proxy, Route, Timeouts, Underway, Upstreams};
+use proxy::{FastPath, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,8 @@ impl Bench {
     pub(crate) fn with_timeouts(upstreams: &str, timeouts: Timeouts) -> Self {
         let (handle, _publisher, _requests) = Handle::new(view(3_408));
         let upstreams: Upstreams = upstreams.parse().expect("tests give good upstreams");
-        let proxy = Proxy::new(handle, upstreams, timeouts, TaskTracker::new());
+        let settings = Settings { upstreams, timeouts, ..Settings::default() };
+        let proxy = Proxy::new(handle, settings, TaskTracker::new());
         let until = Until { stopping: CancellationToken::new(), rest: Duration::ZERO };
         Self { fast: FastPath::new(proxy.clone(), &[COMMON]), proxy, until, seen: Arc::default() }
     }
