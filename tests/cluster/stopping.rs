@@ -40,7 +40,7 @@ fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
     thread::scope(|scope| {
         let cluster_ref = &cluster;
         let asked = scope.spawn(move || {
-            cluster_ref.curl(&[&cluster_ref.url(A, "/predict"), "-d", "{}", "-H", "x-canary: never"], b"")
+            cluster_ref.post_as("operator-admin", A, "/predict", &["-H", "x-canary: never"], b"{}")
         });
         eventually("the request is in flight", || if v1.holds_one() { Ok(()) } else { Err("not yet".into()) });
         cluster.signal(A, Signal::TERM);
@@ -54,7 +54,7 @@ fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
         assert!(!cluster.log(A).contains("Stopped"), "it still finishes its request");
         assert!(cluster.get(A, "/livez").is_err(), "it takes no new connection");
         v1.release();
-        let answer = asked.join().expect("no panic").expect("what was in flight is answered");
+        let answer = asked.join().expect("what was in flight is answered");
         assert_eq!((answer.status, answer.body.as_str()), (200, "v1"));
     });
     assert_eq!(cluster.take(A).wait().code(), Some(0));
