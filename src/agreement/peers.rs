@@ -228,13 +228,3 @@ impl Peer {
         self.says.as_ref().is_some_and(|says| says.stage.has_joined())
     }
 }
-
-impl Stage {
-    /// Whether a member at this stage takes part.
-    pub const fn has_joined(&self) -> bool {
-        match self {
-            Self::Member | Self::Founder { .. } => true,
-            Self::Blank { .. } | Self::Rejoining => false,
-        }
-    }
-}

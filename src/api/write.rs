@@ -14,7 +14,7 @@ use member::{Answer, Refusal, Stopped, Vote, unix_millis};
 use model::{Actor, MAX_REASON, NodeId, NodeSet, TxId, Weight};
 use schema::{AgreedState, Committed, WeightRequest, code, rfc3339};
 use serde_json::json;
-use service::{Change, ChangeError, Model, RoutingState};
+use service::{Change, ChangeError, Model, NO_MODEL_SERVER, RoutingState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;

@@ -18,10 +18,9 @@ use std::time::Duration;
 #[test]
 fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
     let mut cluster = Cluster::new(96);
-    let v1 = ModelServer::start("127.31.96.21", "v1");
-    let upstream = v1.upstream();
+    let (v1, v2) = (ModelServer::start("127.31.96.21", "v1"), ModelServer::start("127.31.96.22", "v2"));
     for id in [A, B, C] {
-        cluster.start_with(id, &["--upstream", &upstream, "--drain", "50s"]);
+        cluster.start_with(id, &["--upstream", &v1.upstream(), "--upstream", &v2.upstream(), "--drain", "50s"]);
     }
     cluster.wait_synchronized();
     eventually("a rollout begins", || {
@@ -148,8 +147,8 @@ const STREAMS: usize = 20_000;
 #[test]
 fn http_2_streams_are_answered_until_the_connection_ends() {
     let mut cluster = Cluster::new(100);
-    cluster.start(A);
-    cluster.wait_log(A, &["Coordinator started"]);
+    cluster.start_with(A, &["--first-boot"]);
+    cluster.wait_log(A, &["This node has joined the mesh"]);
     let (url, ca, out) = (cluster.url(A, "/predict"), cluster.path("certs/ca.pem"), cluster.path("answers"));
     let mut config = String::new();
     for number in 0..STREAMS {

@@ -116,9 +116,12 @@ fn a_node_waits_for_its_model_as_long_as_it_is_told() {
     cluster.refused_node(A, &["--upstream-timeout", "soon"]).fails(2, &["--upstream-timeout", "500ms"]);
     let v1 = ModelServer::start("127.31.34.21", "v1");
     v1.hold();
-    cluster.start_with(A, &["--upstream", &v1.upstream(), "--upstream-timeout", "300ms"]);
+    cluster.start_with(A, &["--upstream", &v1.upstream(), "--upstream-timeout", "300ms", "--first-boot"]);
     let ask = |path: &str| cluster.curl(&["--data", "{}", &cluster.url(A, path)], b"");
-    eventually("the node answers", || ask("/predict").map(drop));
+    eventually("the node serves", || match ask("/predict")? {
+        answer if answer.status == 503 => Err(answer.body),
+        _ => Ok(()),
+    });
     for path in ["/predict", "/v2/models/m/infer"] {
         let answer = ask(path).expect("it answers");
         answer.is_problem(504, "upstream_timeout");

@@ -207,7 +207,7 @@ async fn a_node_that_has_not_joined_serves_nothing() {
         bench.publish(|view| view.stage = stage);
         for (method, target) in [(Method::POST, "/predict"), (Method::GET, "/predict"), (Method::GET, "/v2")] {
             let answer = bench.ask(method, target, &[], "{}").await;
-            assert_problem(&answer, 503, "not_joined");
+            assert_unsigned(&answer, 503, "not_joined");
             assert_eq!((header(&answer, "x-canary-model"), header(&answer, "retry-after")), ("", "1"));
         }
     }

@@ -439,7 +439,9 @@ async fn a_probe_says_whether_the_upstream_is_ready() {
     assert!(probe(model("v2", None)).await.is_err_and(|reason| reason.contains("503")));
     assert!(probe(model("v3", None)).await.is_err_and(|reason| reason.contains("refused")));
     assert!(probe(model("v4", None)).await.is_err_and(|reason| reason.contains("within 1000 ms")));
-    assert_eq!(probe(model("v5", None)).await, Ok(()), "a model without an upstream is ready");
+    assert!(probe(model("v5", None)).await.is_err_and(|reason| reason.contains("no model server is named for it")));
+    let none = Bench::new(0, "");
+    assert_eq!(within(none.proxy.probe(&model("v5", None), None)).await, Ok(()), "where none has one, none is asked");
     assert_eq!(probe(model("v5", Some(&format!("http://{ready}/")))).await, Ok(()));
     assert!(probe(model("v5", Some("ftp://x/"))).await.is_err());
     assert!(bench.proxy.has_upstream(&model("v1", None)) && !bench.proxy.has_upstream(&model("v5", None)));

@@ -53,7 +53,7 @@ async fn who_may_choose_is_what_the_node_is_told() {
         assert_eq!(answer.status().as_u16(), status, "{testers}: {who:?} {headers:?}");
     }
     let refused = bench("certificate").post_from(remote(stranger, false), &[wish]).await;
-    assert_problem(&refused, 401, "unauthenticated");
+    assert_unsigned(&refused, 401, "unauthenticated");
     assert_eq!(header(&refused, "x-canary-model"), "", "it chose nothing");
     let error = "10.0.0.0/99".parse::<Testers>().expect_err("no network").to_string();
     assert!(error.contains("10.0.0.0/99") && error.contains("10.0.0.0/24"), "{error}");
