@@ -13,7 +13,8 @@ use std::process::Command;
 const PURE: [&str; 6] = ["agreement", "judge", "model", "rollout", "routing", "service"];
 /// All that these may depend on beside one another; none of it reads a clock, opens a file or a socket, or draws a
 /// random number.
-const HARMLESS: [&str; 8] = ["data-encoding", "hdrhistogram", "ipnet", "itoa", "serde", "serde_json", "sha2", "thiserror"];
+const HARMLESS: [&str; 8] =
+    ["data-encoding", "hdrhistogram", "ipnet", "itoa", "serde", "serde_json", "sha2", "thiserror"];
 
 /// Every room: the folders of the house.
 fn rooms() -> BTreeSet<String> {

@@ -75,7 +75,8 @@ impl Problem {
 
     /// This node knows of no state that it could serve.
     pub fn not_joined() -> Self {
-        let detail = "this node has not joined its mesh yet: it waits for the other members, or asks them what they hold";
+        let detail =
+            "this node has not joined its mesh yet: it waits for the other members, or asks them what they hold";
         Self::unavailable(code::NOT_JOINED, detail)
     }
 

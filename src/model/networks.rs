@@ -64,7 +64,10 @@ mod tests {
         ] {
             assert_eq!(list.contain(address.parse().expect("an address")), there, "{address}");
         }
-        assert_eq!((networks("").to_string(), list.to_string()), (String::new(), "10.0.0.0/8,192.168.1.7/32,2001:db8::/32".into()));
+        assert_eq!(
+            (networks("").to_string(), list.to_string()),
+            (String::new(), "10.0.0.0/8,192.168.1.7/32,2001:db8::/32".into())
+        );
         assert!("10.0.0.0/33".parse::<Networks>().expect_err("no network").to_string().contains("10.0.0.0/33"));
     }
 }

@@ -132,7 +132,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (mut parts, ()) = request.body(()).expect("a request").into_parts();
-        let headers = to_upstream(&mut parts, remote.map(|remote| Remote::unknown(remote.parse().expect("an address"))));
+        let headers =
+            to_upstream(&mut parts, remote.map(|remote| Remote::unknown(remote.parse().expect("an address"))));
         let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
         let mut sent: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         sent.sort_unstable();

@@ -161,9 +161,13 @@ mod tests {
     fn probes_and_metadata_are_no_work() {
         let is_work = |method: Method, path| Route::of(&method, path).is_some_and(|route| route.is_work(&method, path));
         for path in ["/predict", "/v2/models/m/infer", "/v2/models/m/versions/1/infer", "/v2/health/live"] {
-            assert!(is_work(Method::POST, path) && !is_work(Method::OPTIONS, path) && !is_work(Method::HEAD, path), "{path}");
+            assert!(
+                is_work(Method::POST, path) && !is_work(Method::OPTIONS, path) && !is_work(Method::HEAD, path),
+                "{path}"
+            );
         }
-        let about = ["/v2", "/v2/", "/v2/health/ready", "/v2/models/m", "/v2/models/m/ready", "/v2/models/m/versions/1"];
+        let about =
+            ["/v2", "/v2/", "/v2/health/ready", "/v2/models/m", "/v2/models/m/ready", "/v2/models/m/versions/1"];
         for path in about.into_iter().chain(["/predict", "/v2/models/m/versions/1/ready"]) {
             assert!(!is_work(Method::GET, path), "{path}");
         }

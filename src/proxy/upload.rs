@@ -234,7 +234,10 @@ mod tests {
         assert_eq!(progress.left(LIMIT, at(110)), Duration::from_secs(20));
         progress.on_pause(at(110));
         progress.on_pause(at(200));
-        assert_eq!((progress.left(LIMIT, at(1_000)), progress.clients_time(at(1_000))), (LIMIT, Duration::from_secs(890)));
+        assert_eq!(
+            (progress.left(LIMIT, at(1_000)), progress.clients_time(at(1_000))),
+            (LIMIT, Duration::from_secs(890))
+        );
         progress.on_piece(at(1_000));
         assert_eq!(progress.clients_time(at(1_031)), Duration::from_secs(890));
         assert_eq!(progress.left(LIMIT, at(1_029)), Duration::from_secs(1));

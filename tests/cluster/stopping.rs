@@ -38,9 +38,8 @@ fn a_coordinator_that_is_told_to_stop_hands_over_and_finishes_its_requests() {
     v1.hold();
     thread::scope(|scope| {
         let cluster_ref = &cluster;
-        let asked = scope.spawn(move || {
-            cluster_ref.post_as("operator-admin", A, "/predict", &["-H", "x-canary: never"], b"{}")
-        });
+        let asked = scope
+            .spawn(move || cluster_ref.post_as("operator-admin", A, "/predict", &["-H", "x-canary: never"], b"{}"));
         eventually("the request is in flight", || if v1.holds_one() { Ok(()) } else { Err("not yet".into()) });
         cluster.signal(A, Signal::TERM);
         // The process is still there, and heard: only that it says so lets another coordinate.

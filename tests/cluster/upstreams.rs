@@ -65,7 +65,8 @@ fn a_canary_without_a_model_server_is_refused_where_the_stable_model_has_one() {
     let (v1, v2) = (ModelServer::start("127.31.116.21", "v1"), ModelServer::start("127.31.116.22", "v2"));
     // One node does not know where the canary is served.
     for (id, upstreams) in [(A, vec![&v1, &v2]), (B, vec![&v1]), (C, vec![&v1, &v2])] {
-        let upstreams: Vec<_> = upstreams.into_iter().flat_map(|server| ["--upstream".into(), server.upstream()]).collect();
+        let upstreams: Vec<_> =
+            upstreams.into_iter().flat_map(|server| ["--upstream".into(), server.upstream()]).collect();
         cluster.start_with(id, &upstreams.iter().map(String::as_str).collect::<Vec<_>>());
     }
     cluster.wait_synchronized();
