@@ -152,7 +152,9 @@ fn every_step_is_somewhere_and_no_release_build_knows_of_them() {
     }
     assert!(text("lib.rs").contains("#[cfg(debug_assertions)]\nmod armed;"));
     let uses: Vec<&str> = text("lib.rs").lines().filter(|line| line.contains("armed::")).collect();
-    assert_eq!(uses, ["    armed::pass(step, when);"]);
+    let variable = "pub const VARIABLE: Option<&str> = Some(armed::VARIABLE);";
+    assert_eq!(uses, [variable, "    armed::pass(step, when);"]);
+    assert!(text("lib.rs").contains(&format!("#[cfg(debug_assertions)]\n{variable}")));
     assert!(
         text("lib.rs")
             .contains("#[cfg(debug_assertions)]\npub fn point(step: Step, when: When) {\n    armed::pass(step, when);")

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 const PREFIXES: [&str; 2] = ["CANARY_", "PEERS_"];
 /// The members' addresses; what follows has to be a letter, as [`model::Peers`] says.
 const MEMBERS: &str = "PEERS_NODE_";
-/// What `deploy.sh` reads, and what the tests' builds do.
-const NOT_OF_A_COMMAND: [&str; 2] = ["CANARY_BIN", if cfg!(debug_assertions) { "CANARY_CRASH" } else { "CANARY_BIN" }];
+/// What `deploy.sh` reads.
+const OF_DEPLOY: &str = "CANARY_BIN";
 /// From which likeness on (0 to 1, by Jaro) a name is offered for another, as clap does with flags.
 const ALIKE: f64 = 0.7;
 
@@ -28,7 +28,7 @@ pub(crate) fn check(program: &Command) -> Result<(), Failure> {
 
 /// The names that some command reads.
 fn known(program: &Command) -> BTreeSet<String> {
-    let mut known: BTreeSet<String> = NOT_OF_A_COMMAND.map(str::to_owned).into();
+    let mut known: BTreeSet<String> = [OF_DEPLOY].into_iter().chain(crash::VARIABLE).map(str::to_owned).collect();
     let mut commands = vec![program];
     while let Some(command) = commands.pop() {
         let names = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const VARIABLE: &str = "CANARY_CRASH";
+pub(super) const VARIABLE: &str = "CANARY_CRASH";
 
 impl Step {
     /// Every step.

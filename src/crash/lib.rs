@@ -7,6 +7,13 @@
 #[cfg(debug_assertions)]
 mod armed;
 
+/// The name in the environment that makes a node die; none where nothing reads it.
+#[cfg(debug_assertions)]
+pub const VARIABLE: Option<&str> = Some(armed::VARIABLE);
+/// The name in the environment that makes a node die; none where nothing reads it.
+#[cfg(not(debug_assertions))]
+pub const VARIABLE: Option<&str> = None;
+
 /// One kind of thing that leaves a trace outside of this process's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -7,6 +7,7 @@
 use super::v5::wire;
 use super::{Form, Inexpressible, Invalid, Kept, State, Unreadable, Version, v5, v6};
 use agreement::Heartbeat;
+use model::Report;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use service::{Message, RoutingState};
 use std::marker::PhantomData;
@@ -26,24 +27,34 @@ pub fn encode(message: &Message, version: Version) -> Result<Vec<u8>, Inexpressi
 /// The message in these bytes, all of which it must take. Fails when they are no message of this version.
 pub fn decode(bytes: &[u8], version: Version) -> Result<Message, Unreadable> {
     match version {
-        Version::V5 => read::<v5::RoutingState<'_>>(bytes),
-        Version::V6 => read::<v6::RoutingState<'_>>(bytes),
+        Version::V5 => read::<v5::RoutingState<'_>, v5::Report<'_>>(bytes),
+        Version::V6 => read::<v6::RoutingState<'_>, v6::Report<'_>>(bytes),
     }
 }
 
 fn written<'a, S: State<'a>>(message: &'a Message) -> Result<Vec<u8>, Inexpressible> {
     message.value().map_or(Ok(()), |state| S::VERSION.check(state))?;
-    let form = wire::Message::<'a, Leaving<'a, S>, Leaving<'a, v5::Heartbeat<'a>>>::from(message);
+    let form =
+        wire::Message::<'a, Leaving<'a, S>, Leaving<'a, v5::Heartbeat<'a>>, Leaving<'a, S::Report>>::from(message);
     let mut serializer = postcard::Serializer { output: Growing(Vec::with_capacity(USUAL)) };
     form.serialize(&mut serializer).expect("each part of a message has a length and a form in postcard");
     Ok(serializer.output.0)
 }
 
 /// A message of which the long parts are a room's already.
-type Direct<'a, S> = wire::Message<'a, Entering<Arc<RoutingState>, S>, Entering<Box<Heartbeat>, v5::Heartbeat<'a>>>;
+type Direct<'a, S, R> = wire::Message<
+    'a,
+    Entering<Arc<RoutingState>, S>,
+    Entering<Box<Heartbeat>, v5::Heartbeat<'a>>,
+    Entering<Box<Report>, R>,
+>;
 
-fn read<'de, S: Kept<Arc<RoutingState>> + Deserialize<'de>>(bytes: &'de [u8]) -> Result<Message, Unreadable> {
-    match postcard::take_from_bytes::<Direct<'de, S>>(bytes) {
+fn read<'de, S, R>(bytes: &'de [u8]) -> Result<Message, Unreadable>
+where
+    S: Kept<Arc<RoutingState>> + Deserialize<'de>,
+    R: Kept<Box<Report>> + Deserialize<'de>,
+{
+    match postcard::take_from_bytes::<Direct<'de, S, R>>(bytes) {
         Ok((form, [])) => Ok(form.try_into()?),
         Ok((_, rest)) => Err(Unreadable::Surplus(rest.len())),
         Err(error) => Err(error.into()),

@@ -2,6 +2,7 @@
 
 use super::{Invalid, Version, v5, v6};
 use agreement::Heartbeat;
+use model::Report;
 use serde::Serialize;
 use service::RoutingState;
 use std::sync::Arc;
@@ -21,19 +22,23 @@ pub trait Kept<V> {
     fn kept(self) -> Result<V, Invalid>;
 }
 
-/// A form of the routing state. What carries states has the version of the states that it carries, and whether that has words
+/// A form of the routing state, and of the reports that go with it. What carries states has the version of the states that it carries, and whether that has words
 /// for them is asked before: [`Version::of`].
 pub trait State<'a>: Form<'a, Value = RoutingState> + Kept<Arc<RoutingState>> + Serialize {
     /// Its version.
     const VERSION: Version;
+    /// The form of reports in that version.
+    type Report: Form<'a, Value = Report> + Kept<Box<Report>> + Serialize;
 }
 
 impl<'a> State<'a> for v5::RoutingState<'a> {
     const VERSION: Version = Version::V5;
+    type Report = v5::Report<'a>;
 }
 
 impl<'a> State<'a> for v6::RoutingState<'a> {
     const VERSION: Version = Version::V6;
+    type Report = v6::Report<'a>;
 }
 
 macro_rules! kept {
@@ -41,7 +46,7 @@ macro_rules! kept {
         impl Kept<$pointer<$room>> for $form {
             #[inline]
             fn kept(self) -> Result<$pointer<$room>, Invalid> {
-                self.try_into().map($pointer::new)
+                Ok($pointer::new(self.try_into()?))
             }
         }
     )+ };
@@ -49,3 +54,4 @@ macro_rules! kept {
 
 kept!(v5::RoutingState<'_> = Arc<RoutingState>, v6::RoutingState<'_> = Arc<RoutingState>);
 kept!(v5::Heartbeat<'_> = Box<Heartbeat>);
+kept!(v5::Report<'_> = Box<Report>, v6::Report<'_> = Box<Report>);

@@ -1,7 +1,8 @@
 //! The versions, and the numbers that they have in the places that name one.
 
 use super::Inexpressible;
-use service::RoutingState;
+use service::{Rollout, RoutingState};
+use std::sync::Arc;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,13 +21,18 @@ impl Version {
     pub const NEWEST: Self = Self::V6;
 
     /// The oldest that has words for all of `state`.
-    pub const fn of(state: &RoutingState) -> Self {
-        if state.wire.is_none() { Self::V5 } else { Self::V6 }
+    pub fn of(state: &RoutingState) -> Self {
+        let is_old = |rollout: &Arc<Rollout>| rollout.plan.of_5().is_some();
+        let has_old_plan = state.rollout.as_ref().is_none_or(is_old);
+        if state.wire.is_none() && has_old_plan { Self::V5 } else { Self::V6 }
     }
 
     /// Whether this one has words for all of `state`.
     pub(crate) fn check(self, state: &RoutingState) -> Result<(), Inexpressible> {
-        let what = "the mark of a version of the wire";
+        let what = match state.wire {
+            Some(_) => "the mark of a version of the wire",
+            None => "the plan of the rollout",
+        };
         if Self::of(state) <= self { Ok(()) } else { Err(Inexpressible { what }) }
     }
 

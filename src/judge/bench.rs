@@ -1,12 +1,13 @@
 //! Each gate of a plan held against what was counted: how far it was kept, and at which level it counts as broken.
 
-use super::finding::{Finding, GateName, Standing};
-use super::measured::{Samples, Scope};
+use super::finding::{Doubt, Finding, Group, Standing};
+use super::levels::level;
+use super::measured::{Arms, Measured, Samples, Scope, provoked};
 use super::sequential::{
     log_evidence_above, log_threshold, quantile_above, quantile_below, rate_lower_bound, rate_upper_bound,
 };
 use super::tally::share;
-use service::{Gate, Gates, MILLION};
+use service::{Compare, Gate, Gates, Metric};
 
 /// The quantile of the latency gates.
 const P95: f64 = 0.95;
@@ -18,35 +19,16 @@ const FEWEST_TO_COMPARE: u64 = 30;
 /// A comparison needs one stable request for at most this many of the canary's. In a step of 100 % the stable model only
 /// ends what it had begun; with fewer than this it is no trial beside the canary's, and nothing is gained by waiting.
 const CANARY_A_STABLE: u64 = 200;
-
-/// The chances that a gate rolls back a canary that keeps its limit, each over a whole rollout.
-pub(super) struct Levels {
-    pub(super) error_rate: f64,
-    pub(super) p95: f64,
-    error_rate_difference: f64,
-    p95_ratio: f64,
-}
-
-/// For the counts of all nodes together: 0.8 % in all, with what the last seconds have. Half of it is for the error rate,
-/// where a rollback is most urgent and the limit furthest from what a good model does; it finds 20 % errors where 5 % are
-/// allowed after some 50 requests.
-const POOLED: Levels = Levels { error_rate: 0.002, p95: 0.0005, error_rate_difference: 0.002, p95_ratio: 0.001 };
-/// For one node alone, which may veto: 0.2 % for all gates of all nodes of the largest mesh, 26.
-const NODE: Levels = Levels { error_rate: 0.95e-5, p95: 0.95e-5, error_rate_difference: 1.9e-5, p95_ratio: 1.9e-5 };
-
-impl Levels {
-    pub(super) const fn of(scope: Scope) -> &'static Self {
-        match scope {
-            Scope::Pooled => &POOLED,
-            Scope::Node => &NODE,
-        }
-    }
-}
+/// Where there is nothing to compare with, more than this share of ends that say little is for a person to look at.
+const MOST: f64 = 0.5;
 
 /// Where the samples are held against the gates.
 pub(super) struct Bench<'a> {
     samples: &'a Samples,
+    gates: &'a Gates,
+    compare_sample: Option<u64>,
     scope: Scope,
+    group: Group,
 }
 
 /// What a gate has to say besides its name and limit.
@@ -56,97 +38,182 @@ struct Seen {
     standing: Standing,
 }
 
+/// Requests that ended in one way, and those that could have.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) of: u64,
+    pub(super) all: u64,
+}
+
+impl Ends {
+    /// Those of `measured` that `metric` is about; none for a latency.
+    pub(super) const fn of(measured: &Measured, metric: Metric) -> Option<Self> {
+        Some(match metric {
+            Metric::ErrorRate => Self { of: measured.errors(), all: measured.requests() },
+            Metric::UnknownRate => {
+                Self { of: measured.unknown(), all: measured.requests().saturating_add(measured.unknown()) }
+            }
+            Metric::Rate4xx => Self { of: measured.client_errors(), all: measured.ended() },
+            Metric::Rate3xx => Self { of: measured.redirects(), all: measured.ended() },
+            Metric::P95 => return None,
+        })
+    }
+
+    fn share(self) -> Option<f64> {
+        share(self.of, self.all)
+    }
+}
+
 impl<'a> Bench<'a> {
-    pub(super) const fn new(samples: &'a Samples, scope: Scope) -> Self {
-        Self { samples, scope }
+    pub(super) const fn new(
+        samples: &'a Samples,
+        gates: &'a Gates,
+        compare_sample: Option<u64>,
+        scope: Scope,
+        group: Group,
+    ) -> Self {
+        Self { samples, gates, compare_sample, scope, group }
     }
 
     /// How this gate stands.
-    pub(super) fn find(&self, name: GateName, gates: &Gates) -> Finding {
-        let levels = Levels::of(self.scope);
-        let (gate, level, unit) = match name {
-            GateName::ErrorRate => (gates.error_rate, levels.error_rate, MILLION),
-            GateName::P95 => (gates.p95, levels.p95, 1_000),
-            GateName::ErrorRateDifference => (gates.error_rate_difference, levels.error_rate_difference, MILLION),
-            GateName::P95Ratio => (gates.p95_ratio, levels.p95_ratio, MILLION),
-        };
-        let limit = in_units(gate, unit);
-        let seen = match name {
-            GateName::ErrorRate => self.error_rate(limit, level),
-            GateName::P95 => self.p95(gate.limit, limit, level),
-            GateName::ErrorRateDifference => self.error_rate_difference(limit, level),
-            GateName::P95Ratio => self.p95_ratio(limit, level),
+    pub(super) fn find(&self, gate: &Gate) -> Finding {
+        let Gate { name, limit, mode, .. } = *gate;
+        #[allow(clippy::cast_precision_loss, reason = "limits are at most a hundred millions")]
+        let in_units = limit as f64 / name.unit() as f64;
+        let seen = match (name.compare, name.metric) {
+            (Compare::Limit, Metric::P95) => self.p95(gate, in_units),
+            (Compare::Limit, _) => self.share_of(gate, in_units),
+            (Compare::Stable, Metric::P95) => self.p95_ratio(gate, in_units),
+            (Compare::Stable, _) => self.difference(gate, in_units),
         };
         let Seen { value, requests, standing } = seen;
-        Finding { gate: name, mode: gate.mode, value, limit, requests, standing }
+        let doubt = if standing == Standing::Broken { self.doubt(gate) } else { None };
+        let finding = Finding { gate: name, group: self.group, mode, value, limit: in_units, requests, standing, doubt };
+        self.without_comparison(gate, finding)
     }
 
-    /// What the evidence has to reach at this level of a whole rollout. Steps share it out as restarts do.
-    fn threshold(&self, level: f64) -> f64 {
+    const fn arms(&self) -> &'a Arms {
+        match self.group {
+            Group::Routed => &self.samples.routed,
+            Group::Told => &self.samples.told,
+        }
+    }
+
+    /// What the stable model is compared by, if there is enough: its counts now, else those of the last step that had enough.
+    fn stable(&self, count: impl Fn(&Measured) -> u64, canary: u64) -> Option<&'a Measured> {
+        let now = &self.arms().stable;
+        if can_compare(count(now), canary) {
+            return Some(now);
+        }
+        let before = self.samples.stable_before.as_deref().filter(|_| self.group == Group::Routed)?;
+        (count(before) >= FEWEST_TO_COMPARE).then_some(before)
+    }
+
+    /// What the evidence has to reach in a test of this gate that is made of so many parts. Steps share out the level as
+    /// restarts do.
+    fn threshold(&self, gate: &Gate, parts: f64) -> f64 {
+        let level = level(self.gates, gate.name, self.scope, self.group) / parts;
         log_threshold(level, self.samples.restarts) + log_threshold(1.0, self.samples.step)
     }
 
-    fn error_rate(&self, limit: f64, level: f64) -> Seen {
-        let canary = &self.samples.canary;
-        let (requests, errors) = (canary.requests(), canary.errors());
-        // Those that are under way may still succeed.
-        let broken = || log_evidence_above(canary.begun(), errors, limit) >= self.threshold(level);
-        let value = canary.error_rate();
-        Seen { value, requests, standing: standing(value.map(|rate| rate <= limit), broken) }
+    fn share_of(&self, gate: &Gate, limit: f64) -> Seen {
+        let canary = &self.arms().canary;
+        let Some(ends) = Ends::of(canary, gate.name.metric) else { return Seen::nothing() };
+        // Those that are under way may still end otherwise.
+        let begun = ends.all.saturating_add(canary.open());
+        let broken = || log_evidence_above(begun, ends.of, limit) >= self.threshold(gate, 1.0);
+        let value = ends.share();
+        Seen { value, requests: ends.all, standing: standing(value.map(|rate| rate <= limit), broken) }
     }
 
     /// Judged by the share of answers that exceed the limit, which needs no histogram finer than it.
-    fn p95(&self, micros: u64, limit: f64, level: f64) -> Seen {
-        let canary = &self.samples.canary;
-        let (answers, slow) = (canary.answers(), canary.exceeding(micros));
-        let broken = || log_evidence_above(answers, slow, TAIL) >= self.threshold(level);
+    fn p95(&self, gate: &Gate, limit: f64) -> Seen {
+        let canary = &self.arms().canary;
+        let (answers, slow) = (canary.answers(), canary.exceeding(gate.limit));
+        let broken = || log_evidence_above(answers, slow, TAIL) >= self.threshold(gate, 1.0);
         let kept = share(slow, answers).map(|share| share <= TAIL);
         // What cannot be told from the limit is shown as the limit.
         let value = canary.quantile(P95).map(|p95| match u64::try_from(p95.as_micros()) {
-            Ok(seen) if canary.is_same(seen, micros) => limit,
+            Ok(seen) if canary.is_same(seen, gate.limit) => limit,
             _ => p95.as_secs_f64() * 1_000.0,
         });
         Seen { value, requests: answers, standing: standing(kept, broken) }
     }
 
-    fn error_rate_difference(&self, limit: f64, level: f64) -> Seen {
-        let Samples { stable, canary, .. } = self.samples;
-        let requests = canary.requests();
-        if !can_compare(stable.requests(), requests) {
-            return Seen { value: None, requests, standing: Standing::Absent };
-        }
-        // Each bound may be wrong with half of the level.
-        let threshold = self.threshold(level / 2.0);
-        let broken = || {
-            let at_most = rate_upper_bound(stable.requests(), stable.errors(), threshold);
-            rate_lower_bound(canary.begun(), canary.errors(), threshold) > at_most + limit
+    fn difference(&self, gate: &Gate, limit: f64) -> Seen {
+        let (canary, metric) = (&self.arms().canary, gate.name.metric);
+        let Some(ends) = Ends::of(canary, metric) else { return Seen::nothing() };
+        let of_stable = |measured: &Measured| Ends::of(measured, metric).map_or(0, |ends| ends.all);
+        let Some(stable) = self.stable(of_stable, ends.all).and_then(|stable| Ends::of(stable, metric)) else {
+            return Seen { value: None, requests: ends.all, standing: Standing::Absent };
         };
-        let value = canary.error_rate().zip(stable.error_rate()).map(|(canary, stable)| canary - stable);
-        Seen { value, requests, standing: standing(value.map(|difference| difference <= limit), broken) }
+        // Each bound may be wrong with half of the level.
+        let threshold = self.threshold(gate, 2.0);
+        let begun = ends.all.saturating_add(canary.open());
+        let broken = || {
+            let at_most = rate_upper_bound(stable.all, stable.of, threshold);
+            rate_lower_bound(begun, ends.of, threshold) > at_most + limit
+        };
+        let value = ends.share().zip(stable.share()).map(|(canary, stable)| canary - stable);
+        Seen { value, requests: ends.all, standing: standing(value.map(|difference| difference <= limit), broken) }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "at most sixty million microseconds")]
-    fn p95_ratio(&self, limit: f64, level: f64) -> Seen {
-        let Samples { stable, canary, .. } = self.samples;
-        let requests = canary.answers();
-        if !can_compare(stable.answers(), requests) {
+    fn p95_ratio(&self, gate: &Gate, limit: f64) -> Seen {
+        let canary = &self.arms().canary;
+        let (requests, allow) = (canary.answers_and_waits(), gate.allow as f64);
+        let Some(stable) = self.stable(Measured::answers_and_waits, requests) else {
             return Seen { value: None, requests, standing: Standing::Absent };
-        }
+        };
         // Each bound may be wrong with half of the level.
-        let threshold = self.threshold(level / 2.0);
+        let threshold = self.threshold(gate, 2.0);
+        let is_beyond = |canary: f64, stable: f64| canary > limit * stable && canary - stable > allow;
         let broken = || {
             let (at_least, at_most) = (quantile_above(canary, P95, threshold), quantile_below(stable, P95, threshold));
-            at_least.zip(at_most).is_some_and(|(canary, stable)| canary as f64 > limit * stable as f64)
+            at_least.zip(at_most).is_some_and(|(canary, stable)| is_beyond(canary as f64, stable as f64))
         };
-        let p95s = canary.quantile(P95).zip(stable.quantile(P95));
-        let value = p95s.map(|(canary, stable)| canary.as_secs_f64() / stable.as_secs_f64());
-        Seen { value, requests, standing: standing(value.map(|ratio| ratio <= limit), broken) }
+        let micros = |measured: &Measured| measured.quantile(P95).map(|p95| p95.as_secs_f64() * 1e6);
+        let p95s = micros(canary).zip(micros(stable));
+        let standing = match standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken) {
+            Standing::Open if self.compare_sample.is_some_and(|enough| requests >= enough) => Standing::Unproven,
+            standing => standing,
+        };
+        Seen { value: p95s.map(|(canary, stable)| canary / stable), requests, standing }
+    }
+
+    /// Why such ends are for a person to look at, if they may be the doing of one client.
+    fn doubt(&self, gate: &Gate) -> Option<Doubt> {
+        let end = provoked(gate.name.metric)?;
+        self.arms().canary.dominant(end).map(Doubt::OneSource)
+    }
+
+    /// The same finding, but for one that is absent while most requests ended so.
+    fn without_comparison(&self, gate: &Gate, finding: Finding) -> Finding {
+        let canary = &self.arms().canary;
+        let ends = Ends::of(canary, gate.name.metric).filter(|_| gate.name.can_be_provoked());
+        let is_most = |ends: Ends| {
+            let begun = ends.all.saturating_add(canary.open());
+            log_evidence_above(begun, ends.of, MOST) >= self.threshold(gate, 1.0)
+        };
+        match ends {
+            Some(ends) if finding.standing == Standing::Absent && is_most(ends) => {
+                let (standing, doubt) = (Standing::Broken, Some(Doubt::NothingToCompare));
+                Finding { value: ends.share(), standing, doubt, ..finding }
+            }
+            Some(_) | None => finding,
+        }
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "limits are at most a hundred millions")]
-fn in_units(gate: Gate, unit: u64) -> f64 {
-    gate.limit as f64 / unit as f64
+impl Seen {
+    const fn nothing() -> Self {
+        Self { value: None, requests: 0, standing: Standing::Absent }
+    }
+}
+
+/// Whether the stable model had enough requests in a step to be compared with later.
+pub fn can_be_compared_with(stable: &Measured) -> bool {
+    stable.requests() >= FEWEST_TO_COMPARE && stable.answers() >= FEWEST_TO_COMPARE
 }
 
 /// What is within its limit cannot be proven to be beyond it, so that the proof is only asked for otherwise.
@@ -158,22 +225,6 @@ fn standing(kept: Option<bool>, broken: impl Fn() -> bool) -> Standing {
     }
 }
 
-fn can_compare(stable: u64, canary: u64) -> bool {
+const fn can_compare(stable: u64, canary: u64) -> bool {
     stable >= FEWEST_TO_COMPARE && stable.saturating_mul(CANARY_A_STABLE) >= canary
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use model::MAX_NODES;
-
-    #[test]
-    fn all_gates_steps_and_nodes_together_roll_back_one_in_a_hundred_in_vain() {
-        // The absolute gates have theirs twice: for all that was counted, and for the last seconds.
-        let sum =
-            |levels: &Levels| 2.0 * (levels.error_rate + levels.p95) + levels.error_rate_difference + levels.p95_ratio;
-        #[allow(clippy::cast_precision_loss, reason = "26")]
-        let all = sum(&POOLED) + MAX_NODES as f64 * sum(&NODE);
-        assert!(all <= 0.01, "{all}");
-    }
 }

@@ -10,19 +10,23 @@
 mod bench;
 mod finding;
 mod judge;
+mod levels;
 mod measured;
 mod recent;
 mod sequential;
+mod sources;
 mod tally;
 mod window;
 
-pub use finding::{Finding, GateName, Standing};
-pub use judge::{Judgement, Ruling, judge};
-pub use measured::{Measured, Samples, Scope};
+pub use bench::can_be_compared_with;
+pub use finding::{Doubt, Finding, Group, Standing};
+pub use judge::{Judgement, Ruling, Terms, judge};
+pub use measured::{Arms, Measured, Samples, Scope};
 pub use recent::judge_recent;
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
     rate_upper_bound,
 };
+pub use sources::Dominant;
 pub use tally::{Sample, Tally, Verdict};
 pub use window::{SPAN, Windows, window_id};

@@ -83,7 +83,7 @@ fn last_rejected(mut rejected: f64, mut possible: f64, is_rejected: impl Fn(f64)
 /// A lower bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the highest bound
 /// of a bucket of which it is rejected that at most `1 − q` exceed it. None without evidence.
 pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
-    let answers = measured.answers();
+    let answers = measured.answers_and_waits();
     let enough = |count| log_evidence_above(answers, count, 1.0 - q) >= log_threshold;
     let fewest = first(0, answers + 1, enough);
     measured.exceeded_by(fewest)
@@ -92,7 +92,7 @@ pub fn quantile_above(measured: &Measured, q: f64, log_threshold: f64) -> Option
 /// An upper bound of the latency that the share `q` (0 to 1) of answers does not exceed, in microseconds: the lowest bound
 /// of a bucket of which it is rejected that `1 − q` or more exceed it. None without evidence.
 pub fn quantile_below(measured: &Measured, q: f64, log_threshold: f64) -> Option<u64> {
-    let answers = measured.answers();
+    let answers = measured.answers_and_waits();
     let too_many = |count| log_evidence_below(answers, count, 1.0 - q) < log_threshold;
     let most = first(0, answers + 1, too_many).checked_sub(1)?;
     measured.exceeded_by_at_most(most)
@@ -241,7 +241,7 @@ mod tests {
     fn bounds_of_a_quantile_close_in_on_it() {
         let mut measured = Measured::default();
         for n in 1..=20_000_u64 {
-            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Verdict::Good);
+            measured.record(Duration::from_micros(1_000 + 7_919 * n % 100_000), Verdict::Good, None);
         }
         let (low, high) = (quantile_above(&measured, 0.95, 7.0), quantile_below(&measured, 0.95, 7.0));
         let (low, high) = (low.expect("enough answers"), high.expect("enough answers"));
@@ -275,7 +275,7 @@ mod tests {
         ) {
             let mut measured = Measured::default();
             for micros in latencies {
-                measured.record(Duration::from_micros(micros), Verdict::Good);
+                measured.record(Duration::from_micros(micros), Verdict::Good, None);
             }
             let answers = measured.answers();
             let above = |micros| log_evidence_above(answers, measured.exceeding(micros), 0.05) >= threshold;

@@ -13,33 +13,41 @@ const SIGNIFICANT_DIGITS: u8 = 2;
 /// The end of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How long it took until its answer began.
+    /// How long it took until its answer began; how long that was waited for where none did.
     pub latency: Duration,
     /// How long it took until its answer had ended.
     pub full: Duration,
-    /// Whether it counts for or against the model.
+    /// What it says about the model.
     pub verdict: Verdict,
 }
 
-/// Whether a request counts for or against the model.
+/// What the end of a request says about the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The model answered.
     Good,
-    /// The model answered that the request was wrong: with status 4xx.
-    ClientError,
     /// The model failed: no answer, a broken one, or one with status 5xx.
     Failed,
+    /// The client left before that could be known, and after it had waited for longer than clients of the stable model do.
+    Unknown,
+    /// The model answered that what was asked for is elsewhere: with status 3xx.
+    Redirect,
+    /// The model answered that the request was wrong: with status 4xx.
+    ClientError,
 }
 
 /// The number of requests, how they ended, and how long they took.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// Requests that ended, failed ones included.
+    /// Requests whose end is known and speaks for or against the model: good and failed ones.
     pub requests: u64,
     /// Requests that failed.
     pub errors: u64,
-    /// Requests that the model refused as the client's mistake; they are none of those that failed.
+    /// Requests beside these whose client left before it was known how they would end.
+    pub unknown: u64,
+    /// Requests beside these that were answered with a status 3xx.
+    pub redirects: u64,
+    /// Requests beside these that were answered with a status 4xx.
     pub client_errors: u64,
     /// Requests beside these that say nothing about the model, such as health checks.
     pub uncounted: u64,
@@ -51,27 +59,44 @@ impl Default for Tally {
     fn default() -> Self {
         let times = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
-        Self { requests: 0, errors: 0, client_errors: 0, uncounted: 0, latencies: times.clone(), full: times }
+        Self {
+            requests: 0,
+            errors: 0,
+            unknown: 0,
+            redirects: 0,
+            client_errors: 0,
+            uncounted: 0,
+            latencies: times.clone(),
+            full: times,
+        }
     }
 }
 
 impl Tally {
     /// Counts one request.
     pub(super) fn record(&mut self, sample: Sample) {
-        self.requests += 1;
         match sample.verdict {
-            Verdict::Good => {}
+            Verdict::Good => {
+                self.requests += 1;
+                self.latencies.saturating_record(micros(sample.latency));
+                self.full.saturating_record(micros(sample.full));
+            }
+            Verdict::Failed => {
+                self.requests += 1;
+                self.errors += 1;
+            }
+            Verdict::Unknown => self.unknown += 1,
+            Verdict::Redirect => self.redirects += 1,
             Verdict::ClientError => self.client_errors += 1,
-            Verdict::Failed => self.errors += 1,
         }
-        self.latencies.saturating_record(micros(sample.latency));
-        self.full.saturating_record(micros(sample.full));
     }
 
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.requests = 0;
         self.errors = 0;
+        self.unknown = 0;
+        self.redirects = 0;
         self.client_errors = 0;
         self.uncounted = 0;
         self.latencies.reset();
@@ -82,25 +107,27 @@ impl Tally {
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.errors += other.errors;
+        self.unknown += other.unknown;
+        self.redirects += other.redirects;
         self.client_errors += other.client_errors;
         self.uncounted += other.uncounted;
         self.latencies.add(&other.latencies).expect("all tallies have the same bounds");
         self.full.add(&other.full).expect("all tallies have the same bounds");
     }
 
-    /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.
+    /// The share of the requests that failed, 0 to 1; none without one, for no data is neither good nor bad.
     pub fn error_rate(&self) -> Option<f64> {
         share(self.errors, self.requests)
     }
 
-    /// The latency that the share `quantile` (0 to 1) of the requests did not exceed, within 1 %; none without a request.
+    /// The latency that the share `quantile` (0 to 1) of the good answers did not exceed, within 1 %; none without one.
     pub fn latency(&self, quantile: f64) -> Option<Duration> {
-        (self.requests > 0).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
+        (!self.latencies.is_empty()).then(|| Duration::from_micros(self.latencies.value_at_quantile(quantile)))
     }
 
     /// The same for the time to the end of the whole answer.
     pub fn full_latency(&self, quantile: f64) -> Option<Duration> {
-        (self.requests > 0).then(|| Duration::from_micros(self.full.value_at_quantile(quantile)))
+        (!self.full.is_empty()).then(|| Duration::from_micros(self.full.value_at_quantile(quantile)))
     }
 }
 
@@ -110,7 +137,7 @@ pub(super) fn share(k: u64, n: u64) -> Option<f64> {
     (n > 0).then(|| k.min(n) as f64 / n as f64)
 }
 
-fn micros(time: Duration) -> u64 {
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(HIGHEST_MICROS).clamp(LOWEST_MICROS, HIGHEST_MICROS)
 }
 
@@ -157,21 +184,27 @@ mod tests {
     fn merging_adds_up() {
         let (mut one, mut other) = (Tally::default(), Tally::default());
         one.record(sample(Duration::from_millis(1), Verdict::Good));
-        other.record(sample(Duration::from_millis(100), Verdict::Failed));
+        other.record(sample(Duration::from_millis(100), Verdict::Good));
+        other.record(sample(Duration::from_millis(200), Verdict::Failed));
         one.merge(&other);
-        assert_eq!((one.requests, one.errors), (2, 1));
-        assert!(one.latency(1.0) >= Some(Duration::from_millis(99)));
+        assert_eq!((one.requests, one.errors), (3, 1));
+        let longest = one.latency(1.0).expect("there are answers");
+        assert!(longest >= Duration::from_millis(99) && longest < Duration::from_millis(102), "a failure has no latency");
     }
 
     #[test]
-    fn a_clients_mistake_is_a_request_and_no_error() {
+    fn what_a_client_can_bring_about_is_counted_beside_the_requests() {
         let (mut one, mut other) = (Tally::default(), Tally::default());
-        one.record(sample(Duration::from_millis(1), Verdict::ClientError));
+        for verdict in [Verdict::ClientError, Verdict::Redirect, Verdict::Unknown] {
+            one.record(sample(Duration::from_millis(1), verdict));
+            other.record(sample(Duration::from_millis(1), verdict));
+        }
         other.record(sample(Duration::from_millis(1), Verdict::Failed));
         one.merge(&other);
-        assert_eq!((one.requests, one.errors, one.client_errors), (2, 1, 1));
+        assert_eq!((one.requests, one.errors), (1, 1));
+        assert_eq!((one.client_errors, one.redirects, one.unknown, one.latency(0.5)), (2, 2, 2, None));
         one.clear();
-        assert_eq!(one.client_errors, 0);
+        assert_eq!((one.client_errors, one.redirects, one.unknown), (0, 0, 0));
     }
 
     #[test]

@@ -60,6 +60,15 @@ impl Windows {
         sum
     }
 
+    /// The counts of `model` in that window without what is being counted just now: whoever is counted does not move what it is
+    /// held against.
+    pub fn tally_before(&self, model: &ModelId, now: Time) -> Tally {
+        let (mut sum, present) = (Tally::default(), window_id(now));
+        let live = self.models.iter().filter(|window| window.model == *model).flat_map(|window| window.live(now));
+        live.filter(|slot| slot.id < present).for_each(|slot| sum.merge(&slot.tally));
+        sum
+    }
+
     /// The models that had requests in the window that ends at `now`.
     pub fn models(&self, now: Time) -> impl Iterator<Item = &ModelId> {
         self.models.iter().filter(move |window| window.live(now).next().is_some()).map(|window| &window.model)
@@ -151,6 +160,8 @@ mod tests {
         let seen = windows.tally(&v2, at(2));
         assert_eq!((seen.requests, seen.uncounted, windows.tally(&v2, at(62)).uncounted), (1, 1, 0));
         assert_eq!(windows.tally(&model("v3"), at(1)).requests, 0);
+        assert_eq!(windows.tally_before(&v1, at(4)).requests, 0, "it is being counted just now");
+        assert_eq!(windows.tally_before(&v1, at(5)).requests, 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use keep::{Keep, KeepError, KeptPiece};
 pub use networks::{Networks, NetworksError};
 pub use node::{MAX_NODES, MIN_NODES, NodeId, NodeIdError, NodeSet};
 pub use peers::{Host, HostError, Peers, PeersError};
-pub use report::{Counts, Evidence, Recent, Report, Summary};
+pub use report::{Counts, Evidence, Judging, Provoked, Recent, Report, Source, Summary, Told};
 pub use spiffe::{Role, SpiffeId, SpiffeIdError, is_name, is_trust_domain};
 pub use statement::{MAX_REASON, Octets, Said, Signed, Statement, Testimony};
 pub use weight::{Weight, WeightError};

@@ -1,5 +1,7 @@
 //! What one node measured of the two models since a step began, in the form in which nodes tell it each other.
 
+use std::net::IpAddr;
+
 /// A node's measurements. Each report says everything since its window began, so that a lost one costs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
@@ -13,10 +15,34 @@ pub struct Report {
     pub stable: Counts,
     /// The model on trial.
     pub canary: Counts,
+    /// What applications told of requests that no router knows, if they did.
+    pub told: Option<Box<Told>>,
     /// The canary in the last seconds, so that a good past does not hide one that turns bad.
     pub recent: Vec<Recent>,
     /// Why the node has stopped serving the canary by itself, if it has.
     pub ejected: Option<String>,
+    /// How its node tells good ends from others.
+    pub judging: Judging,
+}
+
+/// What applications told of both models.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// The stable model.
+    pub stable: Counts,
+    /// The model on trial.
+    pub canary: Counts,
+}
+
+/// The rules by which a node counts how requests end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Judging {
+    /// Those of today.
+    #[default]
+    Strict,
+    /// Those of version 5, which took a request that its client gave up for a good one. Such counts can speak against a
+    /// canary and never for it.
+    Lenient,
 }
 
 /// What was counted of the canary since one second of its step.
@@ -24,30 +50,70 @@ pub struct Report {
 pub struct Recent {
     /// The second, from when the step began on that node.
     pub second: u32,
-    /// Requests that have begun.
+    /// Requests that have begun, without those that ended in one of the last three ways.
     pub begun: u64,
     /// Those that failed.
     pub errors: u64,
-    /// Answers.
+    /// Good answers, and requests that had none when they had taken longer than the plan allows 95 % to take.
     pub answers: u64,
-    /// Those that took longer than the plan allows 95 % to take.
+    /// Those that took longer than that.
     pub slow: u64,
+    /// Requests whose client left before it was known how they would end.
+    pub unknown: u64,
+    /// Requests that were answered with a status 3xx.
+    pub redirects: u64,
+    /// Requests that were answered with a status 4xx.
+    pub client_errors: u64,
 }
 
 /// What was counted of one model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
-    /// Requests that ended.
+    /// Requests whose end is known and speaks for or against the model: good and failed ones.
     pub requests: u64,
     /// Those that failed: status 5xx, no answer, or none in time.
     pub errors: u64,
-    /// Those that the model refused with a status 4xx.
+    /// Requests beside these whose client left before it was known how they would end.
+    pub unknown: u64,
+    /// Requests beside these that were answered with a status 3xx.
+    pub redirects: u64,
+    /// Requests beside these that were answered with a status 4xx.
     pub client_errors: u64,
+    /// Requests beside these that are no work of the service, or repeat one that was counted.
+    pub uncounted: u64,
     /// Requests that have begun and not ended.
     pub open: u64,
-    /// Times to the first byte: pairs of microseconds and how many took that long, the shortest first. Microseconds are
-    /// rounded as histograms do, and each is told as the difference to the one before, which is short.
+    /// Times to the first byte of good answers: pairs of microseconds and how many took that long, the shortest first.
+    /// Microseconds are rounded as histograms do, and each is told as the difference to the one before, which is short.
     pub latencies: Vec<(u32, u32)>,
+    /// Times that a first byte was waited for beyond the limit, and in vain so far or for good, in the same form.
+    pub late: Vec<(u32, u32)>,
+    /// Times below it after which the client left, in the same form: the latency would have been longer.
+    pub waits: Vec<(u32, u32)>,
+    /// Where the ends came from that a client can bring about by itself.
+    pub sources: Vec<Source>,
+}
+
+/// An end that a client can bring about by itself, whatever the model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provoked {
+    /// It left.
+    Unknown,
+    /// It was answered with a status 3xx.
+    Redirect,
+    /// It was answered with a status 4xx.
+    ClientError,
+}
+
+/// How many requests of one source ended in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The way.
+    pub end: Provoked,
+    /// The client's address; for IPv6 that of its network, a /64.
+    pub address: IpAddr,
+    /// The requests; at most, where more sources came than are kept.
+    pub count: u64,
 }
 
 /// The little of a report that a vote carries, for those who read the history.
@@ -62,7 +128,7 @@ pub struct Evidence {
 /// One model in three numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Summary {
-    /// Requests that ended.
+    /// Requests whose end is known.
     pub requests: u64,
     /// Those that failed.
     pub errors: u64,

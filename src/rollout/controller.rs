@@ -1,13 +1,13 @@
 //! From what a node sees to what it does about it.
 
-use super::pool::Pool;
-use super::present::{Clock, Present, REPORT_STALE, reason};
+use super::pool::{Heed, Pool};
+use super::present::{Clock, Present, REPORT_STALE, deadline, reason};
 use super::rules::{All, Rules};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use judge::{Judgement, Ruling, Samples, Scope, judge, judge_recent};
+use judge::{Finding, Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
 use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
-use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
+use service::{Change, Compare, Missing, Phase, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub struct Controller<R = All> {
     me: NodeId,
     trial: Option<Present>,
     pool: Pool,
+    /// The rollout, and what was counted of its stable model in the last step that had enough of it to compare with.
+    stable_before: Option<(Kind, Box<Measured>)>,
     /// The change that was asked for and is not answered yet.
     asked: Option<Change>,
     retry_at: Time,
@@ -92,7 +94,7 @@ impl Controller {
 impl<R: Rules> Controller<R> {
     /// The same by other rules.
     pub fn with(rules: R, me: NodeId) -> Self {
-        Self { me, trial: None, pool: Pool::default(), asked: None, retry_at: Time::ZERO, refused: None, rules }
+        Self { me, trial: None, pool: Pool::default(), stable_before: None, asked: None, retry_at: Time::ZERO, refused: None, rules }
     }
 
     /// The reason for which this node has stopped serving the canary by itself, if it has.
@@ -131,21 +133,22 @@ impl<R: Rules> Controller<R> {
     /// Looks at everything.
     pub fn look(&mut self, now: Time, facts: &Facts<'_>) -> Moves {
         let mut moves = Moves::default();
-        self.follow(now, facts.state, &mut moves);
+        self.follow(now, facts, &mut moves);
         let Some(mut present) = self.trial.take() else { return moves };
         self.begin(now, facts, &mut present, &mut moves);
         // What was counted before the window began belongs to no window.
         let nothing = Samples::default();
         let counted = present.began.is_some() && moves.count.is_none();
         let measured = if counted { facts.own.clone() } else { nothing };
-        let own = Samples { step: present.trial.step, restarts: present.window, ..measured };
-        let pooled = self.pool.sum(present.trial.epoch, &own);
-        let (gates, min_sample) = (present.trial.gates, present.trial.min_sample);
-        let verdict = judge(&gates, min_sample, &pooled, Scope::Pooled);
-        let own_verdict = judge(&gates, min_sample, &own, Scope::Node);
+        let stable_before = self.stable_before.as_ref().filter(|(kind, _)| *kind == present.trial.kind);
+        let stable_before = stable_before.map(|(_, measured)| measured.clone());
+        let own = Samples { stable_before, step: present.trial.step, restarts: present.window, ..measured };
+        let pooled = self.pool.sum(present.trial.epoch, &own, Heed::All);
+        let verdict = self.verdict(&present.trial, &pooled, &own);
+        let own_verdict = judge(&present.trial.terms, &own, Scope::Node);
         let was_ejected = present.ejected.is_some();
         let own_recent = present.recent(now, &own);
-        let recent = self.failure_of_late(&present, &own_recent);
+        let recent = self.failure_of_late(&present, (&pooled, &own), &own_recent);
         let failing = present.condemn(&self.rules, &verdict, &own_verdict, recent);
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = self.silent(now, facts, &present);
@@ -158,7 +161,8 @@ impl<R: Rules> Controller<R> {
             self.asked = moves.propose.clone().or(self.asked.take());
         }
         moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
-        moves.measured = present.news(&own, failing).or(moves.measured);
+        let against = failing.or_else(|| objection(&present.trial, &own_verdict));
+        moves.measured = present.news(&own, against).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
         if present.renew_window(now, &own) {
             moves.count = Some(Some(present.trial.clone()));
@@ -168,8 +172,8 @@ impl<R: Rules> Controller<R> {
     }
 
     /// Goes over to the trial under `state`.
-    fn follow(&mut self, now: Time, state: &RoutingState, moves: &mut Moves) {
-        let trial = Trial::of(state, self.trial.as_ref().map(|present| &present.trial));
+    fn follow(&mut self, now: Time, facts: &Facts<'_>, moves: &mut Moves) {
+        let trial = Trial::of(facts.state, self.trial.as_ref().map(|present| &present.trial));
         let same = match (&trial, &self.trial) {
             (Some(trial), Some(present)) => *trial == present.trial,
             (None, None) => true,
@@ -178,11 +182,36 @@ impl<R: Rules> Controller<R> {
         if same {
             return;
         }
+        self.keep_stable(facts.own);
         moves.ejection_changed = self.ejected().is_some();
         moves.count = self.rules.counts(self.trial.as_ref().map(|present| &present.trial), None);
         moves.measured = Some((Evidence::default(), None));
         (self.retry_at, self.refused) = (Time::ZERO, None);
         self.trial = trial.map(|trial| Present::new(trial, now));
+    }
+
+    /// Keeps what was counted of the stable model in the step that is over, if it is enough to compare with: in a step of
+    /// 100 % there is none.
+    fn keep_stable(&mut self, own: &Samples) {
+        let Some(Present { trial: Trial { epoch, kind, .. }, began: Some(_), .. }) = self.trial else { return };
+        let counted = self.pool.sum(epoch, own, Heed::Strict).routed.stable;
+        if kind != Kind::Manual && can_be_compared_with(&counted) {
+            self.stable_before = Some((kind, Box::new(counted)));
+        }
+    }
+
+    /// The verdict on all nodes' counts. Those of nodes that took hangs for good ends can only make it worse.
+    fn verdict(&self, trial: &Trial, pooled: &Samples, own: &Samples) -> Judgement {
+        let verdict = judge(&trial.terms, pooled, Scope::Pooled);
+        if verdict.ruling != Ruling::Pass || self.pool.lenient(trial.epoch).is_empty() {
+            return verdict;
+        }
+        let strict = judge(&trial.terms, &self.pool.sum(trial.epoch, own, Heed::Strict), Scope::Pooled);
+        match strict.ruling {
+            Ruling::Pass => verdict,
+            // What they count against the canary alone is no more than chance, as the verdict on all has shown.
+            Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough => Judgement { ruling: Ruling::NotEnough, ..strict },
+        }
     }
 
     /// Starts the step's clock when the last connected member that is not drained serves it.
@@ -246,7 +275,7 @@ impl<R: Rules> Controller<R> {
             let may_go_on = facts.may_propose == MayPropose::All && awaited(rollout).is_none();
             return may_go_on.then_some(Change::Next { epoch });
         }
-        let limit = rollout.plan.progress_deadline.duration();
+        let limit = deadline(rollout);
         clock.deadline.is_zero().then(|| Change::Abort {
             why: format!("not passed within {} s after the hold: {}", limit.as_secs(), self.obstacle(verdict)),
             started: Some(rollout.started),
@@ -268,14 +297,15 @@ impl<R: Rules> Controller<R> {
     }
 
     /// Why the last seconds prove the canary to be bad, if they do: on all nodes together, or here.
-    fn failure_of_late(&self, present: &Present, own: &[Recent]) -> Option<String> {
-        let Trial { epoch, gates, step, .. } = &present.trial;
+    fn failure_of_late(&self, present: &Present, whole: (&Samples, &Samples), own: &[Recent]) -> Option<String> {
+        let Trial { epoch, terms, .. } = &present.trial;
         let pooled = self.pool.recent(*epoch, own);
-        let of = |recents: &[Recent], scope, whose: &str| {
-            let why = recents.iter().find_map(|recent| judge_recent(gates, *step, recent, scope))?;
+        let of = |recents: &[Recent], samples, scope, whose: &str| {
+            let why = recents.iter().find_map(|recent| judge_recent(terms, samples, recent, scope))?;
             Some(format!("{why} {whose}"))
         };
-        of(&pooled, Scope::Pooled, "on all nodes").or_else(|| of(own, Scope::Node, "on this node"))
+        let of_all = of(&pooled, whole.0, Scope::Pooled, "on all nodes");
+        of_all.or_else(|| of(own, whole.1, Scope::Node, "on this node"))
     }
 
     /// Why the canary has failed, if it has: on all nodes together, or on one.
@@ -296,13 +326,14 @@ impl<R: Rules> Controller<R> {
         verdict: Judgement,
     ) -> Status {
         let open = now.since(present.window_began);
-        let canary = ModelFigures::of(&pooled.canary, open);
+        let canary = ModelFigures::of(&pooled.canary(), open);
         #[allow(clippy::cast_precision_loss, reason = "a minimum sample has at most seven digits")]
         let missing_for = (canary.rate > 0.0 && verdict.missing > 0)
             .then(|| Duration::from_secs_f64((verdict.missing as f64 / canary.rate).min(1e9)));
         let node = |id: NodeId| {
             if id == self.me {
-                let (requests, errors) = (own.canary.requests(), own.canary.errors());
+                let canary = own.canary();
+                let (requests, errors) = (canary.requests(), canary.errors());
                 return NodeFigures { age: Some(Duration::ZERO), requests, errors, ejected: present.ejected.clone() };
             }
             self.pool.of(id, present.trial.epoch).map_or_else(NodeFigures::default, |reported| NodeFigures {
@@ -315,12 +346,13 @@ impl<R: Rules> Controller<R> {
         Status {
             epoch: present.trial.epoch,
             held: present.began.map(|began| now.since(began)),
-            stable: ModelFigures::of(&pooled.stable, open),
+            stable: ModelFigures::of(&pooled.stable(), open),
             canary,
             next: self.next(now, facts, present, &verdict),
             ruling: verdict.ruling,
             missing: verdict.missing,
             findings: verdict.findings,
+            lenient: self.pool.lenient(present.trial.epoch),
             missing_for,
             nodes: facts.members.iter().map(|id| (id, node(id))).collect(),
             refused: self.refused.clone(),
@@ -344,6 +376,14 @@ impl<R: Rules> Controller<R> {
             (Some(clock), None) => Next::Undecided { left: clock.deadline },
         }
     }
+}
+
+/// Why this node's own counts speak against a further step of a rollout, if they do: there are enough of them, and they are not
+/// within the limits. So no counts that another node made up can make a step pass.
+fn objection(trial: &Trial, own: &Judgement) -> Option<String> {
+    let is_limit = |finding: &&Finding| finding.gate.compare == Compare::Limit && finding.value.is_some();
+    let beyond = own.open().find(is_limit)?;
+    (trial.kind != Kind::Manual && own.missing == 0).then(|| format!("{beyond} on this node"))
 }
 
 /// The approvals that keep the next step from following by itself. Where an operator has to promote it anyway, she is who

@@ -1,7 +1,7 @@
 //! The measurements of all nodes put together.
 
-use judge::{Measured, Samples};
-use model::{NodeId, Recent, Report, Time};
+use judge::{Arms, Measured, Samples};
+use model::{Judging, NodeId, NodeSet, Recent, Report, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,8 +22,17 @@ pub(super) struct Reported {
     pub(super) at: Time,
     pub(super) report: Report,
     /// What its counts say.
-    stable: Measured,
-    canary: Measured,
+    routed: Arms,
+    told: Arms,
+}
+
+/// Whose reports are heeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heed {
+    /// All nodes': they may all speak against the canary.
+    All,
+    /// Those of nodes that tell good ends from others as this one does: they may speak for it.
+    Strict,
 }
 
 impl Pool {
@@ -36,8 +45,10 @@ impl Pool {
         {
             self.restarts = self.restarts.saturating_add(1);
         }
-        let (stable, canary) = (Measured::from_counts(&report.stable), Measured::from_counts(&report.canary));
-        self.reports.insert(from, Reported { at: now, report, stable, canary });
+        let arms = |stable, canary| Arms { stable: Measured::from_counts(stable), canary: Measured::from_counts(canary) };
+        let routed = arms(&report.stable, &report.canary);
+        let told = report.told.as_deref().map(|told| arms(&told.stable, &told.canary)).unwrap_or_default();
+        self.reports.insert(from, Reported { at: now, report, routed, told });
     }
 
     /// What `node` said of `epoch` last.
@@ -45,33 +56,47 @@ impl Pool {
         self.reports.get(&node).filter(|reported| reported.report.epoch == epoch)
     }
 
-    /// What `own` and the reports on `epoch` add up to.
-    pub(super) fn sum(&self, epoch: u64, own: &Samples) -> Samples {
+    /// What `own` and the reports on `epoch` that are heeded add up to.
+    pub(super) fn sum(&self, epoch: u64, own: &Samples, heed: Heed) -> Samples {
         let mut sum = own.clone();
         sum.restarts = sum.restarts.saturating_add(self.restarts);
-        for Reported { report, stable, canary, .. } in
-            self.reports.values().filter(|reported| reported.report.epoch == epoch)
-        {
-            sum.stable.merge(stable);
-            sum.canary.merge(canary);
+        let heeded = |report: &Report| heed == Heed::All || report.judging == Judging::Strict;
+        for Reported { report, routed, told, .. } in self.on(epoch).map(|(_, reported)| reported) {
+            if heeded(report) {
+                sum.routed.merge(routed);
+                sum.told.merge(told);
+            }
             sum.restarts = sum.restarts.saturating_add(report.window);
         }
         sum
     }
 
+    /// The nodes whose reports on `epoch` can speak against the canary only.
+    pub(super) fn lenient(&self, epoch: u64) -> NodeSet {
+        let lenient = |(_, reported): &(NodeId, &Reported)| reported.report.judging == Judging::Lenient;
+        self.on(epoch).filter(lenient).map(|(node, _)| node).collect()
+    }
+
+    fn on(&self, epoch: u64) -> impl Iterator<Item = (NodeId, &Reported)> {
+        let reports = self.reports.iter().map(|(node, reported)| (*node, reported));
+        reports.filter(move |(_, reported)| reported.report.epoch == epoch)
+    }
+
     /// What `own` and the reports on `epoch` add up to, for each second that this node has.
     pub(super) fn recent(&self, epoch: u64, own: &[Recent]) -> Vec<Recent> {
-        let reports = || self.reports.values().filter(|reported| reported.report.epoch == epoch);
         let sum = |own: &Recent| {
             let of_second = |reported: &Reported| {
                 reported.report.recent.iter().take(MOST_RECENT).find(|recent| recent.second == own.second).copied()
             };
-            reports().filter_map(of_second).fold(*own, |sum, other| Recent {
+            self.on(epoch).filter_map(|(_, reported)| of_second(reported)).fold(*own, |sum, other| Recent {
                 second: sum.second,
                 begun: sum.begun.saturating_add(other.begun),
                 errors: sum.errors.saturating_add(other.errors),
                 answers: sum.answers.saturating_add(other.answers),
                 slow: sum.slow.saturating_add(other.slow),
+                unknown: sum.unknown.saturating_add(other.unknown),
+                redirects: sum.redirects.saturating_add(other.redirects),
+                client_errors: sum.client_errors.saturating_add(other.client_errors),
             })
         };
         own.iter().map(sum).collect()

@@ -2,9 +2,9 @@
 
 use super::rules::Rules;
 use super::trial::Trial;
-use judge::{Judgement, Ruling, Samples};
-use model::{Evidence, NodeSet, Recent, Report, Time};
-use service::{Missing, Rollout};
+use judge::{Arms, Judgement, Measured, Ruling, Samples};
+use model::{Evidence, Judging, NodeSet, Recent, Report, Time};
+use service::{Missing, Plan, Rollout};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl Present {
         let hold = rollout.plan.steps.get(rollout.step)?.hold.duration();
         let held = began + hold;
         let holds = Some(held.since(now)).filter(|left| !left.is_zero());
-        let deadline = (held.max(self.unapproved) + rollout.plan.progress_deadline.duration()).since(now);
+        let deadline = (held.max(self.unapproved) + deadline(rollout)).since(now);
         Some(Clock { holds, deadline })
     }
 
@@ -113,13 +113,17 @@ impl Present {
     /// What was counted of the canary since each of the last seconds.
     pub(super) fn recent(&mut self, now: Time, own: &Samples) -> Vec<Recent> {
         let Some(began) = self.began else { return Vec::new() };
-        let canary = &own.canary;
+        let limit = micros(self.trial.late_after());
+        let sum = |of: &dyn Fn(&Measured) -> u64| of(&own.routed.canary).saturating_add(of(&own.told.canary));
         let all = Recent {
             second: u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX),
-            begun: canary.begun(),
-            errors: canary.errors(),
-            answers: canary.answers(),
-            slow: canary.exceeding(self.trial.gates.p95.limit),
+            begun: sum(&Measured::begun),
+            errors: sum(&Measured::errors),
+            answers: sum(&Measured::answers),
+            slow: sum(&|canary| canary.exceeding(limit)),
+            unknown: sum(&Measured::unknown),
+            redirects: sum(&Measured::redirects),
+            client_errors: sum(&Measured::client_errors),
         };
         if self.starts.back().is_none_or(|newest| newest.second != all.second) {
             self.starts.push_back(all);
@@ -133,6 +137,9 @@ impl Present {
             errors: all.errors.saturating_sub(start.errors),
             answers: all.answers.saturating_sub(start.answers),
             slow: all.slow.saturating_sub(start.slow),
+            unknown: all.unknown.saturating_sub(start.unknown),
+            redirects: all.redirects.saturating_sub(start.redirects),
+            client_errors: all.client_errors.saturating_sub(start.client_errors),
         };
         self.starts.iter().map(since).collect()
     }
@@ -159,7 +166,12 @@ impl Present {
 
     /// What the others are to be told: from time to time, and at once when something is wrong.
     pub(super) fn report(&mut self, now: Time, own: &Samples, recent: Vec<Recent>, is_urgent: bool) -> Option<Report> {
-        let bad = own.canary.errors() + own.canary.exceeding(self.trial.gates.p95.limit);
+        let limit = micros(self.trial.late_after());
+        let bad_of = |canary: &Measured| {
+            let provoked = [canary.unknown(), canary.redirects(), canary.client_errors()].into_iter();
+            provoked.fold(canary.errors().saturating_add(canary.exceeding(limit)), u64::saturating_add)
+        };
+        let bad = bad_of(&own.routed.canary).saturating_add(bad_of(&own.told.canary));
         let due = now >= self.reported + REPORT_EVERY;
         let is_bad = bad > self.reported_bad && now >= self.reported + REPORT_BAD_EVERY;
         if !(due || is_bad || is_urgent) {
@@ -170,16 +182,18 @@ impl Present {
             epoch: self.trial.epoch,
             window: self.window,
             open_ms: u64::try_from(now.since(self.window_began).as_millis()).unwrap_or(u64::MAX),
-            stable: own.stable.to_counts(),
-            canary: own.canary.to_counts(),
+            stable: own.routed.stable.to_counts(),
+            canary: own.routed.canary.to_counts(),
+            told: told(&own.told),
             recent,
             ejected: self.ejected.clone(),
+            judging: Judging::Strict,
         })
     }
 
     /// What this node's votes say, if that has changed.
     pub(super) fn news(&mut self, own: &Samples, failing: Option<String>) -> Option<Told> {
-        let evidence = Evidence { stable: own.stable.summary(), canary: own.canary.summary() };
+        let evidence = Evidence { stable: own.stable().summary(), canary: own.canary().summary() };
         let told = Some((evidence, failing));
         if self.told == told {
             return None;
@@ -190,7 +204,7 @@ impl Present {
 
     /// Begins a new window when this one is old and full; says whether it did.
     pub(super) fn renew_window(&mut self, now: Time, own: &Samples) -> bool {
-        let full = now >= self.window_began + WINDOW && own.canary.requests() >= WINDOW_REQUESTS;
+        let full = now >= self.window_began + WINDOW && own.canary().requests() >= WINDOW_REQUESTS;
         let renews = full && self.ejected.is_none();
         if renews {
             (self.window_began, self.reported_bad) = (now, 0);
@@ -199,6 +213,21 @@ impl Present {
         }
         renews
     }
+}
+
+/// How long a step of `rollout` may stay undecided after its hold.
+pub(super) fn deadline(rollout: &Rollout) -> Duration {
+    rollout.plan.progress_deadline.unwrap_or(Plan::PROGRESS_DEADLINE).duration()
+}
+
+/// What applications told, in the form in which nodes tell it each other; none where they told nothing.
+fn told(arms: &Arms) -> Option<Box<model::Told>> {
+    let is_empty = arms.stable.is_empty() && arms.canary.is_empty();
+    (!is_empty).then(|| Box::new(model::Told { stable: arms.stable.to_counts(), canary: arms.canary.to_counts() }))
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What a judgement rests on, in words.

@@ -1,7 +1,7 @@
 //! The status of a trial, for people: every figure, every limit, and what happens next.
 
 use judge::{Finding, Measured, Ruling};
-use model::{NodeId, Weight};
+use model::{NodeId, NodeSet, Weight};
 use service::Missing;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Status {
     pub nodes: BTreeMap<NodeId, NodeFigures>,
     /// What happens next.
     pub next: Next,
+    /// Members whose counts can speak against the canary and never for it, as they take hangs for good ends.
+    pub lenient: NodeSet,
     /// Why the last change that was asked for was not made, while it is asked for again.
     pub refused: Option<String>,
 }
@@ -36,12 +38,18 @@ pub struct Status {
 /// One model's measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ModelFigures {
-    /// Requests that ended.
+    /// Requests whose end is known: good and failed ones.
     pub requests: u64,
     /// Those that failed.
     pub errors: u64,
-    /// Those that the model refused.
+    /// Requests beside these whose client left before it was known how they would end.
+    pub unknown: u64,
+    /// Requests beside these that were answered with a status 3xx.
+    pub redirects: u64,
+    /// Requests beside these that were answered with a status 4xx.
     pub client_errors: u64,
+    /// Requests beside these that are no evidence.
+    pub uncounted: u64,
     /// Requests a second.
     pub rate: f64,
     /// Their share, 0 to 1.
@@ -97,7 +105,10 @@ impl ModelFigures {
         Self {
             requests: measured.requests(),
             errors: measured.errors(),
+            unknown: measured.unknown(),
+            redirects: measured.redirects(),
             client_errors: measured.client_errors(),
+            uncounted: measured.uncounted(),
             rate,
             error_rate: measured.error_rate(),
             p50: measured.quantile(0.50),

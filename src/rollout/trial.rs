@@ -1,7 +1,9 @@
 //! The trial of a canary under a routing state: what is measured, and by which limits.
 
+use judge::Terms;
 use model::{ModelId, Weight};
-use service::{Gates, RoutingState, min_sample};
+use service::{GateName, Gates, Plan, RoutingState, min_sample};
+use std::time::Duration;
 
 /// A canary that gets traffic, and the stable model beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +14,10 @@ pub struct Trial {
     pub stable: ModelId,
     /// The canary.
     pub canary: ModelId,
-    /// The limits.
-    pub gates: Gates,
-    /// Requests to the canary that a verdict needs at least.
-    pub min_sample: u64,
+    /// What the canary has to keep.
+    pub terms: Terms,
+    /// How long after it has begun nothing but errors is judged.
+    pub warm_up: Duration,
     /// Which step of the plan, from 0; 0 without a plan.
     pub step: u32,
     /// Who decides what follows from it.
@@ -38,18 +40,28 @@ impl Trial {
         let canary = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO)?;
         let (stable, canary) = (state.stable.id.clone(), canary.model.id.clone());
         if let Some(rollout) = state.open_rollout() {
-            let (gates, min_sample) = (rollout.plan.gates, rollout.plan.min_sample);
+            let plan = &rollout.plan;
+            let (gates, min_sample, compare_sample) = (plan.gates.clone(), plan.min_sample, plan.compare_sample);
             let kind = Kind::Rollout { started: rollout.started };
             let step = u32::try_from(rollout.step).unwrap_or(u32::MAX);
-            return Some(Self { epoch: rollout.epoch, stable, canary, gates, min_sample, step, kind });
+            let terms = Terms { gates, min_sample, compare_sample };
+            let warm_up = if rollout.step == 0 { plan.initial_delay.duration() } else { Duration::ZERO };
+            return Some(Self { epoch: rollout.epoch, stable, canary, terms, warm_up, step, kind });
         }
         let gates = Gates::default();
-        let min_sample = min_sample(gates.error_rate);
+        let min_sample = min_sample(&gates);
+        let terms = Terms { gates, min_sample, compare_sample: Some(Plan::COMPARE_SAMPLE) };
         let same = |before: &&Self| {
             let models = before.stable == stable && before.canary == canary;
             before.kind == Kind::Manual && models
         };
         let epoch = before.filter(same).map_or(state.version, |before| before.epoch);
-        Some(Self { epoch, stable, canary, gates, min_sample, step: 0, kind: Kind::Manual })
+        Some(Self { epoch, stable, canary, terms, warm_up: Duration::ZERO, step: 0, kind: Kind::Manual })
+    }
+
+    /// How long a request may take until it counts as slow, though it has not ended: the limit of the p95.
+    pub fn late_after(&self) -> Duration {
+        let limit = self.terms.gates.get(GateName::P95).or(GateName::P95.usual());
+        limit.map_or(Duration::MAX, |gate| Duration::from_micros(gate.limit))
     }
 }

@@ -409,7 +409,7 @@ mod tests {
         assert!(with(&|next| next.rollout = None).is_err());
         assert!(with(&|next| next.stable = model("v2")).is_err());
         assert!(with(&|next| edit(next, &|rollout| rollout.phase = Phase::Ended(Outcome::Promoted))).is_err());
-        let other_plan = |rollout: &mut Rollout| Arc::make_mut(&mut rollout.plan).gates.error_rate.limit = 500_000;
+        let other_plan = |rollout: &mut Rollout| Arc::make_mut(&mut rollout.plan).min_sample = 1;
         assert!(with(&|next| edit(next, &other_plan)).is_err());
         let promote = after(&open, &Change::Promote(Extent::Full)).expect("it is open");
         assert_eq!(open.plan_allows(&promote, "operator/x"), Ok(()));

@@ -7,6 +7,7 @@
 mod approval;
 mod change;
 mod door;
+mod gates;
 mod next;
 mod plan;
 mod register;
@@ -21,8 +22,9 @@ pub use agreement::Direction;
 pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Extent, WhenOpen};
 pub use door::MARK;
+pub use gates::{Compare, Gate, GateName, Gates, Metric, Mode};
 pub use plan::{
-    Gate, Gates, MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MILLION, Mode, Plan, PlanError, Shield, Smoke, Span, Step, Then,
+    MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MAX_UNCOUNTED, MILLION, Plan, PlanError, Shield, Smoke, Span, Step, Then,
     min_sample,
 };
 pub use register::{

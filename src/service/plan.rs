@@ -1,7 +1,7 @@
 //! The plan of a rollout: which weights, held how long, judged by which limits. Everything in it is a whole number, so
 //! that a plan has one digest on all machines.
 
-use crate::MAX_APPROVALS;
+use crate::{Gate, GateName, Gates, MAX_APPROVALS};
 use model::{Digest, Weight};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub const MAX_HOLD: Duration = Duration::from_secs(31 * 24 * 3600);
 pub const MILLION: u64 = 1_000_000;
 /// Longest path of a smoke test, in bytes.
 pub const MAX_SMOKE_PATH: usize = 1_024;
+/// More paths than a service has for its own needs. It bounds what a request is compared with.
+pub const MAX_UNCOUNTED: usize = 32;
 
 /// A way up, and what speaks against going on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,14 +26,24 @@ pub struct Plan {
     pub gates: Gates,
     /// Requests to the canary, on all nodes together, below which a step is never passed.
     pub min_sample: u64,
-    /// How long a step whose hold is over may stay undecided before the rollout is aborted.
-    pub progress_deadline: Span,
+    /// Answers of the canary from which on a ratio of latencies that is not proven to be beyond its limit holds nothing up;
+    /// none where it always does, as in version 5.
+    pub compare_sample: Option<u64>,
+    /// How long after the first step has begun nothing but errors is judged, for models that have to get warm.
+    pub initial_delay: Span,
+    /// How long a step whose hold is over may stay undecided before the rollout is aborted; none where that is worked out for
+    /// each step from how much traffic there is.
+    pub progress_deadline: Option<Span>,
     /// After this many failures to measure in a row the rollout is paused; they are no failures of the canary.
     pub consecutive_error_limit: u32,
     /// What each node's upstream has to pass before the first step.
     pub smoke: Smoke,
     /// Whether a request that the canary cannot answer goes to the stable model instead.
     pub shield: Shield,
+    /// Paths whose requests are no evidence, such as `/healthz`, in the order of the alphabet.
+    pub uncounted: Vec<String>,
+    /// Statuses 3xx and 4xx that are good answers of the service, rising.
+    pub expected: Vec<u16>,
 }
 
 /// One weight of a plan.
@@ -59,40 +71,6 @@ pub enum Then {
 /// A length of time in whole milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub u64);
-
-/// The limits of a plan. The absolute ones hold for the canary alone; the relative ones compare it with the stable model
-/// on the same nodes in the same window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Gates {
-    /// Failed requests of a million.
-    pub error_rate: Gate,
-    /// Microseconds that 95 % of the answers must begin within.
-    pub p95: Gate,
-    /// Failed requests of a million more than the stable model has.
-    pub error_rate_difference: Gate,
-    /// Millionths of the stable model's p95.
-    pub p95_ratio: Gate,
-}
-
-/// One limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Gate {
-    /// In the unit of the gate.
-    pub limit: u64,
-    /// What happens when it is broken.
-    pub mode: Mode,
-}
-
-/// What a broken limit does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// The canary is rolled back.
-    Enforce,
-    /// The rollout is paused until an operator decides.
-    Pause,
-    /// It is shown.
-    Observe,
-}
 
 /// The test of a canary's upstream before its first step: warm-ups that do not count, then measured requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +118,18 @@ pub enum PlanError {
     /// A limit that no measurement can break or keep.
     #[error("{gate} must be {range}")]
     Limit { gate: &'static str, range: &'static str },
+    /// What only a ratio of latencies can have.
+    #[error("{gate} has no allow_ms: it belongs to p95_ratio")]
+    Allowance { gate: &'static str },
+    /// A path that no request has.
+    #[error("uncounted names {0:?}: a path begins with / and is of printable ASCII without ?, {MAX_SMOKE_PATH} bytes at most")]
+    Uncounted(String),
+    /// More of them than a request is compared with.
+    #[error("uncounted names {0} paths: at most {MAX_UNCOUNTED} can be named")]
+    ManyUncounted(usize),
+    /// A status that is good or failed whatever a plan says.
+    #[error("expected names {0}: a status of 300 to 499 can be named, others are what they are")]
+    Expected(u16),
     /// A path that cannot be asked for.
     #[error("the path of the smoke test must begin with / and be of printable ASCII, {MAX_SMOKE_PATH} bytes at most")]
     SmokePath,
@@ -165,19 +155,6 @@ impl From<Duration> for Span {
     }
 }
 
-impl Default for Gates {
-    /// 5 % errors, a p95 of 200 ms, two errors in a hundred more than stable, a p95 of 1.2 times stable's; all enforced.
-    fn default() -> Self {
-        let enforce = |limit| Gate { limit, mode: Mode::Enforce };
-        Self {
-            error_rate: enforce(50_000),
-            p95: enforce(200_000),
-            error_rate_difference: enforce(20_000),
-            p95_ratio: enforce(1_200_000),
-        }
-    }
-}
-
 impl Default for Smoke {
     fn default() -> Self {
         Self { path: None, max_p95: Span(150) }
@@ -185,8 +162,10 @@ impl Default for Smoke {
 }
 
 impl Plan {
-    /// How long a step may stay undecided.
+    /// How long a step may stay undecided where nothing is said and nothing is known of the traffic.
     pub const PROGRESS_DEADLINE: Span = Span(600_000);
+    /// Answers to compare latencies by, where nothing is said: enough to tell a p95 of 1.5 times stable's from one of 1.2.
+    pub const COMPARE_SAMPLE: u64 = 400;
     /// How often in a row measuring may fail.
     pub const CONSECUTIVE_ERROR_LIMIT: u32 = 4;
     /// How long a step is held where nothing is said.
@@ -203,18 +182,22 @@ impl Plan {
         let gates = Gates::default();
         Self {
             steps,
+            min_sample: min_sample(&gates),
             gates,
-            min_sample: min_sample(gates.error_rate),
-            progress_deadline: Self::PROGRESS_DEADLINE,
+            compare_sample: Some(Self::COMPARE_SAMPLE),
+            initial_delay: Span(0),
+            progress_deadline: Some(Self::PROGRESS_DEADLINE),
             consecutive_error_limit: Self::CONSECUTIVE_ERROR_LIMIT,
             smoke: Smoke::default(),
             shield: Shield::On,
+            uncounted: Vec::new(),
+            expected: Vec::new(),
         }
         .checked()
     }
 
     /// The plan, if it is one: whoever changes a field asks again. Fails with what is wrong with it.
-    pub fn checked(self) -> Result<Self, PlanError> {
+    pub fn checked(mut self) -> Result<Self, PlanError> {
         if self.steps.is_empty() {
             return Err(PlanError::NoSteps);
         }
@@ -245,13 +228,55 @@ impl Plan {
         if path.is_some_and(|path| !is_path(path)) {
             return Err(PlanError::SmokePath);
         }
+        if self.uncounted.len() > MAX_UNCOUNTED {
+            return Err(PlanError::ManyUncounted(self.uncounted.len()));
+        }
+        if let Some(path) = self.uncounted.iter().find(|path| !is_path(path) || path.contains('?')) {
+            return Err(PlanError::Uncounted(path.clone()));
+        }
+        if let Some(status) = self.expected.iter().find(|status| !(300..500).contains(*status)) {
+            return Err(PlanError::Expected(*status));
+        }
+        self.uncounted.sort_unstable();
+        self.uncounted.dedup();
+        self.expected.sort_unstable();
+        self.expected.dedup();
         Ok(self)
     }
 
-    /// SHA-256 over all of it.
+    /// The gates in the order of version 5 and the deadline, if version 5 has words for all of the plan.
+    pub fn of_5(&self) -> Option<([Gate; 4], Span)> {
+        let Self { gates, compare_sample: None, initial_delay: Span(0), progress_deadline: Some(deadline), .. } = self
+        else {
+            return None;
+        };
+        let is_plain = self.uncounted.is_empty() && self.expected.is_empty();
+        Some((gates.of_5().filter(|_| is_plain)?, *deadline))
+    }
+
+    /// The same as version 5 would have it, where nothing else was said: without what it does not know and has usual values.
+    #[must_use]
+    pub fn without_news(self) -> Self {
+        let usual = Gates::default();
+        let of_5 = |gate: Gate| match Gates::usual_of_5().get(gate.name) {
+            Some(old) if usual.get(gate.name) == Some(gate) => Some(old),
+            None if usual.get(gate.name) == Some(gate) => None,
+            Some(_) | None => Some(gate),
+        };
+        let compare_sample = self.compare_sample.filter(|sample| *sample != Self::COMPARE_SAMPLE);
+        let progress_deadline = self.progress_deadline.or(Some(Self::PROGRESS_DEADLINE));
+        Self { gates: self.gates.iter().filter_map(of_5).collect(), compare_sample, progress_deadline, ..self }
+    }
+
+    /// SHA-256 over all of it. A plan that version 5 has words for has the digest that it has there.
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         let mut number = |number: u64| hash.update(number.to_be_bytes());
+        let of_5 = self.of_5();
+        if of_5.is_none() {
+            // No plan has so many steps.
+            number(u64::MAX);
+        }
         number(self.steps.len() as u64);
         for step in &self.steps {
             number(u64::from(step.weight.basis_points()));
@@ -259,39 +284,52 @@ impl Plan {
             // One number for both, so that a plan without approvals has the digest it always had.
             number(u64::from(step.then == Then::AwaitPromotion) | u64::from(step.approvals) << 1);
         }
-        let gates = &self.gates;
-        for gate in [gates.error_rate, gates.p95, gates.error_rate_difference, gates.p95_ratio] {
+        if of_5.is_none() {
+            number(self.gates.len() as u64);
+        }
+        for gate in self.gates.iter() {
+            if of_5.is_none() {
+                number(gate.name.compare as u64);
+                number(gate.name.metric as u64);
+                number(gate.allow);
+            }
             number(gate.limit);
             number(gate.mode as u64);
         }
         number(self.min_sample);
-        number(self.progress_deadline.0);
+        if of_5.is_none() {
+            for optional in [self.compare_sample, self.progress_deadline.map(|Span(millis)| millis)] {
+                number(u64::from(optional.is_some()));
+                number(optional.unwrap_or_default());
+            }
+            number(self.initial_delay.0);
+            number(self.expected.len() as u64);
+            self.expected.iter().for_each(|status| number(u64::from(*status)));
+        }
+        if let Some((_, deadline)) = of_5 {
+            number(deadline.0);
+        }
         number(u64::from(self.consecutive_error_limit));
         number(self.smoke.max_p95.0);
         number(self.shield as u64);
         number(u64::from(self.smoke.path.is_some()));
-        hash.update(self.smoke.path.as_deref().unwrap_or_default());
+        let mut text = |text: &str| hash.update(text);
+        text(self.smoke.path.as_deref().unwrap_or_default());
+        for path in &self.uncounted {
+            // No path has a zero in it.
+            text("\0");
+            text(path);
+        }
         Digest(hash.finalize().into())
     }
 }
 
-impl Gates {
-    fn check(&self) -> Result<(), PlanError> {
-        let within =
-            |gate: &'static str, range, good| if good { Ok(()) } else { Err(PlanError::Limit { gate, range }) };
-        let rate = |limit: u64| (1..MILLION).contains(&limit);
-        within("max_error_rate", "above 0 and below 1", rate(self.error_rate.limit))?;
-        within("max_error_rate_difference", "above 0 and below 1", rate(self.error_rate_difference.limit))?;
-        within("max_p95_ms", "0.1 to 60000 milliseconds", (100..=60_000_000).contains(&self.p95.limit))?;
-        within("p95_ratio", "1 to 100", (MILLION..=100 * MILLION).contains(&self.p95_ratio.limit))
-    }
-}
-
 /// The number of requests after which having seen no error says with 95 % confidence that the rate is below the limit:
-/// 59 at 5 %, 299 at 1 %.
-pub fn min_sample(error_rate: Gate) -> u64 {
+/// 59 at 5 %, 299 at 1 %. Without such a limit that of the usual one.
+pub fn min_sample(gates: &Gates) -> u64 {
+    let error_rate = gates.get(GateName::ERROR_RATE).or(GateName::ERROR_RATE.usual());
     #[allow(clippy::cast_precision_loss, reason = "at most a million")]
-    let limit = (error_rate.limit as f64 / MILLION as f64).clamp(1e-6, 0.999_999);
+    let limit = error_rate.map_or(0.05, |gate| gate.limit as f64 / MILLION as f64).clamp(1e-6, 0.999_999);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to three millions")]
     let needed = (0.05_f64.ln() / (1.0 - limit).ln()).ceil() as u64;
     needed.max(1)
@@ -304,6 +342,7 @@ fn is_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mode;
 
     fn step(percent: &str) -> Step {
         let weight = Weight::from_percent(percent).expect("a weight");
@@ -350,11 +389,11 @@ mod tests {
             plan.checked().map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(
-            with(|plan| plan.gates.error_rate.limit = 0),
+            with(|plan| plan.gates = plan.gates.changed(GateName::ERROR_RATE, |gate| gate.limit = 0)),
             Err("max_error_rate must be above 0 and below 1".into())
         );
-        assert!(with(|plan| plan.gates.p95_ratio.limit = 999_999).is_err());
-        assert!(with(|plan| plan.gates.p95.limit = 0).is_err());
+        assert!(with(|plan| plan.gates = plan.gates.changed(GateName::P95_RATIO, |gate| gate.limit = 999_999)).is_err());
+        assert!(with(|plan| plan.gates = plan.gates.changed(GateName::P95, |gate| gate.limit = 0)).is_err());
         assert!(with(|plan| plan.smoke.path = Some("health".into())).is_err());
         assert!(with(|plan| plan.smoke.path = Some("/he alth".into())).is_err());
         assert_eq!(with(|plan| plan.smoke.path = Some("/v2/health/ready".into())), Ok(()));
@@ -362,31 +401,67 @@ mod tests {
 
     #[test]
     fn every_field_is_in_the_digest() {
-        let changes: [fn(&mut Plan); 12] = [
+        let changes: [fn(&mut Plan); 20] = [
             |plan| plan.steps[0].hold = Span(1),
             |plan| plan.steps[0].then = Then::AwaitPromotion,
             |plan| plan.steps[1].approvals = 1,
             |plan| plan.steps.truncate(1),
-            |plan| plan.gates.error_rate.limit += 1,
-            |plan| plan.gates.p95.mode = Mode::Observe,
+            |plan| plan.gates = plan.gates.changed(GateName::ERROR_RATE, |gate| gate.limit += 1),
+            |plan| plan.gates = plan.gates.changed(GateName::P95, |gate| gate.mode = Mode::Observe),
+            |plan| plan.gates = plan.gates.changed(GateName::P95_RATIO, |gate| gate.allow += 1),
+            |plan| plan.gates = plan.gates.iter().take(6).collect(),
+            |plan| plan.compare_sample = None,
+            |plan| plan.compare_sample = Some(1),
+            |plan| plan.initial_delay = Span(1),
+            |plan| plan.progress_deadline = None,
+            |plan| plan.uncounted = vec!["/up".into()],
+            |plan| plan.expected = vec![404],
             |plan| plan.min_sample += 1,
-            |plan| plan.progress_deadline = Span(1),
+            |plan| plan.progress_deadline = Some(Span(1)),
             |plan| plan.consecutive_error_limit += 1,
             |plan| plan.smoke.path = Some("/".into()),
             |plan| plan.smoke.max_p95 = Span(1),
             |plan| plan.shield = Shield::Off,
         ];
-        let original = plan(&["5"]).expect("a plan");
-        for (number, change) in changes.iter().enumerate() {
-            let mut changed = original.clone();
-            change(&mut changed);
-            assert_ne!(changed.digest(), original.digest(), "change {number}");
+        let of_6 = plan(&["5"]).expect("a plan");
+        for original in [of_6.clone().without_news(), of_6] {
+            for (number, change) in changes.iter().enumerate() {
+                let mut changed = original.clone();
+                change(&mut changed);
+                let is_same = changed == original;
+                assert_eq!(changed.digest() == original.digest(), is_same, "change {number}");
+            }
         }
     }
 
     #[test]
+    fn a_plan_without_news_is_one_of_version_5() {
+        let plan = plan(&["5", "20"]).expect("a plan");
+        assert_eq!(plan.of_5(), None);
+        assert!(plan.clone().without_news().of_5().is_some());
+        let said = Plan { expected: vec![404], ..plan };
+        assert_eq!(said.without_news().of_5(), None, "what was said is kept");
+    }
+
+    #[test]
+    fn what_no_request_has_is_refused() {
+        let with = |change: fn(&mut Plan)| {
+            let mut plan = plan(&["5"]).expect("a plan");
+            change(&mut plan);
+            plan.checked()
+        };
+        assert!(with(|plan| plan.uncounted = vec!["healthz".into()]).is_err());
+        assert!(with(|plan| plan.uncounted = vec!["/healthz?a".into()]).is_err());
+        assert!(with(|plan| plan.uncounted = vec!["/a".into(); 33]).is_err());
+        assert_eq!(with(|plan| plan.expected = vec![200]), Err(PlanError::Expected(200)));
+        let plan = with(|plan| (plan.uncounted, plan.expected) = (vec!["/b".into(), "/a".into(), "/b".into()], vec![404, 302]));
+        let plan = plan.expect("a plan");
+        assert_eq!((plan.uncounted, plan.expected), (vec!["/a".to_owned(), "/b".to_owned()], vec![302, 404]));
+    }
+
+    #[test]
     fn the_minimum_sample_follows_the_limit() {
-        let of = |limit| min_sample(Gate { limit, mode: Mode::Enforce });
+        let of = |limit| min_sample(&Gates::default().changed(GateName::ERROR_RATE, |gate| gate.limit = limit));
         assert_eq!((of(50_000), of(10_000), of(1_000)), (59, 299, 2_995));
     }
 }

@@ -10,7 +10,7 @@ use crate::v5::greeting::Greeting;
 use crate::v5::history::Entry;
 use crate::v5::log::{Record, Snapshot};
 use crate::v5::wire::Message;
-use crate::v5::{NodeId, Said, Statement};
+use crate::v5::{Heartbeat, NodeId, Said, Statement};
 use crate::{Form, Inexpressible, Unreadable, Version, disk, lines as read, messages, v5, v6};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -25,9 +25,13 @@ fn same<F: Deserialize<'static> + Serialize>(line: &'static str) -> F {
     form
 }
 
-fn same_message<S: Deserialize<'static> + Serialize>(line: &'static str) -> &'static str {
+fn same_message<S, R>(line: &'static str) -> &'static str
+where
+    S: Deserialize<'static> + Serialize,
+    R: Deserialize<'static> + Serialize,
+{
     let Bytes { name, bytes } = Bytes::of(line);
-    let form: Message<'_, S> = postcard::from_bytes(bytes).expect("a message");
+    let form: Message<'_, S, Heartbeat<'_>, R> = postcard::from_bytes(bytes).expect("a message");
     assert_eq!(Bytes::line(name, &form), line);
     message_file(&form)
 }
@@ -35,8 +39,8 @@ fn same_message<S: Deserialize<'static> + Serialize>(line: &'static str) -> &'st
 #[test]
 fn every_form_is_written_as_it_was_read() {
     for kind in MESSAGES {
-        lines(kind.v5).for_each(|line| assert_eq!(same_message::<Five>(line), kind.file));
-        lines(kind.v6).for_each(|line| assert_eq!(same_message::<Six>(line), kind.file));
+        lines(kind.v5).for_each(|line| assert_eq!(same_message::<Five, v5::Report<'_>>(line), kind.file));
+        lines(kind.v6).for_each(|line| assert_eq!(same_message::<Six, v6::Report<'_>>(line), kind.file));
     }
     for kind in RECORDS {
         lines(kind.v5).for_each(|line| assert_eq!(record_file(&same::<Record<'_, Five>>(line)), kind.file));
@@ -76,6 +80,10 @@ fn through_the_rooms<T: Debug>(
         let value = read(bytes, Version::V6).expect("it can be read");
         assert_eq!(written(&value, Version::V6).as_deref(), Ok(bytes), "{} {line}", kind.file);
         let Some(before) = older.get(number).map(|line| bytes_of(line)) else {
+            if kind.file == "wire/report.txt" {
+                assert!(written(&value, Version::V5).is_ok(), "version 5 has fewer words for it, and some");
+                continue;
+            }
             // One of each kind that has a state is marked.
             assert!(line.contains("\"wire\":6"), "{line}");
             let what = "the mark of a version of the wire";
@@ -150,7 +158,7 @@ fn states_have_the_same_digests() {
         let [name, digest, text] = std::array::from_fn(|_| parts.next().expect("three parts"));
         let state = service::RoutingState::try_from(same::<Five>(text)).expect("one that can be");
         assert_eq!(state.digest().to_string(), digest, "{name}");
-        assert_eq!(json(&v5::RoutingState::of(&state)), text, "{name}");
+        assert_eq!(json(&<v5::RoutingState<'_>>::of(&state)), text, "{name}");
     }
 }
 

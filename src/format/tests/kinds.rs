@@ -5,6 +5,7 @@ use crate::v5::audit::Event;
 use crate::v5::greeting::Greeting;
 use crate::v5::history::{Decision, Entry};
 use crate::v5::log::Record;
+use crate::v5::Heartbeat;
 use crate::v5::wire::Message;
 
 /// A file with the same name in each version: its name, and what it has in version 5 and in version 6.
@@ -15,7 +16,7 @@ pub(super) struct Kind {
 }
 
 macro_rules! kinds {
-    ($all:ident, $file_of:ident($value:ident: $type:ty) by $what:expr; $($pattern:pat => $file:literal),+ $(,)?) => {
+    ($all:ident, $file_of:ident[$($form:ident)?]($value:ident: $type:ty) by $what:expr; $($pattern:pat => $file:literal),+ $(,)?) => {
         pub(super) const $all: &[Kind] = &[$(Kind {
             file: $file,
             v5: include_str!(concat!("../golden/v5/", $file)),
@@ -23,14 +24,14 @@ macro_rules! kinds {
         }),+];
 
         /// The file that this belongs to.
-        pub(super) fn $file_of<S>($value: &$type) -> &'static str {
+        pub(super) fn $file_of<S $(, $form)?>($value: &$type) -> &'static str {
             match $what { $($pattern => $file),+ }
         }
     };
 }
 
 kinds! {
-    MESSAGES, message_file(message: Message<'_, S>) by message;
+    MESSAGES, message_file[R](message: Message<'_, S, Heartbeat<'_>, R>) by message;
     Message::Heartbeat(_) => "wire/heartbeat.txt",
     Message::Prepare { .. } => "wire/prepare.txt",
     Message::Vote { .. } => "wire/vote.txt",
@@ -47,7 +48,7 @@ kinds! {
 }
 
 kinds! {
-    RECORDS, record_file(record: Record<'_, S>) by record;
+    RECORDS, record_file[](record: Record<'_, S>) by record;
     Record::Joined(_) => "log/joined.jsonl",
     Record::Promised(_) => "log/promised.jsonl",
     Record::Accepted(_) => "log/accepted.jsonl",
@@ -56,13 +57,13 @@ kinds! {
 }
 
 kinds! {
-    ENTRIES, entry_file(entry: Entry<'_, S>) by entry.decision;
+    ENTRIES, entry_file[](entry: Entry<'_, S>) by entry.decision;
     Decision::Commit => "history/commit.jsonl",
     Decision::Abort => "history/abort.jsonl",
 }
 
 kinds! {
-    EVENTS, event_file(event: Event<'_, S>) by event;
+    EVENTS, event_file[](event: Event<'_, S>) by event;
     Event::Started { .. } => "audit/started.jsonl",
     Event::Stopped => "audit/stopped.jsonl",
     Event::Certificate { .. } => "audit/certificate.jsonl",

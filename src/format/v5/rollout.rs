@@ -4,17 +4,17 @@ use super::state::Model;
 use super::{Map, Plan, Text};
 use serde::{Deserialize, Serialize};
 
-/// The rollout that is open, or the one that ended last.
+/// The rollout that is open, or the one that ended last, with a plan of the form `P`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollout<'a> {
+pub struct Rollout<'a, P = Plan<'a>> {
     /// The version that started it.
     pub started: u64,
     /// When, in milliseconds since 1970.
     pub started_at: u64,
     /// The way up.
-    #[serde(borrow)]
-    pub plan: Plan<'a>,
+    pub plan: P,
     /// The model on trial.
+    #[serde(borrow)]
     pub canary: Model<'a>,
     /// The stable model that it set out from.
     pub stable: Model<'a>,

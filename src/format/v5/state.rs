@@ -3,9 +3,9 @@
 use super::{Digest, List, NodeId, NodeSet, Rollout, Text, TxId};
 use serde::{Deserialize, Serialize};
 
-/// The split of the traffic, from one decision to the next.
+/// The split of the traffic, from one decision to the next, with a rollout of the form `R`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoutingState<'a> {
+pub struct RoutingState<'a, R = Rollout<'a>> {
     /// Counts the decisions.
     pub version: u64,
     /// The transaction that decided it; none at version 0.
@@ -25,10 +25,14 @@ pub struct RoutingState<'a> {
     #[serde(default)]
     pub earlier: List<'a, Model<'a>>,
     /// The rollout; missing in what programs wrote that knew none.
-    #[serde(default)]
-    pub rollout: Option<Box<Rollout<'a>>>,
+    #[serde(default = "none")]
+    pub rollout: Option<Box<R>>,
     /// The decisions before this one, oldest first.
     pub chain: List<'a, Link>,
+}
+
+const fn none<R>() -> Option<R> {
+    None
 }
 
 /// A model, and where it is served.

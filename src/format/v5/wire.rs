@@ -3,10 +3,10 @@
 use super::{Ballot, Digest, Incarnation, List, Map, NodeId, Report, RoutingState, Testimony, Text, TxId};
 use serde::{Deserialize, Serialize};
 
-/// One message, with states of the form `S`.
+/// One message, with states of the form `S`, heartbeats of the form `H` and reports of the form `R`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "it is made where it is written or taken apart, and never kept")]
-pub enum Message<'a, S = RoutingState<'a>, H = Heartbeat<'a>> {
+pub enum Message<'a, S = RoutingState<'a>, H = Heartbeat<'a>, R = Report<'a>> {
     /// The sender is here, and says what it holds and hears.
     Heartbeat(H),
     /// Asks whether this state may follow.
@@ -86,7 +86,7 @@ pub enum Message<'a, S = RoutingState<'a>, H = Heartbeat<'a>> {
         version: u64,
     },
     /// What the sender measured.
-    Report(#[serde(borrow)] Box<Report<'a>>),
+    Report(R),
     /// What the sender put its name to.
     Testimony(#[serde(borrow)] Testimony<'a>),
 }

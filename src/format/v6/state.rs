@@ -1,8 +1,14 @@
 //! The routing state, with the mark of a version of the wire.
 
-use crate::v5::{self, Canary, Link, List, Model, NodeId, NodeSet, Rollout, TxId};
+use super::Plan;
+use crate::v5::{self, Canary, Link, List, Model, NodeId, NodeSet, TxId};
 use crate::{Form, Invalid};
 use serde::{Deserialize, Serialize};
+
+/// A rollout by a plan of this version.
+type Rollout<'a> = v5::Rollout<'a, Plan<'a>>;
+/// The routing state without the mark.
+type Unmarked<'a> = v5::RoutingState<'a, Rollout<'a>>;
 
 /// The split of the traffic, from one decision to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +38,9 @@ pub struct RoutingState<'a> {
     pub wire: Option<u16>,
 }
 
-impl<'a> From<v5::RoutingState<'a>> for RoutingState<'a> {
-    fn from(state: v5::RoutingState<'a>) -> Self {
-        let v5::RoutingState {
+impl<'a> From<Unmarked<'a>> for RoutingState<'a> {
+    fn from(state: Unmarked<'a>) -> Self {
+        let Unmarked {
             version,
             txid,
             coordinator,
@@ -55,7 +61,7 @@ impl<'a> Form<'a> for RoutingState<'a> {
 
     #[inline]
     fn of(state: &'a service::RoutingState) -> Self {
-        Self { wire: state.wire, ..v5::RoutingState::of(state).into() }
+        Self { wire: state.wire, ..Unmarked::of(state).into() }
     }
 }
 
@@ -77,7 +83,7 @@ impl TryFrom<RoutingState<'_>> for service::RoutingState {
             chain,
             wire,
         } = state;
-        let before = v5::RoutingState {
+        let before = Unmarked {
             version,
             txid,
             coordinator,

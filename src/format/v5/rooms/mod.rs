@@ -13,7 +13,7 @@ mod values;
 mod wire;
 
 use super::{
-    Evidence, Hearing, Heartbeat, Incarnation, Link, List, Map, Model, NodeId, Recent, Signed, Step, Text, Vote,
+    Evidence, Hearing, Heartbeat, Incarnation, Link, List, Map, Model, NodeId, Recent, Report, Signed, Step, Text, Vote,
 };
 use crate::{Form, Invalid};
 use std::collections::BTreeMap;
@@ -61,6 +61,7 @@ forms! {
     Evidence = model::Evidence,
     Hearing = agreement::Hearing,
     Heartbeat<'a> = agreement::Heartbeat,
+    Report<'a> = model::Report,
     Recent = model::Recent,
     Signed<'a> = model::Signed,
 }

@@ -4,7 +4,7 @@ use super::super::{Gate, Gates, Mode, Plan, Shield, Smoke, Step, Text, Then};
 use super::same_words;
 use crate::Invalid;
 use model::Weight;
-use service::Span;
+use service::{GateName, Span};
 
 same_words!(Then = service::Then { Continue, AwaitPromotion });
 same_words!(Mode = service::Mode { Enforce, Pause, Observe });
@@ -13,16 +13,26 @@ same_words!(Shield = service::Shield { On, Off });
 impl<'a> From<&'a service::Plan> for Plan<'a> {
     #[inline]
     fn from(plan: &'a service::Plan) -> Self {
-        let service::Plan { steps, gates, min_sample, progress_deadline, consecutive_error_limit, smoke, shield } =
-            plan;
-        let service::Smoke { path, max_p95: Span(max_p95) } = smoke;
+        let service::Plan {
+            steps,
+            gates,
+            min_sample,
+            compare_sample: _,
+            initial_delay: _,
+            progress_deadline,
+            consecutive_error_limit,
+            smoke,
+            shield,
+            uncounted: _,
+            expected: _,
+        } = plan;
         Self {
             steps: steps.into(),
-            gates: (*gates).into(),
+            gates: gates.into(),
             min_sample: *min_sample,
-            progress_deadline: progress_deadline.0,
+            progress_deadline: progress_deadline.unwrap_or(service::Plan::PROGRESS_DEADLINE).0,
             consecutive_error_limit: *consecutive_error_limit,
-            smoke: Smoke { path: path.as_ref().map(Text::from), max_p95: *max_p95 },
+            smoke: smoke.into(),
             shield: (*shield).into(),
         }
     }
@@ -34,16 +44,31 @@ impl TryFrom<Plan<'_>> for service::Plan {
     #[inline]
     fn try_from(plan: Plan<'_>) -> Result<Self, Invalid> {
         let Plan { steps, gates, min_sample, progress_deadline, consecutive_error_limit, smoke, shield } = plan;
-        let Smoke { path, max_p95 } = smoke;
         Ok(Self {
             steps: steps.try_into()?,
             gates: gates.into(),
             min_sample,
-            progress_deadline: Span(progress_deadline),
+            compare_sample: None,
+            initial_delay: Span(0),
+            progress_deadline: Some(Span(progress_deadline)),
             consecutive_error_limit,
-            smoke: service::Smoke { path: path.map(String::from), max_p95: Span(max_p95) },
+            smoke: smoke.into(),
             shield: shield.into(),
+            uncounted: Vec::new(),
+            expected: Vec::new(),
         })
+    }
+}
+
+impl<'a> From<&'a service::Smoke> for Smoke<'a> {
+    fn from(service::Smoke { path, max_p95: Span(max_p95) }: &'a service::Smoke) -> Self {
+        Self { path: path.as_ref().map(Text::from), max_p95: *max_p95 }
+    }
+}
+
+impl From<Smoke<'_>> for service::Smoke {
+    fn from(Smoke { path, max_p95 }: Smoke<'_>) -> Self {
+        Self { path: path.map(String::from), max_p95: Span(max_p95) }
     }
 }
 
@@ -63,21 +88,30 @@ impl TryFrom<Step> for service::Step {
     }
 }
 
-impl From<service::Gates> for Gates {
+/// The four gates that this version has, in its order.
+const GATES: [GateName; 4] =
+    [GateName::ERROR_RATE, GateName::P95, GateName::ERROR_RATE_DIFFERENCE, GateName::P95_RATIO];
+
+impl From<&service::Gates> for Gates {
     #[inline]
-    fn from(service::Gates { error_rate, p95, error_rate_difference, p95_ratio }: service::Gates) -> Self {
-        let gate = |service::Gate { limit, mode }| Gate { limit, mode: Mode::from(mode) };
-        let (error_rate, p95) = (gate(error_rate), gate(p95));
-        Self { error_rate, p95, error_rate_difference: gate(error_rate_difference), p95_ratio: gate(p95_ratio) }
+    fn from(gates: &service::Gates) -> Self {
+        let gate = |name| {
+            let (limit, mode) = match gates.get(name).or(GateName::usual(name)) {
+                Some(service::Gate { limit, mode, .. }) => (limit, mode.into()),
+                None => (u64::MAX, Mode::Observe),
+            };
+            Gate { limit, mode }
+        };
+        let [error_rate, p95, error_rate_difference, p95_ratio] = GATES.map(gate);
+        Self { error_rate, p95, error_rate_difference, p95_ratio }
     }
 }
 
 impl From<Gates> for service::Gates {
     #[inline]
     fn from(Gates { error_rate, p95, error_rate_difference, p95_ratio }: Gates) -> Self {
-        let gate = |Gate { limit, mode }| service::Gate { limit, mode: mode.into() };
-        let (error_rate, p95) = (gate(error_rate), gate(p95));
-        Self { error_rate, p95, error_rate_difference: gate(error_rate_difference), p95_ratio: gate(p95_ratio) }
+        let all = GATES.into_iter().zip([error_rate, p95, error_rate_difference, p95_ratio]);
+        all.map(|(name, Gate { limit, mode })| service::Gate { name, limit, allow: 0, mode: mode.into() }).collect()
     }
 }
 

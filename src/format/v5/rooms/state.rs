@@ -1,6 +1,6 @@
 //! Rollouts and states.
 
-use super::super::{Approvals, Canary, Link, Model, Outcome, Phase, Plan, Rollout, RoutingState, StepNumber, Text};
+use super::super::{Approvals, Canary, Link, Model, Outcome, Phase, Rollout, RoutingState, StepNumber, Text};
 use super::plan::weight_of;
 use super::same_words;
 use crate::{Form, Invalid};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 same_words!(Outcome = service::Outcome { Promoted, FastPromoted, Aborted, RolledBack, Superseded });
 
-impl<'a> Form<'a> for RoutingState<'a> {
+impl<'a, R: From<&'a service::Rollout> + 'a> Form<'a> for RoutingState<'a, R> {
     type Value = service::RoutingState;
 
     #[inline]
@@ -37,17 +37,20 @@ impl<'a> Form<'a> for RoutingState<'a> {
             canary: canary.as_ref().map(Canary::from),
             drained: (*drained).into(),
             earlier: earlier.into(),
-            rollout: rollout.as_deref().map(|rollout| Box::new(rollout.into())),
+            rollout: rollout.as_deref().map(|rollout| Box::new(R::from(rollout))),
             chain: chain.into(),
         }
     }
 }
 
-impl TryFrom<RoutingState<'_>> for service::RoutingState {
+impl<R> TryFrom<RoutingState<'_, R>> for service::RoutingState
+where
+    service::Rollout: TryFrom<R, Error = Invalid>,
+{
     type Error = Invalid;
 
     #[inline]
-    fn try_from(state: RoutingState<'_>) -> Result<Self, Invalid> {
+    fn try_from(state: RoutingState<'_, R>) -> Result<Self, Invalid> {
         let RoutingState { version, txid, coordinator, timestamp, stable, canary, drained, earlier, rollout, chain } =
             state;
         let rollout = rollout.map(|rollout| service::Rollout::try_from(*rollout)).transpose()?;
@@ -115,7 +118,7 @@ impl TryFrom<Link> for service::Link {
     }
 }
 
-impl<'a> From<&'a service::Rollout> for Rollout<'a> {
+impl<'a, P: From<&'a service::Plan>> From<&'a service::Rollout> for Rollout<'a, P> {
     #[inline]
     fn from(rollout: &'a service::Rollout) -> Self {
         let service::Rollout {
@@ -133,7 +136,7 @@ impl<'a> From<&'a service::Rollout> for Rollout<'a> {
         Self {
             started: *started,
             started_at: *started_at,
-            plan: Plan::from(&**plan),
+            plan: P::from(&**plan),
             canary: canary.into(),
             stable: stable.into(),
             step: *step as u64,
@@ -145,11 +148,14 @@ impl<'a> From<&'a service::Rollout> for Rollout<'a> {
     }
 }
 
-impl TryFrom<Rollout<'_>> for service::Rollout {
+impl<P> TryFrom<Rollout<'_, P>> for service::Rollout
+where
+    service::Plan: TryFrom<P, Error = Invalid>,
+{
     type Error = Invalid;
 
     #[inline]
-    fn try_from(rollout: Rollout<'_>) -> Result<Self, Invalid> {
+    fn try_from(rollout: Rollout<'_, P>) -> Result<Self, Invalid> {
         let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why, approvals } = rollout;
         Ok(Self {
             started,

@@ -6,10 +6,11 @@ use crate::{Form, Invalid, Kept};
 use service::RoutingState;
 use std::sync::Arc;
 
-impl<'a, S, H> From<&'a service::Message> for Message<'a, S, H>
+impl<'a, S, H, R> From<&'a service::Message> for Message<'a, S, H, R>
 where
     S: Form<'a, Value = RoutingState>,
     H: Form<'a, Value = agreement::Heartbeat>,
+    R: Form<'a, Value = model::Report>,
 {
     #[inline]
     fn from(message: &'a service::Message) -> Self {
@@ -32,21 +33,22 @@ where
             M::Reject { ballot, promised } => Self::Reject { ballot: (*ballot).into(), promised: (*promised).into() },
             M::Decision { proposal } => Self::Decision { proposal: (&**proposal).into() },
             M::Applied { version } => Self::Applied { version: *version },
-            M::Report(report) => Self::Report(Box::new((&**report).into())),
+            M::Report(report) => Self::Report(R::of(report)),
             M::Testimony(testimony) => Self::Testimony((&**testimony).into()),
         }
     }
 }
 
-impl<S, H> TryFrom<Message<'_, S, H>> for service::Message
+impl<S, H, R> TryFrom<Message<'_, S, H, R>> for service::Message
 where
     S: Kept<Arc<RoutingState>>,
     H: Kept<Box<agreement::Heartbeat>>,
+    R: Kept<Box<model::Report>>,
 {
     type Error = Invalid;
 
     #[inline]
-    fn try_from(message: Message<'_, S, H>) -> Result<Self, Invalid> {
+    fn try_from(message: Message<'_, S, H, R>) -> Result<Self, Invalid> {
         use Message as F;
         Ok(match message {
             F::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat.kept()?),
@@ -68,7 +70,7 @@ where
             }
             F::Decision { proposal } => Self::Decision { proposal: shared(proposal)? },
             F::Applied { version } => Self::Applied { version },
-            F::Report(report) => Self::Report(Box::new((*report).into())),
+            F::Report(report) => Self::Report(report.kept()?),
             F::Testimony(testimony) => Self::Testimony(Box::new(testimony.try_into()?)),
         })
     }
