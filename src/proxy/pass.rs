@@ -98,7 +98,7 @@ impl Proxy {
     /// The answer of the model that stands in for another.
     async fn stand_in(&self, chosen: &Chosen, outbound: Outbound, bytes: Bytes) -> Response<Body> {
         if matches!(chosen.target().upstream, Ok(None)) {
-            return self.decide(chosen, chosen.at);
+            return self.decide(chosen);
         }
         match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes)).await {
             Ok(response) => response,

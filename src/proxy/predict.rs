@@ -16,7 +16,7 @@ use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
-use judge::{Sample, Samples, Verdict};
+use judge::{Sample, Samples};
 use member::{Handle, View, boottime};
 use model::{ModelId, Networks, Time, Weight};
 use rollout::Trial;
@@ -146,7 +146,6 @@ impl Proxy {
             Ok(body) => body,
             Err(error) => return self.refuse(tester, &parts.headers, &error.into()),
         };
-        let arrived = boottime();
         let key = body_key(&body);
         let readable = key.as_ref().ok().and_then(Option::as_deref);
         let counted = match tester {
@@ -156,7 +155,7 @@ impl Proxy {
         let chosen = self.choose(tester, header_key(&parts.headers).or(readable), counted);
         match (&chosen.target().upstream, route) {
             (Ok(None), Route::Prediction) => match key {
-                Ok(_) => self.decide_at_end(&chosen, arrived, body).await,
+                Ok(_) => self.decide_at_end(&chosen, body).await,
                 Err(error) => Problem::NotJson(error).answer(&chosen.table, chosen.target()),
             },
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
@@ -246,7 +245,6 @@ impl Proxy {
         body: &[u8],
         answer: impl FnOnce(&Prepared, Time),
     ) -> Decided {
-        let arrived = boottime();
         let Ok(body_key) = key_of(body) else { return Decided::NotPlain };
         let chosen = self.choose(None, key.or(body_key.as_deref()), Counted::Yes);
         if !chosen.table.has_joined {
@@ -254,7 +252,7 @@ impl Proxy {
         }
         match chosen.target().upstream {
             Ok(None) => {
-                answer(self.decided(&chosen, arrived), chosen.at);
+                answer(self.decided(&chosen), chosen.at);
                 Decided::Answered
             }
             Ok(Some(_)) => Decided::Upstream(chosen),
@@ -263,29 +261,23 @@ impl Proxy {
     }
 
     /// Answers with the decision itself, when the body has ended as it may.
-    async fn decide_at_end<B: RequestBody>(&self, chosen: &Chosen, arrived: Time, body: Taken<B>) -> Response<Body> {
+    async fn decide_at_end<B: RequestBody>(&self, chosen: &Chosen, body: Taken<B>) -> Response<Body> {
         match body.drain().await {
-            Ok(()) => self.decide(chosen, arrived),
+            Ok(()) => self.decide(chosen),
             Err(error) => Problem::from(error).answer(&chosen.table, chosen.target()),
         }
     }
 
-    pub(super) fn decide(&self, chosen: &Chosen, arrived: Time) -> Response<Body> {
-        let body = self.decided(chosen, arrived).body.clone();
+    pub(super) fn decide(&self, chosen: &Chosen) -> Response<Body> {
+        let body = self.decided(chosen).body.clone();
         answer::decision(body, &chosen.table, chosen.target())
     }
 
-    /// Counts a decision, and gives the prepared answer.
-    fn decided<'a>(&self, chosen: &'a Chosen, arrived: Time) -> &'a Prepared {
+    /// Gives the prepared answer. It is the node's own and not the model's, so that it is no evidence about the model, whatever
+    /// was asked: counted as good, it would promote a model that nobody serves.
+    fn decided<'a>(&self, chosen: &'a Chosen) -> &'a Prepared {
         let target = chosen.target();
-        match chosen.counted {
-            Counted::Yes => {
-                let took = chosen.at.since(arrived);
-                let sample = Sample { latency: took, full: took, verdict: Verdict::Good };
-                self.0.observer.record(&target.model, chosen.at, sample);
-            }
-            Counted::No => self.0.observer.pass_over(&target.model, chosen.at),
-        }
+        self.0.observer.pass_over(&target.model, chosen.at);
         target.decision(chosen.stickiness)
     }
 

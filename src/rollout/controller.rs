@@ -1,7 +1,7 @@
 //! From what a node sees to what it does about it.
 
 use super::pool::{Heed, Pool};
-use super::present::{Clock, Present, REPORT_STALE, deadline, reason};
+use super::present::{Clock, Present, REPORT_STALE, deadline, obstacle, reason};
 use super::rules::{All, Rules};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
@@ -157,7 +157,7 @@ impl<R: Rules> Controller<R> {
         // A rollback does not wait for the votes on a step.
         let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
         if overtakes || (self.asked.is_none() && now >= self.retry_at) {
-            moves.propose = self.proposal(now, facts, &present, &verdict, &own_verdict);
+            moves.propose = self.proposal(now, facts, &present, &pooled, [&verdict, &own_verdict]);
             self.asked = moves.propose.clone().or(self.asked.take());
         }
         moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
@@ -239,8 +239,8 @@ impl<R: Rules> Controller<R> {
         now: Time,
         facts: &Facts<'_>,
         present: &Present,
-        verdict: &Judgement,
-        own: &Judgement,
+        pooled: &Samples,
+        [verdict, own]: [&Judgement; 2],
     ) -> Option<Change> {
         let rollout = facts.state.open_rollout()?;
         let epoch = rollout.epoch;
@@ -277,16 +277,22 @@ impl<R: Rules> Controller<R> {
         }
         let limit = deadline(rollout);
         clock.deadline.is_zero().then(|| Change::Abort {
-            why: format!("not passed within {} s after the hold: {}", limit.as_secs(), self.obstacle(verdict)),
+            why: format!(
+                "not passed within {} s after the hold: {}",
+                limit.as_secs(),
+                self.obstacle(verdict, &pooled.canary())
+            ),
             started: Some(rollout.started),
         })
     }
 
     /// What held the step up, in words.
-    fn obstacle(&self, verdict: &Judgement) -> String {
+    fn obstacle(&self, verdict: &Judgement, canary: &Measured) -> String {
         match (&self.refused, verdict.ruling) {
             (Some(refused), Ruling::Pass) => refused.clone(),
-            (_, Ruling::Pass | Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough) => reason(verdict),
+            (_, Ruling::Pass | Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough) => {
+                obstacle(verdict, canary.requests(), canary.uncounted())
+            }
         }
     }
 

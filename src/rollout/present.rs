@@ -230,12 +230,34 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What a judgement rests on, in words.
+/// What a failure or a pause rests on, in words.
 pub(super) fn reason(judgement: &Judgement) -> String {
+    judgement.reason().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What keeps a step from being passed, in words; `others` are the requests to the canary beside those that count.
+pub(super) fn obstacle(judgement: &Judgement, counted: u64, others: u64) -> String {
     if let Some(finding) = judgement.reason() {
         return finding.to_string();
     }
-    let missing = (judgement.missing > 0).then(|| format!("{} requests to the canary are missing", judgement.missing));
+    let why =
+        if counted == 0 && others > 0 { format!(": no requests that count; {others} others") } else { String::new() };
+    let missing =
+        (judgement.missing > 0).then(|| format!("{} requests to the canary are missing{why}", judgement.missing));
     let open = judgement.open().map(ToString::to_string);
     missing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_waits_says_for_what_and_why_that_does_not_come() {
+        let judgement = Judgement { ruling: Ruling::NotEnough, findings: Vec::new(), missing: 59 };
+        let missing = "59 requests to the canary are missing";
+        assert_eq!(obstacle(&judgement, 0, 0), missing);
+        assert_eq!(obstacle(&judgement, 0, 120), format!("{missing}: no requests that count; 120 others"));
+        assert_eq!(obstacle(&Judgement { missing: 9, ..judgement }, 50, 120), "9 requests to the canary are missing");
+    }
 }

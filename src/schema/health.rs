@@ -14,7 +14,8 @@ pub struct ModelHealth {
     pub errors: u64,
     /// Those that the model refused with a status 4xx.
     pub client_errors: u64,
-    /// Requests beside these that are no evidence: health checks, metadata, `OPTIONS` and `HEAD`, and those with `x-canary`.
+    /// Requests beside these that are no evidence: health checks, metadata, `OPTIONS` and `HEAD`, those with `x-canary`, and
+    /// what the node answered itself, without a model server.
     #[serde(default)]
     pub uncounted: u64,
     /// 0 to 1; none without requests.

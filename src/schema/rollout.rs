@@ -130,6 +130,9 @@ pub struct FiguresShape {
     pub errors: u64,
     /// Those that the model refused with a status 4xx.
     pub client_errors: u64,
+    /// Requests beside these that are no evidence, such as health checks and what a node answered itself.
+    #[serde(default)]
+    pub uncounted: u64,
     /// Requests a second.
     pub rate: f64,
     /// 0 to 1; none without requests.

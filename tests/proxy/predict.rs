@@ -32,7 +32,8 @@ async fn without_an_upstream_the_decision_is_the_answer() {
     let stable = bench.post(&[], r#"{"key":"alice"}"#).await;
     assert_eq!(json(&stable)["model_selected"], "v1", "alice is in bucket 8249");
     assert_eq!(header(&stable, "x-canary-model"), "v1");
-    assert_eq!((bench.counts("v1"), bench.counts("v2")), ((1, 0), (1, 0)));
+    assert_eq!((bench.counts("v1"), bench.counts("v2")), ((0, 0), (0, 0)), "it is no model that answers");
+    assert_eq!((bench.uncounted("v1"), bench.uncounted("v2")), (1, 1));
 }
 
 #[tokio::test]
@@ -158,14 +159,15 @@ async fn bodies_over_the_limit_are_refused_with_and_without_a_length() {
         Response::new(Full::from(format!("{read:?}")))
     })
     .await;
-    for upstreams in [String::new(), format!("v1=http://{address}/")] {
+    for (upstreams, asked) in [(String::new(), 0), (format!("v1=http://{address}/"), 1)] {
         let bench = Bench::new(0, &upstreams);
         let long = vec![b' '; 10 * MIB];
         assert_problem(&bench.post(&[], long).await, 413, "body_too_large");
         assert_problem(&bench.send(&[], chunked(10 * MIB)).await, 413, "body_too_large");
         assert_problem(&bench.send(&[], chunked(MIB + 1)).await, 413, "body_too_large");
         assert_eq!(bench.send(&[], chunked(MIB)).await.status(), StatusCode::OK);
-        assert_eq!(bench.counts("v1"), (1, 0), "a client's mistake is not counted");
+        assert_eq!(bench.counts("v1"), (asked, 0), "a client's mistake is not counted");
+        assert_eq!(bench.uncounted("v1"), 1 - asked, "nor is it apart");
     }
 }
 

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use member::{Handle, Publisher, boottime};
 use model::{NodeId, NodeSet, Weight};
 use proxy::{Proxy, Remote, Route, Settings, Timeouts, Upstreams};
+use schema::ModelHealth;
 use service::{Canary, Model, RoutingState, View};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -133,9 +134,18 @@ impl Bench {
 
     /// Requests and errors observed of `model`.
     pub(crate) fn counts(&self, model: &str) -> (u64, u64) {
+        let seen = self.observed(model);
+        (seen.requests, seen.errors)
+    }
+
+    /// Requests to `model` that are no evidence.
+    pub(crate) fn uncounted(&self, model: &str) -> u64 {
+        self.observed(model).uncounted
+    }
+
+    fn observed(&self, model: &str) -> ModelHealth {
         let observations = self.proxy.observations();
-        let of_model = observations.models.iter().find(|(id, _)| id.as_str() == model);
-        of_model.map_or((0, 0), |(_, seen)| (seen.requests, seen.errors))
+        observations.models.into_iter().find(|(id, _)| id.as_str() == model).map(|(_, seen)| seen).unwrap_or_default()
     }
 }
 

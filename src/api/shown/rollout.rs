@@ -65,10 +65,10 @@ pub(crate) fn trial(status: &Status) -> TrialShape {
 }
 
 fn figures(figures: &ModelFigures) -> FiguresShape {
-    let ModelFigures { requests, errors, client_errors, rate, error_rate, p50, p95, p99 } = *figures;
+    let ModelFigures { requests, errors, client_errors, uncounted, rate, error_rate, p50, p95, p99 } = *figures;
     let millis = |latency: Option<Duration>| latency.map(|latency| latency.as_secs_f64() * 1e3);
     let (p50, p95, p99) = (millis(p50), millis(p95), millis(p99));
-    FiguresShape { requests, errors, client_errors, rate, error_rate, p50, p95, p99 }
+    FiguresShape { requests, errors, client_errors, uncounted, rate, error_rate, p50, p95, p99 }
 }
 
 fn finding(finding: &Finding) -> GateFinding {

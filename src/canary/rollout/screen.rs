@@ -72,18 +72,22 @@ fn progress(rollout: Option<&RolloutShape>, trial: &TrialShape) -> String {
     }
     let _ = write!(text, "\nnext: {}", next(&trial.next));
     if trial.missing > 0 {
-        let _ = write!(text, "; {} requests missing", trial.missing);
-        match trial.missing_for_s {
-            Some(seconds) => {
-                let _ = write!(text, ", there in {seconds:.0} s at this rate");
-            }
-            None => text += ", and none come",
-        }
+        let _ = write!(text, "; {} requests missing{}", trial.missing, prospect(trial));
     }
     if let Some(why) = &trial.refused {
         let _ = write!(text, "\nnot made yet: {why}");
     }
     text + "\n"
+}
+
+/// When the requests that are missing will be there.
+fn prospect(trial: &TrialShape) -> String {
+    let FiguresShape { requests, uncounted, .. } = trial.canary;
+    match trial.missing_for_s {
+        Some(seconds) => format!(", there in {seconds:.0} s at this rate"),
+        None if requests == 0 && uncounted > 0 => format!(": no requests that count; {uncounted} others"),
+        None => ", and none come".to_owned(),
+    }
 }
 
 fn next(next: &NextShape) -> String {
@@ -108,7 +112,7 @@ fn models(current: &CurrentRollout, trial: &TrialShape) -> String {
         current.rollout.as_ref().filter(|rollout| rollout.outcome.is_none()).map_or(otherwise.to_owned(), of)
     };
     let row = |name: String, figures: &FiguresShape| {
-        let FiguresShape { requests, errors, client_errors, rate, error_rate, p50, p95, p99 } = *figures;
+        let FiguresShape { requests, errors, client_errors, uncounted: _, rate, error_rate, p50, p95, p99 } = *figures;
         [
             name,
             requests.to_string(),
@@ -195,4 +199,32 @@ fn millis(millis: Option<f64>) -> String {
             if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_without_requests_that_count_says_how_many_others_there_are() {
+        let document = serde_json::json!({
+            "held_s": 9.0, "observed_share": null, "gates": [], "verdict": "not_enough", "missing": 59,
+            "missing_for_s": null, "next": {"what": "undecided", "in_s": 3.0, "then": null, "waits_for": null},
+            "refused": null,
+            "stable": {"requests": 0, "errors": 0, "client_errors": 0, "uncounted": 121, "rate": 0.0},
+            "canary": {"requests": 0, "errors": 0, "client_errors": 0, "uncounted": 120, "rate": 0.0},
+        });
+        let mut trial: TrialShape = serde_json::from_value(document).expect("a trial");
+        let told = |trial: &TrialShape| progress(None, trial);
+        assert!(
+            told(&trial).contains("; 59 requests missing: no requests that count; 120 others\n"),
+            "{}",
+            told(&trial)
+        );
+        trial.canary.uncounted = 0;
+        assert!(told(&trial).contains("; 59 requests missing, and none come\n"), "{}", told(&trial));
+        (trial.missing, trial.canary.requests, trial.canary.uncounted) = (58, 1, 120);
+        trial.missing_for_s = Some(4.0);
+        assert!(told(&trial).contains("; 58 requests missing, there in 4 s at this rate\n"), "{}", told(&trial));
+    }
 }

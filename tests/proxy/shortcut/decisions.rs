@@ -54,7 +54,7 @@ async fn both_ways_answer_the_same() {
 }
 
 #[tokio::test]
-async fn plain_requests_do_not_reach_the_server_and_are_counted() {
+async fn plain_requests_do_not_reach_the_server_and_are_counted_apart() {
     let bench = Bench::new("");
     let plain = post("", r#"{"key":"user-42"}"#);
     let answers = bench.talk(Way::Short, plain.repeat(200).as_bytes(), 1_000, 200).await;
@@ -62,8 +62,8 @@ async fn plain_requests_do_not_reach_the_server_and_are_counted() {
     assert!(
         answers.iter().all(|(_, body)| body.contains(r#""model_selected":"v2""#) && body.contains(r#""sticky":true"#))
     );
-    let observations = bench.proxy.observations();
-    assert_eq!((observations.overall.requests, observations.overall.errors), (200, 0));
+    let overall = bench.proxy.observations().overall;
+    assert_eq!((overall.requests, overall.errors, overall.uncounted), (0, 0, 200), "the node's own answers");
 }
 
 #[tokio::test]
@@ -75,8 +75,9 @@ async fn what_needs_more_than_a_decision_reaches_the_server_once() {
     let shielded = |head: &[String]| head.contains(&"x-canary-shielded: v2".to_owned());
     let shielded: Vec<bool> = answers.iter().map(|(head, _)| shielded(head)).collect();
     assert_eq!((shielded, bench.seen()), (vec![false, true, false], 2));
-    let observations = bench.proxy.observations();
-    assert_eq!((observations.overall.requests, observations.overall.errors), (4, 1));
+    let overall = bench.proxy.observations().overall;
+    // The canary's failure counts; the decisions, the one in its place too, do not.
+    assert_eq!((overall.requests, overall.errors, overall.uncounted), (1, 1, 3));
 }
 
 #[tokio::test]
