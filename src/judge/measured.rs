@@ -57,6 +57,22 @@ impl Measured {
         self.answered(u64::try_from(latency.as_micros()).unwrap_or(HIGHEST_MICROS), 1);
     }
 
+    /// Counts a request as `to` that was counted as `from`, with this latency.
+    pub fn amend(&mut self, latency: Duration, from: Verdict, to: Verdict) {
+        // Nothing else is told of a request after its end: see whoever takes what clients say.
+        if (from, to) != (Verdict::Good, Verdict::Failed) {
+            return;
+        }
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(HIGHEST_MICROS).clamp(LOWEST_MICROS, HIGHEST_MICROS);
+        if self.latencies.count_at(micros) == 0 {
+            return;
+        }
+        self.errors = self.errors.saturating_add(1);
+        let mut one = Histogram::new_from(&self.latencies);
+        one.saturating_record(micros);
+        self.latencies.subtract(&one).expect("it has the same bounds, and an answer there");
+    }
+
     /// Adds what `other` counted.
     pub fn merge(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
@@ -254,6 +270,24 @@ mod tests {
         assert_eq!(measured, Measured::default());
         assert_eq!((measured.error_rate(), measured.quantile(0.95)), (None, None));
         assert_eq!(measured.summary(), Summary::default());
+    }
+
+    #[test]
+    fn a_good_end_that_becomes_a_failure_is_one_request_and_no_answer() {
+        let mut measured = Measured::default();
+        for latency in [10, 20, 90_000] {
+            measured.record(millis(latency), Verdict::Good);
+        }
+        measured.amend(millis(10), Verdict::Good, Verdict::Failed);
+        let mut same = Measured::default();
+        same.record(millis(20), Verdict::Good);
+        same.record(millis(90_000), Verdict::Good);
+        same.record(millis(10), Verdict::Failed);
+        assert_eq!(measured, same);
+        measured.amend(millis(90_000), Verdict::Good, Verdict::Failed);
+        assert_eq!((measured.requests(), measured.errors(), measured.answers()), (3, 2, 1), "also beyond the bounds");
+        measured.amend(millis(10), Verdict::Good, Verdict::Failed);
+        assert_eq!((measured.requests(), measured.errors(), measured.answers()), (3, 2, 1), "there is no such answer");
     }
 
     #[test]

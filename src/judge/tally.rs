@@ -68,6 +68,13 @@ impl Tally {
         self.full.saturating_record(micros(sample.full));
     }
 
+    /// Counts a request as `to` that was counted as `from`.
+    pub(super) fn amend(&mut self, from: Verdict, to: Verdict) {
+        if (from, to) == (Verdict::Good, Verdict::Failed) {
+            self.errors = self.requests.min(self.errors + 1);
+        }
+    }
+
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.requests = 0;

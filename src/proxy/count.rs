@@ -1,6 +1,7 @@
 //! The count for the trial of a canary: the requests to the two models that began after the trial did.
 
-use judge::{Measured, Sample, Samples};
+use crate::given::End;
+use judge::{Measured, Sample, Samples, Verdict};
 use model::{ModelId, Time};
 use rollout::Trial;
 
@@ -44,6 +45,13 @@ impl Count {
     pub(super) fn record(&mut self, model: &ModelId, now: Time, sample: Sample) {
         let Some(measured) = self.of(model, now - sample.full) else { return };
         measured.record(sample.latency, sample.verdict);
+    }
+
+    /// Counts a request to `model` as `to` that began at `started` and was counted with this end.
+    pub(super) fn amend(&mut self, model: &ModelId, started: Time, end: End, to: Verdict) {
+        if let Some(measured) = self.of(model, started) {
+            measured.amend(end.latency, end.verdict, to);
+        }
     }
 
     /// Where a request to `model` that began at `started` counts. One that was chosen under an earlier weight says nothing
