@@ -1,6 +1,6 @@
 //! The fuzzers' way through the bodies of requests, and plans in files: everything up to the question to the agreement.
 
-use super::outcomes::{Outcomes, samples};
+use super::outcomes::{Outcomes, told};
 use super::rollouts;
 use edge::body::parse_object;
 use model::Weight;
@@ -23,7 +23,7 @@ pub fn body(bytes: &[u8]) -> bool {
         b'u' => same::<UndoRequest>(body).is_some(),
         b'm' => same::<ModelRequest>(body).is_some_and(|wanted| rollouts::model(wanted.id, wanted.upstream).is_ok()),
         b'o' => serde_json::from_slice(body)
-            .is_ok_and(|Outcomes(outcomes)| samples(&outcomes, &state()).is_ok_and(|all| all.len() == outcomes.len())),
+            .is_ok_and(|Outcomes(outcomes)| told(&outcomes, &state()).is_ok_and(|all| all.len() == outcomes.len())),
         b'p' => same::<PlanShape>(body).is_some_and(|plan| plan.plan().is_ok_and(|plan| is_sound(&plan))),
         b't' => std::str::from_utf8(body).is_ok_and(|text| {
             let plan: Option<PlanShape> = toml::from_str(text).ok();

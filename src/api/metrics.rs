@@ -96,6 +96,10 @@ fn https(text: &mut Exposition, counters: &Counters, open: &Gauges) {
     family.sample(&[("result", "allowed")], of(&counters.allowed));
     family.sample(&[("result", "unauthenticated")], of(&counters.unauthenticated));
     family.sample(&[("result", "forbidden")], of(&counters.forbidden));
+    let mut family = text.counter("canary_outcomes_total", "Outcomes that were reported, by what became of them.");
+    for (heard, count) in counters.outcomes() {
+        family.sample(&[("result", heard.word())], count);
+    }
     text.value("canary_https_connections", "HTTPS connections that are open.", open.connections());
     text.value("canary_https_handshakes_in_flight", "TLS handshakes under way on the HTTPS port.", open.handshakes());
     text.gauge("canary_build_info", "1, with the version of the program.")

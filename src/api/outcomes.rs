@@ -1,4 +1,7 @@
-//! `POST /outcomes`: how requests ended that callers served themselves, so that they count as those that came through here.
+//! `POST /outcomes`: how requests ended, as their callers saw it.
+//!
+//! One that names an answer of this node, by its `x-canary-request`, corrects what was counted of it, as far as that may be. One
+//! without a name is of a request that the caller served itself, and counts as those that came through here.
 //!
 //! All or nothing: one outcome that cannot be taken refuses the request, and nothing of it is counted.
 
@@ -11,12 +14,14 @@ use edge::{Problem, admit, body};
 use http::StatusCode;
 use judge::{Sample, Verdict};
 use member::unix_millis;
-use model::ModelId;
+use model::{ModelId, NodeId, Peers, RequestId};
+use proxy::Heard;
 use schema::code;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use service::RoutingState;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,19 +39,40 @@ pub(super) struct Outcome {
     /// Whether the model did what it should.
     ok: bool,
     latency_ms: f64,
+    /// The answer that it is about, if a node gave one.
+    #[serde(default)]
+    request: Option<RequestId>,
 }
 
 /// One outcome, or a list of them.
 #[derive(Debug)]
 pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 
-#[derive(Debug, Serialize)]
-struct Accepted {
-    accepted: usize,
+/// What became of them.
+#[derive(Debug, Default, Serialize)]
+struct Taken {
+    /// Those that count.
+    accepted: u64,
+    /// Those that do not.
+    #[serde(skip_serializing_if = "is_zero")]
+    ignored: u64,
+    /// The latter by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reasons: BTreeMap<&'static str, u64>,
+}
+
+/// One outcome that can be taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Told<'a> {
+    model: &'a ModelId,
+    sample: Sample,
+    request: Option<RequestId>,
 }
 
 pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let reporter = admit(&request, "Outcomes refused", |caller| caller.reporter(unix_millis()));
+    let reporter = admit(&request, "Outcomes refused", |caller| {
+        api.reporters.admit(caller, request.headers(), &api.trusted_proxies, unix_millis())
+    });
     if let Err(refused) = reporter.and_then(|()| refuse_other_sites(&request)) {
         body::discard(request).await;
         return Err(refused);
@@ -54,26 +80,58 @@ pub(super) async fn outcomes(State(api): State<Arc<Api>>, request: Request) -> R
     let body = body::read(request).await?;
     let wrong = |error: serde_json::Error| Problem::bad_request(format!("the body is not what is expected: {error}"));
     let Outcomes(outcomes) = serde_json::from_slice(&body).map_err(wrong)?;
-    let samples = samples(&outcomes, &api.handle.view().state)?;
-    for (model, sample) in &samples {
-        api.proxy.record_outcome(model, *sample);
+    let view = api.handle.view();
+    let all = told(&outcomes, &view.state)?;
+    if let Some((place, other)) = of_another_node(&all, view.me) {
+        return Err(wrong_node(&api.peers, place, other));
     }
-    Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: samples.len() })).into_response())
+    let mut taken = Taken::default();
+    for Told { model, sample, request } in all {
+        let heard = api.proxy.record_outcome(model, sample, request);
+        api.counters.count_outcome(heard);
+        if heard == Heard::Counted {
+            taken.accepted += 1;
+        } else {
+            taken.ignored += 1;
+            *taken.reasons.entry(heard.word()).or_default() += 1;
+        }
+    }
+    Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
 }
 
-/// What is to be counted, each for one of the two models of `state`.
-pub(super) fn samples<'a>(
-    outcomes: &'a [Outcome],
-    state: &RoutingState,
-) -> Result<Vec<(&'a ModelId, Sample)>, Problem> {
+/// What is told, each of one of the two models of `state`.
+pub(super) fn told<'a>(outcomes: &'a [Outcome], state: &RoutingState) -> Result<Vec<Told<'a>>, Problem> {
     let canary = state.canary.as_ref().map(|canary| &canary.model.id);
     let one = |(place, outcome): (usize, &'a Outcome)| {
         if outcome.model != state.stable.id && Some(&outcome.model) != canary {
             return Err(unknown_model(place + 1, outcome, &state.stable.id, canary));
         }
-        Ok((&outcome.model, outcome.sample(place + 1)?))
+        Ok(Told { model: &outcome.model, sample: outcome.sample(place + 1)?, request: outcome.request })
     };
     outcomes.iter().enumerate().map(one).collect()
+}
+
+/// The first that names an answer of another node than `me`, and its place.
+fn of_another_node(all: &[Told<'_>], me: NodeId) -> Option<(usize, NodeId)> {
+    let named = all.iter().zip(1..).filter_map(|(told, place)| Some((place, told.request?.node)));
+    named.into_iter().find(|(_, node)| *node != me)
+}
+
+/// Only the node that gave an answer knows of it, and it does not ask the others.
+fn wrong_node(peers: &Peers, place: usize, other: NodeId) -> Problem {
+    let Some(host) = peers.host(other) else {
+        return Problem::bad_request(format!("outcome {place}: {other} is no member (members: {})", peers.members()));
+    };
+    let location = format!("https://{}:{}/outcomes", host.in_url(), other.data_port());
+    let detail = format!("outcome {place}: {other} gave that answer: tell it, at {location}");
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, code::WRONG_NODE, "Another node gave the request its answer", detail)
+        .with("node", other.to_string())
+        .with("location", location)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Outcome {
@@ -145,7 +203,7 @@ impl<'de> Visitor<'de> for Object {
     type Value = Outcome;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with model, ok and latency_ms")
+        f.write_str("an object with model, ok and latency_ms, and perhaps request")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Outcome, A::Error> {
@@ -169,8 +227,8 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<(String, Sample)>, String> {
         let Outcomes(outcomes) = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        let samples = samples(&outcomes, &state()).map_err(|problem| format!("{problem:?}"))?;
-        Ok(samples.into_iter().map(|(model, sample)| (model.to_string(), sample)).collect())
+        let all = told(&outcomes, &state()).map_err(|problem| format!("{problem:?}"))?;
+        Ok(all.into_iter().map(|told| (told.model.to_string(), told.sample)).collect())
     }
 
     #[test]
@@ -202,6 +260,8 @@ mod tests {
             (r#"{"model":"v1","ok":true,"latency_ms":null}"#, "null"),
             (r#"{"model":"v1","ok":1,"latency_ms":1}"#, "boolean"),
             (r#"{"model":"v1","ok":true,"ok":true,"latency_ms":1}"#, "duplicate"),
+            (r#"{"model":"v1","ok":true,"latency_ms":1,"request":"00c0ffee00c0ffee"}"#, "x-canary-request"),
+            (r#"{"model":"v1","ok":true,"latency_ms":1,"request":7}"#, "string"),
             (r#"["v1",true,1]"#, "an object"),
             ("7", "an object"),
         ] {
@@ -211,7 +271,8 @@ mod tests {
         for body in ["", "7", "null", r#""x""#, "{}", &format!("{GOOD}{GOOD}"), &format!("[{GOOD}")] {
             assert!(read(body).is_err(), "{body}");
         }
-        let millis = |latency_ms| Outcome { model: "v1".parse().expect("a model id"), ok: true, latency_ms }.sample(1);
+        let model: ModelId = "v1".parse().expect("a model id");
+        let millis = |latency_ms| Outcome { model: model.clone(), ok: true, latency_ms, request: None }.sample(1);
         for unreal in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert!(millis(unreal).is_err(), "{unreal}");
         }

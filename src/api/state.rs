@@ -1,13 +1,14 @@
 //! The state that the routes work with.
 
 use super::exposition::Exposition;
+use super::reporters::Reporters;
 use arc_swap::ArcSwap;
 use audit::Log;
 use edge::Gauges;
 use http::StatusCode;
 use member::{Handle, boottime, unix_millis};
-use model::{NodeId, Peers, Time, UnixMillis};
-use proxy::Proxy;
+use model::{Networks, NodeId, Peers, Time, UnixMillis};
+use proxy::{Heard, Proxy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,10 @@ pub struct Api {
     pub peers: Peers,
     /// What answers requests to the models, and knows how they did.
     pub proxy: Proxy,
+    /// Who may report outcomes.
+    pub reporters: Reporters,
+    /// Proxies before this node whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Networks,
     /// Connections that were refused, on both ports.
     pub rejections: Arc<Rejections>,
     /// The certificates in use; replaced when they are loaded anew.
@@ -85,6 +90,7 @@ pub struct Counters {
     pub(super) allowed: AtomicU64,
     pub(super) unauthenticated: AtomicU64,
     pub(super) forbidden: AtomicU64,
+    outcomes: [AtomicU64; 4],
 }
 
 impl Counters {
@@ -96,6 +102,17 @@ impl Counters {
             Some(_) => &self.forbidden,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an outcome that was reported.
+    pub(super) fn count_outcome(&self, heard: Heard) {
+        self.outcomes[heard as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Outcomes by what became of them.
+    pub(super) fn outcomes(&self) -> [(Heard, u64); 4] {
+        let all = [Heard::Counted, Heard::UnknownRequest, Heard::AlreadyReported, Heard::Stands];
+        all.map(|heard| (heard, self.outcomes[heard as usize].load(Ordering::Relaxed)))
     }
 }
 

@@ -4,6 +4,7 @@ use super::cluster::{parse_span, unusable};
 use super::environment;
 use super::failure::{Exit, Failure};
 use super::logging::LogArgs;
+use api::Reporters;
 use clap::{Args, ValueEnum};
 use member::{DriverError, IsolationPolicy, OnEmptyDisk, Stop};
 use mesh::{AddressCheck, ExtraSources, WireVersion};
@@ -47,6 +48,10 @@ pub(crate) struct NodeArgs {
     /// such as 10.0.0.0/8,192.168.1.7.
     #[arg(long, env = "CANARY_TESTERS", value_name = "WHO", default_value = "certificate")]
     testers: Testers,
+    /// Who may say at /outcomes how requests ended: certificate (an operator's or an application's), local (whoever is on
+    /// this host, too), or off.
+    #[arg(long, env = "CANARY_OUTCOMES", value_name = "WHO", default_value = "certificate")]
+    outcomes: Reporters,
     /// Proxies before this node whose x-forwarded-for is believed, such as 10.0.0.0/24,10.1.0.7.
     #[arg(long, env = "CANARY_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "")]
     trusted_proxies: Networks,
@@ -132,6 +137,7 @@ pub(crate) fn run(args: NodeArgs, certs: &Path) -> Result<Exit, Failure> {
         upstreams,
         upstream_timeout: args.upstream_timeout,
         testers: args.testers,
+        outcomes: args.outcomes,
         trusted_proxies: args.trusted_proxies,
         bind: args.bind,
         strict: args.strict,

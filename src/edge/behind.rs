@@ -1,6 +1,6 @@
 //! The address of a client behind proxies that are trusted.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use model::Networks;
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,9 +9,13 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// The address of the client behind `proxies`, for a connection from `remote`: the last one on the way that none of
 /// them wrote. What others write into `x-forwarded-for` is not believed, and who writes what is no address is the last.
 pub fn client_behind(proxies: &Networks, remote: IpAddr, headers: &HeaderMap) -> IpAddr {
+    client_along(proxies, remote, headers.get_all(FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes))
+}
+
+/// The same for the values of all `x-forwarded-for` that there are, the last one first.
+pub fn client_along<'a>(proxies: &Networks, remote: IpAddr, ways: impl Iterator<Item = &'a [u8]>) -> IpAddr {
     let mut client = remote.to_canonical();
-    let ways = headers.get_all(FORWARDED_FOR).iter().rev();
-    let stations = ways.flat_map(|way| way.to_str().unwrap_or("?").rsplit(',').map(str::trim));
+    let stations = ways.flat_map(|way| str::from_utf8(way).unwrap_or("?").rsplit(',').map(str::trim));
     for station in stations {
         if !proxies.contain(client) {
             break;
@@ -31,7 +35,6 @@ fn address_in(station: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn a_client_is_who_no_trusted_proxy_vouches_for() {

@@ -2,12 +2,12 @@
 //!
 //! Reading needs nothing. Changing the routing needs a certificate with the operator role; a node's certificate never
 //! changes anything here, so that a stolen node key cannot move traffic over HTTPS. Reporting outcomes, which count for or
-//! against a model, needs an operator's or an application's certificate, or to be on the node's own host.
+//! against a model, needs an operator's or an application's certificate, unless the node is told otherwise.
 
 use crate::Problem;
 use axum::extract::Request;
 use model::{Actor, Role, SpiffeId, UnixMillis};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The other end of one connection; in the extensions of each of its requests as `Arc<Caller>`.
@@ -46,13 +46,10 @@ impl Caller {
         }
     }
 
-    /// Whether it may report outcomes at `now`. Refused from another host, with 401 without a valid certificate and with
-    /// 403 with one of another role.
+    /// Whether its certificate lets it report outcomes at `now`. Refused with 401 without a valid one, and with 403 with one of
+    /// another role.
     pub fn reporter(&self, now: UnixMillis) -> Result<(), Problem> {
-        if self.is_of_this_host() {
-            return Ok(());
-        }
-        let needed = "outcomes are taken from this host, or with an application's or operator's client certificate";
+        let needed = "outcomes are taken with an application's or operator's client certificate";
         match &self.valid(now, needed)?.spiffe.role {
             Role::Operator(_) | Role::App(_) => Ok(()),
             role @ (Role::Node(_) | Role::Monitor(_)) => {
@@ -61,10 +58,10 @@ impl Caller {
         }
     }
 
-    /// A connection from the address that it came in on began on this machine, as one from loopback did.
-    fn is_of_this_host(&self) -> bool {
-        let (remote, local) = (self.remote.ip().to_canonical(), self.local.ip().to_canonical());
-        remote.is_loopback() || remote == local
+    /// Whether `client` is on the node's own host: it has the address that the connection came in on, or one of loopback.
+    pub fn is_host_of(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        client.is_loopback() || client == self.local.ip().to_canonical()
     }
 
     /// Whether a certificate that is valid at `now` proves it to be anybody of the cluster.
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_come_from_this_host_or_with_a_certificate() {
+    fn outcomes_come_with_a_certificate() {
         let reporter = |role, not_after, remote| status(caller(role, not_after, remote).reporter(NOW));
         for role in ["app/shop", "operator/admin"] {
             assert_eq!(reporter(Some(role), 2_000_000, ELSEWHERE), None, "{role}");
@@ -163,9 +160,12 @@ mod tests {
         for role in ["node/node-a", "monitor/prom"] {
             assert_eq!(reporter(Some(role), 2_000_000, ELSEWHERE), Some(StatusCode::FORBIDDEN), "{role}");
         }
-        assert_eq!(reporter(None, 0, ELSEWHERE), Some(StatusCode::UNAUTHORIZED));
-        for here in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.9.9.9]:1", "192.168.1.20:4711", "[::ffff:192.168.1.20]:1"] {
-            assert_eq!(reporter(None, 0, here), None, "{here}");
+        for anywhere in [ELSEWHERE, "127.0.0.1:1"] {
+            assert_eq!(reporter(None, 0, anywhere), Some(StatusCode::UNAUTHORIZED), "{anywhere}");
         }
+        for here in ["127.0.0.1", "::1", "::ffff:127.9.9.9", "192.168.1.20", "::ffff:192.168.1.20"] {
+            assert!(caller(None, 0, ELSEWHERE).is_host_of(here.parse().expect("an address")), "{here}");
+        }
+        assert!(!caller(None, 0, HERE).is_host_of("192.168.1.7".parse().expect("an address")));
     }
 }

@@ -46,7 +46,7 @@ mod serve;
 mod sessions;
 
 pub use acceptor::Entrance;
-pub use behind::client_behind;
+pub use behind::{client_along, client_behind};
 pub use caller::{Caller, Identity, admit};
 pub use gauges::Gauges;
 pub use handler::{Answering, BoxError, COMMON_HEADERS, Handler, Until};

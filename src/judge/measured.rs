@@ -91,8 +91,7 @@ impl Measured {
         self.sources.add(end, source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), 1);
     }
 
-    /// Counts one request by its end alone, because another one was corrected.
-    pub const fn count(&mut self, verdict: Verdict) {
+    const fn count(&mut self, verdict: Verdict) {
         let beside = match verdict {
             Verdict::Good => &mut self.requests,
             Verdict::Failed => {
@@ -106,8 +105,7 @@ impl Measured {
         *beside = beside.saturating_add(1);
     }
 
-    /// Takes back what [`count`](Self::count) counted.
-    pub const fn take_back(&mut self, verdict: Verdict) {
+    const fn take_back(&mut self, verdict: Verdict) {
         let beside = match verdict {
             Verdict::Good => &mut self.requests,
             Verdict::Failed => {
@@ -131,6 +129,12 @@ impl Measured {
     pub fn late(&mut self, limit: Duration, waited: Duration, count: u64) {
         let beyond = self.late.next_non_equivalent(micros(limit)).max(micros(waited)).min(HIGHEST_MICROS);
         self.late.saturating_record_n(beyond, count);
+    }
+
+    /// Counts a request as `to` that was counted as `from`. When its first byte came stays as it is.
+    pub const fn amend(&mut self, from: Verdict, to: Verdict) {
+        self.take_back(from);
+        self.count(to);
     }
 
     /// Adds what `other` counted.
@@ -495,11 +499,9 @@ mod tests {
     #[test]
     fn an_end_that_is_corrected_is_counted_once() {
         let mut measured = of(&[1, 2, 3, 4, 5]);
-        measured.take_back(Verdict::Unknown);
-        measured.count(Verdict::Failed);
+        measured.amend(Verdict::Unknown, Verdict::Failed);
         assert_eq!((measured.requests(), measured.errors(), measured.unknown(), measured.ended()), (3, 2, 0, 5));
-        measured.take_back(Verdict::Failed);
-        measured.count(Verdict::Good);
+        measured.amend(Verdict::Failed, Verdict::Good);
         assert_eq!((measured.requests(), measured.errors()), (3, 1));
     }
 

@@ -5,12 +5,10 @@
 //! (2005): a source that gave more than one of [`KEPT`] is surely in it, and its count is never too low.
 
 use model::{Provoked, Source};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Sources that are kept of each way to end. A share of a third is told from one of a fifth, and a report stays short.
 const KEPT: usize = 8;
-/// A source of IPv6 is a network of this many bits: whoever has an address there mostly has all of them.
-const NETWORK_BITS: u32 = 64;
 /// Ends from fewer sources than this may be the work of one.
 const FEWEST: usize = 5;
 
@@ -30,7 +28,7 @@ pub struct Dominant {
 impl Sources {
     /// Counts an end of this kind.
     pub(super) fn add(&mut self, end: Provoked, address: IpAddr, count: u64) {
-        let address = network(address);
+        let address = model::source(address);
         if let Some(known) = self.of(end).find(|source| source.address == address) {
             known.count = known.count.saturating_add(count);
             return;
@@ -45,7 +43,7 @@ impl Sources {
     /// Adds what `others` were counted elsewhere.
     pub(super) fn merge(&mut self, others: &[Source]) {
         for Source { end, address, count } in others.iter().take(3 * KEPT) {
-            let address = network(*address);
+            let address = model::source(*address);
             match self.0.iter_mut().find(|known| known.end == *end && known.address == address) {
                 Some(known) => known.count = known.count.saturating_add(*count),
                 None => self.0.push(Source { end: *end, address, count: *count }),
@@ -74,18 +72,10 @@ impl Sources {
     }
 }
 
-/// The source that an address belongs to.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> NETWORK_BITS))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     const END: Provoked = Provoked::Unknown;
 

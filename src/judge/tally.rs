@@ -91,6 +91,23 @@ impl Tally {
         }
     }
 
+    /// Counts a request as `to` that was counted as `from`.
+    pub(super) fn amend(&mut self, from: Verdict, to: Verdict) {
+        for (verdict, by) in [(from, -1), (to, 1)] {
+            let beside = match verdict {
+                Verdict::Good => &mut self.requests,
+                Verdict::Failed => {
+                    self.errors = self.errors.saturating_add_signed(by);
+                    &mut self.requests
+                }
+                Verdict::Unknown => &mut self.unknown,
+                Verdict::Redirect => &mut self.redirects,
+                Verdict::ClientError => &mut self.client_errors,
+            };
+            *beside = beside.saturating_add_signed(by);
+        }
+    }
+
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.requests = 0;

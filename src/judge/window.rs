@@ -1,6 +1,6 @@
 //! A sliding window per model, as a ring of slots.
 
-use super::tally::{Sample, Tally};
+use super::tally::{Sample, Tally, Verdict};
 use model::{ModelId, Time};
 use std::time::Duration;
 
@@ -43,6 +43,15 @@ impl Windows {
     pub fn record(&mut self, model: &ModelId, now: Time, sample: Sample) {
         let id = window_id(now);
         self.window(model, id).slot(id).record(sample);
+    }
+
+    /// Counts a request to `model` as `to` that ended at `ended` and was counted as `from`, unless that is forgotten.
+    pub fn amend(&mut self, model: &ModelId, ended: Time, from: Verdict, to: Verdict) {
+        let id = window_id(ended);
+        let window = self.models.iter_mut().find(|window| window.model == *model);
+        if let Some(slot) = window.and_then(|window| window.slots.iter_mut().find(|slot| slot.id == id)) {
+            slot.tally.amend(from, to);
+        }
     }
 
     /// Counts one request to `model` at `now` that says nothing about it.
@@ -118,7 +127,6 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Verdict;
     use proptest::prelude::*;
 
     const GOOD: Sample =
@@ -162,6 +170,19 @@ mod tests {
         assert_eq!(windows.tally(&model("v3"), at(1)).requests, 0);
         assert_eq!(windows.tally_before(&v1, at(4)).requests, 0, "it is being counted just now");
         assert_eq!(windows.tally_before(&v1, at(5)).requests, 1);
+    }
+
+    #[test]
+    fn a_request_is_amended_where_it_was_counted() {
+        let (mut windows, v1) = (Windows::default(), model("v1"));
+        windows.record(&v1, at(100), GOOD);
+        windows.record(&v1, at(110), GOOD);
+        windows.amend(&v1, at(100), Verdict::Good, Verdict::Failed);
+        let counts = |now| (windows.tally(&v1, now).requests, windows.tally(&v1, now).errors);
+        assert_eq!((counts(at(120)), counts(at(165))), ((2, 1), (1, 0)));
+        windows.amend(&v1, at(30), Verdict::Good, Verdict::Failed);
+        windows.amend(&model("v2"), at(100), Verdict::Good, Verdict::Failed);
+        assert_eq!(windows.tally(&v1, at(120)).errors, 1, "of others nothing is known");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use ipnet::IpNet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+
+/// Whoever has an address of IPv6 mostly has all that begin with the same so many bits.
+const NETWORK_BITS: u32 = 64;
 
 /// Networks, of which none is nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,15 @@ impl Networks {
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The client that an address belongs to, as far as addresses tell clients apart: an address of IPv4, also where a socket of
+/// IPv6 writes it; a /64 of IPv6.
+pub fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> NETWORK_BITS))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

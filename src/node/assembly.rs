@@ -182,6 +182,8 @@ impl Node {
             handle,
             peers: peers.clone(),
             proxy: proxy.clone(),
+            reporters: config.outcomes,
+            trusted_proxies: config.trusted_proxies.clone(),
             rejections: counts.rejections,
             certificates: Arc::clone(&certificates.shown),
             handshakes: counts.handshakes,

@@ -292,6 +292,7 @@ fn word(error: &LoadError) -> &'static str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use api::Reporters;
     use issue::{Existing, InitPlan, init};
     use member::{IsolationPolicy, OnEmptyDisk};
     use mesh::{AddressCheck, ExtraSources};
@@ -331,6 +332,7 @@ pub(super) mod tests {
                 upstreams: Upstreams::default(),
                 upstream_timeout: Duration::from_secs(1),
                 testers: Testers::default(),
+                outcomes: Reporters::default(),
                 trusted_proxies: Networks::default(),
                 bind: None,
                 on_isolation: IsolationPolicy::Stable,

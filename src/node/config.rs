@@ -1,5 +1,6 @@
 //! The configuration of one node.
 
+use api::Reporters;
 use member::{IsolationPolicy, OnEmptyDisk};
 use mesh::{AddressCheck, ExtraSources, WireVersion};
 use model::{Keep, ModelId, Networks, NodeId, Peers};
@@ -28,6 +29,8 @@ pub struct NodeConfig {
     pub upstream_timeout: Duration,
     /// Who may choose a model by `x-canary`.
     pub testers: Testers,
+    /// Who may report outcomes.
+    pub outcomes: Reporters,
     /// Proxies before this node whose `x-forwarded-for` is believed.
     pub trusted_proxies: Networks,
     /// Where to listen and to dial from, instead of the node's own configured address.

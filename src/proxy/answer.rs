@@ -1,7 +1,8 @@
 //! Answers that are made here: the decision without an upstream, and problems.
 
 use crate::body::Body;
-use crate::table::{Table, Target};
+use crate::predict::Chosen;
+use crate::table::Target;
 use crate::upload::BodyError;
 use bytes::Bytes;
 use edge::PROBLEM_JSON;
@@ -13,6 +14,7 @@ use std::time::Duration;
 const MODEL: HeaderName = HeaderName::from_static("x-canary-model");
 const VERSION: HeaderName = HeaderName::from_static("x-canary-version");
 const NODE: HeaderName = HeaderName::from_static("x-canary-node");
+const REQUEST: HeaderName = HeaderName::from_static("x-canary-request");
 const SHIELDED: HeaderName = HeaderName::from_static("x-canary-shielded");
 /// What `/predict` answers itself.
 const POST: HeaderValue = HeaderValue::from_static("POST");
@@ -87,11 +89,11 @@ impl Problem {
     }
 
     /// The answer, with the names of the state and the model that the request belongs to.
-    pub(super) fn answer(&self, table: &Table, target: &Target) -> Response<Body> {
+    pub(super) fn answer(&self, chosen: &Chosen) -> Response<Body> {
         let (status, code) = self.status_and_code();
         let title = status.canonical_reason().unwrap_or_default();
         let problem = ProblemShape::new(status.as_u16(), code, title, self.to_string()).document();
-        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, table, target);
+        let mut response = whole(Bytes::from(problem.to_string()), PROBLEM_JSON, chosen);
         *response.status_mut() = status;
         if matches!(self, Self::NoSuchMethod { .. }) {
             response.headers_mut().insert(ALLOW, POST);
@@ -101,13 +103,13 @@ impl Problem {
 }
 
 /// The decision itself, for a model that has no upstream here.
-pub(super) fn decision(body: Bytes, table: &Table, target: &Target) -> Response<Body> {
-    whole(body, JSON, table, target)
+pub(super) fn decision(body: Bytes, chosen: &Chosen) -> Response<Body> {
+    whole(body, JSON, chosen)
 }
 
 /// Puts this node's names on an upstream's answer, over what it may have said there.
-pub(super) fn sign_over(headers: &mut HeaderMap, table: &Table, target: &Target) {
-    sign(headers, table, target);
+pub(super) fn sign_over(headers: &mut HeaderMap, chosen: &Chosen) {
+    sign(headers, chosen);
     headers.remove(SHIELDED);
 }
 
@@ -116,18 +118,20 @@ pub(super) fn sign_shielded(headers: &mut HeaderMap, failed: &Target) {
     headers.insert(SHIELDED, failed.name.clone());
 }
 
-fn sign(headers: &mut HeaderMap, table: &Table, target: &Target) {
-    headers.insert(MODEL, target.name.clone());
-    headers.insert(VERSION, table.version.clone());
-    headers.insert(NODE, table.node.clone());
+fn sign(headers: &mut HeaderMap, chosen: &Chosen) {
+    headers.insert(MODEL, chosen.target().name.clone());
+    headers.insert(VERSION, chosen.table.version.clone());
+    headers.insert(NODE, chosen.table.node.clone());
+    let request = HeaderValue::from_bytes(&chosen.request.text()).expect("a request's name is plain ASCII");
+    headers.insert(REQUEST, request);
 }
 
-fn whole(body: Bytes, content_type: HeaderValue, table: &Table, target: &Target) -> Response<Body> {
+fn whole(body: Bytes, content_type: HeaderValue, chosen: &Chosen) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     // One allocation with room for what the server adds: length and date.
-    headers.reserve(6);
+    headers.reserve(7);
     headers.insert(CONTENT_TYPE, content_type);
-    sign(headers, table, target);
+    sign(headers, chosen);
     response
 }

@@ -1,6 +1,7 @@
 //! Request bodies, read as far as they are looked into; and the bodies of answers.
 
 use crate::observe::Recording;
+use crate::repeats::Beginning;
 use crate::upload::{BODY_TIMEOUT, BodyError, RequestBody, Rest, discard};
 use bytes::{Bytes, BytesMut};
 use edge::BoxError;
@@ -27,6 +28,17 @@ pub(super) enum Taken<B> {
 }
 
 impl<B: RequestBody> Taken<B> {
+    /// What of it was looked into, and its length; none where nothing was.
+    pub(super) fn beginning(&self) -> Option<Beginning<'_>> {
+        match self {
+            Self::Whole(bytes) => Some(Beginning::whole(bytes)),
+            // As much of one as of another, however they came.
+            Self::Long(rest) => rest
+                .beginning()
+                .map(|bytes| Beginning { bytes: &bytes[..LOOKED_INTO], length: rest.size_hint().exact() }),
+        }
+    }
+
     /// Reads and forgets the rest, for a request that nobody else reads.
     pub(super) async fn drain(self) -> Result<(), BodyError> {
         match self {

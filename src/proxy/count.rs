@@ -132,6 +132,13 @@ impl Count {
         }
     }
 
+    /// Counts a request to `model` as `to` that began at `started` and was counted as `from`.
+    pub(super) fn amend(&mut self, model: &ModelId, started: Time, from: Verdict, to: Verdict) {
+        if let Some((arm, _)) = self.of(model, started) {
+            arm.measured.amend(from, to);
+        }
+    }
+
     /// Counts a request at `now` that is no evidence.
     pub(super) fn pass_over(&mut self, model: &ModelId, now: Time) {
         if let Some((arm, _)) = self.of(model, now) {

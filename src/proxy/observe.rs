@@ -1,11 +1,13 @@
 //! Observations of this node's requests, recorded by many threads at once.
 
 use crate::count::Count;
+use crate::given::{Amendment, End, Given};
+use crate::repeats::Repeats;
 use crate::upload::Progress;
 use http::StatusCode;
 use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use member::boottime;
-use model::{ModelId, Time};
+use model::{ModelId, RequestId, Time};
 use rollout::Trial;
 use schema::ModelHealth;
 use std::collections::BTreeMap;
@@ -31,6 +33,10 @@ pub struct Observations {
 #[derive(Default)]
 pub(super) struct Observer {
     shards: [Shard; SHARDS],
+    /// The requests that count while a trial goes on, so that none does twice.
+    pub(super) repeats: Repeats,
+    /// The same by the names of their answers, so that their clients may say how they ended.
+    pub(super) given: Given,
 }
 
 /// A cache line of its own, so that threads do not slow each other down by being neighbours.
@@ -53,6 +59,24 @@ impl Observer {
         counts.trial.record(model, now, sample);
     }
 
+    /// Counts one request that was answered here, and may be told of by its client, as [`record`](Self::record) does.
+    pub(super) fn record_named(&self, request: RequestId, model: &ModelId, now: Time, sample: Sample) {
+        self.record(model, now, sample);
+        let Sample { latency, full: _, verdict } = sample;
+        let end = End { verdict, latency, at: now, shard: own_shard() };
+        if let Some(amendment) = self.given.end(request, model, end) {
+            self.amend(&amendment);
+        }
+    }
+
+    /// Corrects the count of one request.
+    pub(super) fn amend(&self, amendment: &Amendment) {
+        let Amendment { model, started, end, to } = amendment;
+        let mut counts = self.shards[end.shard].0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.windows.amend(model, end.at, end.verdict, *to);
+        counts.trial.amend(model, *started, *end, *to);
+    }
+
     /// Counts one request that says nothing about the model.
     pub(super) fn pass_over(&self, model: &ModelId, now: Time) {
         self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner).windows.pass_over(model, now);
@@ -70,6 +94,9 @@ impl Observer {
 
     /// Counts for `trial` from now on, from nothing; or for none.
     pub(super) fn count(&self, trial: Option<&Trial>) {
+        // First, so that none that counts is missing there.
+        self.repeats.begin_anew(trial.is_some());
+        self.given.begin_anew(trial.is_some());
         let since = boottime();
         for shard in &self.shards {
             shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.begin(trial, since);
@@ -137,6 +164,8 @@ pub(super) struct Recording(Option<Open>);
 /// A request that is to be counted.
 struct Open {
     observer: Arc<Observer>,
+    /// The name of its answer.
+    request: RequestId,
     model: ModelId,
     started: Time,
     /// How far its body has come, where that was not all there when it started.
@@ -147,10 +176,12 @@ struct Open {
 }
 
 impl Recording {
-    /// A request to `model` that starts at `started`.
-    pub(super) fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
+    /// A request to `model` that starts at `started`, and whose answer will have this name.
+    pub(super) fn new(observer: Arc<Observer>, request: RequestId, model: ModelId, started: Time) -> Self {
         observer.open(&model, started);
-        Self(Some(Open { observer, model, started, upload: None, answered_after: None, verdict: Some(Verdict::Good) }))
+        observer.given.open(request, &model, started);
+        let (upload, answered_after, verdict) = (None, None, Some(Verdict::Good));
+        Self(Some(Open { observer, request, model, started, upload, answered_after, verdict }))
     }
 
     pub(super) const fn kept_out() -> Self {
@@ -208,16 +239,17 @@ impl Recording {
     fn end(&mut self) {
         let Some(open) = self.0.take() else { return };
         open.observer.close(&open.model, open.started);
-        let Some(verdict) = open.verdict else { return };
+        let Some(verdict) = open.verdict else { return open.observer.given.drop(open.request) };
         let awaits_client = open.upload.as_ref().is_some_and(|upload| !upload.is_whole());
         if awaits_client && open.answered_after.is_none() && verdict == Verdict::Good {
             // The client left before the model had all that it was to answer.
-            return;
+            return open.observer.given.drop(open.request);
         }
         let now = boottime();
         let full = now.since(open.started);
         let latency = open.answered_after.unwrap_or_else(|| open.models_time(now));
-        open.observer.record(&open.model, now, Sample { latency, full, verdict });
+        let sample = Sample { latency, full, verdict };
+        open.observer.record_named(open.request, &open.model, now, sample);
     }
 }
 
@@ -276,7 +308,8 @@ mod tests {
     }
 
     fn recording(observer: &Arc<Observer>) -> Recording {
-        Recording::new(Arc::clone(observer), "v1".parse().expect("v1 is a model id"), boottime())
+        let request = RequestId { node: model::NodeId::A, number: 7 };
+        Recording::new(Arc::clone(observer), request, "v1".parse().expect("v1 is a model id"), boottime())
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Proxy {
         // It was read once, so it is all there.
         let body = match body::take(body, Client::Sends, route.reading(&parts.headers)).await {
             Ok(body) => body,
-            Err(error) => return Problem::from(error).answer(&chosen.table, chosen.target()),
+            Err(error) => return Problem::from(error).answer(&chosen),
         };
         let second = second(&chosen, &Outbound::new(route, remote, parts), &body);
         let first = match begun {
@@ -91,7 +91,7 @@ impl Proxy {
                 answer::sign_shielded(response.headers_mut(), chosen.target());
                 response
             }
-            (Err(problem), _) => problem.answer(&chosen.table, chosen.target()),
+            (Err(problem), _) => problem.answer(chosen),
         }
     }
 
@@ -102,7 +102,7 @@ impl Proxy {
         }
         match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes)).await {
             Ok(response) => response,
-            Err(problem) => problem.answer(&chosen.table, chosen.target()),
+            Err(problem) => problem.answer(chosen),
         }
     }
 
@@ -133,7 +133,7 @@ impl Proxy {
                 recording.on_answer(response.status());
                 let idle_timeout = self.0.forwarder.timeouts.idle;
                 let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
-                answer::sign_over(response.headers_mut(), &chosen.table, chosen.target());
+                answer::sign_over(response.headers_mut(), chosen);
                 Ok(response)
             }
             Err(problem) => {

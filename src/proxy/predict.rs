@@ -2,9 +2,13 @@
 
 use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
+use crate::counted::Counted;
+use crate::fast::request::Plain;
+use crate::given::{Heard, Word};
 use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
 use crate::observe::{Observations, Observer, Recording};
+use crate::random::random_bits;
 use crate::route::Route;
 use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::{Tester, Testers};
@@ -18,12 +22,11 @@ use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use judge::{Sample, Samples};
 use member::{Handle, View, boottime};
-use model::{ModelId, Networks, Time, Weight};
+use model::{ModelId, Networks, RequestId, Time, Weight};
 use rollout::Trial;
 use routing::{Bucket, Choice};
 use service::{Model, NO_MODEL_SERVER, Smoke, serving_weight};
 use std::borrow::Cow;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -38,12 +41,12 @@ pub(super) struct Shared {
     handle: Handle,
     upstreams: Upstreams,
     testers: Testers,
-    trusted_proxies: Networks,
+    pub(super) trusted_proxies: Networks,
     pub(super) table: ArcSwap<Table>,
     pub(super) forwarder: Forwarder,
     /// Connections for plain requests.
     pub(super) pool: Pool,
-    observer: Arc<Observer>,
+    pub(super) observer: Arc<Observer>,
 }
 
 /// The settings of a node about the requests to its models.
@@ -63,16 +66,11 @@ pub struct Settings {
 pub(super) struct Chosen {
     pub(super) table: Guard<Arc<Table>>,
     pub(super) choice: Choice,
-    stickiness: Stickiness,
-    counted: Counted,
+    pub(super) stickiness: Stickiness,
+    pub(super) counted: Counted,
     pub(super) at: Time,
-}
-
-/// Whether a request is part of what is observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
-    Yes,
-    No,
+    /// The name of the answer.
+    pub(super) request: RequestId,
 }
 
 /// What became of a plain request.
@@ -98,7 +96,7 @@ impl Chosen {
     /// The same request with another choice, from now on.
     pub(super) fn instead(&self, choice: Choice) -> Self {
         let table = Guard::from_inner(Arc::clone(&self.table));
-        Self { table, choice, stickiness: self.stickiness, counted: self.counted, at: boottime() }
+        Self { table, choice, at: boottime(), ..*self }
     }
 }
 
@@ -148,15 +146,18 @@ impl Proxy {
         };
         let key = body_key(&body);
         let readable = key.as_ref().ok().and_then(Option::as_deref);
+        let key_or_none = header_key(&parts.headers).or(readable);
         let counted = match tester {
-            None if route.is_work(&parts.method, parts.uri.path()) => Counted::Yes,
+            None if route.is_work(&parts.method, parts.uri.path()) => {
+                self.counted_once(&parts, key_or_none, remote, &body)
+            }
             None | Some(_) => Counted::No,
         };
-        let chosen = self.choose(tester, header_key(&parts.headers).or(readable), counted);
+        let chosen = self.begun(self.choose(tester, key_or_none, counted));
         match (&chosen.target().upstream, route) {
             (Ok(None), Route::Prediction) => match key {
                 Ok(_) => self.decide_at_end(&chosen, body).await,
-                Err(error) => Problem::NotJson(error).answer(&chosen.table, chosen.target()),
+                Err(error) => Problem::NotJson(error).answer(&chosen),
             },
             (Ok(None), Route::BesidePrediction | Route::Inference) => {
                 body.discard(client).await;
@@ -165,15 +166,28 @@ impl Proxy {
                     Route::Prediction | Route::BesidePrediction => Problem::NoSuchMethod { method, model },
                     Route::Inference => Problem::NoUpstream { model },
                 };
-                problem.answer(&chosen.table, chosen.target())
+                problem.answer(&chosen)
             }
             (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
         }
     }
 
-    /// Counts a request that was served elsewhere.
-    pub fn record_outcome(&self, model: &ModelId, sample: Sample) {
-        self.0.observer.record(model, boottime(), sample);
+    /// Counts a request to `model` that its client tells of. One that was answered here, and is named, is counted already: only
+    /// how it ended is corrected, as far as that may be. One without a name was served elsewhere, and counts by itself.
+    pub fn record_outcome(&self, model: &ModelId, sample: Sample, request: Option<RequestId>) -> Heard {
+        let observer = &self.0.observer;
+        let Some(request) = request else {
+            observer.record(model, boottime(), sample);
+            return Heard::Counted;
+        };
+        let word = if sample.verdict == Verdict::Good { Word::Good } else { Word::Failed };
+        match observer.given.hear(request, model, word, boottime()) {
+            Ok(amendment) => {
+                amendment.iter().for_each(|amendment| observer.amend(amendment));
+                Heard::Counted
+            }
+            Err(unheard) => unheard,
+        }
     }
 
     /// The observations of this node in the last minute.
@@ -234,25 +248,27 @@ impl Proxy {
         let at = boottime();
         let choice = tester.map_or_else(|| by_weight(&view, at, key), |tester| by_wish(&view, at, tester));
         let stickiness = if key.is_some() { Stickiness::Sticky } else { Stickiness::Random };
-        Chosen { table, choice, stickiness, counted, at }
+        let request = RequestId { node: view.me, number: random_bits() };
+        Chosen { table, choice, stickiness, counted, at, request }
     }
 
-    /// Decides a request that an HTTP server did not see: hands the prepared answer and the time to `answer`, when the
-    /// decision is all there is to it.
+    /// Decides a request from `remote` that an HTTP server did not see: hands the prepared answer, and what was chosen, to
+    /// `answer`, when the decision is all there is to it.
     pub(super) fn decide_plain(
         &self,
-        key: Option<&[u8]>,
-        body: &[u8],
-        answer: impl FnOnce(&Prepared, Time),
+        plain: &Plain<'_, '_>,
+        remote: Option<Remote>,
+        answer: impl FnOnce(&Prepared, &Chosen),
     ) -> Decided {
-        let Ok(body_key) = key_of(body) else { return Decided::NotPlain };
-        let chosen = self.choose(None, key.or(body_key.as_deref()), Counted::Yes);
+        let Ok(body_key) = key_of(plain.body) else { return Decided::NotPlain };
+        let key = plain.key.or(body_key.as_deref());
+        let chosen = self.choose(None, key, self.counted_once_plain(plain, key, remote));
         if !chosen.table.has_joined {
             return Decided::NotPlain;
         }
         match chosen.target().upstream {
             Ok(None) => {
-                answer(self.decided(&chosen), chosen.at);
+                answer(self.decided(&chosen), &chosen);
                 Decided::Answered
             }
             Ok(Some(_)) => Decided::Upstream(chosen),
@@ -264,13 +280,13 @@ impl Proxy {
     async fn decide_at_end<B: RequestBody>(&self, chosen: &Chosen, body: Taken<B>) -> Response<Body> {
         match body.drain().await {
             Ok(()) => self.decide(chosen),
-            Err(error) => Problem::from(error).answer(&chosen.table, chosen.target()),
+            Err(error) => Problem::from(error).answer(chosen),
         }
     }
 
     pub(super) fn decide(&self, chosen: &Chosen) -> Response<Body> {
         let body = self.decided(chosen).body.clone();
-        answer::decision(body, &chosen.table, chosen.target())
+        answer::decision(body, chosen)
     }
 
     /// Gives the prepared answer. It is the node's own and not the model's, so that it is no evidence about the model, whatever
@@ -284,7 +300,10 @@ impl Proxy {
     /// Begins to record a request that goes to an upstream.
     pub(super) fn recording(&self, chosen: &Chosen) -> Recording {
         match chosen.counted {
-            Counted::Yes => Recording::new(Arc::clone(&self.0.observer), chosen.target().model.clone(), chosen.at),
+            Counted::Once(_) | Counted::Yes => {
+                let (observer, model) = (Arc::clone(&self.0.observer), chosen.target().model.clone());
+                Recording::new(observer, chosen.request, model, chosen.at)
+            }
             Counted::No => {
                 self.0.observer.pass_over(&chosen.target().model, chosen.at);
                 Recording::kept_out()
@@ -296,7 +315,7 @@ impl Proxy {
     /// counted for none.
     fn refuse(&self, tester: Option<Tester>, headers: &HeaderMap, problem: &Problem) -> Response<Body> {
         let chosen = self.choose(tester, header_key(headers), Counted::No);
-        problem.answer(&chosen.table, chosen.target())
+        problem.answer(&chosen)
     }
 }
 
@@ -326,8 +345,7 @@ fn header_key(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(KEY).map(HeaderValue::as_bytes).filter(|key| !key.is_empty())
 }
 
-/// A number that no one can predict, without a system call: the hasher's keys are drawn once a thread and then counted.
-#[allow(clippy::cast_possible_truncation, reason = "half of a hash is as random as the whole")]
+#[allow(clippy::cast_possible_truncation, reason = "half of the bits are as random as all")]
 fn random() -> u32 {
-    RandomState::new().hash_one(()) as u32
+    random_bits() as u32
 }

@@ -11,7 +11,8 @@ use http::{Method, Uri};
 pub const METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD, Method::OPTIONS];
 
-const PREDICT: &str = "/predict";
+/// The path of predictions.
+pub(super) const PREDICT: &str = "/predict";
 const INFERENCE: &str = "/v2";
 
 /// A way in to the models.
@@ -106,11 +107,14 @@ fn is_inference(path: &str) -> bool {
 fn is_metadata(path: &str) -> bool {
     let below = path.strip_prefix(INFERENCE).unwrap_or(path).trim_matches('/');
     let segments: Vec<&str> = below.split('/').collect();
-    match segments.as_slice() {
-        ["" | "health", ..] | ["models", _] | ["models", _, "ready"] => true,
-        ["models", _, "versions", _] | ["models", _, "versions", _, "ready"] => true,
-        _ => false,
-    }
+    matches!(
+        segments.as_slice(),
+        ["" | "health", ..]
+            | ["models", _]
+            | ["models", _, "ready"]
+            | ["models", _, "versions", _]
+            | ["models", _, "versions", _, "ready"]
+    )
 }
 
 fn passed(method: &Method, route: Route) -> Option<Route> {

@@ -57,6 +57,11 @@ impl<B: RequestBody> Rest<B> {
         Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, progress }
     }
 
+    /// What was read of it before.
+    pub(super) fn beginning(&self) -> Option<&[u8]> {
+        self.start.as_deref()
+    }
+
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
     }

@@ -53,6 +53,8 @@ pub mod code {
         NO_UPSTREAM = "no_upstream",
         /// The request comes from another site's page.
         OTHER_ORIGIN = "other_origin",
+        /// The node takes no outcomes.
+        OUTCOMES_OFF = "outcomes_off",
         /// It was sent and is not settled.
         OUTCOME_UNKNOWN = "outcome_unknown",
         /// The certificate's role may not do this.
@@ -83,6 +85,8 @@ pub mod code {
         WIRE_VERSION = "wire_version",
         /// It would give the canary more than it has.
         WOULD_RAISE = "would_raise",
+        /// Another node gave the request its answer.
+        WRONG_NODE = "wrong_node",
         /// The rollout is not in the phase that this is for.
         WRONG_PHASE = "wrong_phase",
     }

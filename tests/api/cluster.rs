@@ -73,10 +73,25 @@ impl Cluster {
         answer: Play,
         limits: Limits,
     ) -> Node {
+        self.start_changed(auth, letter, shown, answer, limits, |_| ())
+    }
+
+    /// With routes that work with what `change` makes of the usual.
+    pub(crate) fn start_changed(
+        &self,
+        auth: ClientAuth,
+        letter: char,
+        shown: View,
+        answer: Play,
+        limits: Limits,
+        change: impl FnOnce(&mut Api),
+    ) -> Node {
         let id = node(letter);
         let (handle, publisher, mut inbox) = Handle::new(View { me: id, ..shown });
         let rejections = Arc::new(Rejections::default());
-        let api = Arc::new(api(handle, self.peers.clone(), Arc::clone(&rejections)));
+        let mut api = api(handle, self.peers.clone(), Arc::clone(&rejections));
+        change(&mut api);
+        let api = Arc::new(api);
         let files = NodeFiles::load(self.certs.path(), id).unwrap();
         let plane = tls::HttpsPlane::new(&files, auth, CrlPolicy::Warn).unwrap();
         let host: std::net::IpAddr = self.peers.host(id).unwrap().to_string().parse().unwrap();

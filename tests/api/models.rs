@@ -8,7 +8,9 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use model::{NodeId, RequestId};
 use service::RoutingState;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use tokio::net::TcpListener;
 
@@ -71,7 +73,7 @@ async fn ask(node: &Node, cluster: &Cluster, protocol: &str, method: &str, targe
 async fn every_method_reaches_the_model_over_both_versions_of_http() {
     let cluster = Cluster::new(52);
     let node = cluster.start('a', view(served(telling().await)), agrees);
-    let remote = "127.25.52.65";
+    let (remote, mut seen) = ("127.25.52.65", HashSet::new());
     for protocol in ["h2", "http/1.1"] {
         for method in METHODS {
             for (target, there) in
@@ -84,6 +86,10 @@ async fn every_method_reaches_the_model_over_both_versions_of_http() {
                 assert_eq!(reply.headers["content-length"], told.len().to_string(), "{protocol} {method} {target}");
                 assert_eq!(reply.headers["x-canary-model"], "v1");
                 assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+                let names: Vec<_> = reply.headers.get_all("x-canary-request").iter().collect();
+                let [name] = names.as_slice() else { panic!("{protocol} {method} {target}: {names:?}") };
+                let name: RequestId = name.to_str().unwrap().parse().unwrap();
+                assert!(name.node == NodeId::A && seen.insert(name), "{protocol} {method} {target}: {name}");
             }
         }
     }

@@ -1,8 +1,12 @@
 //! `POST /outcomes`: who may report, and that a report counts as a whole or not at all.
 
 use crate::cluster::{self, Cluster, agrees};
-use crate::world::{World, post, state, view};
+use crate::world::{Reply, World, post, state, view};
+use api::{Api, Reporters};
+use edge::Limits;
+use rollout::Trial;
 use service::RoutingState;
+use tls::ClientAuth;
 
 const ONE: &str = r#"{"model":"v2","ok":false,"latency_ms":250}"#;
 
@@ -37,9 +41,10 @@ async fn applications_and_operators_report_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn whoever_is_on_this_host_needs_no_certificate() {
+async fn whoever_is_on_this_host_needs_no_certificate_where_the_node_is_told_so() {
     let cluster = Cluster::new(51);
-    let node = cluster.start('a', view(state(3, 500)), agrees);
+    let local = |api: &mut Api| api.reporters = Reporters::Local;
+    let node = cluster.start_changed(ClientAuth::Optional, 'a', view(state(3, 500)), agrees, Limits::default(), local);
     let reply = node.ask(cluster.anonymous(), cluster::post("/outcomes", ONE)).await;
     assert_eq!((reply.status, reply.body.as_str()), (202, r#"{"accepted":1}"#));
     // A page in a browser on this host must not.
@@ -48,6 +53,132 @@ async fn whoever_is_on_this_host_needs_no_certificate() {
     let reply = node.ask(cluster.anonymous(), page).await;
     assert_eq!((reply.status, &reply.json()["code"]), (403, &"other_origin".into()));
     assert_eq!(node.api.proxy.observations().overall.requests, 1);
+}
+
+#[tokio::test]
+async fn a_proxy_on_this_host_makes_nobody_local_that_it_names() {
+    for (trusted, way, status) in [
+        ("", "203.0.113.9", 202),
+        ("127.0.0.1", "203.0.113.9", 401),
+        ("127.0.0.1", "127.0.0.1, 203.0.113.9", 401),
+        ("127.0.0.1", "127.0.0.2", 202),
+    ] {
+        let world = World::with(view(state(3, 2000)), |api| {
+            (api.reporters, api.trusted_proxies) = (Reporters::Local, trusted.parse().unwrap());
+        });
+        let mut request = post("/outcomes", ONE);
+        request.headers_mut().insert("x-forwarded-for", way.parse().unwrap());
+        let reply = world.send_from("127.0.0.1:4711", "", request).await;
+        assert_eq!(reply.status.as_u16(), status, "{trusted} {way}");
+    }
+}
+
+#[tokio::test]
+async fn on_this_host_a_certificate_is_asked_for_unless_it_is_told_otherwise_and_outcomes_may_be_off() {
+    let world = world();
+    let reply = world.send_from("127.0.0.1:4711", "", post("/outcomes", ONE)).await;
+    assert_eq!(reply.problem(), (401, "unauthenticated".into()));
+    let off = World::with(view(state(3, 2000)), |api| api.reporters = Reporters::Off);
+    for role in ["", "node/node-b", "app/shop", "operator/admin"] {
+        assert_eq!(off.send(role, post("/outcomes", ONE)).await.problem(), (403, "outcomes_off".into()), "{role}");
+    }
+    let reply = off.send("app/shop", post("/outcomes", "{")).await;
+    assert!(reply.body.contains("--outcomes off"), "{}", reply.body);
+}
+
+/// A node in a trial, and the name of its answer to one more user of the canary.
+struct Asked {
+    world: World,
+    users: u32,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let world = World::new(view(state(3, 10_000)));
+        world.api.proxy.count(Trial::of(&world.api.handle.view().state, None).as_ref());
+        Self { world, users: 0 }
+    }
+
+    async fn name(&mut self) -> String {
+        self.users += 1;
+        let reply = self.world.send("", post("/predict", &format!(r#"{{"key":"user-{}"}}"#, self.users))).await;
+        assert_eq!(reply.header("x-canary-model"), "v2");
+        reply.header("x-canary-request").to_owned()
+    }
+
+    async fn tell(&self, outcomes: &[(&str, bool, &str)]) -> Reply {
+        let one = |(model, ok, name): &(&str, bool, &str)| {
+            format!(r#"{{"model":"{model}","ok":{ok},"latency_ms":7,"request":"{name}"}}"#)
+        };
+        let list = outcomes.iter().map(one).collect::<Vec<_>>().join(",");
+        self.world.send("app/shop", post("/outcomes", &format!("[{list}]"))).await
+    }
+
+    /// Requests and errors of the canary, in the window and in the trial.
+    fn counts(&self) -> [(u64, u64); 2] {
+        let counted = self.world.api.proxy.counted().canary;
+        [counts(&self.world, "v2"), (counted.requests(), counted.errors())]
+    }
+}
+
+#[tokio::test]
+async fn a_named_request_may_be_told_of_once_and_only_for_the_worse() {
+    let mut asked = Asked::new();
+    let (good, bad, third) = (asked.name().await, asked.name().await, asked.name().await);
+    assert_eq!(asked.counts(), [(3, 0); 2]);
+    let reply = asked.tell(&[("v2", true, &good), ("v2", false, &bad)]).await;
+    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (202, r#"{"accepted":2}"#));
+    assert_eq!(asked.counts(), [(3, 1); 2], "none is counted twice, and one failed");
+    let reply = asked.tell(&[("v2", false, &good), ("v2", true, &bad), ("v1", false, &third)]).await;
+    let expected = r#"{"accepted":0,"ignored":3,"reasons":{"already_reported":2,"unknown_request":1}}"#;
+    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (202, expected));
+    assert_eq!(asked.counts(), [(3, 1); 2]);
+    let metrics = asked.world.get("/metrics").await.body;
+    for (result, count) in [("counted", 2), ("already_reported", 2), ("unknown_request", 1), ("stands", 0)] {
+        let line = format!("canary_outcomes_total{{result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    // Without a name it is a request of its own.
+    asked.world.send("app/shop", post("/outcomes", r#"{"model":"v2","ok":false,"latency_ms":0}"#)).await;
+    assert_eq!(asked.counts(), [(4, 2); 2]);
+}
+
+#[tokio::test]
+async fn what_the_node_has_not_given_or_no_longer_counts_is_ignored() {
+    let mut asked = Asked::new();
+    let ignored = |reply: Reply| (reply.status.as_u16(), reply.json()["reasons"]["unknown_request"].as_u64());
+    let reply = asked.tell(&[("v2", false, "node-a-00c0ffee00c0ffee")]).await;
+    assert_eq!(ignored(reply), (202, Some(1)), "nobody can guess one");
+    let name = asked.name().await;
+    let repeated = asked.world.send("", post("/predict", r#"{"key":"user-1"}"#)).await;
+    let repeat = repeated.header("x-canary-request").to_owned();
+    assert_ne!(repeat, name);
+    assert_eq!(ignored(asked.tell(&[("v2", false, &repeat)]).await), (202, Some(1)), "a repeat counts for nothing");
+    asked.world.api.proxy.count(Trial::of(&asked.world.api.handle.view().state, None).as_ref());
+    assert_eq!(
+        ignored(asked.tell(&[("v2", false, &name)]).await),
+        (202, Some(1)),
+        "it was counted in the trial before"
+    );
+    assert_eq!(asked.counts()[1], (0, 0));
+}
+
+#[tokio::test]
+async fn another_nodes_answer_is_told_to_that_node() {
+    let mut asked = Asked::new();
+    let own = asked.name().await;
+    let reply = asked.tell(&[("v2", false, &own), ("v2", false, "node-b-00c0ffee00c0ffee")]).await;
+    assert_eq!(reply.problem(), (421, "wrong_node".into()));
+    let problem = reply.json();
+    assert_eq!(problem["node"], "node-b");
+    assert_eq!(problem["location"], "https://127.25.0.2:50052/outcomes");
+    assert!(problem["detail"].as_str().unwrap().contains("outcome 2: node-b"), "{problem}");
+    let reply = asked.tell(&[("v2", false, "node-z-00c0ffee00c0ffee")]).await;
+    assert_eq!(reply.problem(), (400, "bad_request".into()), "there is no such member");
+    for malformed in ["", "node-a", "7", "node-a-xyz"] {
+        assert_eq!(asked.tell(&[("v2", false, malformed)]).await.problem(), (400, "bad_request".into()), "{malformed}");
+    }
+    assert_eq!(asked.counts(), [(1, 0); 2], "nothing of a refused request is counted");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One node's routes over an agreement that the test plays.
 
-use api::{Api, Counters, WallClock, router};
+use api::{Api, Counters, Reporters, WallClock, router};
 use audit::Log;
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Either};
 use member::{
     Answer, Handle, IsolationPolicy, PeerView, Publisher, Request as Proposed, Stage, View, boottime, unix_millis,
 };
-use model::{Incarnation, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
+use model::{Incarnation, Networks, NodeId, NodeSet, Peers, TxId, UnixMillis, Weight};
 use proxy::{Entry, Proxy, Settings};
 use serde_json::Value;
 use service::{Canary, Model, RoutingState};
@@ -95,6 +95,8 @@ pub(crate) fn api(handle: Handle, peers: Peers, rejections: Arc<Rejections>) -> 
         proxy: Proxy::new(handle.clone(), Settings::default(), TaskTracker::new()),
         handle,
         peers,
+        reporters: Reporters::Certificate,
+        trusted_proxies: Networks::default(),
         rejections,
         certificates: Arc::default(),
         handshakes: Arc::default(),
@@ -118,13 +120,30 @@ pub(crate) fn entry(api: &Arc<Api>) -> Entry<Router> {
 impl World {
     pub(crate) fn new(view: View) -> Self {
         let (handle, publisher, inbox) = Handle::new(view);
-        let api = Arc::new(api(handle, peers_on(0), Arc::default()));
+        Self::of(api(handle, peers_on(0), Arc::default()), publisher, inbox)
+    }
+
+    /// One whose routes work with what `change` makes of the usual.
+    pub(crate) fn with(view: View, change: impl FnOnce(&mut Api)) -> Self {
+        let (handle, publisher, inbox) = Handle::new(view);
+        let mut api = api(handle, peers_on(0), Arc::default());
+        change(&mut api);
+        Self::of(api, publisher, inbox)
+    }
+
+    fn of(api: Api, publisher: Publisher, inbox: mpsc::Receiver<Proposed>) -> Self {
+        let api = Arc::new(api);
         Self { entry: entry(&api), api, publisher, inbox }
     }
 
     /// Sends one request as `role`, without a certificate where that is empty.
     pub(crate) async fn send(&self, role: &str, request: Request<Body>) -> Reply {
         ask(self.entry.clone(), role, request).await
+    }
+
+    /// The same from this end of a connection.
+    pub(crate) async fn send_from(&self, remote: &str, role: &str, request: Request<Body>) -> Reply {
+        ask_from(remote, self.entry.clone(), role, request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -148,8 +167,12 @@ pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
     Request::post(path).body(Body::from(body.to_owned())).unwrap()
 }
 
-pub(crate) async fn ask(mut entry: Entry<Router>, role: &str, request: Request<Body>) -> Reply {
-    let (remote, local) = ("192.168.1.7:4711".parse().unwrap(), "192.168.1.10:50051".parse().unwrap());
+pub(crate) async fn ask(entry: Entry<Router>, role: &str, request: Request<Body>) -> Reply {
+    ask_from("192.168.1.7:4711", entry, role, request).await
+}
+
+async fn ask_from(remote: &str, mut entry: Entry<Router>, role: &str, request: Request<Body>) -> Reply {
+    let (remote, local) = (remote.parse().unwrap(), "192.168.1.10:50051".parse().unwrap());
     let caller = Caller { remote, local, identity: identity(role) };
     Reply::of(entry.answer(&Arc::new(caller), None, request).await).await
 }

@@ -6,6 +6,7 @@ mod bad;
 mod ends;
 mod inference;
 mod predict;
+mod repeats;
 mod shield;
 mod shortcut;
 mod testers;

@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::{Handle, Publisher, boottime};
-use model::{NodeId, NodeSet, Weight};
+use model::{NodeId, NodeSet, RequestId, Weight};
 use proxy::{Proxy, Remote, Route, Settings, Timeouts, Upstreams};
+use rollout::Trial;
 use schema::ModelHealth;
 use service::{Canary, Model, RoutingState, View};
 use std::collections::BTreeMap;
@@ -132,6 +133,11 @@ impl Bench {
         whole(within(self.proxy.answer(Route::Prediction, Some(remote), request)).await).await
     }
 
+    /// Counts for the trial of the canary from now on.
+    pub(crate) fn begin_trial(&self) {
+        self.proxy.count(Some(&trial(&self.view)));
+    }
+
     /// Requests and errors observed of `model`.
     pub(crate) fn counts(&self, model: &str) -> (u64, u64) {
         let seen = self.observed(model);
@@ -147,6 +153,11 @@ impl Bench {
         let observations = self.proxy.observations();
         observations.models.into_iter().find(|(id, _)| id.as_str() == model).map(|(_, seen)| seen).unwrap_or_default()
     }
+}
+
+/// The trial of the canary that `view` shows.
+pub(crate) fn trial(view: &View) -> Trial {
+    Trial::of(&view.state, None).expect("a canary has some weight")
 }
 
 pub(crate) fn view(weight: u16) -> View {
@@ -248,6 +259,15 @@ pub(crate) fn assert_signed(answer: &Answer) {
     assert!(["v1", "v2"].contains(&header(answer, "x-canary-model")));
     assert_eq!(header(answer, "x-canary-version"), "7");
     assert_eq!(header(answer, "x-canary-node"), "node-a");
+    name(answer);
+}
+
+/// The name that an answer has, which must be the only one.
+#[track_caller]
+pub(crate) fn name(answer: &Answer) -> RequestId {
+    let names: Vec<_> = answer.headers().get_all("x-canary-request").iter().collect();
+    let [name] = names.as_slice() else { panic!("not one name: {names:?}") };
+    name.to_str().expect("headers are text").parse().expect("a name")
 }
 
 /// An upstream that says its name, and what it is sent.

@@ -8,6 +8,7 @@
 
 use crate::fast::date::write_date;
 use crate::fast::relay::{Buffers, Relayed, Side, Underway, write};
+use crate::fast::reply::write_request_id;
 use crate::fast::request::{Parsed, no_headers, parse};
 use crate::headers::Remote;
 use crate::predict::{Chosen, Decided, Proxy};
@@ -51,7 +52,7 @@ enum Leave {
     /// The server goes on with it.
     HandOver,
     /// The server goes on with it, and with a request that it is not to begin again.
-    Underway(Underway),
+    Underway(Box<Underway>),
     /// An answer could not be written: nothing more may be.
     Broken,
 }
@@ -83,7 +84,7 @@ impl FastPath {
         let mut input = Vec::with_capacity(FIRST_READ);
         match (Connection { path: &self.0, remote, until }).run(&mut stream, &mut input).await {
             Leave::HandOver => (Prefixed::new(stream, input), None),
-            Leave::Underway(underway) => (Prefixed::new(stream, input), Some(underway)),
+            Leave::Underway(underway) => (Prefixed::new(stream, input), Some(*underway)),
             Leave::Broken => (Prefixed::broken(stream), None),
         }
     }
@@ -160,10 +161,11 @@ impl Connection<'_> {
                 Parsed::Unfinished => return (Next::Read, answered),
                 Parsed::Other => return (Next::HandOver, answered),
             };
-            let decided = self.path.proxy.decide_plain(plain.key, plain.body, |answer, now| {
+            let decided = self.path.proxy.decide_plain(&plain, self.remote, |answer, chosen| {
                 output.extend_from_slice(&answer.head);
+                write_request_id(chosen.request, output);
                 output.extend_from_slice(&self.path.common);
-                write_date(now, output);
+                write_date(chosen.at, output);
                 output.extend_from_slice(&answer.body);
             });
             match decided {

@@ -4,5 +4,5 @@ pub(crate) mod connection;
 mod date;
 pub(crate) mod relay;
 mod reply;
-mod request;
+pub(crate) mod request;
 pub(crate) mod template;

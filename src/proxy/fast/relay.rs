@@ -5,7 +5,7 @@
 
 use crate::answer::Problem;
 use crate::fast::date::write_date;
-use crate::fast::reply::{self, After, Dated};
+use crate::fast::reply::{self, After, Dated, write_request_id};
 use crate::fast::request::{LONGEST, Parsed, Plain, no_headers};
 use crate::fast::template::Template;
 use crate::headers::Remote;
@@ -92,7 +92,13 @@ pub(crate) enum Relayed {
     Stopping,
     /// Its answer cannot be ended, or nobody is there to read it.
     Broken,
-    Underway(Underway),
+    Underway(Box<Underway>),
+}
+
+impl Relayed {
+    fn underway(chosen: Chosen, begun: Begun) -> Self {
+        Self::Underway(Box::new(Underway { chosen, begun }))
+    }
 }
 
 /// A request that was sent to its upstream, or failed to be, and whose client is still to be answered.
@@ -129,10 +135,12 @@ impl Proxy {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        // One that is not sent, as the node stops, is a repeat to the server that begins it anew: it is late for evidence.
+        let chosen = self.begun(chosen);
         let target = chosen.target();
         let Some(template) = &target.template else {
             let begun = Begun::Failed(Problem::NoUpstream { model: target.model.to_string() });
-            return Relayed::Underway(Underway { chosen, begun });
+            return Relayed::underway(chosen, begun);
         };
         let mut recording = self.recording(&chosen);
         let until = Instant::now() + self.0.forwarder.timeouts.answer;
@@ -141,7 +149,7 @@ impl Proxy {
             buffers.limit.as_mut().reset(until);
             if let Some(mut kept) = self.0.pool.take(&template.name) {
                 send(&mut kept, buffers, until).await.map_err(|_| self.slow(target))?;
-                match self.head(&mut kept, target, &mut recording, buffers, &mut client).await {
+                match self.head(&mut kept, &chosen, &mut recording, buffers, &mut client).await {
                     // It was closed in the moment in which it was used: that says nothing about the model, and what is
                     // plain may be asked twice.
                     Err(Failure::Upstream(Problem::UpstreamBroken { .. })) if buffers.answer.is_empty() => {}
@@ -150,19 +158,19 @@ impl Proxy {
             }
             let mut upstream = self.connect(template, target, buffers, &mut client).await?;
             send(&mut upstream, buffers, until).await.map_err(|_| self.slow(target))?;
-            let head = self.head(&mut upstream, target, &mut recording, buffers, &mut client).await?;
+            let head = self.head(&mut upstream, &chosen, &mut recording, buffers, &mut client).await?;
             Ok((upstream, head))
         };
         match asked.await {
             Ok((upstream, Some(head))) => self.body(upstream, head, template, recording, buffers, client).await,
             Ok((upstream, None)) => {
                 let upstream = Prefixed::new(upstream, std::mem::take(&mut buffers.answer));
-                Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
+                Relayed::underway(chosen, Begun::Answering { recording, upstream, until })
             }
             Err(Failure::Upstream(problem)) => {
                 recording.on_failure();
                 drop(recording);
-                Relayed::Underway(Underway { chosen, begun: Begun::Failed(problem) })
+                Relayed::underway(chosen, Begun::Failed(problem))
             }
             // The model is charged with the time that the client waited.
             Err(Failure::ClientGone) => Relayed::Broken,
@@ -210,7 +218,7 @@ impl Proxy {
     async fn head<S>(
         &self,
         upstream: &mut TcpStream,
-        target: &Target,
+        chosen: &Chosen,
         recording: &mut Recording,
         buffers: &mut Buffers,
         client: &mut Side<'_, S>,
@@ -218,6 +226,7 @@ impl Proxy {
     where
         S: AsyncRead + Unpin,
     {
+        let target = chosen.target();
         loop {
             match hear(upstream, buffers, client, Awaited::Head).await {
                 Said::Something => {}
@@ -239,6 +248,7 @@ impl Proxy {
             recording.on_answer(reply.status);
             let dated = reply.write(client.output);
             client.output.extend_from_slice(&target.signature);
+            write_request_id(chosen.request, client.output);
             client.output.extend_from_slice(client.common);
             match dated {
                 Dated::Yes => client.output.extend_from_slice(b"\r\n"),

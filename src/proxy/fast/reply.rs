@@ -5,6 +5,7 @@
 use crate::fast::request::{Headers, Parsed, decimal, set_once};
 use http::StatusCode;
 use httparse::{Header, Response, Status};
+use model::RequestId;
 
 /// Longest head that is looked at, and longest body; the real client takes longer ones.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -99,7 +100,7 @@ impl Reply<'_, '_> {
                 19 if known("proxy-authorization") => continue,
                 13 if known("x-canary-node") => continue,
                 14 if known("x-canary-model") => continue,
-                16 if known("x-canary-version") => continue,
+                16 if known("x-canary-version") || known("x-canary-request") => continue,
                 17 if known("x-canary-shielded") => continue,
                 4 if known("date") => dated = Dated::Yes,
                 _ => {}
@@ -115,6 +116,13 @@ pub(crate) fn write_header(name: &str, value: &[u8], output: &mut Vec<u8>) {
     output.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
     output.extend_from_slice(b": ");
     output.extend_from_slice(value);
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Appends the line that names an answer.
+pub(crate) fn write_request_id(request: RequestId, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"x-canary-request: ");
+    output.extend_from_slice(&request.text());
     output.extend_from_slice(b"\r\n");
 }
 
@@ -147,7 +155,7 @@ mod tests {
         let answer = with(
             "X-A: b",
             "X-A: b\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nProxy-Authenticate: x\r\n\
-             X-Canary-Model: x\r\nX-Canary-Version: 9\r\nX-Canary-Node: x\r\nX-Canary-Shielded: x\r\nDate: d\r\nx-a: C",
+             X-Canary-Model: x\r\nX-Canary-Version: 9\r\nX-Canary-Node: x\r\nX-Canary-Request: x\r\nX-Canary-Shielded: x\r\nDate: d\r\nx-a: C",
         );
         let mut headers = no_headers();
         let Parsed::Plain(reply) = parse(answer.as_bytes(), &mut headers) else { panic!("it is plain") };

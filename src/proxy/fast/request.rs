@@ -42,6 +42,14 @@ pub(crate) struct Plain<'h, 'a> {
     pub(crate) length: usize,
 }
 
+impl<'a> Plain<'_, 'a> {
+    /// The values of `x-forwarded-for`, the last one first.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = &'a [u8]> {
+        let ways = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for"));
+        ways.rev().map(|header| header.value)
+    }
+}
+
 /// What `bytes` begin with.
 pub(crate) fn parse<'h, 'a>(bytes: &'a [u8], headers: &'h mut Headers<'a>) -> Parsed<Plain<'h, 'a>> {
     let mut request = Request::new(headers);

@@ -2,5 +2,6 @@
 //! same answers must come back.
 
 mod decisions;
+mod repeats;
 mod upstreams;
 pub(crate) mod world;

@@ -1,6 +1,6 @@
 //! A node's connections, each served by the short way or by the real server.
 
-use crate::world::{CLIENT, view, within};
+use crate::world::{CLIENT, trial, view, within};
 use bytes::Bytes;
 use edge::{Prefixed, Until};
 use http::header::{HeaderName, HeaderValue, SERVER};
@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use member::Handle;
+use model::{NodeId, RequestId};
 use proxy::{FastPath, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,11 @@ impl Bench {
     /// The same, where clients may rest for so long between requests.
     pub(crate) fn resting(self, rest: Duration) -> Self {
         Self { until: Until { rest, ..self.until }, ..self }
+    }
+
+    /// Counts for the trial of the canary from now on.
+    pub(crate) fn begin_trial(&self) {
+        self.proxy.count(Some(&trial(&view(3_408))));
     }
 
     /// A connection that is served one way or the other.
@@ -115,7 +121,7 @@ async fn answer(
     Ok(answer)
 }
 
-/// Status line and headers in order of their text, without the date's value; and the body.
+/// Status line and headers in order of their text, without the values of the date and of the name; and the body.
 pub(crate) type Answer = (Vec<String>, String);
 
 pub(crate) async fn next_answer(client: &mut DuplexStream, received: &mut Vec<u8>) -> Option<Answer> {
@@ -135,6 +141,10 @@ pub(crate) fn parse(received: &mut Vec<u8>) -> Option<Answer> {
         if line.starts_with("date: ") {
             assert_eq!(line.len(), "date: Mon, 23 Nov 2026 02:05:23 GMT".len());
             line.truncate(4);
+        }
+        if let Some(name) = line.strip_prefix("x-canary-request: ") {
+            assert!(name.parse::<RequestId>().is_ok_and(|name| name.node == NodeId::A), "{name}");
+            line.truncate("x-canary-request".len());
         }
     }
     lines.sort();
