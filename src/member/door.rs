@@ -77,7 +77,8 @@ impl Door {
         engine: &Engine<R::Engine>,
         rules: &R,
     ) -> Result<(), ChangeError> {
-        let is_said = change.is_said_by_5() || engine.committed().state.wire.is_some();
+        let is_marked = engine.committed().state.wire.is_some() || self.comes_with_first(engine, rules);
+        let is_said = change.is_said_by_5() || is_marked;
         if is_said { Ok(()) } else { Err(ChangeError::WireVersion(self.behind(engine, rules))) }
     }
 }

@@ -4,6 +4,7 @@
 //! measurements, is made into shapes where both are known. No I/O, and no HTTP but the words of its problems.
 
 mod document;
+mod gates;
 mod health;
 pub mod openapi;
 mod plan;
@@ -16,7 +17,8 @@ mod values;
 
 pub use document::Document;
 pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
-pub use plan::{GatesShape, PlanShape, PlanShapeError};
+pub use gates::{CompareShape, GateEntry, GateShape, GatesShape, MetricShape, ModeShape};
+pub use plan::{PlanShape, PlanShapeError};
 pub use problem::{ProblemShape, code};
 pub use requests::{ModelRequest, StartRequest, UndoRequest, VerbRequest, WeightRequest};
 pub use rollout::{

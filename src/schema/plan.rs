@@ -1,15 +1,12 @@
 //! A plan as people write it, in a file or in `POST /rollouts`: the words of Argo Rollouts for the steps, those of the
 //! limits for the rest.
 
+use super::gates::{self, GateEntry, GatesShape};
 use super::step::{HoldShape, PauseShape, StepShape};
 use model::{Weight, WeightError};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use service::{Gate, Gates, MILLION, Mode, Plan, PlanError, Shield, Span, Step, Then, min_sample};
-use std::fmt;
+use service::{Plan, PlanError, Shield, Span, Step, Then, min_sample};
 use std::time::Duration;
-
-const MICROS_PER_MILLI: f64 = 1_000.0;
 
 /// The document. What is left out has the usual value; what is not known is refused by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,12 +18,22 @@ pub struct PlanShape {
     /// How long a weight is held that no pause follows; 30 s where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldShape>,
-    /// The limits.
+    /// The limits, by their short names.
     #[serde(default)]
     pub gates: GatesShape,
+    /// Limits, by what they measure and what they compare it with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<GateEntry>,
     /// Requests to the canary that a verdict needs; by the error limit where nothing is said: 59 at 5 %.
     #[serde(default, rename = "minSample", skip_serializing_if = "Option::is_none")]
     pub min_sample: Option<u64>,
+    /// Answers of the canary from which on a ratio of latencies that is not proven to be beyond its limit holds nothing up;
+    /// 400 where nothing is said.
+    #[serde(default, rename = "compareSample", skip_serializing_if = "Option::is_none")]
+    pub compare_sample: Option<u64>,
+    /// How long after the first step has begun nothing but errors is judged.
+    #[serde(default, rename = "initialDelay", skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<HoldShape>,
     /// Seconds that a step may stay undecided after its hold.
     #[serde(default, rename = "progressDeadlineSeconds", skip_serializing_if = "Option::is_none")]
     pub progress_deadline_seconds: Option<u32>,
@@ -39,47 +46,12 @@ pub struct PlanShape {
     /// Whether requests that the canary cannot answer go to the stable model instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield: Option<bool>,
-}
-
-/// The limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GatesShape {
-    /// The share of requests that may fail, above 0 and below 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_error_rate: Option<GateShape>,
-    /// Milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_p95_ms: Option<GateShape>,
-    /// How much larger than the stable model's the error rate may be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_error_rate_difference: Option<GateShape>,
-    /// Times the stable model's p95.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p95_ratio: Option<GateShape>,
-}
-
-/// A limit, `0.05`, or with what it does, `{"limit": 0.05, "mode": "pause"}`. Either part may be left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct GateShape {
-    /// In the unit of the gate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<f64>,
-    /// What happens when it is broken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<ModeShape>,
-}
-
-/// The consequence of a broken limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModeShape {
-    /// The canary is rolled back.
-    Enforce,
-    /// The rollout is paused.
-    Pause,
-    /// It is shown.
-    Observe,
+    /// Paths whose requests are no evidence, such as `/healthz`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted: Vec<String>,
+    /// Statuses 3xx and 4xx that are good answers of the service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<u16>,
 }
 
 /// The test of each node's upstream before the first step.
@@ -105,6 +77,12 @@ pub enum PlanShapeError {
     PauseFirst(usize),
     #[error("{0} must be a number, 0 or more")]
     Number(&'static str),
+    /// The same limit in two places.
+    #[error("{0} is said twice: once is enough, below gates or as a [[gate]]")]
+    Twice(&'static str),
+    /// A gate without a limit that has none where nothing is said.
+    #[error("{0} needs a limit")]
+    NoLimit(&'static str),
     /// The plan itself.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -144,11 +122,17 @@ impl PlanShape {
     /// The plan that it says. Else what is wrong, and in which step or field.
     pub fn plan(&self) -> Result<Plan, PlanShapeError> {
         let mut plan = Plan::of(self.held_weights()?)?;
-        plan.gates = self.gates.gates()?;
-        plan.min_sample = self.min_sample.unwrap_or_else(|| min_sample(plan.gates.error_rate)).max(1);
-        if let Some(seconds) = self.progress_deadline_seconds {
-            plan.progress_deadline = Span::from(Duration::from_secs(seconds.into()));
+        plan.gates = gates::read(&self.gates, &self.gate)?;
+        plan.min_sample = self.min_sample.unwrap_or_else(|| min_sample(&plan.gates)).max(1);
+        plan.compare_sample = Some(self.compare_sample.unwrap_or(Plan::COMPARE_SAMPLE));
+        if let Some(delay) = self.initial_delay {
+            plan.initial_delay = Span::from(delay.0);
         }
+        if let Some(seconds) = self.progress_deadline_seconds {
+            plan.progress_deadline = Some(Span::from(Duration::from_secs(seconds.into())));
+        }
+        plan.uncounted.clone_from(&self.uncounted);
+        plan.expected.clone_from(&self.expected);
         if let Some(limit) = self.consecutive_error_limit {
             plan.consecutive_error_limit = limit;
         }
@@ -200,70 +184,26 @@ impl From<&Plan> for PlanShape {
             steps: steps.collect(),
             hold: None,
             gates: GatesShape::from(&plan.gates),
+            gate: Vec::new(),
             min_sample: Some(plan.min_sample),
-            progress_deadline_seconds: u32::try_from(plan.progress_deadline.duration().as_secs()).ok(),
+            compare_sample: plan.compare_sample,
+            initial_delay: Some(HoldShape(plan.initial_delay.duration())).filter(|delay| !delay.0.is_zero()),
+            progress_deadline_seconds: plan
+                .progress_deadline
+                .and_then(|deadline| u32::try_from(deadline.duration().as_secs()).ok()),
             consecutive_error_limit: Some(plan.consecutive_error_limit),
             smoke: SmokeShape {
                 path: plan.smoke.path.clone(),
                 max_p95_ms: Some(plan.smoke.max_p95.duration().as_secs_f64() * 1e3),
             },
             shield: Some(plan.shield == Shield::On),
+            uncounted: plan.uncounted.clone(),
+            expected: plan.expected.clone(),
         }
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-const MILLIONTHS: f64 = MILLION as f64;
-
-impl GatesShape {
-    fn gates(&self) -> Result<Gates, PlanShapeError> {
-        let usual = Gates::default();
-        Ok(Gates {
-            error_rate: gate("max_error_rate", self.max_error_rate, usual.error_rate, MILLIONTHS)?,
-            p95: gate("max_p95_ms", self.max_p95_ms, usual.p95, MICROS_PER_MILLI)?,
-            error_rate_difference: gate(
-                "max_error_rate_difference",
-                self.max_error_rate_difference,
-                usual.error_rate_difference,
-                MILLIONTHS,
-            )?,
-            p95_ratio: gate("p95_ratio", self.p95_ratio, usual.p95_ratio, MILLIONTHS)?,
-        })
-    }
-}
-
-impl From<&Gates> for GatesShape {
-    fn from(gates: &Gates) -> Self {
-        #[allow(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-        let shown = |gate: Gate, unit: f64| {
-            let mode = match gate.mode {
-                Mode::Enforce => ModeShape::Enforce,
-                Mode::Pause => ModeShape::Pause,
-                Mode::Observe => ModeShape::Observe,
-            };
-            Some(GateShape { limit: Some(gate.limit as f64 / unit), mode: Some(mode) })
-        };
-        Self {
-            max_error_rate: shown(gates.error_rate, MILLIONTHS),
-            max_p95_ms: shown(gates.p95, MICROS_PER_MILLI),
-            max_error_rate_difference: shown(gates.error_rate_difference, MILLIONTHS),
-            p95_ratio: shown(gates.p95_ratio, MILLIONTHS),
-        }
-    }
-}
-
-fn gate(name: &'static str, said: Option<GateShape>, usual: Gate, unit: f64) -> Result<Gate, PlanShapeError> {
-    let Some(said) = said else { return Ok(usual) };
-    let limit = said.limit.map_or(Ok(usual.limit), |limit| whole(name, limit, unit))?;
-    let mode = said.mode.map_or(usual.mode, |mode| match mode {
-        ModeShape::Enforce => Mode::Enforce,
-        ModeShape::Pause => Mode::Pause,
-        ModeShape::Observe => Mode::Observe,
-    });
-    Ok(Gate { limit, mode })
-}
-
-fn whole(name: &'static str, number: f64, unit: f64) -> Result<u64, PlanShapeError> {
+pub(super) fn whole(name: &'static str, number: f64, unit: f64) -> Result<u64, PlanShapeError> {
     if !number.is_finite() || number < 0.0 {
         return Err(PlanShapeError::Number(name));
     }
@@ -271,50 +211,10 @@ fn whole(name: &'static str, number: f64, unit: f64) -> Result<u64, PlanShapeErr
     Ok((number * unit).round().min(1e15) as u64)
 }
 
-impl<'de> Deserialize<'de> for GateShape {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(GateVisitor)
-    }
-}
-
-struct GateVisitor;
-
-impl<'de> Visitor<'de> for GateVisitor {
-    type Value = GateShape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a limit such as 0.05, or {\"limit\": 0.05, \"mode\": \"enforce\"}")
-    }
-
-    fn visit_f64<E: de::Error>(self, limit: f64) -> Result<GateShape, E> {
-        Ok(GateShape { limit: Some(limit), mode: None })
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-    fn visit_u64<E: de::Error>(self, limit: u64) -> Result<GateShape, E> {
-        self.visit_f64(limit as f64)
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-    fn visit_i64<E: de::Error>(self, limit: i64) -> Result<GateShape, E> {
-        self.visit_f64(limit as f64)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GateShape, A::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Whole {
-            limit: Option<f64>,
-            mode: Option<ModeShape>,
-        }
-        let Whole { limit, mode } = Whole::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(GateShape { limit, mode })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use service::{GateName, Mode};
 
     fn read(json: &str) -> Result<Plan, String> {
         let shape: PlanShape = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -336,10 +236,11 @@ mod tests {
             steps,
             [(500, 120_000, Then::Continue), (2_050, 10_000, Then::AwaitPromotion), (10_000, 10_000, Then::Continue)]
         );
-        assert_eq!(plan.gates.error_rate, Gate { limit: 10_000, mode: Mode::Enforce });
-        assert_eq!(plan.gates.p95, Gate { limit: 250_000, mode: Mode::Observe });
-        assert_eq!(plan.gates.p95_ratio, Gate { limit: 1_200_000, mode: Mode::Pause });
-        assert_eq!((plan.min_sample, plan.progress_deadline, plan.shield), (299, Span(60_000), Shield::Off));
+        let gate = |name| plan.gates.get(name).map(|gate| (gate.limit, gate.mode));
+        assert_eq!(gate(GateName::ERROR_RATE), Some((10_000, Mode::Enforce)));
+        assert_eq!(gate(GateName::P95), Some((250_000, Mode::Observe)));
+        assert_eq!(gate(GateName::P95_RATIO), Some((1_200_000, Mode::Pause)));
+        assert_eq!((plan.min_sample, plan.progress_deadline, plan.shield), (299, Some(Span(60_000)), Shield::Off));
     }
 
     #[test]
@@ -347,6 +248,17 @@ mod tests {
         let text = r#"{"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50, "approvals": 2}]}"#;
         let plan = read(text).expect("a plan");
         assert_eq!(plan.steps.iter().map(|step| step.approvals).collect::<Vec<_>>(), [0, 2, 0]);
+        let text = serde_json::to_string(&PlanShape::from(&plan)).expect("JSON");
+        assert_eq!(read(&text), Ok(plan));
+        let text = r#"{"steps": [{"setWeight": 5}], "compareSample": 900, "initialDelay": "20s", "uncounted": ["/healthz"],
+            "expected": [302, 404], "gates": {"p95_ratio": {"limit": 1.5, "allow_ms": 2.5}, "max_rate_4xx": 0.3},
+            "gate": [{"metric": "unknown_rate", "compare": "stable", "limit": 0.1, "mode": "pause"}]}"#;
+        let plan = read(text).expect("a plan");
+        let gate = |name: &str| plan.gates.iter().find(|gate| gate.name.word() == name).expect("it is there");
+        assert_eq!((gate("p95_ratio").limit, gate("p95_ratio").allow), (1_500_000, 2_500));
+        assert_eq!((gate("max_rate_4xx").limit, plan.gates.len()), (300_000, 8));
+        assert_eq!((gate("unknown_rate_difference").limit, gate("unknown_rate_difference").mode), (100_000, Mode::Pause));
+        assert_eq!((plan.initial_delay, plan.compare_sample), (Span(20_000), Some(900)));
         let text = serde_json::to_string(&PlanShape::from(&plan)).expect("JSON");
         assert_eq!(read(&text), Ok(plan));
     }
@@ -377,6 +289,13 @@ mod tests {
         assert!(
             wrong(r#"{"steps": [{"setWeight": 5}], "gates": {"max_error_rate": 1.5}}"#).contains("max_error_rate must")
         );
+        let gate = |gate: &str| wrong(&format!(r#"{{"steps": [{{"setWeight": 5}}], "gate": [{gate}]}}"#));
+        let twice = gate(r#"{"metric": "p95_ms", "compare": "limit", "limit": 9}, {"metric": "p95_ms", "compare": "limit"}"#);
+        assert_eq!(twice, "max_p95_ms is said twice: once is enough, below gates or as a [[gate]]");
+        assert_eq!(gate(r#"{"metric": "rate_4xx", "compare": "limit"}"#), "max_rate_4xx needs a limit");
+        assert!(gate(r#"{"metric": "p95", "compare": "limit"}"#).contains("unknown variant `p95`, expected one of"));
+        let allowed = gate(r#"{"metric": "error_rate", "compare": "stable", "allow_ms": 5}"#);
+        assert_eq!(allowed, "max_error_rate_difference has no allow_ms: it belongs to p95_ratio");
         assert!(wrong(r#"{"steps": [{"pause": {}, "approvals": 2}]}"#).starts_with("approvals belong to a step with"));
         assert!(wrong(r#"{"steps": [{"setWeight": 5, "pause": {}}]}"#).starts_with("a step is either a setWeight or"));
         assert!(wrong(r#"{"steps": [{"setWeight": 5, "approvals": 1}]}"#).starts_with("the first step is entered by"));

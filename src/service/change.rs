@@ -125,13 +125,27 @@ pub enum ChangeError {
 
 impl Change {
     /// Whether version 5 of the wire can say what comes of it on a state without the mark.
-    pub const fn is_said_by_5(&self) -> bool {
-        !matches!(self, Self::Close(_))
+    pub fn is_said_by_5(&self) -> bool {
+        match self {
+            Self::Close(_) => false,
+            Self::Start { plan, .. } => Plan::clone(plan).without_news().of_5().is_some(),
+            _ => true,
+        }
     }
 
     /// The state that follows `base` by this change. Fails when the change does not fit `base` or names a node
     /// outside `members`.
     pub fn apply(
+        &self,
+        base: &RoutingState,
+        members: NodeSet,
+        txid: TxId,
+        timestamp: UnixMillis,
+    ) -> Result<RoutingState, ChangeError> {
+        self.applied(base, members, txid, timestamp)?.in_its_words(members)
+    }
+
+    fn applied(
         &self,
         base: &RoutingState,
         members: NodeSet,
@@ -181,7 +195,7 @@ impl Change {
             Self::Close(None) if base.wire.is_some() => return Err(ChangeError::Closed),
             Self::Close(None) => next.wire = Some(MARK),
             Self::Close(Some(first)) => {
-                next = first.apply(base, members, txid, timestamp)?;
+                next = first.applied(base, members, txid, timestamp)?;
                 next.wire = base.wire.or((base.version == 0).then_some(MARK));
             }
         }

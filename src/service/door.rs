@@ -3,7 +3,9 @@
 //! A state says so by its mark. Before it a member can be taken back to the program that speaks version 5; after it nobody
 //! speaks that version any more, and states may hold what it has no words for.
 
-use crate::RoutingState;
+use crate::{ChangeError, Plan, Rollout, RoutingState};
+use model::NodeSet;
+use std::sync::Arc;
 
 /// The version of the wire that a marked state names.
 pub const MARK: u16 = 6;
@@ -14,11 +16,34 @@ impl RoutingState {
     /// against it.
     pub(super) fn door_allows(&self, next: &Self) -> Result<(), String> {
         self.mark_can_become(next.wire)?;
+        if next.wire.is_none() && !next.has_plan_of_5() {
+            return Err("a plan that version 5 of the wire has no words for comes without the mark".to_owned());
+        }
         if self.wire == next.wire || self.version == 0 || self.is_repeated_by(next) {
             Ok(())
         } else {
             Err("something else comes with the mark of a version of the wire".to_owned())
         }
+    }
+
+    /// The state with a plan that it has words for: without the mark what version 5 does not know, and nobody asked for, is left
+    /// out of the plan. Fails when something was asked for that is.
+    pub(super) fn in_its_words(self, members: NodeSet) -> Result<Self, ChangeError> {
+        if self.wire.is_some() || self.has_plan_of_5() {
+            return Ok(self);
+        }
+        let in_words = |rollout: &Arc<Rollout>| {
+            let plan = Arc::new(Plan::clone(&rollout.plan).without_news());
+            Arc::new(Rollout { plan, ..Rollout::clone(rollout) })
+        };
+        let plain = Self { rollout: self.rollout.as_ref().map(in_words), ..self };
+        if plain.has_plan_of_5() { Ok(plain) } else { Err(ChangeError::WireVersion(members)) }
+    }
+
+    /// Whether version 5 of the wire has words for the plan, if there is one.
+    fn has_plan_of_5(&self) -> bool {
+        let is_known = |rollout: &Arc<Rollout>| rollout.plan.of_5().is_some();
+        self.rollout.as_ref().is_none_or(is_known)
     }
 
     /// Whether a state that comes after this one, sooner or later, can have this mark.
@@ -103,6 +128,30 @@ mod tests {
         assert_eq!((first.version, first.wire, initial().bears(&first, "")), (1, Some(MARK), Ok(())));
         assert_eq!(initial().direction_to(&first), Direction::Advance, "the change is voted on all the same");
         assert_eq!(RoutingState { wire: None, ..first }, five);
+    }
+
+    #[test]
+    fn without_the_mark_a_plan_has_what_version_5_knows() {
+        let five = after(&initial(), &share(0));
+        let start = |plan: Plan| {
+            let canary = Model { id: "v2".parse().expect("a model id"), upstream: None };
+            Change::Start { canary, plan: Arc::new(plan), when_open: crate::WhenOpen::Refuse }
+        };
+        let step = crate::Step::new(Weight::from_percent("5").expect("a weight"), Plan::HOLD);
+        let plan = Plan::of(vec![step]).expect("a plan");
+        let gates = |state: &RoutingState| state.rollout.as_ref().expect("it began").plan.gates.len();
+        let plain = after(&five, &start(plan.clone()));
+        assert_eq!((gates(&plain), five.bears(&plain, "")), (4, Ok(())));
+        let marked = after(&five, &Change::Close(None));
+        assert_eq!(gates(&after(&marked, &start(plan.clone()))), 7);
+        let first = after(&initial(), &Change::Close(Some(Box::new(start(plan.clone())))));
+        assert_eq!((gates(&first), initial().bears(&first, "")), (7, Ok(())));
+        assert!(initial().bears(&RoutingState { wire: None, ..first }, "").is_err(), "a plan without words for it");
+        let asked = start(Plan { expected: vec![404], ..plan });
+        assert!(!asked.is_said_by_5());
+        let txid = TxId { node: NodeId::A, incarnation: Incarnation(1), epoch: 1, sequence: 9 };
+        let refused = asked.apply(&five, NodeSet::first(3), txid, UnixMillis(9));
+        assert_eq!(refused, Err(ChangeError::WireVersion(NodeSet::first(3))));
     }
 
     #[test]
