@@ -12,6 +12,7 @@ mod entry;
 mod fast;
 mod headers;
 mod key;
+mod leftover;
 mod observe;
 mod pass;
 mod predict;

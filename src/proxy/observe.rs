@@ -2,6 +2,7 @@
 
 use crate::count::Count;
 use crate::upload::Progress;
+use crate::upstream::client::Timeouts;
 use http::StatusCode;
 use judge::{Sample, Samples, Tally, Verdict, Windows, window_id};
 use member::boottime;
@@ -31,6 +32,8 @@ pub struct Observations {
 #[derive(Default)]
 pub(super) struct Observer {
     shards: [Shard; SHARDS],
+    /// The time that models have: one that took all of it has failed, though its client left in that moment.
+    timeouts: Timeouts,
 }
 
 /// A cache line of its own, so that threads do not slow each other down by being neighbours.
@@ -46,6 +49,11 @@ struct Counts {
 }
 
 impl Observer {
+    /// One of models that have so much time.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts, ..Self::default() }
+    }
+
     /// Counts one request that ended now.
     pub(super) fn record(&self, model: &ModelId, now: Time, sample: Sample) {
         let mut counts = self.shards[own_shard()].0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +138,7 @@ fn summary(tally: &Tally) -> ModelHealth {
     }
 }
 
-/// One request that went to an upstream. It is counted when this is dropped, however the request ended: one that its
-/// client gave up counts with the time that the client waited, so that an upstream that hangs shows.
+/// One request that went to an upstream. It is counted when it ends, or its client leaves and this is dropped.
 pub(super) struct Recording(Option<Open>);
 
 /// A request that is to be counted.
@@ -142,6 +149,8 @@ struct Open {
     /// How far its body has come, where that was not all there when it started.
     upload: Option<Progress>,
     answered_after: Option<Duration>,
+    /// Since when the model owes the next byte of its answer; none while bytes wait for the client to take them.
+    owing_since: Option<Time>,
     /// None when it says nothing about the model.
     verdict: Option<Verdict>,
 }
@@ -150,7 +159,15 @@ impl Recording {
     /// A request to `model` that starts at `started`.
     pub(super) fn new(observer: Arc<Observer>, model: ModelId, started: Time) -> Self {
         observer.open(&model, started);
-        Self(Some(Open { observer, model, started, upload: None, answered_after: None, verdict: Some(Verdict::Good) }))
+        Self(Some(Open {
+            observer,
+            model,
+            started,
+            upload: None,
+            answered_after: None,
+            owing_since: None,
+            verdict: Some(Verdict::Good),
+        }))
     }
 
     pub(super) const fn kept_out() -> Self {
@@ -172,7 +189,7 @@ impl Recording {
             open.verdict = Some(verdict);
         }
         if verdict == Verdict::Failed {
-            self.end();
+            self.end(Ending::Known);
         }
     }
 
@@ -184,37 +201,67 @@ impl Recording {
         }
     }
 
-    pub(super) const fn on_failure(&mut self) {
+    /// The client has taken all that there is, and waits for more.
+    pub(super) fn on_wait(&mut self) {
         if let Some(open) = &mut self.0 {
-            open.verdict = Some(Verdict::Failed);
+            open.owing_since.get_or_insert_with(boottime);
         }
     }
 
+    /// More of the answer is there.
+    pub(super) const fn on_piece(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.owing_since = None;
+        }
+    }
+
+    /// The answer is whole.
+    pub(super) fn on_end(&mut self) {
+        self.end(Ending::Known);
+    }
+
+    /// The model did not answer, or its answer broke off.
+    pub(super) fn on_failure(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.verdict = Some(Verdict::Failed);
+        }
+        self.end(Ending::Known);
+    }
+
     /// The client failed: that says nothing about the model, and is not counted.
-    pub(super) const fn on_client_failure(&mut self) {
+    pub(super) fn on_client_failure(&mut self) {
         if let Some(open) = &mut self.0 {
             open.verdict = None;
         }
+        self.end(Ending::Known);
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.end();
+        self.end(Ending::ClientLeft);
     }
 }
 
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// As its verdict says.
+    Known,
+    /// Its client left before that was known.
+    ClientLeft,
+}
+
 impl Recording {
-    fn end(&mut self) {
+    fn end(&mut self, ending: Ending) {
         let Some(open) = self.0.take() else { return };
         open.observer.close(&open.model, open.started);
-        let Some(verdict) = open.verdict else { return };
-        let awaits_client = open.upload.as_ref().is_some_and(|upload| !upload.is_whole());
-        if awaits_client && open.answered_after.is_none() && verdict == Verdict::Good {
-            // The client left before the model had all that it was to answer.
-            return;
-        }
         let now = boottime();
+        let verdict = match ending {
+            Ending::Known => open.verdict,
+            Ending::ClientLeft => open.verdict_when_left(now),
+        };
+        let Some(verdict) = verdict else { return };
         let full = now.since(open.started);
         let latency = open.answered_after.unwrap_or_else(|| open.models_time(now));
         open.observer.record(&open.model, now, Sample { latency, full, verdict });
@@ -226,6 +273,29 @@ impl Open {
     fn models_time(&self, now: Time) -> Duration {
         let clients = self.upload.as_ref().map_or(Duration::ZERO, |upload| upload.clients_time(now));
         now.since(self.started).saturating_sub(clients)
+    }
+
+    /// The verdict on a request whose client left at `now`: a model that had its time to go on has failed; one that still
+    /// had some is taken by what it has said so far; and where the client had not sent all, nothing is said.
+    fn verdict_when_left(&self, now: Time) -> Option<Verdict> {
+        let waited = self.waited(now)?;
+        let has_all = self.upload.as_ref().is_none_or(Progress::is_whole);
+        match self.answered_after {
+            Some(_) if waited >= self.observer.timeouts.idle => Some(Verdict::Failed),
+            None if waited >= self.observer.timeouts.answer => Some(Verdict::Failed),
+            None if !has_all => None,
+            Some(_) | None => self.verdict,
+        }
+    }
+
+    /// For how long the client has waited at `now` for the model's next byte; none when it is the client that is waited for.
+    /// Bytes that wait for the model to read them are the model's time; bytes that wait for the client are not.
+    fn waited(&self, now: Time) -> Option<Duration> {
+        match (self.answered_after, &self.upload) {
+            (Some(_), _) => Some(self.owing_since.map_or(Duration::ZERO, |since| now.since(since))),
+            (None, Some(upload)) if !upload.is_whole() => upload.unread(now),
+            (None, _) => Some(self.models_time(now)),
+        }
     }
 }
 
@@ -276,7 +346,11 @@ mod tests {
     }
 
     fn recording(observer: &Arc<Observer>) -> Recording {
-        Recording::new(Arc::clone(observer), "v1".parse().expect("v1 is a model id"), boottime())
+        begun_at(observer, boottime())
+    }
+
+    fn begun_at(observer: &Arc<Observer>, started: Time) -> Recording {
+        Recording::new(Arc::clone(observer), "v1".parse().expect("v1 is a model id"), started)
     }
 
     #[test]
@@ -288,8 +362,9 @@ mod tests {
             (overall.requests, overall.errors)
         };
         recording.on_answer(StatusCode::OK);
-        recording.on_failure();
         assert_eq!(counts(), (0, 0));
+        recording.on_failure();
+        assert_eq!(counts(), (1, 1));
         drop(recording);
         assert_eq!(counts(), (1, 1));
     }
@@ -313,6 +388,45 @@ mod tests {
         tester.on_failure();
         drop(tester);
         assert_eq!(observer.observations(boottime(), []).overall.requests, 0);
+    }
+
+    #[test]
+    fn a_model_that_had_its_time_has_failed_though_the_client_left() {
+        let (second, limit) = (Duration::from_secs(1), Timeouts::default().idle);
+        let observer = Arc::new(Observer::default());
+        let errors = || observer.observations(boottime(), []).overall.errors;
+        for (begun, owing, failed) in
+            [(limit + second, None, 0), (limit + second, Some(limit - second), 0), (limit + second, Some(limit), 1)]
+        {
+            let now = boottime() + limit + second;
+            let mut recording = begun_at(&observer, now - begun);
+            recording.on_answer(StatusCode::OK);
+            let open = recording.0.as_mut().expect("it is open");
+            open.owing_since = owing.map(|owing| now - owing);
+            assert_eq!(open.waited(now), Some(owing.unwrap_or_default()));
+            let verdict = if failed > 0 { Verdict::Failed } else { Verdict::Good };
+            assert_eq!(open.verdict_when_left(now), Some(verdict));
+            open.owing_since = owing.map(|owing| boottime() - owing);
+            drop(recording);
+            assert_eq!(errors(), failed);
+        }
+        drop(begun_at(&observer, boottime() - Timeouts::default().answer));
+        assert_eq!(errors(), 2, "it never answered");
+    }
+
+    #[test]
+    fn the_time_in_which_bytes_wait_for_the_client_is_not_owed() {
+        let observer = Arc::new(Observer::default());
+        let mut recording = recording(&observer);
+        recording.on_answer(StatusCode::OK);
+        let owing = |recording: &Recording| recording.0.as_ref().and_then(|open| open.owing_since);
+        assert_eq!(owing(&recording), None);
+        recording.on_wait();
+        let since = owing(&recording);
+        recording.on_wait();
+        assert!(since.is_some() && owing(&recording) == since, "it is owed since it was first awaited");
+        recording.on_piece();
+        assert_eq!(owing(&recording), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
 use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
+use crate::leftover::Leftover;
 use crate::observe::{Observations, Observer, Recording};
 use crate::route::Route;
 use crate::table::{Prepared, Stickiness, Table, Target};
@@ -109,7 +110,7 @@ impl Proxy {
         let Settings { upstreams, timeouts, testers, trusted_proxies } = settings;
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
-        let observer = Arc::default();
+        let observer = Arc::new(Observer::new(timeouts));
         Self(Arc::new(Shared { handle, upstreams, testers, trusted_proxies, table, forwarder, pool, observer }))
     }
 
@@ -168,7 +169,10 @@ impl Proxy {
                 };
                 problem.answer(&chosen.table, chosen.target())
             }
-            (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
+            (Ok(Some(_)) | Err(_), _) => {
+                let leftover = Leftover::of(parts.version, client, &self.0.forwarder.tasks);
+                self.pass(chosen, Outbound::new(route, remote, parts), body, leftover).await
+            }
         }
     }
 

@@ -51,7 +51,7 @@ enum Leave {
     /// The server goes on with it.
     HandOver,
     /// The server goes on with it, and with a request that it is not to begin again.
-    Underway(Underway),
+    Underway(Box<Underway>),
     /// An answer could not be written: nothing more may be.
     Broken,
 }
@@ -83,7 +83,7 @@ impl FastPath {
         let mut input = Vec::with_capacity(FIRST_READ);
         match (Connection { path: &self.0, remote, until }).run(&mut stream, &mut input).await {
             Leave::HandOver => (Prefixed::new(stream, input), None),
-            Leave::Underway(underway) => (Prefixed::new(stream, input), Some(underway)),
+            Leave::Underway(underway) => (Prefixed::new(stream, input), Some(*underway)),
             Leave::Broken => (Prefixed::broken(stream), None),
         }
     }

@@ -14,6 +14,8 @@ use crate::predict::{Chosen, Proxy};
 use crate::table::Target;
 use edge::Prefixed;
 use member::boottime;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -92,7 +94,13 @@ pub(crate) enum Relayed {
     Stopping,
     /// Its answer cannot be ended, or nobody is there to read it.
     Broken,
-    Underway(Underway),
+    Underway(Box<Underway>),
+}
+
+impl Relayed {
+    fn underway(chosen: Chosen, begun: Begun) -> Self {
+        Self::Underway(Box::new(Underway { chosen, begun }))
+    }
 }
 
 /// A request that was sent to its upstream, or failed to be, and whose client is still to be answered.
@@ -132,7 +140,7 @@ impl Proxy {
         let target = chosen.target();
         let Some(template) = &target.template else {
             let begun = Begun::Failed(Problem::NoUpstream { model: target.model.to_string() });
-            return Relayed::Underway(Underway { chosen, begun });
+            return Relayed::underway(chosen, begun);
         };
         let mut recording = self.recording(&chosen);
         let until = Instant::now() + self.0.forwarder.timeouts.answer;
@@ -157,12 +165,11 @@ impl Proxy {
             Ok((upstream, Some(head))) => self.body(upstream, head, template, recording, buffers, client).await,
             Ok((upstream, None)) => {
                 let upstream = Prefixed::new(upstream, std::mem::take(&mut buffers.answer));
-                Relayed::Underway(Underway { chosen, begun: Begun::Answering { recording, upstream, until } })
+                Relayed::underway(chosen, Begun::Answering { recording, upstream, until })
             }
             Err(Failure::Upstream(problem)) => {
                 recording.on_failure();
-                drop(recording);
-                Relayed::Underway(Underway { chosen, begun: Begun::Failed(problem) })
+                Relayed::underway(chosen, Begun::Failed(problem))
             }
             // The model is charged with the time that the client waited.
             Err(Failure::ClientGone) => Relayed::Broken,
@@ -256,14 +263,13 @@ impl Proxy {
         mut upstream: TcpStream,
         head: Head,
         template: &Template,
-        recording: Recording,
+        mut recording: Recording,
         buffers: &mut Buffers,
         mut client: Side<'_, S>,
     ) -> Relayed
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut recording = Some(recording);
         let mut left = head.body;
         let mut awaits_first = buffers.answer.is_empty();
         loop {
@@ -272,9 +278,10 @@ impl Proxy {
             left -= piece;
             if left == 0 {
                 // Counted before it is written: how fast a client reads says nothing about the model.
-                recording = None;
+                recording.on_end();
             }
             if write(client.stream, client.output).await.is_err() {
+                read_out(&upstream, left, &mut recording);
                 return Relayed::Broken;
             }
             client.output.clear();
@@ -286,22 +293,36 @@ impl Proxy {
             }
             buffers.answer.clear();
             buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts.idle);
+            recording.on_wait();
             match hear(&mut upstream, buffers, &mut client, Awaited::Body).await {
                 Said::Something => {
+                    recording.on_piece();
                     if std::mem::take(&mut awaits_first) {
-                        recording.iter_mut().for_each(Recording::on_first_byte);
+                        recording.on_first_byte();
                     }
                 }
                 Said::ClientGone => return Relayed::Broken,
                 Said::Failed(_) | Said::Nothing | Said::Stopping => {
-                    if let Some(recording) = &mut recording {
-                        recording.on_failure();
-                    }
+                    recording.on_failure();
                     return Relayed::Broken;
                 }
             }
         }
     }
+}
+
+/// Reads what is there of an answer whose client left, of which `left` bytes are to come: it may have been whole, or have
+/// broken off, before that.
+fn read_out(upstream: &TcpStream, mut left: usize, recording: &mut Recording) {
+    let mut piece = [0_u8; FIRST_READ];
+    while left > 0 {
+        match recv(upstream, &mut piece, RecvFlags::DONTWAIT) {
+            Ok((length, _)) if length > 0 => left = left.saturating_sub(length),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return,
+            Ok(_) | Err(_) => return recording.on_failure(),
+        }
+    }
+    recording.on_end();
 }
 
 /// Sends the request to the upstream, until `until` at the longest.
