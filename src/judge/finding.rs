@@ -110,13 +110,18 @@ impl fmt::Display for Finding {
         // Limits are set in millionths; what is beyond is the rounding of a binary fraction.
         let limit = (self.shown(self.limit) * 1e6).round() / 1e6;
         write!(f, ", limit {limit}{unit}")?;
-        match self.doubt {
-            None => Ok(()),
-            Some(Doubt::OneSource(Dominant { address, share })) => {
-                let percent = (share * 100.0).round();
-                write!(f, "; {address} alone gave {percent} % of them: look at it, then resume or abort")
+        self.doubt.map_or(Ok(()), |doubt| write!(f, "; {doubt}: look at it, then resume or abort"))
+    }
+}
+
+/// As in "203.0.113.7 alone gave 92 % of them".
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneSource(Dominant { address, share }) => {
+                write!(f, "{address} alone gave {} % of them", (share * 100.0).round())
             }
-            Some(Doubt::NothingToCompare) => f.write_str("; stable gave nothing to compare with: look at it, then resume or abort"),
+            Self::NothingToCompare => f.write_str("stable gave nothing to compare with"),
         }
     }
 }

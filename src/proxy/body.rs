@@ -1,18 +1,22 @@
 //! Request bodies, read as far as they are looked into; and the bodies of answers.
 
-use crate::observe::Recording;
+use crate::recording::Recording;
 use crate::repeats::Beginning;
-use crate::upload::{BODY_TIMEOUT, BodyError, RequestBody, Rest, discard};
+use crate::upload::{BODY_TIMEOUT, BodyError, Progress, RequestBody, Rest, discard};
+use crate::upstream::dialed::Line;
 use bytes::{Bytes, BytesMut};
 use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 /// How much of a body is looked into for a key. What is longer carries data that no one wants parsed twice.
 const LOOKED_INTO: usize = 64 * 1024;
@@ -73,7 +77,7 @@ pub(super) enum Ahead {
 }
 
 /// What the client does before it sends its body.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     /// It sends it at once.
     Sends,
@@ -160,14 +164,36 @@ enum Kind {
     Streamed(Box<Streamed>),
 }
 
+/// What is known of an answer beside its bytes.
+pub(super) struct Source {
+    /// The connection that it comes by, where that is known.
+    pub(super) line: Option<Line>,
+    /// How far the request has come, where it was not all there when it was sent.
+    pub(super) upload: Option<Progress>,
+    pub(super) end: End,
+    /// The longest pause.
+    pub(super) idle_timeout: Duration,
+    pub(super) tasks: TaskTracker,
+}
+
+/// How an answer may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By what its head says of its length, or with the connection.
+    Clean,
+    /// With a reset, too: it says nothing of its length and refuses a long request, and whoever closes a connection
+    /// before it has read all resets it.
+    MayBeReset,
+}
+
 struct Streamed {
     incoming: Incoming,
-    /// Dropped, and thereby counted, when the upstream's body ends.
+    /// Until it is known how the answer ends.
     recording: Option<Recording>,
     /// Whether none of its bytes is here yet.
     awaits_first: bool,
     idle: Option<Pin<Box<Sleep>>>,
-    idle_timeout: Duration,
+    source: Source,
 }
 
 impl Body {
@@ -175,11 +201,28 @@ impl Body {
         Self(Kind::Whole(bytes))
     }
 
-    /// An upstream's body, which must not pause for longer than `idle_timeout`.
-    pub(super) fn streamed(incoming: Incoming, recording: Recording, idle_timeout: Duration) -> Self {
+    /// An upstream's body, which must not pause for too long.
+    pub(super) fn streamed(incoming: Incoming, recording: Recording, source: Source) -> Self {
+        let mut streamed = Streamed { incoming, recording: Some(recording), awaits_first: true, idle: None, source };
         // A body without bytes may never be polled, so it is counted now.
-        let recording = (!incoming.is_end_stream()).then_some(recording);
-        Self(Kind::Streamed(Box::new(Streamed { incoming, recording, awaits_first: true, idle: None, idle_timeout })))
+        if streamed.incoming.is_end_stream() {
+            streamed.end();
+        }
+        Self(Kind::Streamed(Box::new(streamed)))
+    }
+}
+
+impl Drop for Body {
+    /// The client may leave with an answer that had broken off before, behind bytes that it had not taken.
+    fn drop(&mut self) {
+        let Kind::Streamed(streamed) = std::mem::replace(&mut self.0, Kind::Whole(Bytes::new())) else { return };
+        let has_ended = streamed.source.line.as_ref().is_some_and(Line::has_ended);
+        if streamed.recording.is_some()
+            && has_ended
+            && let Ok(runtime) = Handle::try_current()
+        {
+            streamed.source.tasks.clone().spawn_on(streamed.read_out(), &runtime);
+        }
     }
 }
 
@@ -213,28 +256,60 @@ impl HttpBody for Body {
 impl Streamed {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-            let idle_timeout = self.idle_timeout;
+            self.recording.iter_mut().for_each(Recording::on_wait);
+            let idle_timeout = self.source.idle_timeout;
             let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
             std::task::ready!(idle.as_mut().poll(context));
             self.fail();
             return Poll::Ready(Some(Err("the upstream paused for too long".into())));
         };
         self.idle = None;
-        if self.awaits_first {
-            self.awaits_first = false;
+        self.recording.iter_mut().for_each(Recording::on_piece);
+        let frame = match frame {
+            Some(Err(error)) if self.source.end == End::MayBeReset && is_reset(&error) => None,
+            Some(Err(error)) => {
+                self.fail();
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            frame => frame,
+        };
+        if std::mem::take(&mut self.awaits_first) {
             self.recording.iter_mut().for_each(Recording::on_first_byte);
         }
-        if matches!(frame, Some(Err(_))) {
-            self.fail();
-        } else if frame.is_none() || self.incoming.is_end_stream() {
-            self.recording = None;
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.end();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
-    fn fail(&mut self) {
+    /// The answer is whole, and with it the request: a model that has all of it keeps its connection.
+    fn end(&mut self) {
         if let Some(mut recording) = self.recording.take() {
+            recording.on_end();
+        }
+        if let (Some(upload), Some(line)) = (&self.source.upload, self.source.line.take())
+            && !upload.is_whole()
+        {
+            line.cut();
+        }
+    }
+
+    /// The answer broke off. Where that is because the client did not send what the model was to answer, it is as if the
+    /// client had left.
+    fn fail(&mut self) {
+        let Some(mut recording) = self.recording.take() else { return };
+        if !self.source.upload.as_ref().is_some_and(Progress::has_failed) {
             recording.on_failure();
         }
     }
+
+    /// Reads what there is of an answer whose connection has ended, to know how it would have.
+    async fn read_out(mut self: Box<Self>) {
+        while self.recording.is_some() && poll_fn(|context| self.poll_frame(context)).await.is_some() {}
+    }
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
 }

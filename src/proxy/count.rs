@@ -81,54 +81,57 @@ impl Count {
         });
     }
 
-    /// Notes that `model` has all of a request at `started`.
-    pub(super) fn open(&mut self, model: &ModelId, started: Time) {
-        if let Some((arm, warm)) = self.of(model, started) {
+    /// Notes that `model` has all of a request since `opened`.
+    pub(super) fn open(&mut self, model: &ModelId, opened: Time) {
+        if let Some((arm, warm)) = self.of(model, opened) {
             arm.open += 1;
             if warm {
-                arm.waiting.begin(started);
+                arm.waiting.begin(opened);
             }
         }
     }
 
-    /// Notes at `now` that the first byte of a good answer is there, to a request that was begun at `started`, for which the
-    /// model took so long.
-    pub(super) fn answered(&mut self, model: &ModelId, started: Time, now: Time, latency: Duration) {
+    /// Notes at `now` that a request that was opened at `opened` waits for its first byte no more.
+    pub(super) fn waits_no_more(&mut self, model: &ModelId, opened: Time, now: Time) {
+        if let Some((arm, true)) = self.of(model, opened) {
+            arm.waiting.end(opened, now);
+        }
+    }
+
+    /// Counts the first byte of a good answer to a request that was chosen at `started`, for which the model took so long.
+    pub(super) fn answered(&mut self, model: &ModelId, started: Time, latency: Duration) {
         if let Some((arm, true)) = self.of(model, started) {
-            arm.waiting.end(started, now);
             arm.measured.answered(latency);
         }
     }
 
-    /// Notes at `now` that a request that was begun at `started` waits no more, without an answer that has a latency: it has
+    /// Notes at `now` that a request that was opened at `opened` waits no more, without an answer that has a latency: it has
     /// failed, or its client has left. If it was late, it is slow for good; otherwise `left` says how long it was waited for,
     /// where the end is unknown.
-    pub(super) fn gave_up(&mut self, model: &ModelId, started: Time, now: Time, left: Option<Duration>) {
+    pub(super) fn gave_up(&mut self, model: &ModelId, opened: Time, now: Time, left: Option<Duration>) {
         let Some(limit) = self.0.as_ref().map(|counted| counted.limit) else { return };
-        if let Some((arm, true)) = self.of(model, started) {
-            match (arm.waiting.end(started, now), left) {
-                (true, _) => arm.measured.late(limit, now.since(started), 1),
+        if let Some((arm, true)) = self.of(model, opened) {
+            match (arm.waiting.end(opened, now), left) {
+                (true, _) => arm.measured.late(limit, now.since(opened), 1),
                 (false, Some(waited)) => arm.measured.left_after(waited),
                 (false, None) => {}
             }
         }
     }
 
-    /// Notes at `now` that an answer has come that says nothing about latencies, to a request that was begun at `started`.
-    pub(super) fn refused(&mut self, model: &ModelId, started: Time, now: Time) {
-        if let Some((arm, true)) = self.of(model, started) {
-            arm.waiting.end(started, now);
+    /// Notes that a request that was opened at `opened` is over.
+    pub(super) fn over(&mut self, model: &ModelId, opened: Time) {
+        if let Some((arm, _)) = self.of(model, opened) {
+            arm.open -= 1;
         }
     }
 
-    /// Notes that a request that was begun at `started` is over; and how it ended, if that says something.
-    pub(super) fn close(&mut self, model: &ModelId, started: Time, verdict: Option<Verdict>, source: Option<IpAddr>) {
-        let Some((arm, warm)) = self.of(model, started) else { return };
-        arm.open -= 1;
-        match verdict {
-            Some(verdict @ (Verdict::Good | Verdict::Failed)) => arm.measured.ended_as(verdict, source),
-            Some(verdict) if warm => arm.measured.ended_as(verdict, source),
-            Some(_) | None => {}
+    /// Counts how a request ended that was chosen at `started`.
+    pub(super) fn ended(&mut self, model: &ModelId, started: Time, verdict: Verdict, source: Option<IpAddr>) {
+        match (self.of(model, started), verdict) {
+            (Some((arm, _)), Verdict::Good | Verdict::Failed) => arm.measured.ended_as(verdict, source),
+            (Some((arm, true)), _) => arm.measured.ended_as(verdict, source),
+            (Some((_, false)) | None, _) => {}
         }
     }
 
@@ -269,7 +272,7 @@ mod tests {
     fn trial() -> Trial {
         let mut state = RoutingState::initial(model("v1"));
         let on_trial = Model { id: model("v2"), upstream: None };
-        let weight = "5".parse::<f64>().ok().and_then(|_| model::Weight::from_percent("5").ok()).expect("a weight");
+        let weight = model::Weight::from_percent("5").expect("a weight");
         state.canary = Some(Canary { model: on_trial, weight, salt: "salt".into() });
         Trial::of(&state, None).expect("the canary gets traffic")
     }
@@ -297,11 +300,13 @@ mod tests {
         assert_eq!(slow(&mut parts, 1_213), (1, 1, 1));
         // It ends on another thread.
         parts[1].gave_up(&v2, at(1_000), at(1_300), None);
-        parts[1].close(&v2, at(1_000), Some(Verdict::Failed), None);
+        parts[1].over(&v2, at(1_000));
+        parts[1].ended(&v2, at(1_000), Verdict::Failed, None);
         assert_eq!(slow(&mut parts, 1_300), (1, 1, 0));
         parts[1].open(&v2, at(1_400));
         parts[0].gave_up(&v2, at(1_400), at(1_450), None);
-        parts[0].close(&v2, at(1_400), Some(Verdict::Failed), None);
+        parts[0].over(&v2, at(1_400));
+        parts[0].ended(&v2, at(1_400), Verdict::Failed, None);
         assert_eq!(slow(&mut parts, 9_000), (1, 1, 0), "one that fails before has no latency");
     }
 
@@ -311,10 +316,12 @@ mod tests {
         part[0].begin(Some(&trial()), at(0));
         part[0].open(&v2, at(0));
         assert_eq!(counted(&mut part, at(500)).routed.canary.answers(), 1);
-        part[0].answered(&v2, at(0), at(4_000), Duration::from_secs(4));
+        part[0].waits_no_more(&v2, at(0), at(4_000));
+        part[0].answered(&v2, at(0), Duration::from_secs(4));
         let canary = counted(&mut part, at(4_000)).routed.canary;
         assert_eq!((canary.answers(), canary.exceeding(3_000_000), canary.requests(), canary.open()), (1, 1, 0, 1));
-        part[0].close(&v2, at(0), Some(Verdict::Good), None);
+        part[0].over(&v2, at(0));
+        part[0].ended(&v2, at(0), Verdict::Good, None);
         assert_eq!(counted(&mut part, at(9_000)).routed.canary.requests(), 1);
     }
 
@@ -324,7 +331,8 @@ mod tests {
         part[0].begin(Some(&trial()), at(0));
         part[0].open(&v2, at(0));
         part[0].gave_up(&v2, at(0), at(150), Some(Duration::from_millis(150)));
-        part[0].close(&v2, at(0), Some(Verdict::Unknown), Some("192.0.2.1".parse().expect("an address")));
+        part[0].over(&v2, at(0));
+        part[0].ended(&v2, at(0), Verdict::Unknown, Some("192.0.2.1".parse().expect("an address")));
         let canary = counted(&mut part, at(150)).routed.canary;
         assert_eq!((canary.unknown(), canary.answers(), canary.to_counts().waits.len()), (1, 0, 1));
     }
@@ -336,8 +344,10 @@ mod tests {
         part[0].begin(Some(&Trial { warm_up, ..trial() }), at(0));
         for verdict in [Verdict::Good, Verdict::Failed, Verdict::Unknown, Verdict::ClientError, Verdict::Redirect] {
             part[0].open(&v2, at(1_000));
-            part[0].answered(&v2, at(1_000), at(6_000), Duration::from_secs(5));
-            part[0].close(&v2, at(1_000), Some(verdict), None);
+            part[0].waits_no_more(&v2, at(1_000), at(6_000));
+            part[0].answered(&v2, at(1_000), Duration::from_secs(5));
+            part[0].over(&v2, at(1_000));
+            part[0].ended(&v2, at(1_000), verdict, None);
         }
         let canary = counted(&mut part, at(30_000)).routed.canary;
         assert_eq!((canary.requests(), canary.errors(), canary.ended(), canary.answers()), (2, 1, 2, 0));
@@ -351,7 +361,8 @@ mod tests {
         part[0].begin(Some(&trial()), at(100));
         for (name, started) in [("v2", 99), ("v3", 100)] {
             part[0].open(&model(name), at(started));
-            part[0].close(&model(name), at(started), Some(Verdict::Failed), None);
+            part[0].over(&model(name), at(started));
+            part[0].ended(&model(name), at(started), Verdict::Failed, None);
             part[0].told(&model(name), at(started), LIMIT, Verdict::Failed);
         }
         assert_eq!(counted(&mut part, at(1_000)), Samples::default());
@@ -380,8 +391,8 @@ mod tests {
                 match begins {
                     true => parts[part].open(&model("v2"), at(started)),
                     false => {
-                        parts[part].refused(&model("v2"), at(started), at(moment));
-                        parts[part].close(&model("v2"), at(started), None, None);
+                        parts[part].waits_no_more(&model("v2"), at(started), at(moment));
+                        parts[part].over(&model("v2"), at(started));
                     }
                 }
             }

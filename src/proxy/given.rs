@@ -204,8 +204,10 @@ impl Request {
 /// What a request is to count as that was seen to end as `seen`, if that is something else.
 const fn amended(seen: Verdict, word: Word) -> Option<Verdict> {
     match (seen, word) {
-        (Verdict::Good, Word::Failed) => Some(Verdict::Failed),
-        (Verdict::Good, Word::Good) | (Verdict::Failed | Verdict::ClientError, Word::Good | Word::Failed) => None,
+        (Verdict::Good | Verdict::Unknown, Word::Failed) => Some(Verdict::Failed),
+        (Verdict::Unknown, Word::Good) => Some(Verdict::Good),
+        (Verdict::Good, Word::Good)
+        | (Verdict::Failed | Verdict::Redirect | Verdict::ClientError, Word::Good | Word::Failed) => None,
     }
 }
 
@@ -238,12 +240,15 @@ mod tests {
 
     #[test]
     fn a_word_may_only_worsen_what_was_seen() {
-        use Verdict::{ClientError, Failed, Good};
+        use Verdict::{ClientError, Failed, Good, Redirect, Unknown};
         for (seen, word, expected) in [
             (Good, Word::Good, Ok(None)),
             (Good, Word::Failed, Ok(Some(Failed))),
             (Failed, Word::Good, Err(Heard::Stands)),
             (Failed, Word::Failed, Ok(None)),
+            (Unknown, Word::Good, Ok(Some(Good))),
+            (Unknown, Word::Failed, Ok(Some(Failed))),
+            (Redirect, Word::Good, Err(Heard::Stands)),
             (ClientError, Word::Good, Err(Heard::Stands)),
             (ClientError, Word::Failed, Err(Heard::Stands)),
         ] {

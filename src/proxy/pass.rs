@@ -1,13 +1,15 @@
 //! A request on its way to its model; and to the stable model, when the canary cannot be asked.
 
 use crate::answer::{self, Blame, Problem};
-use crate::body::{self, Body, Client, Taken};
+use crate::body::{self, Body, Client, End, Source, Taken};
 use crate::fast::relay::{Begun, Underway};
 use crate::headers::{Outbound, Remote};
-use crate::observe::Recording;
+use crate::leftover::{Leftover, Upload};
+use crate::recording::Recording;
 use crate::predict::{Chosen, Proxy};
 use crate::route::Route;
-use crate::upload::RequestBody;
+use crate::upload::{Progress, RequestBody};
+use crate::upstream::client::{EndsByClose, Forwarder};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Either, Full};
@@ -42,10 +44,11 @@ impl Proxy {
         chosen: Chosen,
         outbound: Outbound,
         body: Taken<B>,
+        leftover: Leftover,
     ) -> Response<Body> {
         let chosen = chosen.held();
         let second = second(&chosen, &outbound, &body);
-        let first = self.attempt(&chosen, outbound, body).await;
+        let first = self.attempt(&chosen, outbound, body, leftover).await;
         self.settle(&chosen, first, second).await
     }
 
@@ -69,7 +72,7 @@ impl Proxy {
             Begun::Failed(problem) => Err(problem),
             Begun::Answering { recording, upstream, until } => {
                 let answer = self.0.forwarder.resume(&chosen.target().model, upstream, until).await;
-                self.attempted(&chosen, recording, answer)
+                self.attempted(&chosen, recording, None, answer)
             }
         };
         self.settle(&chosen, first, second).await
@@ -100,7 +103,7 @@ impl Proxy {
         if matches!(chosen.target().upstream, Ok(None)) {
             return self.decide(chosen);
         }
-        match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes)).await {
+        match self.attempt(chosen, outbound, Taken::<Full<Bytes>>::Whole(bytes), Leftover::Left).await {
             Ok(response) => response,
             Err(problem) => problem.answer(chosen),
         }
@@ -112,13 +115,19 @@ impl Proxy {
         chosen: &Chosen,
         outbound: Outbound,
         body: Taken<B>,
+        leftover: Leftover,
     ) -> Result<Response<Body>, Problem> {
         let mut recording = self.recording(chosen);
-        if let Taken::Long(rest) = &body {
-            recording.on_upload(rest.progress());
+        let upload = match &body {
+            Taken::Whole(_) => None,
+            Taken::Long(rest) => Some(rest.progress()),
+        };
+        match &upload {
+            None => recording.on_whole(),
+            Some(progress) => recording.on_upload(progress.clone()),
         }
-        let answer = self.call(chosen, outbound, body).await;
-        self.attempted(chosen, recording, answer)
+        let answer = self.call(chosen, outbound, body, leftover).await;
+        self.attempted(chosen, recording, upload, answer)
     }
 
     /// What came of a try, counted and signed.
@@ -126,13 +135,22 @@ impl Proxy {
         &self,
         chosen: &Chosen,
         mut recording: Recording,
+        upload: Option<Progress>,
         answer: Result<Response<Incoming>, Problem>,
     ) -> Result<Response<Body>, Problem> {
         match answer {
-            Ok(response) => {
-                recording.on_answer(response.status());
-                let idle_timeout = self.0.forwarder.timeouts.idle;
-                let mut response = response.map(|incoming| Body::streamed(incoming, recording, idle_timeout));
+            Ok(mut response) => {
+                recording.on_answer(chosen.table.verdict(response.status()));
+                let Forwarder { timeouts, tasks, .. } = &self.0.forwarder;
+                let line = response.extensions_mut().remove();
+                let ends_by_close = response.extensions_mut().remove::<EndsByClose>().is_some();
+                let end = if upload.is_some() && ends_by_close && response.status().is_client_error() {
+                    End::MayBeReset
+                } else {
+                    End::Clean
+                };
+                let source = Source { line, upload, end, idle_timeout: timeouts.idle, tasks: tasks.clone() };
+                let mut response = response.map(|incoming| Body::streamed(incoming, recording, source));
                 answer::sign_over(response.headers_mut(), chosen);
                 Ok(response)
             }
@@ -151,6 +169,7 @@ impl Proxy {
         chosen: &Chosen,
         outbound: Outbound,
         body: Taken<B>,
+        leftover: Leftover,
     ) -> Result<Response<Incoming>, Problem> {
         let target = chosen.target();
         let model = &target.model;
@@ -169,7 +188,7 @@ impl Proxy {
             }
             Taken::Long(rest) => {
                 let progress = rest.progress();
-                let request = outbound.with_body(url, Either::Right(rest.boxed_unsync()));
+                let request = outbound.with_body(url, Either::Right(Upload::new(rest, leftover).boxed_unsync()));
                 forwarder.call(model, request, None, Some(progress)).await
             }
         }

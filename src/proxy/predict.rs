@@ -7,9 +7,11 @@ use crate::fast::request::Plain;
 use crate::given::{Heard, Word};
 use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
-use crate::observe::{Observations, Observer, Recording};
+use crate::leftover::Leftover;
+use crate::observe::{Observations, Observer};
+use crate::recording::{Asked, Recording};
 use crate::random::random_bits;
-use crate::route::Route;
+use crate::route::{PREDICT, Route};
 use crate::table::{Prepared, Stickiness, Table, Target};
 use crate::tester::{Tester, Testers};
 use crate::upload::RequestBody;
@@ -18,15 +20,17 @@ use crate::upstream::client::{Forwarder, PROBE_TIMEOUT, Timeouts};
 use crate::upstream::health;
 use crate::upstream::pool::Pool;
 use arc_swap::{ArcSwap, Guard};
+use edge::{client_along, client_behind};
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
-use judge::{Sample, Samples};
+use judge::{Sample, Samples, Verdict};
 use member::{Handle, View, boottime};
 use model::{ModelId, Networks, RequestId, Time, Weight};
 use rollout::Trial;
 use routing::{Bucket, Choice};
 use service::{Model, NO_MODEL_SERVER, Smoke, serving_weight};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -71,6 +75,8 @@ pub(super) struct Chosen {
     pub(super) at: Time,
     /// The name of the answer.
     pub(super) request: RequestId,
+    /// Who asks, if that is known.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What became of a plain request.
@@ -107,7 +113,7 @@ impl Proxy {
         let Settings { upstreams, timeouts, testers, trusted_proxies } = settings;
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
         let (pool, forwarder) = (Pool::new(tasks.clone()), Forwarder::new(timeouts, tasks));
-        let observer = Arc::default();
+        let observer = Arc::new(Observer::new(timeouts));
         Self(Arc::new(Shared { handle, upstreams, testers, trusted_proxies, table, forwarder, pool, observer }))
     }
 
@@ -153,7 +159,13 @@ impl Proxy {
             }
             None | Some(_) => Counted::No,
         };
-        let chosen = self.begun(self.choose(tester, key_or_none, counted));
+        let mut chosen = self.choose(tester, key_or_none, counted);
+        if !chosen.table.counts(parts.uri.path()) {
+            chosen.counted = Counted::No;
+        }
+        chosen.client =
+            remote.map(|remote| client_behind(&self.0.trusted_proxies, remote.address.ip(), &parts.headers));
+        let chosen = self.begun(chosen);
         match (&chosen.target().upstream, route) {
             (Ok(None), Route::Prediction) => match key {
                 Ok(_) => self.decide_at_end(&chosen, body).await,
@@ -168,7 +180,10 @@ impl Proxy {
                 };
                 problem.answer(&chosen)
             }
-            (Ok(Some(_)) | Err(_), _) => self.pass(chosen, Outbound::new(route, remote, parts), body).await,
+            (Ok(Some(_)) | Err(_), _) => {
+                let leftover = Leftover::of(parts.version, client, &self.0.forwarder.tasks);
+                self.pass(chosen, Outbound::new(route, remote, parts), body, leftover).await
+            }
         }
     }
 
@@ -177,7 +192,7 @@ impl Proxy {
     pub fn record_outcome(&self, model: &ModelId, sample: Sample, request: Option<RequestId>) -> Heard {
         let observer = &self.0.observer;
         let Some(request) = request else {
-            observer.record(model, boottime(), sample);
+            observer.told(model, boottime(), sample);
             return Heard::Counted;
         };
         let word = if sample.verdict == Verdict::Good { Word::Good } else { Word::Failed };
@@ -249,7 +264,7 @@ impl Proxy {
         let choice = tester.map_or_else(|| by_weight(&view, at, key), |tester| by_wish(&view, at, tester));
         let stickiness = if key.is_some() { Stickiness::Sticky } else { Stickiness::Random };
         let request = RequestId { node: view.me, number: random_bits() };
-        Chosen { table, choice, stickiness, counted, at, request }
+        Chosen { table, choice, stickiness, counted, at, request, client: None }
     }
 
     /// Decides a request from `remote` that an HTTP server did not see: hands the prepared answer, and what was chosen, to
@@ -262,7 +277,12 @@ impl Proxy {
     ) -> Decided {
         let Ok(body_key) = key_of(plain.body) else { return Decided::NotPlain };
         let key = plain.key.or(body_key.as_deref());
-        let chosen = self.choose(None, key, self.counted_once_plain(plain, key, remote));
+        let mut chosen = self.choose(None, key, self.counted_once_plain(plain, key, remote));
+        if !chosen.table.counts(PREDICT) {
+            chosen.counted = Counted::No;
+        }
+        let trusted = &self.0.trusted_proxies;
+        chosen.client = remote.map(|remote| client_along(trusted, remote.address.ip(), plain.ways()));
         if !chosen.table.has_joined {
             return Decided::NotPlain;
         }
@@ -301,8 +321,9 @@ impl Proxy {
     pub(super) fn recording(&self, chosen: &Chosen) -> Recording {
         match chosen.counted {
             Counted::Once(_) | Counted::Yes => {
-                let (observer, model) = (Arc::clone(&self.0.observer), chosen.target().model.clone());
-                Recording::new(observer, chosen.request, model, chosen.at)
+                let Chosen { request, client: source, at: started, .. } = *chosen;
+                let model = chosen.target().model.clone();
+                Recording::new(Arc::clone(&self.0.observer), Asked { request, source, model, started })
             }
             Counted::No => {
                 self.0.observer.pass_over(&chosen.target().model, chosen.at);

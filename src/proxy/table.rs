@@ -5,11 +5,12 @@ use crate::fast::template::Template;
 use crate::route::Route;
 use crate::upstream::address::{Upstream, UpstreamError, Upstreams};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
+use judge::Verdict;
 use member::View;
 use model::ModelId;
 use routing::Choice;
-use service::{Model, RoutingState, Shield};
+use service::{Model, Plan, RoutingState, Shield};
 use std::sync::Arc;
 
 pub(super) struct Table {
@@ -24,6 +25,8 @@ pub(super) struct Table {
     stable: Target,
     canary: Option<Target>,
     shield: Shield,
+    /// The plan of the rollout that is open, for what it says of requests.
+    plan: Option<Arc<Plan>>,
 }
 
 /// One of the two models, prepared.
@@ -69,6 +72,7 @@ impl Table {
             canary: view.state.canary.as_ref().map(|canary| target(&canary.model)),
             // Without an open rollout it is on.
             shield: view.state.open_rollout().map_or(Shield::On, |rollout| rollout.plan.shield),
+            plan: view.state.open_rollout().map(|rollout| Arc::clone(&rollout.plan)),
         }
     }
 
@@ -81,6 +85,23 @@ impl Table {
     /// Whether this still is what `view` shows. States are shared, so the pointer tells; an equal copy is prepared again.
     pub(super) fn is_of(&self, view: &View) -> bool {
         Arc::ptr_eq(&self.state, &view.state) && self.has_joined == view.stage.has_joined()
+    }
+
+    /// Whether requests for this path are evidence, as far as the plan says.
+    pub(super) fn counts(&self, path: &str) -> bool {
+        let uncounted = self.plan.as_ref().map_or(&[][..], |plan| &plan.uncounted);
+        !uncounted.iter().any(|named| named == path)
+    }
+
+    /// What an answer with this status says about its model.
+    pub(super) fn verdict(&self, status: StatusCode) -> Verdict {
+        let is_expected = || self.plan.as_ref().is_some_and(|plan| plan.expected.contains(&status.as_u16()));
+        match status.as_u16() {
+            300..=399 if !is_expected() => Verdict::Redirect,
+            400..=499 if !is_expected() => Verdict::ClientError,
+            500.. => Verdict::Failed,
+            _ => Verdict::Good,
+        }
     }
 
     /// The model of `choice`. Without a canary every choice is the stable model.

@@ -1,5 +1,6 @@
 //! The rest of a request's body, which is still to come, on its way to an upstream, and how far it has got.
 
+use crate::body::Client;
 use bytes::Bytes;
 use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -7,7 +8,8 @@ use http_body_util::BodyExt;
 use member::boottime;
 use model::Time;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub(super) struct Rest<B> {
     left: u64,
     pause: Option<Pin<Box<Sleep>>>,
     pause_timeout: Duration,
+    /// Whether the client has been asked for it: one that expects that sends nothing before.
+    is_asked_for: bool,
     progress: Progress,
 }
 
@@ -54,7 +58,7 @@ impl<B: RequestBody> Rest<B> {
     /// What `start` begins and `body` goes on with; at most `left` bytes of the latter.
     pub(super) fn new(start: Option<Bytes>, body: B, left: u64) -> Self {
         let progress = Progress::new(boottime());
-        Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, progress }
+        Self { start, body, left, pause: None, pause_timeout: BODY_TIMEOUT, is_asked_for: false, progress }
     }
 
     /// What was read of it before.
@@ -64,6 +68,17 @@ impl<B: RequestBody> Rest<B> {
 
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Whether something of it is still to come that the client sends unasked.
+    pub(super) fn is_coming(&self, client: Client) -> bool {
+        let is_sent = client == Client::Sends || self.is_asked_for;
+        is_sent && !self.progress.is_whole() && !self.body.is_end_stream()
+    }
+
+    /// What is still to come.
+    pub(super) fn into_body(self) -> B {
+        self.body
     }
 
     /// Reads and forgets the rest, for a request that nobody else reads. Fails as every body does.
@@ -79,6 +94,24 @@ impl<B: RequestBody> Rest<B> {
             discard(self.body).await;
         }
         drained
+    }
+
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.is_asked_for = true;
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            return self.on_pause(context).map(|error| Some(Err(error)));
+        };
+        self.pause = None;
+        self.progress.on_piece(boottime());
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
+            Some(Ok(frame)) => frame,
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
     }
 
     /// The client has sent nothing more; an error when it has paused for too long.
@@ -102,27 +135,15 @@ impl<B: RequestBody> HttpBody for Rest<B> {
             self.progress.on_piece(boottime());
             return Poll::Ready(Some(Ok(Frame::data(start))));
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-            return self.on_pause(context).map(|error| Some(Err(error)));
-        };
-        self.pause = None;
-        self.progress.on_piece(boottime());
-        let frame = match frame {
-            None => {
-                self.progress.on_end();
-                return Poll::Ready(None);
-            }
-            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into().to_string())))),
-            Some(Ok(frame)) => frame,
-        };
-        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        let Some(left) = self.left.checked_sub(length) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
-        self.left = left;
+        let next = std::task::ready!(self.next(context));
+        if matches!(next, Some(Err(_))) {
+            self.progress.on_failure();
+        }
         // Whoever knows the length does not ask for the end.
-        if self.body.is_end_stream() {
+        if next.is_none() || self.body.is_end_stream() {
             self.progress.on_end();
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -142,18 +163,23 @@ impl<B: RequestBody> HttpBody for Rest<B> {
 }
 
 /// Reads on and forgets what it reads, within bounds.
-pub(super) async fn discard<B: RequestBody>(mut body: B) {
+pub(super) async fn discard<B: RequestBody>(body: B) {
+    discard_within(body, DISCARDED, DISCARD_TIMEOUT).await;
+}
+
+/// The same within other bounds.
+pub(super) async fn discard_within<B: RequestBody>(mut body: B, length: u64, time: Duration) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if read > DISCARDED {
+            if read > length {
                 return;
             }
         }
     };
     // Whether it ended or not, the answer is the same.
-    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+    let _ = timeout(time, reading).await;
 }
 
 /// How far the client has come with sending its body, and how much of the time was its own: an upstream's time to answer runs
@@ -172,6 +198,31 @@ struct Upload {
     paused: AtomicU64,
     /// Whether the client has sent all.
     whole: AtomicBool,
+    /// Whether it will never send all.
+    failed: AtomicBool,
+    then: Mutex<Then>,
+}
+
+/// What is to be done when the client has sent all.
+#[derive(Default)]
+enum Then {
+    /// Nothing, or nothing any more.
+    #[default]
+    Nothing,
+    /// This.
+    Do(Box<dyn FnOnce(Time) + Send>),
+    /// That was done, at this time.
+    Done(Time),
+}
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Do(_) => "to do",
+            Self::Done(_) => "done",
+        })
+    }
 }
 
 impl Progress {
@@ -196,7 +247,50 @@ impl Progress {
     }
 
     fn on_end(&self) {
-        self.0.whole.store(true, Ordering::Relaxed);
+        let is_whole = !self.has_failed();
+        self.0.whole.store(is_whole, Ordering::Relaxed);
+        if is_whole {
+            self.now_whole();
+        }
+    }
+
+    /// Has this done when the client has sent all: at once, if it has.
+    pub(super) fn on_whole(&self, act: impl FnOnce(Time) + Send + 'static) {
+        *self.then() = Then::Do(Box::new(act));
+        if self.is_whole() {
+            self.now_whole();
+        }
+    }
+
+    /// When that was done; if it was not, it never will be.
+    pub(super) fn settle(&self) -> Option<Time> {
+        let mut then = self.then();
+        match *then {
+            Then::Done(at) => Some(at),
+            Then::Nothing | Then::Do(_) => {
+                *then = Then::Nothing;
+                None
+            }
+        }
+    }
+
+    fn now_whole(&self) {
+        let (now, mut then) = (boottime(), self.then());
+        match std::mem::take(&mut *then) {
+            Then::Do(act) => {
+                act(now);
+                *then = Then::Done(now);
+            }
+            before @ (Then::Nothing | Then::Done(_)) => *then = before,
+        }
+    }
+
+    fn then(&self) -> MutexGuard<'_, Then> {
+        self.0.then.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_failure(&self) {
+        self.0.failed.store(true, Ordering::Relaxed);
     }
 
     /// What is left at `now` of the time `limit` that the upstream has.
@@ -214,9 +308,21 @@ impl Progress {
         Duration::from_micros(self.0.paused.load(Ordering::Relaxed)) + present
     }
 
+    /// For how long bytes that the client has sent have waited at `now` for the upstream to read them; none while it is
+    /// the client that everybody waits for.
+    pub(super) fn unread(&self, now: Time) -> Option<Duration> {
+        let waits_for_client = self.0.pause.load(Ordering::Relaxed) > 0;
+        (!waits_for_client).then(|| now.since(Time::from_micros(self.0.since.load(Ordering::Relaxed))))
+    }
+
     /// Whether the client has sent all.
     pub(super) fn is_whole(&self) -> bool {
         self.0.whole.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client will never send all: it left, paused for too long, or sends more than it may.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Relaxed)
     }
 }
 

@@ -8,11 +8,17 @@ use std::collections::BTreeMap;
 /// One model's measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelHealth {
-    /// Requests in the window.
+    /// Requests in the window whose end is known and speaks for or against the model: good and failed ones.
     pub requests: u64,
     /// Those that failed.
     pub errors: u64,
-    /// Those that the model refused with a status 4xx.
+    /// Requests beside these whose client left before it was known how they would end.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Requests beside these that the model answered with a status 3xx.
+    #[serde(default)]
+    pub redirects: u64,
+    /// Requests beside these that the model refused with a status 4xx.
     pub client_errors: u64,
     /// Requests beside these that are no evidence: health checks, metadata, `OPTIONS` and `HEAD`, those with `x-canary`, and
     /// what the node answered itself, without a model server.

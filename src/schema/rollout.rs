@@ -117,6 +117,9 @@ pub struct TrialShape {
     pub missing_for_s: Option<f64>,
     /// What happens next.
     pub next: NextShape,
+    /// Members whose counts can speak against the canary and never for it: those of an older version take hangs for good ends.
+    #[serde(default)]
+    pub unheeded: Vec<NodeId>,
     /// Why the last change that was asked for was not made, while it is asked for again.
     pub refused: Option<String>,
 }
@@ -124,11 +127,17 @@ pub struct TrialShape {
 /// One model's measurements since the window began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FiguresShape {
-    /// Requests that ended.
+    /// Requests whose end is known and speaks for or against the model: good and failed ones.
     pub requests: u64,
     /// Those that failed.
     pub errors: u64,
-    /// Those that the model refused with a status 4xx.
+    /// Requests beside these whose client left before it was known how they would end.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Requests beside these that the model answered with a status 3xx.
+    #[serde(default)]
+    pub redirects: u64,
+    /// Requests beside these that the model refused with a status 4xx.
     pub client_errors: u64,
     /// Requests beside these that are no evidence, such as health checks and what a node answered itself.
     #[serde(default)]
@@ -158,8 +167,14 @@ pub struct GateFinding {
     pub limit: f64,
     /// Requests that it rests on.
     pub sample: u64,
-    /// `kept`, `open`, `broken` or `absent`.
+    /// `kept`, `open`, `unproven`, `broken` or `absent`.
     pub verdict: String,
+    /// Whether it is about what applications told, and not about what the routers saw.
+    #[serde(default)]
+    pub told: bool,
+    /// Why a person has to look at it, where it may be one client's doing.
+    #[serde(default)]
+    pub doubt: Option<String>,
 }
 
 /// The next thing that happens, and when.

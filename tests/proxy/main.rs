@@ -3,9 +3,11 @@
 #[path = "../shared/answer.rs"]
 mod answer;
 mod bad;
+mod early;
 mod ends;
 mod inference;
 mod predict;
+mod raw;
 mod repeats;
 mod shield;
 mod shortcut;

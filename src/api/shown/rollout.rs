@@ -1,6 +1,6 @@
 //! Shapes of the rollout that is open or was last, and of what is measured of it.
 
-use judge::{Finding, GateName, Ruling, Standing};
+use judge::{Finding, Group, Ruling, Standing};
 use member::{HistoryEntry, View};
 use model::{NodeId, Weight};
 use rollout::{ModelFigures, Next, NodeFigures, Status};
@@ -60,6 +60,7 @@ pub(crate) fn trial(status: &Status) -> TrialShape {
         missing: status.missing,
         missing_for_s: status.missing_for.map(|missing| missing.as_secs_f64()),
         next: next(&status.next),
+        unheeded: status.lenient.iter().collect(),
         refused: status.refused.clone(),
     }
 }
@@ -73,7 +74,7 @@ fn figures(figures: &ModelFigures) -> FiguresShape {
 
 fn finding(finding: &Finding) -> GateFinding {
     GateFinding {
-        gate: gate(finding.gate).into(),
+        gate: finding.gate.word().into(),
         mode: match finding.mode {
             Mode::Enforce => "enforce",
             Mode::Pause => "pause",
@@ -86,20 +87,13 @@ fn finding(finding: &Finding) -> GateFinding {
         verdict: match finding.standing {
             Standing::Kept => "kept",
             Standing::Open => "open",
+            Standing::Unproven => "unproven",
             Standing::Broken => "broken",
             Standing::Absent => "absent",
         }
         .into(),
-    }
-}
-
-/// The word of a plan for a gate.
-const fn gate(gate: GateName) -> &'static str {
-    match gate {
-        GateName::ErrorRate => "max_error_rate",
-        GateName::P95 => "max_p95_ms",
-        GateName::ErrorRateDifference => "max_error_rate_difference",
-        GateName::P95Ratio => "p95_ratio",
+        told: finding.group == Group::Told,
+        doubt: finding.doubt.map(|doubt| doubt.to_string()),
     }
 }
 

@@ -9,11 +9,13 @@ use crate::fast::reply::{self, After, Dated, write_request_id};
 use crate::fast::request::{LONGEST, Parsed, Plain, no_headers};
 use crate::fast::template::Template;
 use crate::headers::Remote;
-use crate::observe::Recording;
+use crate::recording::Recording;
 use crate::predict::{Chosen, Proxy};
 use crate::table::Target;
 use edge::Prefixed;
 use member::boottime;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -143,6 +145,7 @@ impl Proxy {
             return Relayed::underway(chosen, begun);
         };
         let mut recording = self.recording(&chosen);
+        recording.on_whole();
         let until = Instant::now() + self.0.forwarder.timeouts.answer;
         buffers.answer.clear();
         let asked = async {
@@ -169,7 +172,6 @@ impl Proxy {
             }
             Err(Failure::Upstream(problem)) => {
                 recording.on_failure();
-                drop(recording);
                 Relayed::underway(chosen, Begun::Failed(problem))
             }
             // The model is charged with the time that the client waited.
@@ -245,7 +247,7 @@ impl Proxy {
                 Parsed::Unfinished => continue,
                 Parsed::Other => return Ok(None),
             };
-            recording.on_answer(reply.status);
+            recording.on_answer(chosen.table.verdict(reply.status));
             let dated = reply.write(client.output);
             client.output.extend_from_slice(&target.signature);
             write_request_id(chosen.request, client.output);
@@ -266,14 +268,13 @@ impl Proxy {
         mut upstream: TcpStream,
         head: Head,
         template: &Template,
-        recording: Recording,
+        mut recording: Recording,
         buffers: &mut Buffers,
         mut client: Side<'_, S>,
     ) -> Relayed
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut recording = Some(recording);
         let mut left = head.body;
         let mut awaits_first = buffers.answer.is_empty();
         loop {
@@ -282,9 +283,10 @@ impl Proxy {
             left -= piece;
             if left == 0 {
                 // Counted before it is written: how fast a client reads says nothing about the model.
-                recording = None;
+                recording.on_end();
             }
             if write(client.stream, client.output).await.is_err() {
+                read_out(&upstream, left, &mut recording);
                 return Relayed::Broken;
             }
             client.output.clear();
@@ -296,22 +298,36 @@ impl Proxy {
             }
             buffers.answer.clear();
             buffers.limit.as_mut().reset(Instant::now() + self.0.forwarder.timeouts.idle);
+            recording.on_wait();
             match hear(&mut upstream, buffers, &mut client, Awaited::Body).await {
                 Said::Something => {
+                    recording.on_piece();
                     if std::mem::take(&mut awaits_first) {
-                        recording.iter_mut().for_each(Recording::on_first_byte);
+                        recording.on_first_byte();
                     }
                 }
                 Said::ClientGone => return Relayed::Broken,
                 Said::Failed(_) | Said::Nothing | Said::Stopping => {
-                    if let Some(recording) = &mut recording {
-                        recording.on_failure();
-                    }
+                    recording.on_failure();
                     return Relayed::Broken;
                 }
             }
         }
     }
+}
+
+/// Reads what is there of an answer whose client left, of which `left` bytes are to come: it may have been whole, or have
+/// broken off, before that.
+fn read_out(upstream: &TcpStream, mut left: usize, recording: &mut Recording) {
+    let mut piece = [0_u8; FIRST_READ];
+    while left > 0 {
+        match recv(upstream, &mut piece, RecvFlags::DONTWAIT) {
+            Ok((length, _)) if length > 0 => left = left.saturating_sub(length),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return,
+            Ok(_) | Err(_) => return recording.on_failure(),
+        }
+    }
+    recording.on_end();
 }
 
 /// Sends the request to the upstream, until `until` at the longest.

@@ -9,7 +9,9 @@ use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
 use edge::Prefixed;
+use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
@@ -62,8 +64,12 @@ pub(crate) struct Forwarder {
     prober: Client<Dialer, Outgoing>,
     connector: HttpConnector,
     pub(crate) timeouts: Timeouts,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
 }
+
+/// Says of an answer that nothing but the end of its connection tells where it ends.
+#[derive(Clone, Copy)]
+pub(crate) struct EndsByClose;
 
 /// What a client of hyper's gives.
 type Answered = Result<Response<Incoming>, Error>;
@@ -196,6 +202,9 @@ fn end_to_end(model: &ModelId, mut response: Response<Incoming>) -> Result<Respo
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = "it switched protocols unasked".to_owned();
         return Err(Problem::UpstreamBroken { model: model.to_string(), error });
+    }
+    if response.body().size_hint().exact().is_none() && !response.headers().contains_key(TRANSFER_ENCODING) {
+        response.extensions_mut().insert(EndsByClose);
     }
     strip_hop_by_hop(response.headers_mut());
     // What an upstream speaks is between it and this node.

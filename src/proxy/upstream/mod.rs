@@ -2,7 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod client;
-mod dialed;
+pub(crate) mod dialed;
 pub(crate) mod health;
 pub(crate) mod pool;
 mod replay;
