@@ -72,7 +72,14 @@ fn health(text: &mut Exposition, health: &HealthSnapshot) {
     let versions = figures(&health.peers, |peer| peer.last_committed_version);
     text.gauge("canary_peer_version", "Committed version of the peer, as it said last.").each("peer", versions);
     let requests = figures(&health.models, |model| Some(model.requests));
-    text.gauge("canary_window_requests", "Requests to the model in the newest window.").each("model", requests);
+    text.gauge("canary_window_requests", "Good and failed requests to the model in the newest window.")
+        .each("model", requests);
+    let unknown = figures(&health.models, |model| Some(model.unknown));
+    text.gauge("canary_window_unknown", "Requests of the window whose client left before their end was known.")
+        .each("model", unknown);
+    let redirects = figures(&health.models, |model| Some(model.redirects));
+    text.gauge("canary_window_redirects", "Requests of the window that were answered with a status 3xx.")
+        .each("model", redirects);
     let refused = figures(&health.models, |model| Some(model.client_errors));
     text.gauge("canary_window_client_errors", "Requests of the window that the model refused as wrong.")
         .each("model", refused);

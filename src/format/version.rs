@@ -2,9 +2,9 @@
 
 use super::Inexpressible;
 use service::{Rollout, RoutingState};
-use std::sync::Arc;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A version of all forms together, on the wire and on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

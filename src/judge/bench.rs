@@ -88,7 +88,8 @@ impl<'a> Bench<'a> {
         };
         let Seen { value, requests, standing } = seen;
         let doubt = if standing == Standing::Broken { self.doubt(gate) } else { None };
-        let finding = Finding { gate: name, group: self.group, mode, value, limit: in_units, requests, standing, doubt };
+        let finding =
+            Finding { gate: name, group: self.group, mode, value, limit: in_units, requests, standing, doubt };
         self.without_comparison(gate, finding)
     }
 

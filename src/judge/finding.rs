@@ -138,7 +138,10 @@ mod tests {
         };
         let of = |gate, value, limit| finding(gate, value, limit).to_string();
         assert_eq!(of(GateName::ERROR_RATE, Some(0.2), 0.05), "error rate 20.0 % of 45 requests, limit 5 %");
-        assert_eq!(of(GateName::ERROR_RATE, Some(0.0004), 0.00007), "error rate 0.0400 % of 45 requests, limit 0.007 %");
+        assert_eq!(
+            of(GateName::ERROR_RATE, Some(0.0004), 0.00007),
+            "error rate 0.0400 % of 45 requests, limit 0.007 %"
+        );
         assert_eq!(of(GateName::P95, Some(311.3), 200.0), "p95 311.3 ms of 45 requests, limit 200 ms");
         assert_eq!(
             of(GateName::ERROR_RATE_DIFFERENCE, Some(-0.01), 0.02),

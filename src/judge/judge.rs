@@ -375,7 +375,8 @@ mod tests {
 
     #[test]
     fn what_is_absent_passes_nothing_alone() {
-        let alone: Gates = Gates::default().iter().filter(|gate| gate.name.compare == service::Compare::Stable).collect();
+        let alone: Gates =
+            Gates::default().iter().filter(|gate| gate.name.compare == service::Compare::Stable).collect();
         let canary = samples(Measured::default(), counted(1_000, 0, 50));
         assert_eq!(judge(&terms(&alone), &canary, Scope::Pooled).ruling, Ruling::NotEnough);
     }

@@ -60,7 +60,8 @@ mod tests {
             .map(|name| name.usual().unwrap_or(Gate { name, limit: 50_000, allow: 0, mode: Mode::Enforce }))
             .collect();
         for some in 1..1_u32 << all.len() {
-            let gates: Gates = all.iter().enumerate().filter(|(at, _)| some >> at & 1 == 1).map(|(_, gate)| *gate).collect();
+            let gates: Gates =
+                all.iter().enumerate().filter(|(at, _)| some >> at & 1 == 1).map(|(_, gate)| *gate).collect();
             let of = |scope, group| -> f64 {
                 let tests = |name| if has_recent(name) { 2.0 } else { 1.0 };
                 gates.iter().map(|gate| tests(gate.name) * level(&gates, gate.name, scope, group)).sum()

@@ -280,7 +280,8 @@ impl Measured {
         if limit_micros >= HIGHEST_MICROS {
             return 0;
         }
-        let above = |times: &Histogram<u64>| times.count_between(times.next_non_equivalent(limit_micros), HIGHEST_MICROS);
+        let above =
+            |times: &Histogram<u64>| times.count_between(times.next_non_equivalent(limit_micros), HIGHEST_MICROS);
         above(&self.latencies).saturating_add(above(&self.late))
     }
 

@@ -206,7 +206,10 @@ mod tests {
         one.merge(&other);
         assert_eq!((one.requests, one.errors), (3, 1));
         let longest = one.latency(1.0).expect("there are answers");
-        assert!(longest >= Duration::from_millis(99) && longest < Duration::from_millis(102), "a failure has no latency");
+        assert!(
+            longest >= Duration::from_millis(99) && longest < Duration::from_millis(102),
+            "a failure has no latency"
+        );
     }
 
     #[test]

@@ -187,7 +187,11 @@ impl Arm {
     fn new(limit: Duration) -> Self {
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let width = micros.div_ceil(PARTS as u64).max(1);
-        Self { measured: Measured::default(), open: 0, waiting: Waiting { width, newest: 0, slots: [0; SLOTS], late: 0 } }
+        Self {
+            measured: Measured::default(),
+            open: 0,
+            waiting: Waiting { width, newest: 0, slots: [0; SLOTS], late: 0 },
+        }
     }
 }
 

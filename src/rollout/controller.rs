@@ -94,7 +94,16 @@ impl Controller {
 impl<R: Rules> Controller<R> {
     /// The same by other rules.
     pub fn with(rules: R, me: NodeId) -> Self {
-        Self { me, trial: None, pool: Pool::default(), stable_before: None, asked: None, retry_at: Time::ZERO, refused: None, rules }
+        Self {
+            me,
+            trial: None,
+            pool: Pool::default(),
+            stable_before: None,
+            asked: None,
+            retry_at: Time::ZERO,
+            refused: None,
+            rules,
+        }
     }
 
     /// The reason for which this node has stopped serving the canary by itself, if it has.
@@ -354,7 +363,7 @@ impl<R: Rules> Controller<R> {
             held: present.began.map(|began| now.since(began)),
             stable: ModelFigures::of(&pooled.stable(), open),
             canary,
-            next: self.next(now, facts, present, &verdict),
+            next: self.next(now, facts, present, &verdict, &pooled.canary()),
             ruling: verdict.ruling,
             missing: verdict.missing,
             findings: verdict.findings,
@@ -365,7 +374,7 @@ impl<R: Rules> Controller<R> {
         }
     }
 
-    fn next(&self, now: Time, facts: &Facts<'_>, present: &Present, verdict: &Judgement) -> Next {
+    fn next(&self, now: Time, facts: &Facts<'_>, present: &Present, verdict: &Judgement, canary: &Measured) -> Next {
         let Some(rollout) = facts.state.open_rollout() else { return Next::Manual };
         if self.failure(present).is_some() {
             return Next::RollsBack;
@@ -379,7 +388,7 @@ impl<R: Rules> Controller<R> {
             (Some(Clock { holds: Some(left), .. }), _) => Next::Holds { left, then },
             (Some(_), Some(missing)) => Next::AwaitsApproval(missing),
             (Some(_), None) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
-            (Some(clock), None) => Next::Undecided { left: clock.deadline },
+            (Some(clock), None) => Next::Undecided { left: clock.deadline, why: self.obstacle(verdict, canary) },
         }
     }
 }

@@ -45,7 +45,8 @@ impl Pool {
         {
             self.restarts = self.restarts.saturating_add(1);
         }
-        let arms = |stable, canary| Arms { stable: Measured::from_counts(stable), canary: Measured::from_counts(canary) };
+        let arms =
+            |stable, canary| Arms { stable: Measured::from_counts(stable), canary: Measured::from_counts(canary) };
         let routed = arms(&report.stable, &report.canary);
         let told = report.told.as_deref().map(|told| arms(&told.stable, &told.canary)).unwrap_or_default();
         self.reports.insert(from, Reported { at: now, report, routed, told });

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_step_that_waits_says_for_what_and_why_that_does_not_come() {
-        let judgement = Judgement { ruling: Ruling::NotEnough, findings: Vec::new(), missing: 59 };
+        let judgement = Judgement { ruling: Ruling::NotEnough, findings: Vec::new(), missing: 59, uncounted: 0 };
         let missing = "59 requests to the canary are missing";
         assert_eq!(obstacle(&judgement, 0, 0), missing);
         assert_eq!(obstacle(&judgement, 0, 120), format!("{missing}: no requests that count; 120 others"));

@@ -83,8 +83,8 @@ pub enum Next {
     Begins,
     /// The step is held for as long as is left; then this weight follows, or promotion where there is none.
     Holds { left: Duration, then: Option<Weight> },
-    /// The hold is over and the verdict is open; at the deadline the rollout is aborted.
-    Undecided { left: Duration },
+    /// The hold is over and the verdict is open, for this reason; at the deadline the rollout is aborted.
+    Undecided { left: Duration, why: String },
     /// The hold is over, and the next step is not approved by enough operators.
     AwaitsApproval(Missing),
     /// The next step is being taken.

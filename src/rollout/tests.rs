@@ -3,9 +3,11 @@
 mod approvals;
 
 use super::*;
-use judge::{Measured, Samples, Verdict};
+use judge::{Arms, Measured, Samples, Verdict};
 use model::{Counts, Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
-use service::{Change, Direction, Model, Outcome, Phase, Plan, RoutingState, Span, Step, Then, WhenOpen};
+use service::{
+    Change, Direction, GateName, Gates, Mode, Model, Outcome, Phase, Plan, RoutingState, Span, Step, Then, WhenOpen,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,21 +52,22 @@ fn start(plan: Arc<Plan>) -> Change {
 fn counted(good: u64, failed: u64) -> Measured {
     let mut measured = Measured::default();
     for _ in 0..good {
-        measured.record(Duration::from_millis(5), Verdict::Good);
+        measured.record(Duration::from_millis(5), Verdict::Good, None);
     }
     for _ in 0..failed {
-        measured.record(Duration::from_millis(5), Verdict::Failed);
+        measured.record(Duration::from_millis(5), Verdict::Failed, None);
     }
     measured
 }
 
 fn samples(good: u64, failed: u64) -> Samples {
-    Samples { stable: counted(1_000, 0), canary: counted(good, failed), ..Samples::default() }
+    let routed = Arms { stable: counted(1_000, 0), canary: counted(good, failed) };
+    Samples { routed, ..Samples::default() }
 }
 
 fn report(epoch: u64, good: u64, failed: u64) -> Report {
-    let samples = samples(good, failed);
-    let (stable, canary) = (samples.stable.to_counts(), samples.canary.to_counts());
+    let routed = samples(good, failed).routed;
+    let (stable, canary) = (routed.stable.to_counts(), routed.canary.to_counts());
     Report { epoch, stable, canary, ..Report::default() }
 }
 
@@ -272,7 +275,7 @@ fn only_who_coordinates_asks_and_everybody_ejects() {
 
 #[test]
 fn no_traffic_is_neither_a_pass_nor_a_failure() {
-    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Span(60_000));
+    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Some(Span(60_000)));
     surroundings.pass_with_reports(60, 0, 0);
     assert_eq!(surroundings.phase(), Phase::Progressing);
     let status = surroundings.look().status.expect("a trial");
@@ -311,7 +314,10 @@ fn a_manual_step_waits_for_an_operator() {
 
 #[test]
 fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
-    use service::Mode;
+    fn with_mode(gates: &Gates, mode: Mode) -> Gates {
+        let errors = [GateName::ERROR_RATE, GateName::ERROR_RATE_DIFFERENCE];
+        errors.into_iter().fold(gates.clone(), |gates, name| gates.changed(name, |gate| gate.mode = mode))
+    }
     let bad = |mode: fn(&mut Plan)| {
         let mut surroundings = Surroundings::started(mode);
         surroundings.own = samples(50, 50);
@@ -319,14 +325,12 @@ fn a_gate_that_pauses_pauses_and_one_that_observes_does_nothing() {
         surroundings
     };
     let paused = bad(|plan| {
-        plan.gates.error_rate.mode = Mode::Pause;
-        plan.gates.error_rate_difference.mode = Mode::Pause;
+        plan.gates = with_mode(&plan.gates, Mode::Pause);
     });
     assert_eq!(paused.phase(), Phase::Paused);
     assert!(paused.why().contains("error rate 50.0 %"), "{}", paused.why());
     let observed = bad(|plan| {
-        plan.gates.error_rate.mode = Mode::Observe;
-        plan.gates.error_rate_difference.mode = Mode::Observe;
+        plan.gates = with_mode(&plan.gates, Mode::Observe);
     });
     assert_eq!(observed.phase(), Phase::Progressing);
 }
@@ -414,13 +418,8 @@ fn what_was_measured_of_another_step_does_not_count() {
     surroundings.own = samples(100, 0);
     surroundings.pass(1);
     assert_eq!(surroundings.phase(), Phase::Progressing, "{}", surroundings.why());
-    let counts = Counts {
-        requests: u64::MAX,
-        errors: u64::MAX,
-        client_errors: 1,
-        open: 0,
-        latencies: vec![(u32::MAX, u32::MAX); 9],
-    };
+    let counts =
+        Counts { requests: u64::MAX, errors: u64::MAX, latencies: vec![(u32::MAX, u32::MAX); 9], ..Counts::default() };
     surroundings.tell('b', Report { epoch: 1, stable: counts.clone(), canary: counts, ..Report::default() });
     surroundings.pass(1);
     assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack), "absurd counts are bad ones, and no panic");
@@ -463,7 +462,7 @@ fn a_good_past_does_not_hide_a_canary_that_turns_bad() {
 
 #[test]
 fn a_step_that_is_never_agreed_to_ends_at_the_deadline() {
-    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Span(20_000));
+    let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Some(Span(20_000)));
     surroundings.own = samples(1_000, 0);
     let mut asked = Vec::new();
     for second in 0..40 {

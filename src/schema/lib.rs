@@ -16,8 +16,8 @@ mod step;
 mod values;
 
 pub use document::Document;
-pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
 pub use gates::{CompareShape, GateEntry, GateShape, GatesShape, MetricShape, ModeShape};
+pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
 pub use plan::{PlanShape, PlanShapeError};
 pub use problem::{ProblemShape, code};
 pub use requests::{ModelRequest, StartRequest, UndoRequest, VerbRequest, WeightRequest};

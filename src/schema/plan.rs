@@ -257,7 +257,10 @@ mod tests {
         let gate = |name: &str| plan.gates.iter().find(|gate| gate.name.word() == name).expect("it is there");
         assert_eq!((gate("p95_ratio").limit, gate("p95_ratio").allow), (1_500_000, 2_500));
         assert_eq!((gate("max_rate_4xx").limit, plan.gates.len()), (300_000, 8));
-        assert_eq!((gate("unknown_rate_difference").limit, gate("unknown_rate_difference").mode), (100_000, Mode::Pause));
+        assert_eq!(
+            (gate("unknown_rate_difference").limit, gate("unknown_rate_difference").mode),
+            (100_000, Mode::Pause)
+        );
         assert_eq!((plan.initial_delay, plan.compare_sample), (Span(20_000), Some(900)));
         let text = serde_json::to_string(&PlanShape::from(&plan)).expect("JSON");
         assert_eq!(read(&text), Ok(plan));
@@ -290,7 +293,8 @@ mod tests {
             wrong(r#"{"steps": [{"setWeight": 5}], "gates": {"max_error_rate": 1.5}}"#).contains("max_error_rate must")
         );
         let gate = |gate: &str| wrong(&format!(r#"{{"steps": [{{"setWeight": 5}}], "gate": [{gate}]}}"#));
-        let twice = gate(r#"{"metric": "p95_ms", "compare": "limit", "limit": 9}, {"metric": "p95_ms", "compare": "limit"}"#);
+        let twice =
+            gate(r#"{"metric": "p95_ms", "compare": "limit", "limit": 9}, {"metric": "p95_ms", "compare": "limit"}"#);
         assert_eq!(twice, "max_p95_ms is said twice: once is enough, below gates or as a [[gate]]");
         assert_eq!(gate(r#"{"metric": "rate_4xx", "compare": "limit"}"#), "max_rate_4xx needs a limit");
         assert!(gate(r#"{"metric": "p95", "compare": "limit"}"#).contains("unknown variant `p95`, expected one of"));

@@ -186,7 +186,7 @@ pub struct NextShape {
     pub in_s: Option<f64>,
     /// The weight after it, as a fraction; none when the canary becomes stable.
     pub then: Option<f64>,
-    /// The approvals that are missing, in words; none while it waits for something else.
+    /// What it waits for, in words: approvals, requests, or a limit that is not kept yet; none while it waits for the time.
     pub waits_for: Option<String>,
 }
 

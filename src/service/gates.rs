@@ -296,7 +296,10 @@ mod tests {
         let stricter = usual.with(Gate { name: GateName::P95, limit: 100_000, allow: 0, mode: Mode::Pause });
         assert_eq!(stricter.len(), usual.len());
         assert_eq!(stricter.get(GateName::P95).map(|gate| gate.limit), Some(100_000));
-        assert_eq!(usual.changed(GateName::P95, |gate| gate.limit = 100_000).get(GateName::P95).expect("it").limit, 100_000);
+        assert_eq!(
+            usual.changed(GateName::P95, |gate| gate.limit = 100_000).get(GateName::P95).expect("it").limit,
+            100_000
+        );
     }
 
     #[test]

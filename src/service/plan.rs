@@ -122,7 +122,9 @@ pub enum PlanError {
     #[error("{gate} has no allow_ms: it belongs to p95_ratio")]
     Allowance { gate: &'static str },
     /// A path that no request has.
-    #[error("uncounted names {0:?}: a path begins with / and is of printable ASCII without ?, {MAX_SMOKE_PATH} bytes at most")]
+    #[error(
+        "uncounted names {0:?}: a path begins with / and is of printable ASCII without ?, {MAX_SMOKE_PATH} bytes at most"
+    )]
     Uncounted(String),
     /// More of them than a request is compared with.
     #[error("uncounted names {0} paths: at most {MAX_UNCOUNTED} can be named")]
@@ -392,7 +394,9 @@ mod tests {
             with(|plan| plan.gates = plan.gates.changed(GateName::ERROR_RATE, |gate| gate.limit = 0)),
             Err("max_error_rate must be above 0 and below 1".into())
         );
-        assert!(with(|plan| plan.gates = plan.gates.changed(GateName::P95_RATIO, |gate| gate.limit = 999_999)).is_err());
+        assert!(
+            with(|plan| plan.gates = plan.gates.changed(GateName::P95_RATIO, |gate| gate.limit = 999_999)).is_err()
+        );
         assert!(with(|plan| plan.gates = plan.gates.changed(GateName::P95, |gate| gate.limit = 0)).is_err());
         assert!(with(|plan| plan.smoke.path = Some("health".into())).is_err());
         assert!(with(|plan| plan.smoke.path = Some("/he alth".into())).is_err());
@@ -454,7 +458,9 @@ mod tests {
         assert!(with(|plan| plan.uncounted = vec!["/healthz?a".into()]).is_err());
         assert!(with(|plan| plan.uncounted = vec!["/a".into(); 33]).is_err());
         assert_eq!(with(|plan| plan.expected = vec![200]), Err(PlanError::Expected(200)));
-        let plan = with(|plan| (plan.uncounted, plan.expected) = (vec!["/b".into(), "/a".into(), "/b".into()], vec![404, 302]));
+        let plan = with(|plan| {
+            (plan.uncounted, plan.expected) = (vec!["/b".into(), "/a".into(), "/b".into()], vec![404, 302])
+        });
         let plan = plan.expect("a plan");
         assert_eq!((plan.uncounted, plan.expected), (vec!["/a".to_owned(), "/b".to_owned()], vec![302, 404]));
     }

@@ -116,7 +116,7 @@ impl Asked {
 
     /// Requests and errors of the canary, in the window and in the trial.
     fn counts(&self) -> [(u64, u64); 2] {
-        let counted = self.world.api.proxy.counted().canary;
+        let counted = self.world.api.proxy.counted().canary();
         [counts(&self.world, "v2"), (counted.requests(), counted.errors())]
     }
 }

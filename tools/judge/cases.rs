@@ -3,8 +3,7 @@
 use crate::rollout::{Ended, HOLD, STEPS, Setting, requests_to_fail, run};
 use crate::table::Row;
 use crate::traffic::{Behaviour, Chance, Failing, Pace, Shape, chance, log_uniform};
-use judge::GateName;
-use service::{Gate, Gates, Mode};
+use service::{Gate, GateName, Gates, Mode};
 
 /// Requests a second on all nodes together.
 const RATES: (f64, f64) = (20.0, 2_000.0);
@@ -126,12 +125,8 @@ impl Cases {
     fn requests_to_catch(&self) -> Vec<Row> {
         let observe = |gate: Gate| Gate { mode: Mode::Observe, ..gate };
         let usual = Gates::default();
-        let alone = Gates {
-            p95: observe(usual.p95),
-            error_rate_difference: observe(usual.error_rate_difference),
-            p95_ratio: observe(usual.p95_ratio),
-            ..usual
-        };
+        let of = |gate: Gate| if gate.name == GateName::ERROR_RATE { gate } else { observe(gate) };
+        let alone: Gates = usual.iter().map(of).collect();
         let row = |row, case: &str, gates: &Gates| {
             let made: Made = |chance| canary(chance, |stable| Behaviour { failing: Failing::Steady(0.2), ..stable });
             let mut counts: Vec<u64> = self
@@ -147,7 +142,7 @@ impl Cases {
                 holds: Some(median <= MOST_REQUESTS),
             }
         };
-        let absolute = format!("{} alone", GateName::ErrorRate);
+        let absolute = format!("{} alone", GateName::ERROR_RATE);
         vec![row(4, &absolute, &alone), row(5, "all gates", &usual)]
     }
 

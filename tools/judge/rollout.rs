@@ -1,10 +1,10 @@
 //! One rollout on three nodes, second by second, judged by the very code that ships.
 
 use crate::traffic::{Behaviour, Chance, Moment};
-use judge::{Ruling, Samples, Scope, judge};
+use judge::{Ruling, Samples, Scope, Terms, judge};
 use rand::RngExt;
 use rand_distr::{Distribution, Poisson};
-use service::{Gates, min_sample};
+use service::{Gates, Plan, min_sample};
 
 const NODES: usize = 3;
 /// The canary's share in each step.
@@ -64,19 +64,19 @@ impl Node {
         while left >= 1.0 {
             left -= 1.0;
             let (model, measured) = match chance.random_bool(weight) {
-                true => (&setting.canary, &mut self.samples.canary),
-                false => (&setting.stable, &mut self.samples.stable),
+                true => (&setting.canary, &mut self.samples.routed.canary),
+                false => (&setting.stable, &mut self.samples.routed.stable),
             };
             let (latency, ended) = model.answer(moment, chance);
-            measured.record(latency, ended);
+            measured.record(latency, ended, None);
         }
         self.open += 1;
     }
 
     fn begin_anew_if_due(&mut self) {
-        if self.open > WINDOW && self.samples.canary.requests() >= WINDOW_REQUESTS {
-            self.samples.stable.clear();
-            self.samples.canary.clear();
+        if self.open > WINDOW && self.samples.routed.canary.requests() >= WINDOW_REQUESTS {
+            self.samples.routed.stable.clear();
+            self.samples.routed.canary.clear();
             self.samples.restarts += 1;
             self.open = 0;
         }
@@ -96,8 +96,7 @@ pub(crate) fn run(setting: &Setting, chance: &mut Chance) -> Ended {
 
 /// One step: none if it is passed.
 fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance: &mut Chance) -> Option<Ended> {
-    let gates = Gates::default();
-    let min_sample = min_sample(gates.error_rate);
+    let terms = terms(&Gates::default());
     let mut nodes = vec![Node::default(); NODES];
     let mut pooled = Samples { step: u32::try_from(step).expect("four steps"), ..Samples::default() };
     let begin = moment.second();
@@ -110,13 +109,13 @@ fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance
         for node in &mut nodes {
             node.begin_anew_if_due();
             node.serve(setting, weight, moment, chance);
-            let own = judge(&gates, min_sample, &node.samples, Scope::Node);
+            let own = judge(&terms, &node.samples, Scope::Node);
             if let Ruling::Fail(_) = own.ruling {
                 return Some(Ended::RolledBack { step });
             }
         }
         pool(&mut pooled, &nodes);
-        match judge(&gates, min_sample, &pooled, Scope::Pooled).ruling {
+        match judge(&terms, &pooled, Scope::Pooled).ruling {
             Ruling::Fail(_) => return Some(Ended::RolledBack { step }),
             Ruling::Pass if held >= HOLD && nodes.iter().all(|node| node.open >= SETTLED) => return None,
             Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => {}
@@ -128,29 +127,33 @@ fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance
 }
 
 fn pool(pooled: &mut Samples, nodes: &[Node]) {
-    pooled.stable.clear();
-    pooled.canary.clear();
+    pooled.routed.stable.clear();
+    pooled.routed.canary.clear();
     pooled.restarts = 0;
     for Node { samples, .. } in nodes {
-        pooled.stable.merge(&samples.stable);
-        pooled.canary.merge(&samples.canary);
+        pooled.routed.merge(&samples.routed);
         pooled.restarts += samples.restarts;
     }
+}
+
+/// What a plan with these gates asks for, where it says nothing else.
+fn terms(gates: &Gates) -> Terms {
+    Terms { gates: gates.clone(), min_sample: min_sample(gates), compare_sample: Some(Plan::COMPARE_SAMPLE) }
 }
 
 /// How many requests the canary of a first step gets until it fails, looked at after each: none within `most`.
 pub(crate) fn requests_to_fail(setting: &Setting, gates: &Gates, most: u64, chance: &mut Chance) -> Option<u64> {
     let mut samples = Samples::default();
     let moment = Moment::start(chance);
-    let min_sample = min_sample(gates.error_rate);
+    let terms = terms(gates);
     for request in 1..=most {
         while !chance.random_bool(STEPS[0]) {
             let (latency, ended) = setting.stable.answer(&moment, chance);
-            samples.stable.record(latency, ended);
+            samples.routed.stable.record(latency, ended, None);
         }
         let (latency, ended) = setting.canary.answer(&moment, chance);
-        samples.canary.record(latency, ended);
-        let judged = judge(gates, min_sample, &samples, Scope::Pooled);
+        samples.routed.canary.record(latency, ended, None);
+        let judged = judge(&terms, &samples, Scope::Pooled);
         if matches!(judged.ruling, Ruling::Fail(_)) {
             return Some(request);
         }

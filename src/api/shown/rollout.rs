@@ -66,10 +66,11 @@ pub(crate) fn trial(status: &Status) -> TrialShape {
 }
 
 fn figures(figures: &ModelFigures) -> FiguresShape {
-    let ModelFigures { requests, errors, client_errors, uncounted, rate, error_rate, p50, p95, p99 } = *figures;
+    let ModelFigures { requests, errors, unknown, redirects, client_errors, uncounted, .. } = *figures;
+    let ModelFigures { rate, error_rate, p50, p95, p99, .. } = *figures;
     let millis = |latency: Option<Duration>| latency.map(|latency| latency.as_secs_f64() * 1e3);
     let (p50, p95, p99) = (millis(p50), millis(p95), millis(p99));
-    FiguresShape { requests, errors, client_errors, uncounted, rate, error_rate, p50, p95, p99 }
+    FiguresShape { requests, errors, unknown, redirects, client_errors, uncounted, rate, error_rate, p50, p95, p99 }
 }
 
 fn finding(finding: &Finding) -> GateFinding {
@@ -114,7 +115,9 @@ fn next(next: &Next) -> NextShape {
         Next::Holds { left, then } => {
             NextShape { in_s: seconds(left), then: then.map(Weight::fraction), ..what("holds") }
         }
-        Next::Undecided { left } => NextShape { in_s: seconds(left), ..what("undecided") },
+        Next::Undecided { left, why } => {
+            NextShape { in_s: seconds(left), waits_for: Some(why.clone()), ..what("undecided") }
+        }
         Next::AwaitsApproval(missing) => NextShape { waits_for: Some(missing.to_string()), ..what("awaits_approval") },
         Next::Advances => what("advances"),
         Next::RollsBack => what("rolls_back"),

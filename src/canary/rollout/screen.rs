@@ -74,6 +74,11 @@ fn progress(rollout: Option<&RolloutShape>, trial: &TrialShape) -> String {
     if trial.missing > 0 {
         let _ = write!(text, "; {} requests missing{}", trial.missing, prospect(trial));
     }
+    if !trial.unheeded.is_empty() {
+        let nodes: Vec<_> = trial.unheeded.iter().map(ToString::to_string).collect();
+        let nodes = nodes.join(", ");
+        let _ = write!(text, "\n{nodes} speak an older version: their counts can fail the step and not pass it");
+    }
     if let Some(why) = &trial.refused {
         let _ = write!(text, "\nnot made yet: {why}");
     }
@@ -96,7 +101,10 @@ fn next(next: &NextShape) -> String {
     match next.what.as_str() {
         "begins" => "the members are taking the step".into(),
         "holds" => format!("{then}{left}, if nothing speaks against it"),
-        "undecided" => format!("the hold is over, the verdict is open; aborted{left}"),
+        "undecided" => match &next.waits_for {
+            Some(why) => format!("the hold is over, held up by: {why}; aborted{left}"),
+            None => format!("the hold is over, the verdict is open; aborted{left}"),
+        },
         "awaits_approval" => format!("waits for {}", next.waits_for.as_deref().unwrap_or("approvals")),
         "advances" => "the next step is being taken".into(),
         "rolls_back" => "the canary has failed and is being pulled back".into(),
@@ -107,18 +115,22 @@ fn next(next: &NextShape) -> String {
 }
 
 fn models(current: &CurrentRollout, trial: &TrialShape) -> String {
-    let header = ["MODEL", "REQUESTS", "PER SECOND", "ERRORS", "4XX", "P50", "P95", "P99"];
+    let header = ["MODEL", "REQUESTS", "PER SECOND", "ERRORS", "UNKNOWN", "4XX", "3XX", "OTHERS", "P50", "P95", "P99"];
     let name = |of: fn(&RolloutShape) -> String, otherwise: &str| {
         current.rollout.as_ref().filter(|rollout| rollout.outcome.is_none()).map_or(otherwise.to_owned(), of)
     };
     let row = |name: String, figures: &FiguresShape| {
-        let FiguresShape { requests, errors, client_errors, uncounted: _, rate, error_rate, p50, p95, p99 } = *figures;
+        let FiguresShape { requests, errors, unknown, redirects, client_errors, uncounted, .. } = *figures;
+        let FiguresShape { rate, error_rate, p50, p95, p99, .. } = *figures;
         [
             name,
             requests.to_string(),
             format!("{rate:.1}"),
             format!("{errors} ({})", percent(error_rate)),
+            unknown.to_string(),
             client_errors.to_string(),
+            redirects.to_string(),
+            uncounted.to_string(),
             millis(p50),
             millis(p95),
             millis(p99),
@@ -136,8 +148,9 @@ fn gates(trial: &TrialShape) -> String {
             "p95_ratio" => format!("{value:.2} x"),
             _ => percent(Some(value)),
         };
+        let told = if finding.told { " (reported)" } else { "" };
         [
-            finding.gate.clone(),
+            format!("{}{told}", finding.gate),
             finding.value.map_or_else(|| "-".to_owned(), shown),
             shown(finding.limit),
             finding.sample.to_string(),

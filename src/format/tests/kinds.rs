@@ -1,11 +1,11 @@
 //! Every kind of message, record, entry and event, and the file that has some of it in each version. Whoever adds a kind is
 //! reminded by the compiler: of the pattern here, and of the files.
 
+use crate::v5::Heartbeat;
 use crate::v5::audit::Event;
 use crate::v5::greeting::Greeting;
 use crate::v5::history::{Decision, Entry};
 use crate::v5::log::Record;
-use crate::v5::Heartbeat;
 use crate::v5::wire::Message;
 
 /// A file with the same name in each version: its name, and what it has in version 5 and in version 6.

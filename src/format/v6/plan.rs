@@ -1,7 +1,7 @@
 //! The plan of a rollout, with its limits as a list.
 
-use crate::v5::{List, Mode, Shield, Smoke, Step, Text};
 use crate::Invalid;
+use crate::v5::{List, Mode, Shield, Smoke, Step, Text};
 use serde::{Deserialize, Serialize};
 use service::{GateName, Span};
 use std::borrow::Cow;

@@ -40,18 +40,8 @@ pub struct RoutingState<'a> {
 
 impl<'a> From<Unmarked<'a>> for RoutingState<'a> {
     fn from(state: Unmarked<'a>) -> Self {
-        let Unmarked {
-            version,
-            txid,
-            coordinator,
-            timestamp,
-            stable,
-            canary,
-            drained,
-            earlier,
-            rollout,
-            chain,
-        } = state;
+        let Unmarked { version, txid, coordinator, timestamp, stable, canary, drained, earlier, rollout, chain } =
+            state;
         Self { version, txid, coordinator, timestamp, stable, canary, drained, earlier, rollout, chain, wire: None }
     }
 }
@@ -83,18 +73,8 @@ impl TryFrom<RoutingState<'_>> for service::RoutingState {
             chain,
             wire,
         } = state;
-        let before = Unmarked {
-            version,
-            txid,
-            coordinator,
-            timestamp,
-            stable,
-            canary,
-            drained,
-            earlier,
-            rollout,
-            chain,
-        };
+        let before =
+            Unmarked { version, txid, coordinator, timestamp, stable, canary, drained, earlier, rollout, chain };
         Ok(Self { wire, ..before.try_into()? })
     }
 }

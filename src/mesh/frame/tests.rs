@@ -1,8 +1,8 @@
 use super::*;
 use agreement::{Base, Hearing, Heartbeat, Readiness, Reason, Stage, Vote, Votes};
 use model::{
-    Actor, Ballot, Counts, Evidence, Octets, Recent, Report, Said, Signed, Statement, Summary, Testimony, Time, TxId,
-    Weight,
+    Actor, Ballot, Counts, Evidence, Judging, Octets, Provoked, Recent, Report, Said, Signed, Source, Statement,
+    Summary, Testimony, Time, Told, TxId, Weight,
 };
 use proptest::prelude::*;
 use service::{Canary, Link, Model, Outcome, Phase, Plan, Proposal, Rollout, RoutingState, Span, Step, Then};
@@ -103,16 +103,27 @@ fn rollout(canary: Model, stable: Model) -> Rollout {
 }
 
 fn report() -> Report {
+    let source = Source { end: Provoked::Unknown, address: "2001:db8::".parse().expect("an address"), count: 7 };
     let counts = Counts {
         requests: 300,
         errors: 2,
+        unknown: 9,
+        redirects: 3,
         client_errors: 1,
+        uncounted: 40,
         open: 7,
         latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
+        late: vec![(200_000, 2)],
+        waits: vec![(150_000, 9)],
+        sources: vec![source],
     };
     let ejected = Some("because".into());
-    let recent = vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2 }];
-    Report { epoch: 6, window: 1, open_ms: 70_000, stable: counts.clone(), canary: counts, recent, ejected }
+    let (unknown, redirects, client_errors) = (1, 2, 3);
+    let recent =
+        vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2, unknown, redirects, client_errors }];
+    let told = Some(Box::new(Told { stable: counts.clone(), canary: counts.clone() }));
+    let (stable, canary, judging) = (counts.clone(), counts, Judging::Strict);
+    Report { epoch: 6, window: 1, open_ms: 70_000, stable, canary, told, recent, ejected, judging }
 }
 
 fn testimony(txid: TxId, ballot: Ballot) -> Testimony {

@@ -288,8 +288,10 @@ impl World {
                     self.known.get_or_insert(self.now);
                 }
                 if node.counts {
-                    let measured = if to_canary { &mut node.measured.canary } else { &mut node.measured.stable };
-                    measured.record(Duration::from_millis(5), if fails { Verdict::Failed } else { Verdict::Good });
+                    let arms = &mut node.measured.routed;
+                    let measured = if to_canary { &mut arms.canary } else { &mut arms.stable };
+                    let verdict = if fails { Verdict::Failed } else { Verdict::Good };
+                    measured.record(Duration::from_millis(5), verdict, None);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! traffic that its node gets, made up.
 
 use bytes::Bytes;
-use judge::{Measured, Samples};
+use judge::{Arms, Measured, Samples};
 use member::{Asked, Outside};
 use mesh::{WireVersion, codec};
 use model::{Counts, NodeId, Testimony, Time, Weight};
@@ -111,7 +111,7 @@ impl Traffic {
         self.flow(now);
         let (stable, canary) = (self.stable / 10_000, self.canary / 10_000);
         let failed = canary.checked_div(self.quality.fails_one_in).unwrap_or(0);
-        Samples { stable: measured(stable, 0), canary: measured(canary, failed), step: 0, restarts: 0 }
+        Samples { routed: Arms { stable: measured(stable, 0), canary: measured(canary, failed) }, ..Samples::default() }
     }
 }
 
@@ -121,7 +121,7 @@ fn measured(requests: u64, errors: u64) -> Measured {
     }
     let good = u32::try_from(requests - errors).unwrap_or(u32::MAX);
     let latencies = vec![(5_000, good)];
-    Measured::from_counts(&Counts { requests, errors, client_errors: 0, open: 0, latencies })
+    Measured::from_counts(&Counts { requests, errors, latencies, ..Counts::default() })
 }
 
 impl Outside for Surroundings {
