@@ -57,10 +57,10 @@ impl Traffic {
         for (node, _) in stage.peers.iter() {
             let (gate, watched) = watch::channel(Gate::Open);
             gates.insert(node, gate);
-            let users = Arc::new(AtomicU32::new(0));
+            let asked = Arc::new(AtomicU32::new(0));
             let url = format!("https://{}:{}/predict", stage.host(node), node.data_port());
             for _ in 0..ASKERS {
-                let asker = Asker { https: https.clone(), node, url: url.clone(), users: Arc::clone(&users) };
+                let asker = Asker { https: https.clone(), node, url: url.clone(), asked: Arc::clone(&asked) };
                 asking.spawn(asker.ask_on_and_on(watched.clone(), sender.clone()));
             }
         }
@@ -90,7 +90,8 @@ struct Asker {
     https: Https,
     node: NodeId,
     url: String,
-    users: Arc<AtomicU32>,
+    /// Requests to the node so far.
+    asked: Arc<AtomicU32>,
 }
 
 impl Asker {
@@ -107,9 +108,10 @@ impl Asker {
                 // Until its version is confirmed, a restarted node may show one that is older than what it had.
                 newest = 0;
             }
-            let user = self.users.fetch_add(1, Ordering::Relaxed) % USERS;
+            let number = self.asked.fetch_add(1, Ordering::Relaxed);
+            let user = number % USERS;
             let asked = Instant::now();
-            let result = match self.ask(user).await.and_then(|answer| not_older(answer, &mut newest)) {
+            let result = match self.ask(user, number).await.and_then(|answer| not_older(answer, &mut newest)) {
                 Err(_) if *gate.borrow() == Gate::Closed => Err(Refusal::CutOff),
                 result => result.map_err(Refusal::Failed),
             };
@@ -119,12 +121,13 @@ impl Asker {
         }
     }
 
-    async fn ask(&self, user: u32) -> Result<Answer, String> {
+    /// Users want something else each time: the same once more would not be counted.
+    async fn ask(&self, user: u32, number: u32) -> Result<Answer, String> {
         let asked = Instant::now();
         let request = Request::post(&self.url)
             .header(CONTENT_TYPE, "application/json")
             .header("x-canary-key", format!("user-{user}"))
-            .body(Bytes::from(format!(r#"{{"features":[{user}]}}"#)))
+            .body(Bytes::from(format!(r#"{{"features":[{user},{number}]}}"#)))
             .map_err(|error| error.to_string())?;
         let answered = async {
             let (head, body) = self.https.send(request).await?.into_parts();

@@ -64,7 +64,7 @@ mod tests {
     fn it_is_what_the_window_before_says() {
         let (patience, second) = (Patience::default(), Duration::from_secs(1));
         assert_eq!(patience.get(), second);
-        let at = |seconds| Time::from_micros(seconds * 1_000_000);
+        let at = |seconds: u64| Time::from_micros(seconds * 1_000_000);
         patience.look(at(1), |_| panic!("there is no stable model"));
         patience.begin(Some("v1".parse().expect("a model id")));
         patience.look(at(1), |_| Some(second / 10));

@@ -50,7 +50,8 @@ class Traffic(Workload):
             return key, f"x-canary-key: {key}\r\n", b"{}"
         if kind == 1:
             return key, "", b'{"key":"%s"}' % key.encode()
-        return None, "", b"{}"
+        # Without a key, another body is what makes it another request: the same once more would not be counted.
+        return None, "", b'{"x":%d}' % self.random.randrange(USERS)
 
     def record(self, fields: dict):
         """Counts a request that has ended, and writes it down."""
