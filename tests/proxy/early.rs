@@ -171,6 +171,37 @@ async fn upload_by_http2(node: &Node, length: usize) -> io::Result<http2::Heard>
 }
 
 #[tokio::test]
+async fn an_early_answer_does_not_wait_for_the_rest_of_its_request() {
+    for then in ALL {
+        let node = Node::of(hasty(CASES[0].answer, then).await, Timeouts::default()).await;
+        let mut stream = node.connect(Speaks::Http1).await;
+        let head = format!("POST /v2/models/m/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {LONG}\r\n\r\nx");
+        say(&mut stream, head.as_bytes()).await;
+        let answer = within(http1::read(&mut stream, &mut Vec::new())).await.expect("an answer");
+        assert_eq!(answer.body, CASES[0].body, "{then:?}");
+        let stream = node.connect(Speaks::Http2).await;
+        let mut client = within(http2::Client::begin(stream, "/v2/models/m/infer", LONG)).await.expect("a connection");
+        within(client.hear_out()).await.expect("an answer");
+        assert_eq!(client.heard.body, CASES[0].body.as_bytes(), "{then:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_for_ever_is_let_go_with_its_answer() {
+    let node = Node::of(hasty(CASES[0].answer, Then::Closes).await, Timeouts::default()).await;
+    let mut stream = node.connect(Speaks::Http1).await;
+    say(&mut stream, b"POST /v2/models/m/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999\r\n\r\n").await;
+    let (piece, mut sent) = (vec![b'x'; MIB], 0);
+    while within(stream.write_all(&piece)).await.is_ok() {
+        sent += MIB;
+        assert!(sent < 256 * MIB, "nobody wants all that");
+    }
+    assert!(sent >= LONG, "it was let go after {sent} bytes");
+    let answer = within(http1::read(&mut stream, &mut Vec::new())).await.expect("an answer");
+    assert_eq!(answer.body, CASES[0].body);
+}
+
+#[tokio::test]
 async fn a_client_that_was_refused_early_may_ask_again_on_its_connection() {
     let node = Node::of(hasty(CASES[0].answer, Then::Closes).await, Timeouts::default()).await;
     let mut stream = node.connect(Speaks::Http1).await;
