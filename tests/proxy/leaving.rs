@@ -16,7 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
+/// By the long way.
 const TARGET: &str = "/v2/models/m/infer";
+/// By the short way, as far as that goes.
+const SHORTER: &str = "/predict";
 /// More than all buffers on the way hold.
 const HUGE: usize = 32 * MIB;
 /// The highest error code of HTTP/2 that has a name.
@@ -52,16 +55,20 @@ fn ways(speaks: Speaks) -> Vec<Leaves> {
 impl Asking {
     /// Asks, with `sent` bytes of a body of `length`.
     async fn begin(node: &Node, speaks: Speaks, length: usize, sent: usize) -> Self {
+        Self::begin_at(TARGET, node, speaks, length, sent).await
+    }
+
+    async fn begin_at(target: &str, node: &Node, speaks: Speaks, length: usize, sent: usize) -> Self {
         let mut stream = node.connect(speaks).await;
         match speaks {
             Speaks::Http1 => {
-                let head = format!("POST {TARGET} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+                let head = format!("POST {target} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
                 stream.write_all(head.as_bytes()).await.expect("the node reads");
                 stream.write_all(&vec![b'x'; sent]).await.expect("the node reads");
                 Self::Http1(stream)
             }
             Speaks::Http2 => {
-                let mut client = http2::Client::begin(stream, TARGET, length).await.expect("the node reads");
+                let mut client = http2::Client::begin(stream, target, length).await.expect("the node reads");
                 client.send(sent, sent == length).await.expect("the node reads");
                 Self::Http2(client)
             }
@@ -141,12 +148,13 @@ async fn an_answer_that_broke_off_behind_what_its_client_had_not_taken_has_faile
             })
             .await;
             let node = Node::of(address, Timeouts::default()).await;
-            for (count, leaves) in (1..).zip(ways(speaks).into_iter().step_by(4)) {
-                let mut asking = Asking::begin(&node, speaks, 2, 2).await;
+            let leaving = ways(speaks).into_iter().step_by(4).flat_map(|leaves| [(TARGET, leaves), (SHORTER, leaves)]);
+            for (count, (target, leaves)) in (1..).zip(leaving) {
+                let mut asking = Asking::begin_at(target, &node, speaks, 2, 2).await;
                 within(asking.hear_of_body()).await.expect("an answer");
                 within(done.recv()).await.expect("the model has broken off");
                 asking.leave(leaves).await;
-                assert_eq!(node.counted(count).await, (count, 0, count), "{framing} {speaks:?} {leaves:?}");
+                assert_eq!(node.counted(count).await, (count, 0, count), "{framing} {target} {speaks:?} {leaves:?}");
             }
         }
     }

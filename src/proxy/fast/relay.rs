@@ -13,7 +13,6 @@ use crate::headers::Remote;
 use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
 use crate::table::Target;
-use edge::Prefixed;
 use member::boottime;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -100,7 +99,13 @@ pub(crate) enum Begun {
     /// The upstream has failed.
     Failed(Problem),
     /// The upstream answers, in a way that takes more than is understood here.
-    Answering { recording: Recording, upstream: Prefixed<TcpStream>, until: Instant },
+    Answering {
+        recording: Recording,
+        upstream: TcpStream,
+        /// What of the answer was read.
+        heard: Vec<u8>,
+        until: Instant,
+    },
 }
 
 /// Why there is no answer that is understood.
@@ -150,8 +155,8 @@ impl Proxy {
         match asked.await {
             Ok((upstream, Some(head))) => self.body(upstream, head, template, recording, buffers, client).await,
             Ok((upstream, None)) => {
-                let upstream = Prefixed::new(upstream, std::mem::take(&mut buffers.answer));
-                Relayed::underway(chosen, Begun::Answering { recording, upstream, until })
+                let heard = std::mem::take(&mut buffers.answer);
+                Relayed::underway(chosen, Begun::Answering { recording, upstream, heard, until })
             }
             Err(Failure::Upstream(problem)) => {
                 recording.on_failure();
