@@ -64,7 +64,7 @@ impl Asking {
             Speaks::Http1 => {
                 let head = format!("POST {target} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
                 stream.write_all(head.as_bytes()).await.expect("the node reads");
-                stream.write_all(&vec![b'x'; sent]).await.expect("the node reads");
+                stream.write_all(&vec![b'1'; sent]).await.expect("the node reads");
                 Self::Http1(stream)
             }
             Speaks::Http2 => {
@@ -279,7 +279,11 @@ async fn what_waits_for_a_slow_client_is_not_a_pause_of_the_model() {
     let (address, _done) = model(|mut stream| async move {
         while read_head(&mut stream).await.is_some() {
             say(&mut stream, format!("HTTP/1.1 200 OK\r\ncontent-length: {HUGE}\r\n\r\n").as_bytes()).await;
-            say(&mut stream, &vec![b'x'; HUGE]).await;
+            // Its body is awaited before it is there, and so is its end.
+            tokio::time::sleep(SHORT.idle / 3).await;
+            say(&mut stream, &vec![b'x'; HUGE - 1]).await;
+            tokio::time::sleep(SHORT.idle / 3).await;
+            say(&mut stream, b"x").await;
         }
     })
     .await;
