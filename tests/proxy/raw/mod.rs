@@ -14,7 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use member::Handle;
 use proxy::{FastPath, Observations, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,11 +119,9 @@ async fn serve(proxy: Proxy, stream: TcpStream, speaks: Speaks) {
 }
 
 type Answer = Response<Either<proxy::Body, Full<Bytes>>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-fn answering(
-    proxy: Proxy,
-    underway: Option<Underway>,
-) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> {
+fn answering(proxy: Proxy, underway: Option<Underway>) -> impl Fn(Request<Incoming>) -> Answering {
     let underway = Arc::new(Mutex::new(underway));
     move |request| {
         let (proxy, underway) = (proxy.clone(), underway.lock().expect("nothing panicked").take());
