@@ -70,8 +70,8 @@ impl Proxy {
         let second = second(&chosen, &Outbound::new(route, remote, parts), &body);
         let first = match begun {
             Begun::Failed(problem) => Err(problem),
-            Begun::Answering { recording, upstream, until } => {
-                let answer = self.0.forwarder.resume(&chosen.target().model, upstream, until).await;
+            Begun::Answering { recording, upstream, heard, until } => {
+                let answer = self.0.forwarder.resume(&chosen.target().model, upstream, heard, until).await;
                 self.attempted(&chosen, recording, None, answer)
             }
         };

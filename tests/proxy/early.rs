@@ -2,12 +2,14 @@
 
 use super::raw::http1::{self, First};
 use super::raw::{Node, Speaks, http2, read_head, read_out, reset, say};
-use super::world::{MIB, gone, raw_upstream, within};
+use super::world::{MIB, SHORT, gone, raw_upstream, within};
 use proxy::Timeouts;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// What a model does when it has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,37 @@ async fn upload_by_http2(node: &Node, length: usize) -> io::Result<http2::Heard>
 }
 
 #[tokio::test]
+async fn an_early_answer_does_not_wait_for_the_rest_of_its_request() {
+    for then in ALL {
+        let node = Node::of(hasty(CASES[0].answer, then).await, Timeouts::default()).await;
+        let mut stream = node.connect(Speaks::Http1).await;
+        let head = format!("POST /v2/models/m/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {LONG}\r\n\r\nx");
+        say(&mut stream, head.as_bytes()).await;
+        let answer = within(http1::read(&mut stream, &mut Vec::new())).await.expect("an answer");
+        assert_eq!(answer.body, CASES[0].body, "{then:?}");
+        let stream = node.connect(Speaks::Http2).await;
+        let mut client = within(http2::Client::begin(stream, "/v2/models/m/infer", LONG)).await.expect("a connection");
+        within(client.hear_out()).await.expect("an answer");
+        assert_eq!(client.heard.body, CASES[0].body.as_bytes(), "{then:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_for_ever_is_let_go_with_its_answer() {
+    let node = Node::of(hasty(CASES[0].answer, Then::Closes).await, Timeouts::default()).await;
+    let mut stream = node.connect(Speaks::Http1).await;
+    say(&mut stream, b"POST /v2/models/m/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999\r\n\r\n").await;
+    let (piece, mut sent) = (vec![b'x'; MIB], 0);
+    while within(stream.write_all(&piece)).await.is_ok() {
+        sent += MIB;
+        assert!(sent < 256 * MIB, "nobody wants all that");
+    }
+    assert!(sent >= LONG, "it was let go after {sent} bytes");
+    let answer = within(http1::read(&mut stream, &mut Vec::new())).await.expect("an answer");
+    assert_eq!(answer.body, CASES[0].body);
+}
+
+#[tokio::test]
 async fn a_client_that_was_refused_early_may_ask_again_on_its_connection() {
     let node = Node::of(hasty(CASES[0].answer, Then::Closes).await, Timeouts::default()).await;
     let mut stream = node.connect(Speaks::Http1).await;
@@ -187,7 +220,9 @@ async fn a_client_that_was_not_asked_to_send_is_answered_at_once() {
     let mut stream = node.connect(Speaks::Http1).await;
     let heard = within(http1::upload(&mut stream, LONG, First::Waits)).await.expect("an answer");
     assert!(heard.0.contains(" 502 "), "{heard:?}");
-    assert_eq!(stream.read(&mut [0; 8]).await.expect("it is closed"), 0);
+    // Much sooner than what is sent is drained for.
+    let closed = timeout(Duration::from_secs(5), stream.read(&mut [0; 8])).await.expect("nothing is waited for");
+    assert_eq!(closed.expect("it is closed"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,6 +239,17 @@ async fn the_failure_of_a_model_reaches_who_is_still_sending() {
         }
         assert_eq!(node.counted(2 * TIMES).await, (2 * TIMES, 0, 2 * TIMES), "{then:?}");
     }
+}
+
+#[tokio::test]
+async fn a_model_that_takes_nothing_is_given_up_while_its_client_sends() {
+    let node = Node::of(hasty("", Then::Stays).await, SHORT).await;
+    let mut stream = node.connect(Speaks::Http1).await;
+    let heard = within(http1::upload(&mut stream, LONG, First::Sends)).await.expect("an answer");
+    assert!(heard.0.contains(" 504 "), "{heard:?}");
+    let heard = within(upload_by_http2(&node, LONG)).await.expect("an answer");
+    assert_eq!((heard.status, heard.ended), (Some(504), true));
+    assert_eq!(node.counted(2).await, (2, 0, 2));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod bad;
 mod early;
 mod ends;
 mod inference;
+mod leaving;
 mod predict;
 mod raw;
 mod repeats;

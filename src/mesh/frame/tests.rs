@@ -1,7 +1,7 @@
 use super::*;
 use agreement::{Base, Hearing, Heartbeat, Readiness, Reason, Stage, Vote, Votes};
 use model::{
-    Actor, Ballot, Counts, Evidence, Judging, Octets, Provoked, Recent, Report, Said, Signed, Source, Statement,
+    Actor, Ballot, Counts, Evidence, Octets, Provoked, Recent, Report, Said, Signed, Source, Statement,
     Summary, Testimony, Time, Told, TxId, Weight,
 };
 use proptest::prelude::*;
@@ -97,33 +97,40 @@ fn rollout(canary: Model, stable: Model) -> Rollout {
     let whole = Step { approvals: 2, ..Step::new(Weight::FULL, Span(30_000)) };
     let mut plan = Plan::of(vec![step, whole]).expect("a plan");
     plan.smoke.path = Some("/ready".into());
-    let (plan, phase, why) = (Arc::new(plan), Phase::Ended(Outcome::RolledBack), "because".into());
+    let (plan, phase, why) = (Arc::new(plan.without_news()), Phase::Ended(Outcome::RolledBack), "because".into());
     let approvals = [(1, ["operator/x", "operator/y"].map(String::from).into())].into_iter().collect();
     Rollout { started: 5, started_at: UnixMillis(7), plan, canary, stable, step: 1, epoch: 6, phase, why, approvals }
 }
 
 fn report() -> Report {
-    let source = Source { end: Provoked::Unknown, address: "2001:db8::".parse().expect("an address"), count: 7 };
     let counts = Counts {
-        requests: 300,
+        requests: 299,
         errors: 2,
-        unknown: 9,
-        redirects: 3,
         client_errors: 1,
-        uncounted: 40,
         open: 7,
         latencies: vec![(1_000, 250), (300, 40), (70_000, 10)],
+        ..Counts::default()
+    };
+    let recent = vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2, ..Recent::default() }];
+    let (stable, canary, ejected) = (counts.clone(), counts, Some("because".into()));
+    Report { epoch: 6, window: 1, open_ms: 70_000, stable, canary, recent, ejected, ..Report::default() }
+}
+
+/// A report with all that version 5 has no words for.
+pub(crate) fn full_report() -> Message {
+    let address = "2001:db8::".parse().expect("an address");
+    let counts = Counts {
+        unknown: 9,
+        redirects: 3,
+        uncounted: 40,
         late: vec![(200_000, 2)],
         waits: vec![(150_000, 9)],
-        sources: vec![source],
+        sources: vec![Source { end: Provoked::Unknown, address, count: 7 }],
+        ..report().canary
     };
-    let ejected = Some("because".into());
-    let (unknown, redirects, client_errors) = (1, 2, 3);
-    let recent =
-        vec![Recent { second: 300, begun: 20, errors: 1, answers: 18, slow: 2, unknown, redirects, client_errors }];
+    let recent = report().recent.iter().map(|recent| Recent { unknown: 1, redirects: 2, client_errors: 3, ..*recent });
     let told = Some(Box::new(Told { stable: counts.clone(), canary: counts.clone() }));
-    let (stable, canary, judging) = (counts.clone(), counts, Judging::Strict);
-    Report { epoch: 6, window: 1, open_ms: 70_000, stable, canary, told, recent, ejected, judging }
+    Message::Report(Box::new(Report { canary: counts, told, recent: recent.collect(), ..report() }))
 }
 
 fn testimony(txid: TxId, ballot: Ballot) -> Testimony {
@@ -212,6 +219,7 @@ fn the_bytes_of_a_version_stay_as_they_are() {
     assert_eq!(print(&encode_in(WireVersion::V5, &all_kinds()).concat()), pinned(1869, "c1a33f90"));
     let all = [all_kinds(), stopping()].concat();
     assert_eq!(print(&encode_in(WireVersion::V5, &all).concat()), pinned(2001, "ee75627f"));
+    let all = [all, vec![full_report()]].concat();
     assert_eq!(print(&encode_in(WireVersion::V6, &all).concat()), pinned(2005, "42e0afbb"));
 }
 

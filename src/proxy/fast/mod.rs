@@ -2,6 +2,7 @@
 
 pub(crate) mod connection;
 mod date;
+mod hear;
 pub(crate) mod relay;
 mod reply;
 pub(crate) mod request;

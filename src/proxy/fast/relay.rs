@@ -5,54 +5,39 @@
 
 use crate::answer::Problem;
 use crate::fast::date::write_date;
+use crate::fast::hear::{Awaited, Said, hear, poll_gone, read_out};
 use crate::fast::reply::{self, After, Dated, write_request_id};
-use crate::fast::request::{LONGEST, Parsed, Plain, no_headers};
+use crate::fast::request::{Parsed, Plain, no_headers};
 use crate::fast::template::Template;
 use crate::headers::Remote;
 use crate::predict::{Chosen, Proxy};
 use crate::recording::Recording;
 use crate::table::Target;
-use edge::Prefixed;
 use member::boottime;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A client that does not take a piece of an answer within this time, of at most about [`PIECE`], is not there any more.
+/// A client that does not take a piece of an answer within this time is not there any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Room for an answer before it is read: most fit, and what fits is read by one call.
-const FIRST_READ: usize = 4 * 1024;
-/// Most of an answer's body that is read before it is written.
-const PIECE: usize = 16 * 1024;
 
 /// What a connection needs to pass on requests; it is used from one to the next.
 pub(crate) struct Buffers {
     /// The request as the upstream is to see it.
     request: Vec<u8>,
     /// What was read of its answer.
-    answer: Vec<u8>,
+    pub(super) answer: Vec<u8>,
     /// When the upstream has had its time. It is moved for every request instead of being made anew.
-    limit: Pin<Box<Sleep>>,
+    pub(super) limit: Pin<Box<Sleep>>,
     /// When the node stops.
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-/// What of an answer is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// Its head. Until it is there, the server can take over.
-    Head,
-    /// More of its body.
-    Body,
 }
 
 impl Buffers {
@@ -114,7 +99,13 @@ pub(crate) enum Begun {
     /// The upstream has failed.
     Failed(Problem),
     /// The upstream answers, in a way that takes more than is understood here.
-    Answering { recording: Recording, upstream: Prefixed<TcpStream>, until: Instant },
+    Answering {
+        recording: Recording,
+        upstream: TcpStream,
+        /// What of the answer was read.
+        heard: Vec<u8>,
+        until: Instant,
+    },
 }
 
 /// Why there is no answer that is understood.
@@ -167,8 +158,8 @@ impl Proxy {
         match asked.await {
             Ok((upstream, Some(head))) => self.body(upstream, head, template, recording, buffers, client).await,
             Ok((upstream, None)) => {
-                let upstream = Prefixed::new(upstream, std::mem::take(&mut buffers.answer));
-                Relayed::underway(chosen, Begun::Answering { recording, upstream, until })
+                let heard = std::mem::take(&mut buffers.answer);
+                Relayed::underway(chosen, Begun::Answering { recording, upstream, heard, until })
             }
             Err(Failure::Upstream(problem)) => {
                 recording.on_failure();
@@ -316,20 +307,6 @@ impl Proxy {
     }
 }
 
-/// Reads what is there of an answer whose client left, of which `left` bytes are to come: it may have been whole, or have
-/// broken off, before that.
-fn read_out(upstream: &TcpStream, mut left: usize, recording: &mut Recording) {
-    let mut piece = [0_u8; FIRST_READ];
-    while left > 0 {
-        match recv(upstream, &mut piece, RecvFlags::DONTWAIT) {
-            Ok((length, _)) if length > 0 => left = left.saturating_sub(length),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => return,
-            Ok(_) | Err(_) => return recording.on_failure(),
-        }
-    }
-    recording.on_end();
-}
-
 /// Sends the request to the upstream, until `until` at the longest.
 async fn send(upstream: &mut TcpStream, buffers: &Buffers, until: Instant) -> Result<(), Elapsed> {
     let mut sending = pin!(upstream.write_all(&buffers.request));
@@ -360,66 +337,4 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
         Poll::Pending => Poll::Ready(None),
     })
     .await
-}
-
-/// What was heard while waiting for an upstream.
-enum Said {
-    /// More of the answer.
-    Something,
-    /// The end of the connection.
-    Failed(io::Error),
-    /// It has had its time.
-    Nothing,
-    /// The client went away.
-    ClientGone,
-    /// Nothing yet, and the node stops; only while the head is awaited.
-    Stopping,
-}
-
-/// Waits for more of the answer.
-async fn hear<S: AsyncRead + Unpin>(
-    upstream: &mut TcpStream,
-    buffers: &mut Buffers,
-    client: &mut Side<'_, S>,
-    awaited: Awaited,
-) -> Said {
-    buffers.answer.reserve(if buffers.answer.is_empty() { FIRST_READ } else { PIECE });
-    poll_fn(|context| {
-        match poll_read(upstream, &mut buffers.answer, context) {
-            Poll::Ready(Ok(0)) => {
-                let early = io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed before message completed");
-                return Poll::Ready(Said::Failed(early));
-            }
-            Poll::Ready(Ok(_)) => return Poll::Ready(Said::Something),
-            Poll::Ready(Err(error)) => return Poll::Ready(Said::Failed(error)),
-            Poll::Pending => {}
-        }
-        if poll_gone(client, context).is_ready() {
-            return Poll::Ready(Said::ClientGone);
-        }
-        if awaited == Awaited::Head && buffers.poll_stopping(context).is_ready() {
-            return Poll::Ready(Said::Stopping);
-        }
-        buffers.limit.as_mut().poll(context).map(|()| Said::Nothing)
-    })
-    .await
-}
-
-/// Ready when the client has gone away. What it sends meanwhile is kept, as far as it is looked at.
-fn poll_gone<S: AsyncRead + Unpin>(client: &mut Side<'_, S>, context: &mut Context<'_>) -> Poll<()> {
-    while client.input.len() < LONGEST {
-        match poll_read(client.stream, client.input, context) {
-            Poll::Ready(Ok(length)) if length > 0 => {}
-            Poll::Ready(_) => return Poll::Ready(()),
-            Poll::Pending => break,
-        }
-    }
-    Poll::Pending
-}
-
-fn poll_read<S>(stream: &mut S, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<io::Result<usize>>
-where
-    S: AsyncRead + Unpin,
-{
-    pin!(stream.read_buf(buffer)).poll(context)
 }

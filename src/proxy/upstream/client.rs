@@ -4,7 +4,7 @@ use crate::answer::Problem;
 use crate::headers::strip_hop_by_hop;
 use crate::observe::{SHARDS, own_shard};
 use crate::upload::{BodyError, Progress};
-use crate::upstream::dialed::{Dialed, was_closed_when_used};
+use crate::upstream::dialed::{Dialed, Line, Wire, was_closed_when_used};
 use crate::upstream::pool::{IDLE_CONNECTIONS, IDLE_FOR};
 use crate::upstream::replay::Replay;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::Executor;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use member::boottime;
@@ -74,6 +74,31 @@ pub(crate) struct EndsByClose;
 /// What a client of hyper's gives.
 type Answered = Result<Response<Incoming>, Error>;
 
+/// A long request without an answer. When this is dropped, nobody waits for one any more, and its connection is cut: the
+/// client of HTTP would keep it, and the request, until the upstream has read what was sent, which may be never.
+struct Unanswered(Option<CaptureConnection>);
+
+impl Unanswered {
+    fn of(request: &mut Request<Outgoing>) -> Self {
+        Self(Some(capture_connection(request)))
+    }
+
+    fn on_answer(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0
+            && let Some(connected) = &*connection.connection_metadata()
+            && let Some(line) = Line::of(connected)
+        {
+            line.cut();
+        }
+    }
+}
+
 /// Makes connections that know since when they are there.
 type Dialer = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> Dialed>;
 
@@ -111,15 +136,19 @@ impl Forwarder {
     pub(crate) async fn call(
         &self,
         model: &ModelId,
-        request: Request<Outgoing>,
+        mut request: Request<Outgoing>,
         again: Option<Request<Outgoing>>,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Problem> {
         let limit = self.timeouts.answer;
+        let mut unanswered = progress.is_some().then(|| Unanswered::of(&mut request));
         let mut answer = pin!(self.answered(request, again));
         let mut left = limit;
         loop {
             if let Ok(answer) = timeout(left, answer.as_mut()).await {
+                if let Some(unanswered) = unanswered.take() {
+                    unanswered.on_answer();
+                }
                 return end_to_end(model, answer.map_err(|error| self.problem_of(model, error))?);
             }
             left = progress.as_ref().map_or(Duration::ZERO, |progress| progress.left(limit, boottime()));
@@ -143,21 +172,29 @@ impl Forwarder {
         connected.map(TokioIo::into_inner).map_err(|error| self.unconnected(model.to_string(), reason(&error)))
     }
 
-    /// Reads the answer to a POST request that was sent to an upstream of `model` already, until `until`.
+    /// Reads the answer to a POST request that was sent to an upstream of `model` already, and of which some was `heard`,
+    /// until `until`.
     pub(crate) async fn resume(
         &self,
         model: &ModelId,
-        upstream: Prefixed<TcpStream>,
+        upstream: TcpStream,
+        heard: Vec<u8>,
         until: Instant,
     ) -> Result<Response<Incoming>, Problem> {
+        let wire = Wire::new(upstream);
+        let line = wire.line();
         let answered = async {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(Replay::new(upstream))).await?;
+            let replay = Replay::new(Prefixed::new(wire, heard));
+            let (mut sender, connection) = http1::handshake(TokioIo::new(replay)).await?;
             // It ends with the answer; what is wrong with it, the answer's body says.
             self.tasks.spawn(connection);
             sender.send_request(Request::post("/").body(Empty::<Bytes>::new()).expect("a request")).await
         };
         match timeout_at(until, answered).await {
-            Ok(Ok(response)) => end_to_end(model, response),
+            Ok(Ok(mut response)) => {
+                response.extensions_mut().insert(line);
+                end_to_end(model, response)
+            }
             Ok(Err(error)) => Err(Problem::UpstreamBroken { model: model.to_string(), error: reason(&error) }),
             Err(_) => Err(Problem::UpstreamSlow { model: model.to_string(), after: self.timeouts.answer }),
         }

@@ -34,7 +34,7 @@ struct Shared {
 ///
 /// A model may answer before it has all of a request, and close. The client of HTTP gives up at the first write that
 /// fails, with the answer unread; so a write that fails is none, and how it stands with the connection is what is read.
-struct Wire {
+pub(crate) struct Wire {
     line: Line,
     /// Why nothing can be written any more.
     deaf: Option<io::ErrorKind>,
@@ -43,12 +43,18 @@ struct Wire {
 impl Dialed {
     /// One that was made just now.
     pub(crate) fn now(stream: TokioIo<TcpStream>) -> Self {
-        let shared = Shared { stream: stream.into_inner(), since: boottime(), is_cut: AtomicBool::new(false) };
-        Self(TokioIo::new(Wire { line: Line(Arc::new(shared)), deaf: None }))
+        Self(TokioIo::new(Wire::new(stream.into_inner())))
     }
 }
 
 impl Line {
+    /// That of a connection that is established.
+    pub(crate) fn of(connected: &Connected) -> Option<Self> {
+        let mut known = http::Extensions::new();
+        connected.get_extras(&mut known);
+        known.remove()
+    }
+
     /// Ends the connection: nothing more of a request goes to a model that has answered.
     pub(crate) fn cut(&self) {
         self.0.is_cut.store(true, Ordering::Relaxed);
@@ -67,11 +73,7 @@ impl Line {
 /// Whether the upstream closed a connection that had been kept from before `asked`, and gave no answer: it did so in the
 /// moment in which the connection was used, which says nothing about it.
 pub(crate) fn was_closed_when_used(error: &Error, asked: Time) -> bool {
-    let mut known = http::Extensions::new();
-    if let Some(connection) = error.connect_info() {
-        connection.get_extras(&mut known);
-    }
-    let kept = known.get::<Line>().is_some_and(|line| line.0.since < asked);
+    let kept = error.connect_info().and_then(Line::of).is_some_and(|line| line.0.since < asked);
     kept && is_closed(error)
 }
 
@@ -85,6 +87,16 @@ fn is_closed(error: &Error) -> bool {
 }
 
 impl Wire {
+    /// The connection of a stream that is here now.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        let shared = Shared { stream, since: boottime(), is_cut: AtomicBool::new(false) };
+        Self { line: Line(Arc::new(shared)), deaf: None }
+    }
+
+    pub(crate) fn line(&self) -> Line {
+        self.line.clone()
+    }
+
     /// What is left of a write: bytes that nobody will read are as good as written, until the line is cut.
     fn written(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
         let written = match self.deaf {
@@ -169,7 +181,7 @@ impl AsyncWrite for Wire {
 
 impl Connection for Dialed {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.0.inner().line.clone())
+        Connected::new().extra(self.0.inner().line())
     }
 }
 

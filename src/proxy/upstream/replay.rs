@@ -1,16 +1,16 @@
 //! A replay: a connection on which a request was sent already, for an HTTP client that is still to send it.
 
+use crate::upstream::dialed::Wire;
 use edge::Prefixed;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Takes a request and forgets it; gives the answer, but not before it was asked for: clients end a connection that
 /// answers unasked.
 pub(crate) struct Replay {
-    stream: Prefixed<TcpStream>,
+    stream: Prefixed<Wire>,
     asked: Asked,
 }
 
@@ -22,7 +22,7 @@ enum Asked {
 
 impl Replay {
     /// A connection that is to answer what was sent on `stream`.
-    pub(crate) const fn new(stream: Prefixed<TcpStream>) -> Self {
+    pub(crate) const fn new(stream: Prefixed<Wire>) -> Self {
         Self { stream, asked: Asked::NotYet(None) }
     }
 }

@@ -123,14 +123,26 @@ impl Client {
         Ok(())
     }
 
+    /// Lets the server send so much more.
+    pub(crate) async fn widen(&mut self, length: u32) -> io::Result<()> {
+        self.write(WINDOW_UPDATE, 0, 0, &length.to_be_bytes()).await?;
+        self.write(WINDOW_UPDATE, 0, 1, &length.to_be_bytes()).await
+    }
+
     /// Resets the stream.
     pub(crate) async fn reset(&mut self, code: u32) -> io::Result<()> {
         self.write(RST_STREAM, 0, 1, &code.to_be_bytes()).await
     }
 
-    /// Says that it goes away.
-    pub(crate) async fn go_away(&mut self, code: u32) -> io::Result<()> {
+    /// Says that it goes away, and does.
+    pub(crate) async fn go_away(mut self, code: u32) -> io::Result<()> {
         self.write(GOAWAY, 0, 0, &[[0; 4], code.to_be_bytes()].concat()).await
+    }
+
+    /// Goes away with a reset of the connection.
+    pub(crate) fn break_off(self) {
+        let stream: &TcpStream = self.writing.as_ref();
+        stream.set_zero_linger().expect("a socket");
     }
 
     async fn take(&mut self, frame: Frame) -> io::Result<()> {

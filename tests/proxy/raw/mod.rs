@@ -14,11 +14,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use member::Handle;
 use proxy::{FastPath, Observations, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,7 +53,9 @@ impl Node {
             Speaks::Http1 => self.http1,
             Speaks::Http2 => self.http2,
         };
-        TcpStream::connect(place).await.expect("the node listens")
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(LITTLE).expect("a socket");
+        socket.connect(place).await.expect("the node listens")
     }
 
     pub(crate) fn observations(&self) -> Observations {
@@ -76,8 +80,14 @@ impl Node {
     }
 }
 
+/// Little, so that bytes that a client does not take soon wait in the node.
+const LITTLE: u32 = 16 * 1024;
+
 async fn listen(proxy: &Proxy, speaks: Speaks) -> SocketAddr {
-    let listener = TcpListener::bind("127.24.3.1:0").await.expect("loopback has free ports");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_send_buffer_size(LITTLE).expect("a socket");
+    socket.bind(SocketAddr::from(([127, 24, 3, 1], 0))).expect("loopback has free ports");
+    let listener = socket.listen(64).expect("a bound socket");
     let address = listener.local_addr().expect("a bound socket has an address");
     let proxy = proxy.clone();
     tokio::spawn(async move {
@@ -109,11 +119,9 @@ async fn serve(proxy: Proxy, stream: TcpStream, speaks: Speaks) {
 }
 
 type Answer = Response<Either<proxy::Body, Full<Bytes>>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-fn answering(
-    proxy: Proxy,
-    underway: Option<Underway>,
-) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> {
+fn answering(proxy: Proxy, underway: Option<Underway>) -> impl Fn(Request<Incoming>) -> Answering {
     let underway = Arc::new(Mutex::new(underway));
     move |request| {
         let (proxy, underway) = (proxy.clone(), underway.lock().expect("nothing panicked").take());
