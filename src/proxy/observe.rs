@@ -96,7 +96,7 @@ impl Observer {
     pub(super) fn count(&self, trial: Option<&Trial>) {
         // First, so that none that counts is missing there.
         self.repeats.begin_anew(trial.is_some());
-        self.given.begin_anew(trial.is_some());
+        self.given.begin_anew(trial);
         let since = boottime();
         for shard in &self.shards {
             shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.begin(trial, since);
@@ -239,11 +239,11 @@ impl Recording {
     fn end(&mut self) {
         let Some(open) = self.0.take() else { return };
         open.observer.close(&open.model, open.started);
-        let Some(verdict) = open.verdict else { return open.observer.given.drop(open.request) };
+        let Some(verdict) = open.verdict else { return open.observer.given.drop(open.request, &open.model) };
         let awaits_client = open.upload.as_ref().is_some_and(|upload| !upload.is_whole());
         if awaits_client && open.answered_after.is_none() && verdict == Verdict::Good {
             // The client left before the model had all that it was to answer.
-            return open.observer.given.drop(open.request);
+            return open.observer.given.drop(open.request, &open.model);
         }
         let now = boottime();
         let full = now.since(open.started);
