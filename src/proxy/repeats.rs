@@ -129,24 +129,42 @@ impl Repeats {
 impl Line {
     /// Adds a request that begins at `now`, unless it is there.
     fn add(&self, who: u64, now: u64) -> bool {
-        let age = |value: u64| if value == 0 { u64::MAX } else { now.wrapping_sub(value) & WHEN };
         loop {
-            let (mut oldest, mut place) = (self.0[0].load(Ordering::Relaxed), &self.0[0]);
-            for candidate in &self.0 {
-                let value = candidate.load(Ordering::Relaxed);
-                if value & WHO == who && age(value) < REMEMBERED {
-                    return false;
-                }
-                if age(value) > age(oldest) {
-                    (oldest, place) = (value, candidate);
-                }
-            }
-            // Whoever adds the same at this moment has seen the same oldest, and only one of them takes its place.
-            if place.compare_exchange(oldest, who | (now & WHEN), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let Some(vacancy) = self.look_for(who, now) else { return false };
+            if self.take(vacancy, who, now) {
                 return true;
             }
         }
     }
+
+    /// The place of the oldest; none if the request is there.
+    fn look_for(&self, who: u64, now: u64) -> Option<Vacancy> {
+        let age = |value: u64| if value == 0 { u64::MAX } else { now.wrapping_sub(value) & WHEN };
+        let mut oldest = Vacancy { place: 0, value: self.0[0].load(Ordering::Relaxed) };
+        for (place, kept) in self.0.iter().enumerate() {
+            let value = kept.load(Ordering::Relaxed);
+            if value & WHO == who && age(value) < REMEMBERED {
+                return None;
+            }
+            if age(value) > age(oldest.value) {
+                oldest = Vacancy { place, value };
+            }
+        }
+        Some(oldest)
+    }
+
+    /// Puts a request into a place, unless that has been taken since. Whoever adds the same at this moment has seen the same
+    /// place as the oldest, and only one of them gets it.
+    fn take(&self, Vacancy { place, value }: Vacancy, who: u64, now: u64) -> bool {
+        let taken = who | (now & WHEN);
+        self.0[place].compare_exchange(value, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The place for one more, and what is there.
+struct Vacancy {
+    place: usize,
+    value: u64,
 }
 
 #[cfg(test)]
@@ -238,6 +256,20 @@ mod tests {
 
     #[test]
     fn of_equal_requests_at_the_same_moment_one_is_first() {
+        let line = Line::default();
+        let (who, other) = (1 << 24, 2 << 24);
+        for now in 1..20 {
+            let look = || line.look_for(who, now * 1_000).expect("it is over");
+            let (one, two, three) = (look(), look(), line.look_for(other, now * 1_000).expect("it is over"));
+            assert!(line.take(one, who, now * 1_000));
+            assert!(!line.take(two, who, now * 1_000) && !line.take(three, other, now * 1_000));
+            assert!(line.look_for(who, now * 1_000).is_none(), "the one that comes second finds the first");
+            assert!(line.add(other, now * 1_000) && !line.add(other, now * 1_000));
+        }
+    }
+
+    #[test]
+    fn threads_count_each_request_once() {
         const THREADS: usize = 4;
         let repeats = remembering();
         // Few lines, so that they are full and threads meet in them.
