@@ -8,6 +8,7 @@ use crate::fast::date::write_date;
 use crate::fast::reply::{self, After, Dated, write_request_id};
 use crate::fast::request::{LONGEST, Parsed, Plain, no_headers};
 use crate::fast::template::Template;
+use crate::fast::write::{at_once, write};
 use crate::headers::Remote;
 use crate::observe::Recording;
 use crate::predict::{Chosen, Proxy};
@@ -22,11 +23,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A client that does not take a piece of an answer within this time, of at most about [`PIECE`], is not there any more.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Room for an answer before it is read: most fit, and what fits is read by one call.
 const FIRST_READ: usize = 4 * 1024;
 /// Most of an answer's body that is read before it is written.
@@ -323,27 +322,6 @@ async fn send(upstream: &mut TcpStream, buffers: &Buffers, until: Instant) -> Re
     };
     // Why it was not taken is known when the answer is read, which may be there already.
     sent.map(|_| ())
-}
-
-/// Writes to a client.
-pub(crate) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
-    let mut writing = pin!(async {
-        stream.write_all(output).await?;
-        stream.flush().await
-    });
-    match at_once(writing.as_mut()).await {
-        Some(written) => written,
-        None => timeout(WRITE_TIMEOUT, writing).await?,
-    }
-}
-
-/// What comes of `future` if it is there at once. Nearly everything fits into a socket's buffer, and needs no timer.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 /// What was heard while waiting for an upstream.
