@@ -21,6 +21,8 @@ pub struct Measured {
     errors: u64,
     client_errors: u64,
     open: u64,
+    /// Failures of which clients told after the end. They are known on this node alone.
+    amended: u64,
     latencies: Histogram<u64>,
 }
 
@@ -28,7 +30,7 @@ impl Default for Measured {
     fn default() -> Self {
         let latencies = Histogram::new_with_bounds(LOWEST_MICROS, HIGHEST_MICROS, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
-        Self { requests: 0, errors: 0, client_errors: 0, open: 0, latencies }
+        Self { requests: 0, errors: 0, client_errors: 0, open: 0, amended: 0, latencies }
     }
 }
 
@@ -68,6 +70,7 @@ impl Measured {
             return;
         }
         self.errors = self.errors.saturating_add(1);
+        self.amended = self.amended.saturating_add(1);
         let mut one = Histogram::new_from(&self.latencies);
         one.saturating_record(micros);
         self.latencies.subtract(&one).expect("it has the same bounds, and an answer there");
@@ -79,6 +82,7 @@ impl Measured {
         self.errors = self.errors.saturating_add(other.errors);
         self.client_errors = self.client_errors.saturating_add(other.client_errors);
         self.open = self.open.saturating_add(other.open);
+        self.amended = self.amended.saturating_add(other.amended);
         self.latencies.add(&other.latencies).expect("all have the same bounds");
     }
 
@@ -88,6 +92,7 @@ impl Measured {
         self.errors = 0;
         self.client_errors = 0;
         self.open = 0;
+        self.amended = 0;
         self.latencies.reset();
     }
 
@@ -137,6 +142,12 @@ impl Measured {
     /// Requests that failed.
     pub const fn errors(&self) -> u64 {
         self.errors
+    }
+
+    /// Those of the failures that were taken for good ends at first. They may be told of long after, and many at once, so that
+    /// they say nothing about the moment in which they are counted.
+    pub const fn amended(&self) -> u64 {
+        self.amended
     }
 
     /// Requests that the model refused.
@@ -279,7 +290,8 @@ mod tests {
             measured.record(millis(latency), Verdict::Good);
         }
         measured.amend(millis(10), Verdict::Good, Verdict::Failed);
-        let mut same = Measured::default();
+        assert_eq!(measured.amended(), 1);
+        let mut same = Measured { amended: 1, ..Measured::default() };
         same.record(millis(20), Verdict::Good);
         same.record(millis(90_000), Verdict::Good);
         same.record(millis(10), Verdict::Failed);

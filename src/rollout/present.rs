@@ -114,11 +114,13 @@ impl Present {
     pub(super) fn recent(&mut self, now: Time, own: &Samples) -> Vec<Recent> {
         let Some(began) = self.began else { return Vec::new() };
         let canary = &own.canary;
+        // A failure that a client has told of afterwards is none of the present second's.
+        let amended = canary.amended();
         let all = Recent {
             second: u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX),
             begun: canary.begun(),
-            errors: canary.errors(),
-            answers: canary.answers(),
+            errors: canary.errors().saturating_sub(amended),
+            answers: canary.answers().saturating_add(amended),
             slow: canary.exceeding(self.trial.gates.p95.limit),
         };
         if self.starts.back().is_none_or(|newest| newest.second != all.second) {
