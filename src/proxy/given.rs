@@ -1,8 +1,8 @@
 //! The answers of late that count, so that a client may say afterwards how one of its requests ended.
 //!
-//! A client knows what no router does: that an answer with status 200 was of no use. What it says may only worsen what was seen
-//! here, or settle what was not: else whoever may report could make a bad canary look good. It may say so once, for a
-//! while, and only where the request was counted.
+//! A client knows what no router does: that an answer with status 200 was of no use. What it says may only worsen what
+//! was seen here, or settle what was not: else whoever may report could make a bad canary look good. It may say so once,
+//! for a while, and only where the request was counted.
 
 use judge::Verdict;
 use model::{ModelId, RequestId, Time};
@@ -121,16 +121,16 @@ impl Given {
         }
     }
 
-    /// Keeps a request to `model` that began at `started`. One that goes to another model after the first has failed is from
-    /// then on what its name stands for.
+    /// Keeps a request to `model` that began at `started`. One that goes to another model after the first has failed is
+    /// from then on what its name stands for.
     pub(super) fn open(&self, request: RequestId, model: &ModelId, started: Time) {
         if self.is_on.load(Ordering::Relaxed) {
             self.part(request).add(request.number, model, started);
         }
     }
 
-    /// Notes how a request to `model` ended, which was counted so. If its client has said meanwhile that it ended otherwise,
-    /// that is to be corrected.
+    /// Notes how a request to `model` ended, which was counted so. If its client has said meanwhile that it ended
+    /// otherwise, that is to be corrected.
     pub(super) fn end(&self, request: RequestId, model: &ModelId, end: End) -> Option<Amendment> {
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
