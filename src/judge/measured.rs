@@ -27,6 +27,8 @@ pub struct Measured {
     client_errors: u64,
     uncounted: u64,
     open: u64,
+    /// Failures of which clients told after the end. They are known on this node alone.
+    amended: u64,
     latencies: Histogram<u64>,
     late: Histogram<u64>,
     waits: Histogram<u64>,
@@ -45,6 +47,7 @@ impl Default for Measured {
             client_errors: 0,
             uncounted: 0,
             open: 0,
+            amended: 0,
             latencies: times.clone(),
             late: times.clone(),
             waits: times,
@@ -135,6 +138,9 @@ impl Measured {
     pub const fn amend(&mut self, from: Verdict, to: Verdict) {
         self.take_back(from);
         self.count(to);
+        if matches!(to, Verdict::Failed) {
+            self.amended = self.amended.saturating_add(1);
+        }
     }
 
     /// Adds what `other` counted.
@@ -146,6 +152,7 @@ impl Measured {
         self.client_errors = self.client_errors.saturating_add(other.client_errors);
         self.uncounted = self.uncounted.saturating_add(other.uncounted);
         self.open = self.open.saturating_add(other.open);
+        self.amended = self.amended.saturating_add(other.amended);
         self.latencies.add(&other.latencies).expect("all have the same bounds");
         self.late.add(&other.late).expect("all have the same bounds");
         self.waits.add(&other.waits).expect("all have the same bounds");
@@ -200,6 +207,12 @@ impl Measured {
     /// Requests that failed.
     pub const fn errors(&self) -> u64 {
         self.errors
+    }
+
+    /// Those of the failures that were taken for good ends at first. They may be told of long after, and many at once, so that
+    /// they say nothing about the moment in which they are counted.
+    pub const fn amended(&self) -> u64 {
+        self.amended
     }
 
     /// Requests beside these whose client left before it was known how they would end.
@@ -503,7 +516,7 @@ mod tests {
         measured.amend(Verdict::Unknown, Verdict::Failed);
         assert_eq!((measured.requests(), measured.errors(), measured.unknown(), measured.ended()), (3, 2, 0, 5));
         measured.amend(Verdict::Failed, Verdict::Good);
-        assert_eq!((measured.requests(), measured.errors()), (3, 1));
+        assert_eq!((measured.requests(), measured.errors(), measured.amended()), (3, 1, 1));
     }
 
     #[test]

@@ -1,28 +1,26 @@
 //! The answers of late that count, so that a client may say afterwards how one of its requests ended.
 //!
-//! A client knows what no router does: that an answer with status 200 was of no use. What it says may only worsen what was seen
-//! here, or settle what was not: else whoever may report could make a bad canary look good. It may say so once, for a
-//! while, and only where the request was counted.
+//! A client knows what no router does: that an answer with status 200 was of no use. What it says may only worsen what
+//! was seen here, or settle what was not: else whoever may report could make a bad canary look good. It may say so once,
+//! for a while, and only where the request was counted.
 
-use crate::repeats::AsItIs;
 use judge::Verdict;
 use model::{ModelId, RequestId, Time};
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use rollout::Trial;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a client may take to say how a request ended, from when it began: a user has read the answer by then.
 const HEARD_FOR: Duration = Duration::from_secs(600);
-/// The most requests that are kept: ten minutes of a hundred a second, or one of a thousand, in about 10 MB. Of more the
-/// oldest is forgotten.
-const MOST: usize = 64 * 1024;
-/// Parts with a lock of their own, more than there are threads, so that two threads rarely want the same.
-const PARTS: usize = 16;
+/// Parts with a lock of their own, many more than there are threads, so that two threads rarely want the same.
+const PARTS: usize = 64;
+/// Lines of each part, and the places in each: so many requests are kept, ten minutes of a hundred a second or one of a
+/// thousand, in 4 MB. A request has one line. When that is full, the oldest in it is forgotten.
+const LINES: usize = 128;
+const PLACES: usize = 8;
 
 /// The requests that count for the present trial, by the names that their answers carry.
-#[derive(Default)]
 pub(super) struct Given {
     is_on: AtomicBool,
     parts: [Part; PARTS],
@@ -35,16 +33,22 @@ struct Part(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    /// By the random part of the name.
-    requests: HashMap<u64, Request, BuildHasherDefault<AsItIs>>,
-    /// The same in the order in which they began.
-    order: VecDeque<(Time, u64)>,
+    /// The models of the trial; none when there is none.
+    models: Option<[ModelId; 2]>,
+    /// All lines one after the other; none before they are needed.
+    places: Vec<Request>,
 }
 
-/// One request of which the answer has, or will have, a name.
+/// One request of which the answer has, or will have, a name. Without one, it is none.
+#[derive(Clone, Debug)]
 struct Request {
-    model: ModelId,
+    /// The random part of the name.
+    number: u64,
     started: Time,
+    /// Which of the two models.
+    model: u8,
+    /// Whether the answer was the choice of the model, and nothing of a model.
+    is_decision: bool,
     /// None while it goes on.
     end: Option<End>,
     /// What its client has said of it.
@@ -93,6 +97,17 @@ impl Heard {
     }
 }
 
+/// What follows from a client's word that is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing: it is what was counted, or the request goes on.
+    Nothing,
+    /// A count is to be corrected.
+    Amends(Amendment),
+    /// It is to be counted itself: of the request nothing is known here but which model it was for.
+    Counts,
+}
+
 /// A count to be corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Amendment {
@@ -102,102 +117,127 @@ pub(super) struct Amendment {
     pub(super) to: Verdict,
 }
 
+impl Default for Given {
+    fn default() -> Self {
+        Self { is_on: AtomicBool::default(), parts: std::array::from_fn(|_| Part::default()) }
+    }
+}
+
 impl Given {
-    /// Forgets all requests. Keeps those to come, or none of them.
-    pub(super) fn begin_anew(&self, is_on: bool) {
-        self.is_on.store(is_on, Ordering::Relaxed);
+    /// Forgets all requests. Keeps those to come to the models of `trial`.
+    pub(super) fn begin_anew(&self, trial: Option<&Trial>) {
+        let models = trial.map(|trial| [trial.stable.clone(), trial.canary.clone()]);
+        self.is_on.store(models.is_some(), Ordering::Relaxed);
         for part in &self.parts {
-            *part.0.lock().unwrap_or_else(PoisonError::into_inner) = Kept::default();
+            *part.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                Kept { models: models.clone(), places: Vec::new() };
         }
     }
 
-    /// Keeps a request to `model` that began at `started`. One that goes to another model after the first has failed is from
-    /// then on what its name stands for.
+    /// Keeps a request to `model` that began at `started`. One that goes to another model after the first has failed is
+    /// from then on what its name stands for.
     pub(super) fn open(&self, request: RequestId, model: &ModelId, started: Time) {
         if self.is_on.load(Ordering::Relaxed) {
-            let request_to = Request { model: model.clone(), started, end: None, word: None };
-            self.part(request).add(request.number, request_to);
+            self.part(request).add(request.number, model, started);
         }
     }
 
-    /// Notes how a request to `model` ended, which was counted so. If its client has said meanwhile that it ended otherwise,
-    /// that is to be corrected.
+    /// Notes how a request to `model` ended, which was counted so. If its client has said meanwhile that it ended
+    /// otherwise, that is to be corrected.
     pub(super) fn end(&self, request: RequestId, model: &ModelId, end: End) -> Option<Amendment> {
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
         }
         let mut part = self.part(request);
-        let kept = part.requests.get_mut(&request.number).filter(|kept| kept.model == *model && kept.end.is_none())?;
+        let kept = part.find(request.number, model).filter(|kept| kept.end.is_none())?;
         kept.end = Some(end);
-        kept.amendment()
+        kept.amendment(model)
     }
 
-    /// Forgets a request that was not counted after all.
-    pub(super) fn drop(&self, request: RequestId) {
+    /// Keeps a request that was answered with the choice of `model` alone, at `started`: how it ended is what its client says.
+    pub(super) fn decide(&self, request: RequestId, model: &ModelId, started: Time) {
         if self.is_on.load(Ordering::Relaxed) {
-            // Its place in the order is given up when its turn comes.
-            self.part(request).requests.remove(&request.number);
+            let mut part = self.part(request);
+            part.add(request.number, model, started);
+            part.find(request.number, model).into_iter().for_each(|kept| kept.is_decision = true);
+        }
+    }
+
+    /// Forgets a request to `model` that was not counted after all.
+    pub(super) fn drop(&self, request: RequestId, model: &ModelId) {
+        if self.is_on.load(Ordering::Relaxed)
+            && let Some(kept) = self.part(request).find(request.number, model)
+        {
+            *kept = Request::NONE;
         }
     }
 
     /// Takes what a client says at `now` of a request that `model` has answered.
-    pub(super) fn hear(
-        &self,
-        request: RequestId,
-        model: &ModelId,
-        word: Word,
-        now: Time,
-    ) -> Result<Option<Amendment>, Heard> {
+    pub(super) fn hear(&self, request: RequestId, model: &ModelId, word: Word, now: Time) -> Result<Effect, Heard> {
         let mut part = self.part(request);
-        let is_meant = |kept: &&mut Request| kept.model == *model && now.since(kept.started) < HEARD_FOR;
-        let kept = part.requests.get_mut(&request.number).filter(is_meant).ok_or(Heard::UnknownRequest)?;
+        let is_late = |kept: &&mut Request| now.since(kept.started) >= HEARD_FOR;
+        let kept = part.find(request.number, model).filter(|kept| !is_late(kept)).ok_or(Heard::UnknownRequest)?;
         if kept.word.is_some() {
             return Err(Heard::AlreadyReported);
         }
         kept.word = Some(word);
         let agrees =
             |end: End| matches!((end.verdict, word), (Verdict::Good, Word::Good) | (Verdict::Failed, Word::Failed));
-        match (kept.amendment(), kept.end) {
+        match (kept.amendment(model), kept.end) {
+            _ if kept.is_decision => Ok(Effect::Counts),
             (None, Some(end)) if !agrees(end) => Err(Heard::Stands),
-            (amendment, _) => Ok(amendment),
+            (amendment, _) => Ok(amendment.map_or(Effect::Nothing, Effect::Amends)),
         }
     }
 
     fn part(&self, request: RequestId) -> MutexGuard<'_, Kept> {
-        // Other bits than those by which a map finds its places.
         #[allow(clippy::cast_possible_truncation, reason = "the remainder is less than the number of parts")]
-        let part = &self.parts[((request.number >> 32) % PARTS as u64) as usize];
+        let part = &self.parts[(request.number % PARTS as u64) as usize];
         part.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Kept {
-    fn add(&mut self, number: u64, request: Request) {
-        let started = request.started;
-        while self.order.front().is_some_and(|(began, _)| started.since(*began) >= HEARD_FOR) {
-            self.forget_oldest();
+    fn add(&mut self, number: u64, model: &ModelId, started: Time) {
+        let Some(model) = self.index_of(model) else { return };
+        if self.places.is_empty() {
+            self.places = vec![Request::NONE; LINES * PLACES];
         }
-        if self.order.len() >= MOST / PARTS {
-            self.forget_oldest();
-        }
-        if self.requests.insert(number, request).is_none() {
-            self.order.push_back((started, number));
+        let line = self.line(number);
+        let place = line.iter().position(|kept| kept.number == number);
+        let oldest = || (0..line.len()).min_by_key(|place| line[*place].started);
+        if let Some(place) = place.or_else(oldest) {
+            line[place] = Request { number, started, model, is_decision: false, end: None, word: None };
         }
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, oldest)) = self.order.pop_front() {
-            self.requests.remove(&oldest);
-        }
+    fn find(&mut self, number: u64, model: &ModelId) -> Option<&mut Request> {
+        let model = self.index_of(model).filter(|_| !self.places.is_empty())?;
+        self.line(number).iter_mut().find(|kept| kept.number == number && kept.model == model)
+    }
+
+    fn index_of(&self, model: &ModelId) -> Option<u8> {
+        let [stable, canary] = self.models.as_ref()?;
+        if model == canary { Some(1) } else { (model == stable).then_some(0) }
+    }
+
+    /// The places that a request may have.
+    fn line(&mut self, number: u64) -> &mut [Request] {
+        #[allow(clippy::cast_possible_truncation, reason = "the remainder is less than the number of lines")]
+        let line = (number / PARTS as u64 % LINES as u64) as usize;
+        &mut self.places[line * PLACES..(line + 1) * PLACES]
     }
 }
 
 impl Request {
+    const NONE: Self =
+        Self { number: 0, started: Time::ZERO, model: u8::MAX, is_decision: false, end: None, word: None };
+
     /// The correction that follows, when both are known, from what was seen here and what the client says.
-    fn amendment(&self) -> Option<Amendment> {
+    fn amendment(&self, model: &ModelId) -> Option<Amendment> {
         let (end, word) = (self.end?, self.word?);
         let to = amended(end.verdict, word)?;
-        Some(Amendment { model: self.model.clone(), started: self.started, end, to })
+        Some(Amendment { model: model.clone(), started: self.started, end, to })
     }
 }
 
@@ -214,7 +254,8 @@ const fn amended(seen: Verdict, word: Word) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::NodeId;
+    use model::{NodeId, Weight};
+    use service::{Canary, Model, RoutingState};
 
     const fn id(number: u64) -> RequestId {
         RequestId { node: NodeId::A, number }
@@ -232,10 +273,32 @@ mod tests {
         End { verdict, latency: Duration::from_millis(5), at: at(101), shard: 3 }
     }
 
+    fn trial() -> Trial {
+        let mut state = RoutingState::initial("v1".parse().expect("a model id"));
+        let model = Model { id: v2(), upstream: None };
+        state.canary = Some(Canary { model, weight: Weight::FULL, salt: "rollout-1".into() });
+        Trial::of(&state, None).expect("a canary has some weight")
+    }
+
     fn keeping() -> Given {
         let given = Given::default();
-        given.begin_anew(true);
+        given.begin_anew(Some(&trial()));
         given
+    }
+
+    fn to(effect: Effect) -> Option<Verdict> {
+        match effect {
+            Effect::Amends(amendment) => Some(amendment.to),
+            Effect::Nothing | Effect::Counts => None,
+        }
+    }
+
+    #[test]
+    fn of_a_choice_alone_the_word_is_all_there_is_and_counts_once() {
+        let given = keeping();
+        given.decide(id(7), &v2(), at(100));
+        assert_eq!(given.hear(id(7), &v2(), Word::Good, at(101)), Ok(Effect::Counts));
+        assert_eq!(given.hear(id(7), &v2(), Word::Good, at(101)), Err(Heard::AlreadyReported));
     }
 
     #[test]
@@ -257,13 +320,13 @@ mod tests {
             given.open(id(7), &v2(), at(100));
             assert_eq!(given.end(id(7), &v2(), end(seen)), None);
             let heard = given.hear(id(7), &v2(), word, at(102));
-            assert_eq!(heard.map(|amendment| amendment.map(|amendment| amendment.to)), expected, "{seen:?} {word:?}");
+            assert_eq!(heard.map(to), expected, "{seen:?} {word:?}");
             for again in [Word::Good, Word::Failed] {
                 assert_eq!(given.hear(id(7), &v2(), again, at(102)), Err(Heard::AlreadyReported));
             }
             // Before it.
             given.open(id(8), &v2(), at(100));
-            assert_eq!(given.hear(id(8), &v2(), word, at(100)), Ok(None));
+            assert_eq!(given.hear(id(8), &v2(), word, at(100)), Ok(Effect::Nothing));
             let amendment = given.end(id(8), &v2(), end(seen));
             assert_eq!(amendment.as_ref().map(|amendment| amendment.to), expected.unwrap_or_default());
             assert!(amendment.is_none_or(|amendment| amendment.end == end(seen) && amendment.started == at(100)));
@@ -281,12 +344,15 @@ mod tests {
         assert_eq!(hear(7, &"v1".parse().expect("a model id"), at(100)), Some(Heard::UnknownRequest), "another model");
         assert_eq!(hear(7, &v2(), at(700)), Some(Heard::UnknownRequest), "too late");
         assert_eq!(hear(7, &v2(), at(699)), None);
-        given.drop(id(8));
+        given.drop(id(8), &v2());
         assert_eq!(hear(8, &v2(), at(100)), Some(Heard::UnknownRequest), "it was not counted");
-        given.begin_anew(true);
+        given.begin_anew(Some(&trial()));
         assert_eq!(hear(9, &v2(), at(100)), Some(Heard::UnknownRequest), "another trial");
         assert_eq!(given.end(id(9), &v2(), end(Verdict::Good)), None);
-        given.begin_anew(false);
+        let v3 = "v3".parse().expect("a model id");
+        given.open(id(9), &v3, at(100));
+        assert_eq!(hear(9, &v3, at(100)), Some(Heard::UnknownRequest), "none of the two models");
+        given.begin_anew(None);
         given.open(id(9), &v2(), at(100));
         assert_eq!(hear(9, &v2(), at(100)), Some(Heard::UnknownRequest), "no trial");
     }
@@ -302,27 +368,31 @@ mod tests {
         assert_eq!(given.end(id(7), &v2(), end(Verdict::Failed)), None);
         given.end(id(7), &v1, end(Verdict::Good));
         assert_eq!(given.hear(id(7), &v2(), Word::Failed, at(102)), Err(Heard::UnknownRequest));
-        let amendment = given.hear(id(7), &v1, Word::Failed, at(102)).expect("it is known").expect("it was good");
+        let heard = given.hear(id(7), &v1, Word::Failed, at(102)).expect("it is known");
+        let Effect::Amends(amendment) = heard else { panic!("it was good: {heard:?}") };
         assert_eq!((amendment.model, amendment.started), (v1, at(101)));
     }
 
     #[test]
     fn of_too_many_the_oldest_is_forgotten() {
         let given = keeping();
-        // Spread over the parts, as random numbers are.
-        let name = |number: u64| id(number << 32 | number);
-        for number in 0..2 * MOST as u64 {
-            given.open(name(number), &v2(), at(100));
+        // All of one line.
+        let name = |number: u64| id((number << 32) | 7);
+        let places = PLACES as u64;
+        for number in 1..=places + 2 {
+            given.open(name(number), &v2(), at(100 + number));
         }
-        let hear = |number| given.hear(name(number), &v2(), Word::Good, at(100));
-        assert!((0..MOST as u64).all(|number| hear(number) == Err(Heard::UnknownRequest)));
-        assert!((MOST as u64..2 * MOST as u64).all(|number| hear(number) == Ok(None)));
+        let hear = |number| given.hear(name(number), &v2(), Word::Good, at(150));
+        assert!((1..=2).all(|number| hear(number) == Err(Heard::UnknownRequest)));
+        assert!((3..=places + 2).all(|number| hear(number) == Ok(Effect::Nothing)));
+        for number in 0..10_000_u64 {
+            given.open(id(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), &v2(), at(100));
+        }
         for part in &given.parts {
-            let kept = part.0.lock().expect("nothing panicked");
-            assert_eq!((kept.requests.len(), kept.order.len()), (MOST / PARTS, MOST / PARTS));
+            let places = part.0.lock().expect("nothing panicked").places.len();
+            assert_eq!(places, LINES * PLACES, "however many come");
         }
-        given.open(name(1), &v2(), at(700));
-        let kept = given.part(name(1));
-        assert_eq!((kept.requests.len(), kept.order.len()), (1, 1), "what is over makes room");
+        let most = PARTS * LINES * PLACES;
+        assert!(most == 64 * 1024 && most * size_of::<Request>() <= 4 << 20, "{}", size_of::<Request>());
     }
 }

@@ -143,7 +143,7 @@ impl Observer {
     pub(super) fn count(&self, trial: Option<&Trial>) {
         // First, so that none that counts is missing there.
         self.repeats.begin_anew(trial.is_some());
-        self.given.begin_anew(trial.is_some());
+        self.given.begin_anew(trial);
         self.patience.begin(trial.map(|trial| trial.stable.clone()));
         let since = boottime();
         for shard in &self.shards {

@@ -4,7 +4,7 @@ use crate::answer::{self, Problem};
 use crate::body::{self, Body, Client, Taken};
 use crate::counted::Counted;
 use crate::fast::request::Plain;
-use crate::given::{Heard, Word};
+use crate::given::{Effect, Heard, Word};
 use crate::headers::{Outbound, Remote};
 use crate::key::key_of;
 use crate::leftover::Leftover;
@@ -197,8 +197,12 @@ impl Proxy {
         };
         let word = if sample.verdict == Verdict::Good { Word::Good } else { Word::Failed };
         match observer.given.hear(request, model, word, boottime()) {
-            Ok(amendment) => {
-                amendment.iter().for_each(|amendment| observer.amend(amendment));
+            Ok(effect) => {
+                match effect {
+                    Effect::Nothing => {}
+                    Effect::Amends(amendment) => observer.amend(&amendment),
+                    Effect::Counts => observer.told(model, boottime(), sample),
+                }
                 Heard::Counted
             }
             Err(unheard) => unheard,
@@ -314,6 +318,7 @@ impl Proxy {
     fn decided<'a>(&self, chosen: &'a Chosen) -> &'a Prepared {
         let target = chosen.target();
         self.0.observer.pass_over(&target.model, chosen.at);
+        self.0.observer.given.decide(chosen.request, &target.model, chosen.at);
         target.decision(chosen.stickiness)
     }
 

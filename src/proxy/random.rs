@@ -38,7 +38,7 @@ mod tests {
         assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 4 * EACH);
         // Each bit is as often 0 as 1: 20 000 expected, with a deviation of 100; seven of them on either side.
         for bit in 0..64 {
-            let ones = drawn.iter().filter(|number| *number >> bit & 1 == 1).count();
+            let ones = drawn.iter().filter(|number| (*number >> bit) & 1 == 1).count();
             assert!((19_300..=20_700).contains(&ones), "bit {bit}: {ones} of {}", 4 * EACH);
         }
     }

@@ -180,7 +180,7 @@ impl Recording {
         let latency = open.answered_after.unwrap_or_else(|| open.models_time(now));
         let sample = verdict.map(|verdict| Sample { latency, full, verdict });
         open.observer.over(request, now, sample.map(|sample| (sample, open.source)));
-        let Some(verdict) = verdict else { return open.observer.given.drop(open.request) };
+        let Some(verdict) = verdict else { return open.observer.given.drop(open.request, &open.model) };
         let end = End { verdict, latency, at: now, shard: own_shard() };
         if let Some(amendment) = open.observer.given.end(open.request, &open.model, end) {
             open.observer.amend(&amendment);

@@ -14,41 +14,41 @@
 //! another's. Of a body longer than what is looked into, the beginning and the length are hashed, and one that is not looked
 //! into at all is never a repeat: a model's tensors are all of one length, and nothing else would tell one from another.
 
+use judge::SPAN;
 use model::{Time, source};
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Lines of the table, and the places in each: so many requests are remembered, a minute of a thousand a second, in 512 KB.
+/// A request has one line. When that is full, the oldest in it is forgotten, and if that is asked again it counts as one of the
+/// tens of thousands that have come since.
+const LINES: usize = 8 * 1024;
+const PLACES: usize = 8;
+/// The bits of a place that tell the request; the others tell when it began.
+const WHO: u64 = !WHEN;
+const WHEN: u64 = (1 << 24) - 1;
+/// Microseconds in a unit of these are two to this power: 66 ms, of which there are as many as last for twelve days.
+const UNIT: u32 = 16;
 /// How long a request is remembered: as long as what is observed looks back.
-const REMEMBERED: Duration = judge::SPAN;
-/// The most requests that are remembered: a minute of a thousand a second, in less than 3 MB. Of more the oldest is
-/// forgotten, and its repeat counts as one of the tens of thousands that have come since.
-const MOST: usize = 64 * 1024;
-/// Parts with a lock of their own, more than there are threads, so that two threads rarely want the same.
-const PARTS: usize = 16;
+#[allow(clippy::cast_possible_truncation, reason = "a minute in microseconds fits in 64 bits")]
+const REMEMBERED: u64 = SPAN.as_micros() as u64 >> UNIT;
 
 /// The requests of late, while there is a trial that they may count for.
 #[derive(Default)]
 pub(super) struct Repeats {
     is_on: AtomicBool,
     keys: RandomState,
-    parts: [Part; PARTS],
+    /// Made for the first trial.
+    lines: OnceLock<Box<[Line]>>,
 }
 
-/// A cache line of its own, so that threads do not slow each other down by being neighbours.
+/// Some requests, each in one word, or 0; and a cache line, which is all that is touched for a request. There is no lock: a
+/// place is only ever exchanged for a younger one, and whoever finds it exchanged looks again.
 #[derive(Default)]
 #[repr(align(64))]
-struct Part(Mutex<Remembered>);
-
-#[derive(Default)]
-struct Remembered {
-    prints: HashSet<Fingerprint, BuildHasherDefault<AsItIs>>,
-    /// The same in the order in which they came.
-    order: VecDeque<(Time, Fingerprint)>,
-}
+struct Line([AtomicU64; PLACES]);
 
 /// All that a request says, in 64 bits that only this process can work out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +74,7 @@ pub(super) enum Asker<'a> {
 }
 
 /// What was looked into of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Beginning<'a> {
     pub(super) bytes: &'a [u8],
     /// That of the whole body, where it is known.
@@ -103,70 +103,75 @@ impl Repeats {
 
     /// Forgets all requests. Remembers those to come, or none of them.
     pub(super) fn begin_anew(&self, is_on: bool) {
-        self.is_on.store(is_on, Ordering::Relaxed);
-        for part in &self.parts {
-            *part.0.lock().unwrap_or_else(PoisonError::into_inner) = Remembered::default();
+        if is_on {
+            self.lines.get_or_init(|| (0..LINES).map(|_| Line::default()).collect());
         }
+        self.is_on.store(is_on, Ordering::Relaxed);
+        let places = self.lines.get().into_iter().flatten().flat_map(|line| &line.0);
+        places.for_each(|place| place.store(0, Ordering::Relaxed));
     }
 
     /// The print of a request.
     pub(super) fn print(&self, asking: &Asking<'_>) -> Fingerprint {
         let Asking { asker, method, path, query, body } = asking;
-        // Each part is hashed with its length, so that none of them can go on as the next.
-        Fingerprint(self.keys.hash_one((asker, method, path, query, body)))
+        let mut hasher = self.keys.build_hasher();
+        asker.hash(&mut hasher);
+        // The lengths of all parts come before them, so that none of them can go on as the next.
+        [method.len(), path.len(), query.len(), body.bytes.len()].hash(&mut hasher);
+        for part in [method.as_bytes(), path.as_bytes(), query.as_bytes(), body.bytes] {
+            hasher.write(part);
+        }
+        body.length.hash(&mut hasher);
+        Fingerprint(hasher.finish())
     }
 
     /// Whether no equal request has begun of late; if so, it is remembered.
     pub(super) fn is_first(&self, print: Fingerprint, now: Time) -> bool {
-        // Other bits than those by which a set finds its places.
-        #[allow(clippy::cast_possible_truncation, reason = "the remainder is less than the number of parts")]
-        let part = &self.parts[((print.0 >> 32) % PARTS as u64) as usize];
-        part.0.lock().unwrap_or_else(PoisonError::into_inner).add(print, now)
+        #[allow(clippy::cast_possible_truncation, reason = "the remainder is less than the number of lines")]
+        let line = self.lines.get().map(|lines| &lines[(print.0 % LINES as u64) as usize]);
+        line.is_none_or(|line| line.add(print.0 & WHO, now.as_micros() >> UNIT))
     }
 }
 
-impl Remembered {
-    /// Adds a request, unless it is there.
-    fn add(&mut self, print: Fingerprint, now: Time) -> bool {
-        while self.order.front().is_some_and(|(began, _)| now.since(*began) >= REMEMBERED) {
-            self.forget_oldest();
+impl Line {
+    /// Adds a request that begins at `now`, unless it is there.
+    fn add(&self, who: u64, now: u64) -> bool {
+        loop {
+            let Some(vacancy) = self.look_for(who, now) else { return false };
+            if self.take(vacancy, who, now) {
+                return true;
+            }
         }
-        if self.prints.contains(&print) {
-            return false;
-        }
-        if self.order.len() >= MOST / PARTS {
-            self.forget_oldest();
-        }
-        self.prints.insert(print);
-        self.order.push_back((now, print));
-        true
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, oldest)) = self.order.pop_front() {
-            self.prints.remove(&oldest);
+    /// The place of the oldest; none if the request is there.
+    fn look_for(&self, who: u64, now: u64) -> Option<Vacancy> {
+        let age = |value: u64| if value == 0 { u64::MAX } else { now.wrapping_sub(value) & WHEN };
+        let mut oldest = Vacancy { place: 0, value: self.0[0].load(Ordering::Relaxed) };
+        for (place, kept) in self.0.iter().enumerate() {
+            let value = kept.load(Ordering::Relaxed);
+            if value & WHO == who && age(value) < REMEMBERED {
+                return None;
+            }
+            if age(value) > age(oldest.value) {
+                oldest = Vacancy { place, value };
+            }
         }
+        Some(oldest)
+    }
+
+    /// Puts a request into a place, unless that has been taken since. Whoever adds the same at this moment has seen the same
+    /// place as the oldest, and only one of them gets it.
+    fn take(&self, Vacancy { place, value }: Vacancy, who: u64, now: u64) -> bool {
+        let taken = who | (now & WHEN);
+        self.0[place].compare_exchange(value, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
-/// The hash of a value that is one.
-#[derive(Default)]
-pub(super) struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
+/// The place for one more, and what is there.
+struct Vacancy {
+    place: usize,
+    value: u64,
 }
 
 #[cfg(test)]
@@ -191,14 +196,6 @@ mod tests {
         Time::from_micros(seconds * 1_000_000)
     }
 
-    fn kept(repeats: &Repeats) -> Vec<(usize, usize)> {
-        let lengths = |part: &Part| {
-            let remembered = part.0.lock().expect("nothing panicked");
-            (remembered.prints.len(), remembered.order.len())
-        };
-        repeats.parts.iter().map(lengths).collect()
-    }
-
     #[test]
     fn only_the_first_of_equal_requests_is_one() {
         let repeats = remembering();
@@ -212,6 +209,8 @@ mod tests {
         let longer = Beginning { bytes: BODY, length: Some(3) };
         assert!(ask(Asking { body: longer, ..asking("alice", "") }), "another length");
         assert!(ask(asking("alicea", "=1")), "the parts are told apart");
+        let joint = |path: &'static str, query| ask(Asking { path, ..asking("carol", query) });
+        assert!(joint("/v2/a", "b") && joint("/v2/", "ab") && !joint("/v2/a", "b"), "wherever they meet");
         assert!(!ask(asking("alice", "a=1")));
     }
 
@@ -246,24 +245,66 @@ mod tests {
     #[test]
     fn of_too_many_the_oldest_is_forgotten() {
         let repeats = remembering();
-        let prints = (0..2 * MOST as u64).map(|number| Fingerprint(repeats.keys.hash_one(number))).collect::<Vec<_>>();
-        for print in &prints {
-            assert!(repeats.is_first(*print, at(100)));
+        // All of one line.
+        let print = |number: u64| Fingerprint((number << 24) | 7);
+        let places = PLACES as u64;
+        for number in 1..=places {
+            assert!(repeats.is_first(print(number), at(100 + number)));
         }
-        for (known, ordered) in kept(&repeats) {
-            assert!(known == ordered && known <= MOST / PARTS, "{known} of at most {}", MOST / PARTS);
+        assert!((1..=places).all(|number| !repeats.is_first(print(number), at(120))), "there is room for all");
+        assert!(repeats.is_first(print(places + 1), at(120)));
+        assert!((2..=places + 1).all(|number| !repeats.is_first(print(number), at(120))));
+        assert!(repeats.is_first(print(1), at(120)), "the oldest is forgotten");
+        assert!(repeats.is_first(print(2), at(120)), "and then the next");
+        // What is over makes room for others, whatever their number.
+        assert!((100..100 + places).all(|number| repeats.is_first(print(number), at(200))));
+        assert!((100..100 + places).all(|number| !repeats.is_first(print(number), at(200))));
+        let size = repeats.lines.get().expect("there is a trial").iter().map(std::mem::size_of_val).sum::<usize>();
+        assert_eq!(size, 512 * 1024, "however many come");
+    }
+
+    #[test]
+    fn of_equal_requests_at_the_same_moment_one_is_first() {
+        let line = Line::default();
+        let (who, other) = (1 << 24, 2 << 24);
+        for now in 1..20 {
+            let look = || line.look_for(who, now * 1_000).expect("it is over");
+            let (one, two, three) = (look(), look(), line.look_for(other, now * 1_000).expect("it is over"));
+            assert!(line.take(one, who, now * 1_000));
+            assert!(!line.take(two, who, now * 1_000) && !line.take(three, other, now * 1_000));
+            assert!(line.look_for(who, now * 1_000).is_none(), "the one that comes second finds the first");
+            assert!(line.add(other, now * 1_000) && !line.add(other, now * 1_000));
         }
-        // The parts are filled by chance, so the newest are there for sure, and the first for sure are not.
-        assert!(prints.iter().rev().take(MOST / 2).all(|print| !repeats.is_first(*print, at(100))));
-        assert!(prints.iter().take(MOST / 2).all(|print| repeats.is_first(*print, at(100))));
-        // What is over makes room.
-        assert!(repeats.is_first(repeats.print(&asking("alice", "")), at(160)));
-        assert!(kept(&repeats).contains(&(1, 1)));
+    }
+
+    #[test]
+    fn threads_count_each_request_once() {
+        const THREADS: usize = 4;
+        let repeats = remembering();
+        // Few lines, so that they are full and threads meet in them.
+        let prints: Vec<_> = (0..20_000).map(|number: u64| Fingerprint(((number + 1) << 24) | (number % 3))).collect();
+        let barrier = std::sync::Barrier::new(THREADS);
+        let ask = || {
+            let ask = |(chunk, round): (&[Fingerprint], u64)| {
+                barrier.wait();
+                let now = Time::from_micros(round << UNIT);
+                chunk.iter().map(|print| usize::from(repeats.is_first(*print, now))).sum::<usize>()
+            };
+            // As many as there are places: none is forgotten before all threads have asked.
+            prints.chunks(3 * PLACES).zip(1..).map(ask).collect::<Vec<_>>()
+        };
+        let firsts = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it only asks")).collect::<Vec<_>>()
+        });
+        for (at, chunk) in prints.chunks(3 * PLACES).enumerate() {
+            assert_eq!(firsts.iter().map(|of_thread| of_thread[at]).sum::<usize>(), chunk.len(), "in round {at}");
+        }
     }
 
     #[test]
     fn no_other_process_can_tell_a_digest() {
-        let print = |_| remembering().print(&asking("alice", "")).0;
+        let print = |_| Repeats::default().print(&asking("alice", "")).0;
         assert_eq!((0..100).map(print).collect::<BTreeSet<_>>().len(), 100);
     }
 }

@@ -118,7 +118,8 @@ impl Present {
         let all = Recent {
             second: u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX),
             begun: sum(&Measured::begun),
-            errors: sum(&Measured::errors),
+            // A failure that a client has told of afterwards is none of the present second's.
+            errors: sum(&Measured::errors).saturating_sub(sum(&Measured::amended)),
             answers: sum(&Measured::answers),
             slow: sum(&|canary| canary.exceeding(limit)),
             unknown: sum(&Measured::unknown),

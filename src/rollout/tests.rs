@@ -461,6 +461,29 @@ fn a_good_past_does_not_hide_a_canary_that_turns_bad() {
 }
 
 #[test]
+fn failures_that_are_told_of_afterwards_are_none_of_the_present() {
+    let mut surroundings = Surroundings::started(|plan| plan.steps[0].hold = Span(3_600_000));
+    surroundings.own = samples(1_500, 0);
+    surroundings.pass_with_reports(30, 1_000, 0);
+    // 2 % failed over the whole step, within the limit of 5 %, and the node is told of all of them at once.
+    surroundings.own = samples(1_600, 0);
+    for _ in 0..32 {
+        surroundings.own.routed.canary.amend(Verdict::Good, Verdict::Failed);
+    }
+    surroundings.pass(1);
+    assert_eq!((surroundings.phase(), surroundings.own.routed.canary.errors()), (Phase::Progressing, 32));
+    for _ in 0..300 {
+        surroundings.own.routed.canary.amend(Verdict::Good, Verdict::Failed);
+    }
+    surroundings.pass(1);
+    assert_eq!(
+        surroundings.phase(),
+        Phase::Ended(Outcome::RolledBack),
+        "in what was counted since the step began they are"
+    );
+}
+
+#[test]
 fn a_step_that_is_never_agreed_to_ends_at_the_deadline() {
     let mut surroundings = Surroundings::started(|plan| plan.progress_deadline = Some(Span(20_000)));
     surroundings.own = samples(1_000, 0);

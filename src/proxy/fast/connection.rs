@@ -7,9 +7,10 @@
 //! the server's; this only must not answer anything that the server would answer otherwise.
 
 use crate::fast::date::write_date;
-use crate::fast::relay::{Buffers, Relayed, Side, Underway, write};
+use crate::fast::relay::{Buffers, Relayed, Side, Underway};
 use crate::fast::reply::write_request_id;
 use crate::fast::request::{Parsed, no_headers, parse};
+use crate::fast::write::write;
 use crate::headers::Remote;
 use crate::predict::{Chosen, Decided, Proxy};
 use edge::{Prefixed, Until};

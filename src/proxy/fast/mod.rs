@@ -7,3 +7,4 @@ pub(crate) mod relay;
 mod reply;
 pub(crate) mod request;
 pub(crate) mod template;
+mod write;

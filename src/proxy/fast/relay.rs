@@ -9,24 +9,21 @@ use crate::fast::hear::{Awaited, Said, hear, poll_gone, read_out};
 use crate::fast::reply::{self, After, Dated, write_request_id};
 use crate::fast::request::{Parsed, Plain, no_headers};
 use crate::fast::template::Template;
+use crate::fast::write::{at_once, write};
 use crate::headers::Remote;
 use crate::predict::{Chosen, Proxy};
 use crate::recording::Recording;
 use crate::table::Target;
 use member::boottime;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-/// A client that does not take a piece of an answer within this time is not there any more.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection needs to pass on requests; it is used from one to the next.
 pub(crate) struct Buffers {
@@ -316,25 +313,4 @@ async fn send(upstream: &mut TcpStream, buffers: &Buffers, until: Instant) -> Re
     };
     // Why it was not taken is known when the answer is read, which may be there already.
     sent.map(|_| ())
-}
-
-/// Writes to a client.
-pub(crate) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
-    let mut writing = pin!(async {
-        stream.write_all(output).await?;
-        stream.flush().await
-    });
-    match at_once(writing.as_mut()).await {
-        Some(written) => written,
-        None => timeout(WRITE_TIMEOUT, writing).await?,
-    }
-}
-
-/// What comes of `future` if it is there at once. Nearly everything fits into a socket's buffer, and needs no timer.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
