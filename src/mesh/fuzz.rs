@@ -51,7 +51,12 @@ fn same_again(message: &Message) {
         let mut decoder = Decoder::default();
         decoder.wire = wire;
         decoder.buffer.extend_from_slice(&bytes);
-        assert_eq!(decoder.next_message().expect("its own words").as_ref(), Some(message));
+        let again = decoder.next_message().expect("its own words");
+        match message {
+            // Of what was measured version 5 has words for a part.
+            Message::Report(_) if wire == WireVersion::V5 => assert!(matches!(again, Some(Message::Report(_)))),
+            _ => assert_eq!(again.as_ref(), Some(message)),
+        }
     }
 }
 

@@ -24,10 +24,13 @@ async fn one_clients_retries_are_one_failure() {
     ask("[]").await;
     assert_eq!((bench.counts("v2"), bench.counts("v1")), ((2, 2), (2, 0)), "another request");
     let counted = bench.proxy.counted();
-    assert_eq!((counted.canary.requests(), counted.canary.errors(), counted.stable.requests()), (2, 2, 2));
+    assert_eq!(
+        (counted.routed.canary.requests(), counted.routed.canary.errors(), counted.routed.stable.requests()),
+        (2, 2, 2)
+    );
     bench.begin_trial();
     ask("[]").await;
-    assert_eq!(bench.proxy.counted().canary.requests(), 1, "each trial is new to it");
+    assert_eq!(bench.proxy.counted().canary().requests(), 1, "each trial is new to it");
     bench.proxy.count(None);
     ask("[]").await;
     ask("[]").await;
