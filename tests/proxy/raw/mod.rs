@@ -68,10 +68,14 @@ impl Node {
         (overall.requests, overall.client_errors, overall.errors)
     }
 
-    /// Waits until so many requests were counted: they are when they end, which may be after their answer.
-    pub(crate) async fn counted(&self, requests: u64) -> (u64, u64, u64) {
+    /// Waits until so many requests were counted in whatever way: they are when they end, which may be after their answer.
+    pub(crate) async fn counted(&self, ends: u64) -> (u64, u64, u64) {
+        let counted = || {
+            let overall = self.observations().overall;
+            overall.requests + overall.client_errors + overall.redirects + overall.unknown
+        };
         let waiting = async {
-            while self.counts().0 < requests {
+            while counted() < ends {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
