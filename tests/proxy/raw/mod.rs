@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use member::Handle;
+use member::{Handle, View};
 use proxy::{FastPath, Observations, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,9 +41,14 @@ pub(crate) struct Node {
 impl Node {
     /// A node of which every model is served at `model`.
     pub(crate) async fn of(model: SocketAddr, timeouts: Timeouts) -> Self {
-        let (handle, _publisher, _requests) = Handle::new(view(3_408));
+        Self::with(model, view(3_408), Settings { timeouts, ..Settings::default() }).await
+    }
+
+    /// The same, that sees the agreement so.
+    pub(crate) async fn with(model: SocketAddr, view: View, settings: Settings) -> Self {
+        let (handle, _publisher, _requests) = Handle::new(view);
         let upstreams: Upstreams = format!("v1=http://{model}/,v2=http://{model}/").parse().expect("a good list");
-        let proxy = Proxy::new(handle, Settings { upstreams, timeouts, ..Settings::default() }, TaskTracker::new());
+        let proxy = Proxy::new(handle, Settings { upstreams, ..settings }, TaskTracker::new());
         let (http1, http2) = (listen(&proxy, Speaks::Http1).await, listen(&proxy, Speaks::Http2).await);
         Self { proxy, http1, http2 }
     }
