@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -38,6 +38,7 @@ const LIMIT_MICROS: u64 = 1_000_000;
 const LIMIT: Duration = Duration::from_micros(LIMIT_MICROS);
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\nfirst";
 const BROKEN: &str = "HTTP/1.1 500 Broken\r\ncontent-length: 5\r\nconnection: close\r\n\r\nsorry";
 
 /// The agreement with a rollout that is open, with this much for the canary, by a plan that says what it does not usually.
@@ -379,6 +380,44 @@ async fn an_upload_that_is_answered_early_leaves_nothing_open() {
 }
 
 #[tokio::test]
+async fn an_answer_that_begins_before_its_upload_is_whole_is_not_late_when_that_is() {
+    let (tell, mut has_all) = mpsc::unbounded_channel();
+    let (model, told) = watch::channel(false);
+    let address = raw_upstream(move |mut stream| {
+        let (tell, mut told) = (tell.clone(), told.clone());
+        async move {
+            let Some(start) = read_head(&mut stream).await else { return };
+            say(&mut stream, BEGUN.as_bytes()).await;
+            let mut rest = vec![0; BODY - start.len()];
+            stream.read_exact(&mut rest).await.expect("the node sends all");
+            tell.send(()).expect("the test listens");
+            told.wait_for(|told| *told).await.expect("the test goes on");
+            say(&mut stream, b"later").await;
+        }
+    })
+    .await;
+    let node = counting(address, open(ALL, |_| ()), "").await;
+    let mut clients = Vec::new();
+    for way in &WAYS[1..] {
+        clients.push(Client::begin(&node, *way, &[("x-canary-key", "alice")], BODY, PART).await);
+    }
+    until(&node, "begun", |counted| counted.canary.answers() == 2).await;
+    for client in &mut clients {
+        client.send(BODY - PART, true).await;
+        within(has_all.recv()).await.expect("the model has all of it");
+    }
+    sleep(LIMIT * 5 / 4).await;
+    let canary = node.proxy.counted().routed.canary;
+    assert_eq!((canary.ended(), canary.answers(), canary.exceeding(LIMIT_MICROS)), (0, 2, 0));
+    model.send_replace(true);
+    for client in &mut clients {
+        assert_eq!(client.status().await, 200);
+    }
+    let canary = until(&node, "over", |counted| counted.canary.ended() == 2).await.canary;
+    assert_eq!((ends(&canary), canary.open(), canary.answers()), ([2, 0, 0, 0, 0, 0], 0, 2));
+}
+
+#[tokio::test]
 async fn before_a_canary_is_warm_nothing_but_errors_counts() {
     let address = obedient().await;
     for (delay, expected, answers) in [(60_000, [2, 1, 0, 0, 0, 0], 0), (0, [2, 1, 1, 1, 1, 0], 2)] {
@@ -405,7 +444,6 @@ async fn before_a_canary_is_warm_nothing_but_errors_counts() {
 #[tokio::test]
 async fn a_stream_has_its_latency_when_its_first_byte_is_there() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
-    const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\nfirst";
     // The head alone is nothing to its client, so that it is late with the byte that follows too late.
     for (pieces, late) in [(&[BEGUN, "later"][..], 0), (&[HEAD, "first", "later"], 3)] {
         let (address, model) = held(pieces).await;
