@@ -169,7 +169,7 @@ impl<R: Rules> Controller<R> {
             moves.propose = self.proposal(now, facts, &present, &pooled, [&verdict, &own_verdict]);
             self.asked = moves.propose.clone().or(self.asked.take());
         }
-        moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
+        moves.report = present.report(now, &own, &own_verdict, own_recent, moves.ejection_changed);
         let against = failing.or_else(|| objection(&present.trial, &own_verdict));
         moves.measured = present.news(&own, against).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
