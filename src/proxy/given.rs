@@ -104,8 +104,8 @@ pub(super) enum Effect {
     Nothing,
     /// A count is to be corrected.
     Amends(Amendment),
-    /// It is to be counted itself: of the request nothing is known here but which model it was for.
-    Counts,
+    /// It is to be counted itself: of the request nothing is known here but which model it was for, and when it began.
+    Counts { started: Time },
 }
 
 /// A count to be corrected.
@@ -184,7 +184,7 @@ impl Given {
         let agrees =
             |end: End| matches!((end.verdict, word), (Verdict::Good, Word::Good) | (Verdict::Failed, Word::Failed));
         match (kept.amendment(model), kept.end) {
-            _ if kept.is_decision => Ok(Effect::Counts),
+            _ if kept.is_decision => Ok(Effect::Counts { started: kept.started }),
             (None, Some(end)) if !agrees(end) => Err(Heard::Stands),
             (amendment, _) => Ok(amendment.map_or(Effect::Nothing, Effect::Amends)),
         }
@@ -289,7 +289,7 @@ mod tests {
     fn to(effect: Effect) -> Option<Verdict> {
         match effect {
             Effect::Amends(amendment) => Some(amendment.to),
-            Effect::Nothing | Effect::Counts => None,
+            Effect::Nothing | Effect::Counts { .. } => None,
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
     fn of_a_choice_alone_the_word_is_all_there_is_and_counts_once() {
         let given = keeping();
         given.decide(id(7), &v2(), at(100));
-        assert_eq!(given.hear(id(7), &v2(), Word::Good, at(101)), Ok(Effect::Counts));
+        assert_eq!(given.hear(id(7), &v2(), Word::Good, at(101)), Ok(Effect::Counts { started: at(100) }));
         assert_eq!(given.hear(id(7), &v2(), Word::Good, at(101)), Err(Heard::AlreadyReported));
     }
 

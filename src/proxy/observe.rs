@@ -82,11 +82,11 @@ impl Observer {
         self.patience.get()
     }
 
-    /// Counts what an application tells of a request that no router knows.
-    pub(super) fn told(&self, model: &ModelId, now: Time, sample: Sample) {
+    /// Counts what an application tells at `now` of a request that began at `started`, and that no router has seen end.
+    pub(super) fn told(&self, model: &ModelId, started: Time, now: Time, sample: Sample) {
         let mut counts = self.own();
         counts.windows.record(model, now, sample);
-        counts.trial.told(model, now - sample.full, sample.latency, sample.verdict);
+        counts.trial.told(model, started, sample.latency, sample.verdict);
     }
 
     /// Corrects the count of one request.
@@ -246,7 +246,7 @@ mod tests {
                     for _ in 0..EACH {
                         let took = Duration::from_millis(2);
                         let sample = Sample { latency: took, full: took, verdict: Verdict::Failed };
-                        observer.told(&model, now, sample);
+                        observer.told(&model, now, now, sample);
                     }
                 });
             }

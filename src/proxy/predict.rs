@@ -191,17 +191,19 @@ impl Proxy {
     /// how it ended is corrected, as far as that may be. One without a name was served elsewhere, and counts by itself.
     pub fn record_outcome(&self, model: &ModelId, sample: Sample, request: Option<RequestId>) -> Heard {
         let observer = &self.0.observer;
+        let now = boottime();
         let Some(request) = request else {
-            observer.told(model, boottime(), sample);
+            observer.told(model, now - sample.full, now, sample);
             return Heard::Counted;
         };
         let word = if sample.verdict == Verdict::Good { Word::Good } else { Word::Failed };
-        match observer.given.hear(request, model, word, boottime()) {
+        match observer.given.hear(request, model, word, now) {
             Ok(effect) => {
                 match effect {
                     Effect::Nothing => {}
                     Effect::Amends(amendment) => observer.amend(&amendment),
-                    Effect::Counts => observer.told(model, boottime(), sample),
+                    // It began when it was answered here, whatever its client took for its latency.
+                    Effect::Counts { started } => observer.told(model, started, now, sample),
                 }
                 Heard::Counted
             }
@@ -292,6 +294,7 @@ impl Proxy {
         }
         match chosen.target().upstream {
             Ok(None) => {
+                let chosen = self.begun(chosen);
                 answer(self.decided(&chosen), &chosen);
                 Decided::Answered
             }
@@ -314,11 +317,14 @@ impl Proxy {
     }
 
     /// Gives the prepared answer. It is the node's own and not the model's, so that it is no evidence about the model, whatever
-    /// was asked: counted as good, it would promote a model that nobody serves.
+    /// was asked: counted as good, it would promote a model that nobody serves. Its client may tell of it where it would count:
+    /// one client's repeats are one witness, and a tester is none.
     fn decided<'a>(&self, chosen: &'a Chosen) -> &'a Prepared {
         let target = chosen.target();
         self.0.observer.pass_over(&target.model, chosen.at);
-        self.0.observer.given.decide(chosen.request, &target.model, chosen.at);
+        if chosen.counted != Counted::No {
+            self.0.observer.given.decide(chosen.request, &target.model, chosen.at);
+        }
         target.decision(chosen.stickiness)
     }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
 
 /// A model server that tells what it was asked; it ends with the test's runtime.
-async fn telling() -> String {
+pub(crate) async fn telling() -> String {
     let listener = TcpListener::bind("127.25.0.99:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

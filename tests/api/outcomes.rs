@@ -1,6 +1,7 @@
 //! `POST /outcomes`: who may report, and that a report counts as a whole or not at all.
 
 use crate::cluster::{self, Cluster, agrees};
+use crate::models::telling;
 use crate::world::{Reply, World, post, state, view};
 use api::{Api, Reporters};
 use edge::Limits;
@@ -93,8 +94,20 @@ struct Asked {
 }
 
 impl Asked {
-    fn new() -> Self {
-        let world = World::new(view(state(3, 10_000)));
+    /// Its canary has a model server.
+    async fn served() -> Self {
+        let mut state = state(3, 10_000);
+        state.canary.as_mut().unwrap().model.upstream = Some(telling().await);
+        Self::of(state)
+    }
+
+    /// It answers with its choice alone.
+    fn alone() -> Self {
+        Self::of(state(3, 10_000))
+    }
+
+    fn of(state: RoutingState) -> Self {
+        let world = World::new(view(state));
         world.api.proxy.count(Trial::of(&world.api.handle.view().state, None).as_ref());
         Self { world, users: 0 }
     }
@@ -123,7 +136,7 @@ impl Asked {
 
 #[tokio::test]
 async fn a_named_request_may_be_told_of_once_and_only_for_the_worse() {
-    let mut asked = Asked::new();
+    let mut asked = Asked::served().await;
     let (good, bad, third) = (asked.name().await, asked.name().await, asked.name().await);
     assert_eq!(asked.counts(), [(3, 0); 2]);
     let reply = asked.tell(&[("v2", true, &good), ("v2", false, &bad)]).await;
@@ -144,28 +157,53 @@ async fn a_named_request_may_be_told_of_once_and_only_for_the_worse() {
 }
 
 #[tokio::test]
+async fn a_choice_counts_as_its_client_says_once() {
+    let mut asked = Asked::alone();
+    let (good, bad, third) = (asked.name().await, asked.name().await, asked.name().await);
+    assert_eq!(asked.counts(), [(0, 0); 2], "a node's own answer is no evidence");
+    // However long its client says that it took, it began in this trial.
+    let long = format!(r#"{{"model":"v2","ok":true,"latency_ms":3600000,"request":"{good}"}}"#);
+    assert_eq!(asked.world.send("app/shop", post("/outcomes", &long)).await.body, r#"{"accepted":1}"#);
+    assert_eq!(asked.tell(&[("v2", false, &bad)]).await.body, r#"{"accepted":1}"#);
+    assert_eq!(asked.counts(), [(2, 1); 2]);
+    let reply = asked.tell(&[("v2", false, &good), ("v2", true, &bad), ("v1", false, &third)]).await;
+    let expected = r#"{"accepted":0,"ignored":3,"reasons":{"already_reported":2,"unknown_request":1}}"#;
+    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (202, expected));
+    assert_eq!(asked.counts(), [(2, 1); 2]);
+    let counted = asked.world.api.proxy.counted();
+    let (told, routed) = (counted.told.canary, counted.routed.canary);
+    assert_eq!((told.requests(), told.errors()), (2, 1), "it is judged apart from what the router saw");
+    assert_eq!((routed.requests(), routed.ended(), routed.uncounted()), (0, 0, 3));
+}
+
+#[tokio::test]
 async fn what_the_node_has_not_given_or_no_longer_counts_is_ignored() {
-    let mut asked = Asked::new();
     let ignored = |reply: Reply| (reply.status.as_u16(), reply.json()["reasons"]["unknown_request"].as_u64());
-    let reply = asked.tell(&[("v2", false, "node-a-00c0ffee00c0ffee")]).await;
-    assert_eq!(ignored(reply), (202, Some(1)), "nobody can guess one");
-    let name = asked.name().await;
-    let repeated = asked.world.send("", post("/predict", r#"{"key":"user-1"}"#)).await;
-    let repeat = repeated.header("x-canary-request").to_owned();
-    assert_ne!(repeat, name);
-    assert_eq!(ignored(asked.tell(&[("v2", false, &repeat)]).await), (202, Some(1)), "a repeat counts for nothing");
-    asked.world.api.proxy.count(Trial::of(&asked.world.api.handle.view().state, None).as_ref());
-    assert_eq!(
-        ignored(asked.tell(&[("v2", false, &name)]).await),
-        (202, Some(1)),
-        "it was counted in the trial before"
-    );
-    assert_eq!(asked.counts()[1], (0, 0));
+    for mut asked in [Asked::served().await, Asked::alone()] {
+        let reply = asked.tell(&[("v2", false, "node-a-00c0ffee00c0ffee")]).await;
+        assert_eq!(ignored(reply), (202, Some(1)), "nobody can guess one");
+        let name = asked.name().await;
+        let repeated = asked.world.send("", post("/predict", r#"{"key":"user-1"}"#)).await;
+        let repeat = repeated.header("x-canary-request").to_owned();
+        assert_ne!(repeat, name);
+        assert_eq!(ignored(asked.tell(&[("v2", false, &repeat)]).await), (202, Some(1)), "a repeat counts for nothing");
+        let mut tester = post("/predict", r#"{"key":"user-2"}"#);
+        tester.headers_mut().insert("x-canary", "always".parse().unwrap());
+        let tested = asked.world.send("app/shop", tester).await.header("x-canary-request").to_owned();
+        assert_eq!(ignored(asked.tell(&[("v2", false, &tested)]).await), (202, Some(1)), "nor does a tester");
+        asked.world.api.proxy.count(Trial::of(&asked.world.api.handle.view().state, None).as_ref());
+        assert_eq!(
+            ignored(asked.tell(&[("v2", false, &name)]).await),
+            (202, Some(1)),
+            "it was counted in the trial before"
+        );
+        assert_eq!(asked.counts()[1], (0, 0));
+    }
 }
 
 #[tokio::test]
 async fn another_nodes_answer_is_told_to_that_node() {
-    let mut asked = Asked::new();
+    let mut asked = Asked::served().await;
     let own = asked.name().await;
     let reply = asked.tell(&[("v2", false, &own), ("v2", false, "node-b-00c0ffee00c0ffee")]).await;
     assert_eq!(reply.problem(), (421, "wrong_node".into()));
@@ -185,13 +223,15 @@ async fn another_nodes_answer_is_told_to_that_node() {
 async fn a_list_counts_for_each_model_with_its_latency() {
     let world = world();
     let good = r#"{"model":"v1","ok":true,"latency_ms":20.5}"#;
-    let reply = world.send("app/shop", post("/outcomes", &format!("[{good},{ONE},{good}]"))).await;
-    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (202, r#"{"accepted":3}"#));
-    assert_eq!((counts(&world, "v1"), counts(&world, "v2")), ((2, 0), (1, 1)));
+    let slow = r#"{"model":"v2","ok":true,"latency_ms":100}"#;
+    let reply = world.send("app/shop", post("/outcomes", &format!("[{good},{ONE},{good},{slow}]"))).await;
+    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (202, r#"{"accepted":4}"#));
+    assert_eq!((counts(&world, "v1"), counts(&world, "v2")), ((2, 0), (2, 1)));
     let observed = world.api.proxy.observations();
     let p95 = |model: &str| observed.models.iter().find(|(id, _)| id.as_str() == model).and_then(|(_, seen)| seen.p95);
     assert!(p95("v1").is_some_and(|millis| (millis - 20.5).abs() < 0.5), "{:?}", p95("v1"));
-    assert!(p95("v2").is_some_and(|millis| (millis - 250.0).abs() < 5.0), "{:?}", p95("v2"));
+    // How fast it fails is no latency.
+    assert!(p95("v2").is_some_and(|millis| (millis - 100.0).abs() < 2.0), "{:?}", p95("v2"));
     let none = world.send("app/shop", post("/outcomes", "[]")).await;
     assert_eq!((none.status.as_u16(), none.body.as_str()), (202, r#"{"accepted":0}"#));
 }

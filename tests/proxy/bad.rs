@@ -139,7 +139,9 @@ async fn a_redirect_is_passed_on_and_never_followed() {
     let answer = bench.post(&[], "{}").await;
     assert_eq!(answer.status().as_u16(), 307);
     assert_eq!(header(&answer, "location"), format!("http://{address}/x?asked=1"));
-    assert_eq!((calls.load(Ordering::SeqCst), bench.counts("v1")), (1, (1, 0)));
+    assert_eq!((calls.load(Ordering::SeqCst), bench.counts("v1")), (1, (0, 0)));
+    let overall = bench.proxy.observations().overall;
+    assert_eq!((overall.redirects, overall.client_errors, overall.p50), (1, 0, None), "it is no evidence of speed");
 }
 
 #[tokio::test]
@@ -151,5 +153,6 @@ async fn a_clients_mistake_is_counted_apart() {
     let bench = Bench::new(0, &format!("v1=http://{address}/"));
     assert_eq!(bench.post(&[], "{}").await.status().as_u16(), 422);
     let overall = bench.proxy.observations().overall;
-    assert_eq!((overall.requests, overall.client_errors, overall.errors), (1, 1, 0));
+    assert_eq!((overall.requests, overall.client_errors, overall.errors), (0, 1, 0));
+    assert_eq!((overall.redirects, overall.p50), (0, None), "it is no evidence of speed");
 }

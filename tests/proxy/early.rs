@@ -88,15 +88,15 @@ const CASES: [Case; 4] = [
         answer: "HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large",
         status: 413,
         body: "too large",
-        counts: (1, 1, 0),
+        counts: (0, 1, 0),
     },
     Case {
         answer: "HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nwho\r\n0\r\n\r\n",
         status: 401,
         body: "who",
-        counts: (1, 1, 0),
+        counts: (0, 1, 0),
     },
-    Case { answer: "HTTP/1.0 403 Forbidden\r\n\r\nnot you", status: 403, body: "not you", counts: (1, 1, 0) },
+    Case { answer: "HTTP/1.0 403 Forbidden\r\n\r\nnot you", status: 403, body: "not you", counts: (0, 1, 0) },
     Case {
         answer: "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy",
         status: 503,

@@ -3,6 +3,7 @@
 #[path = "../shared/answer.rs"]
 mod answer;
 mod bad;
+mod counts;
 mod early;
 mod ends;
 mod inference;

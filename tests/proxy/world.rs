@@ -37,6 +37,8 @@ pub(crate) const SHORT: Timeouts = Timeouts {
     answer: Duration::from_millis(300),
     idle: Duration::from_millis(300),
 };
+/// How long clients are taken to wait for the stable model as long as nothing is known of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Who sends all requests.
 pub(crate) const CLIENT: Remote =
     Remote { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7)), 4711), is_certified: true };

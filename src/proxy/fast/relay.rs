@@ -265,6 +265,10 @@ impl Proxy {
     {
         let mut left = head.body;
         let mut awaits_first = buffers.answer.is_empty();
+        if !awaits_first && buffers.answer.len() < left {
+            // What came with the head is where the answer begins, however long the rest takes.
+            recording.on_first_byte();
+        }
         loop {
             let piece = left.min(buffers.answer.len());
             client.output.extend_from_slice(&buffers.answer[..piece]);

@@ -64,6 +64,16 @@ pub(crate) struct Client {
 impl Client {
     /// Begins a request with a body of `length` bytes; of none, it is whole with its head.
     pub(crate) async fn begin(stream: TcpStream, target: &str, length: usize) -> io::Result<Self> {
+        Self::begin_with(&[], stream, target, length).await
+    }
+
+    /// The same with these headers.
+    pub(crate) async fn begin_with(
+        headers: &[(&str, &str)],
+        stream: TcpStream,
+        target: &str,
+        length: usize,
+    ) -> io::Result<Self> {
         let (reading, mut writing) = stream.into_split();
         writing.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         let (sender, frames) = mpsc::unbounded_channel();
@@ -78,7 +88,7 @@ impl Client {
         };
         client.write(SETTINGS, 0, 0, &[]).await?;
         let flags = if length == 0 { END_HEADERS | END_STREAM } else { END_HEADERS };
-        client.write(HEADERS, flags, 1, &head(target, length)).await?;
+        client.write(HEADERS, flags, 1, &head(headers, target, length)).await?;
         Ok(client)
     }
 
@@ -202,7 +212,7 @@ async fn read_frames(mut reading: OwnedReadHalf, frames: mpsc::UnboundedSender<F
 }
 
 /// A request's head in HPACK, without an index or Huffman's code.
-fn head(target: &str, length: usize) -> Vec<u8> {
+fn head(headers: &[(&str, &str)], target: &str, length: usize) -> Vec<u8> {
     let length = length.to_string();
     let fields = [
         (":method", "POST"),
@@ -212,7 +222,7 @@ fn head(target: &str, length: usize) -> Vec<u8> {
         ("content-length", &length),
     ];
     let mut block = Vec::new();
-    for (name, value) in fields {
+    for (name, value) in fields.iter().chain(headers) {
         block.push(0);
         for text in [name, value] {
             block.push(u8::try_from(text.len()).expect("texts are short"));

@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use member::Handle;
+use member::{Handle, View};
 use proxy::{FastPath, Observations, Proxy, Route, Settings, Timeouts, Underway, Upstreams};
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,9 +41,14 @@ pub(crate) struct Node {
 impl Node {
     /// A node of which every model is served at `model`.
     pub(crate) async fn of(model: SocketAddr, timeouts: Timeouts) -> Self {
-        let (handle, _publisher, _requests) = Handle::new(view(3_408));
+        Self::with(model, view(3_408), Settings { timeouts, ..Settings::default() }).await
+    }
+
+    /// The same, that sees the agreement so.
+    pub(crate) async fn with(model: SocketAddr, view: View, settings: Settings) -> Self {
+        let (handle, _publisher, _requests) = Handle::new(view);
         let upstreams: Upstreams = format!("v1=http://{model}/,v2=http://{model}/").parse().expect("a good list");
-        let proxy = Proxy::new(handle, Settings { upstreams, timeouts, ..Settings::default() }, TaskTracker::new());
+        let proxy = Proxy::new(handle, Settings { upstreams, ..settings }, TaskTracker::new());
         let (http1, http2) = (listen(&proxy, Speaks::Http1).await, listen(&proxy, Speaks::Http2).await);
         Self { proxy, http1, http2 }
     }
@@ -68,10 +73,14 @@ impl Node {
         (overall.requests, overall.client_errors, overall.errors)
     }
 
-    /// Waits until so many requests were counted: they are when they end, which may be after their answer.
-    pub(crate) async fn counted(&self, requests: u64) -> (u64, u64, u64) {
+    /// Waits until so many requests were counted in whatever way: they are when they end, which may be after their answer.
+    pub(crate) async fn counted(&self, ends: u64) -> (u64, u64, u64) {
+        let counted = || {
+            let overall = self.observations().overall;
+            overall.requests + overall.client_errors + overall.redirects + overall.unknown
+        };
         let waiting = async {
-            while self.counts().0 < requests {
+            while counted() < ends {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
