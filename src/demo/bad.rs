@@ -65,16 +65,16 @@ impl Story<'_> {
     /// What the canary did until it was stopped everywhere.
     fn damage(&self, canary: Model, deeds: &Deeds, stopped: &BTreeMap<NodeId, Instant>) -> Result<Damage, DemoError> {
         let Done { asked, bad, first_asked, first_bad } = *deeds.until_now();
-        let (Some(first), Some(first_bad)) = (first_asked, first_bad) else {
+        let Some(first) = first_asked.filter(|_| first_bad.is_some() || !canary.may_fail()) else {
             return Err(wrong(format!("{canary} was rolled back without one bad answer")));
         };
         if let Some(node) = self.members.iter().find(|node| !stopped.contains_key(node)) {
             return Err(wrong(format!("{node} was not seen to serve {canary} and to stop serving it")));
         }
-        let last = stopped.values().max().copied().unwrap_or(first_bad);
+        let last = stopped.values().max().copied().unwrap_or(first);
         Ok(Damage {
             canary,
-            from_bad_answer: last.saturating_duration_since(first_bad),
+            from_bad_answer: first_bad.and_then(|bad| last.checked_duration_since(bad)),
             from_request: last.saturating_duration_since(first),
             requests: asked,
             bad,

@@ -41,7 +41,7 @@ pub(super) struct Seen<'a> {
 pub(super) struct Damage {
     pub(super) canary: Model,
     /// From its first bad answer until the last node had stopped serving it …
-    pub(super) from_bad_answer: Duration,
+    pub(super) from_bad_answer: Option<Duration>,
     /// … and from its first request on.
     pub(super) from_request: Duration,
     pub(super) requests: u64,
@@ -164,14 +164,20 @@ pub(super) fn began(commit: Duration, canary: Model) {
 
 pub(super) fn rolled_back(commit: Duration, why: &str, damage: &Damage) {
     let Damage { canary, from_bad_answer, from_request, requests, bad, users } = damage;
-    let (commit, from_bad_answer, from_request) = (millis(commit), millis(*from_bad_answer), millis(*from_request));
+    let (commit, from_request) = (millis(commit), millis(*from_request));
     let how = if canary.may_fail() { "with an error" } else { "late" };
     print(format_args!("   stopped    by {why}"));
     print(format_args!("   agreed     {GOOD}RolledBack{GOOD:#}: 0 % for {canary}, in {commit}"));
-    print(format_args!(
-        "   time       {BOLD}{from_bad_answer}{BOLD:#} from its first bad answer until all nodes served 0 % \
-         ({from_request} from its first request)"
-    ));
+    match from_bad_answer.map(millis) {
+        Some(from_bad_answer) => print(format_args!(
+            "   time       {BOLD}{from_bad_answer}{BOLD:#} from its first bad answer until all nodes served 0 % \
+             ({from_request} from its first request)"
+        )),
+        None => print(format_args!(
+            "   time       {BOLD}{from_request}{BOLD:#} from its first request until all nodes served 0 %, before its first bad \
+             answer was there"
+        )),
+    }
     print(format_args!("   requests   {BOLD}{requests}{BOLD:#} went to {canary}; it answered {bad} of them {how}"));
     print(format_args!("   users      {BOLD}{users}{BOLD:#} of {USERS} saw an error"));
 }

@@ -61,6 +61,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether what was seen is beyond the limit, by chance or not.
+    pub fn is_beyond(&self) -> bool {
+        self.value.is_some() && matches!(self.standing, Standing::Open | Standing::Unproven | Standing::Broken)
+    }
+
     /// What follows if it is broken: a person is asked where it may be nobody's fault but one client's.
     pub const fn consequence(&self) -> Mode {
         match (self.mode, self.doubt) {

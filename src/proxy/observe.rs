@@ -12,7 +12,7 @@ use rollout::Trial;
 use schema::ModelHealth;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Observations {
 #[derive(Default)]
 pub(super) struct Observer {
     shards: [Shard; SHARDS],
+    /// Whether there is a trial: without one only ends are counted.
+    is_counting: AtomicBool,
     /// The requests that count while a trial goes on, so that none does twice.
     pub(super) repeats: Repeats,
     /// The same by the names of their answers, so that their clients may say how they ended.
@@ -104,12 +106,21 @@ impl Observer {
 
     /// Notes that the model has all of a request.
     pub(super) fn open(&self, model: &ModelId, at: Time) {
-        self.own().trial.open(model, at);
+        if self.is_counting() {
+            self.own().trial.open(model, at);
+        }
+    }
+
+    fn is_counting(&self) -> bool {
+        self.is_counting.load(Ordering::Relaxed)
     }
 
     /// Notes that the first byte of an answer is there.
     pub(super) fn answered(&self, request: Counted<'_>, now: Time, latency: Duration, verdict: Verdict) {
         let Counted { model, started, opened } = request;
+        if !self.is_counting() {
+            return;
+        }
         let mut counts = self.own();
         if let Some(opened) = opened {
             counts.trial.waits_no_more(model, opened, now);
@@ -134,7 +145,9 @@ impl Observer {
 
     /// Notes that nobody waits for the first byte of a request any more, after so much of the model's time.
     pub(super) fn gave_up(&self, request: Counted<'_>, now: Time, waited: Option<Duration>) {
-        if let Some(opened) = request.opened {
+        if let Some(opened) = request.opened
+            && self.is_counting()
+        {
             self.own().trial.gave_up(request.model, opened, now, waited);
         }
     }
@@ -145,6 +158,7 @@ impl Observer {
         self.repeats.begin_anew(trial.is_some());
         self.given.begin_anew(trial);
         self.patience.begin(trial.map(|trial| trial.stable.clone()));
+        self.is_counting.store(trial.is_some(), Ordering::Relaxed);
         let since = boottime();
         for shard in &self.shards {
             shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.begin(trial, since);

@@ -5,9 +5,10 @@ use super::present::{Clock, Present, REPORT_STALE, deadline, obstacle, reason};
 use super::rules::{All, Rules};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use judge::{Finding, Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
+use super::verdict::{objection, of_all};
+use judge::{Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
 use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
-use service::{Change, Compare, Missing, Phase, Rollout, RoutingState, Then};
+use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,7 +154,7 @@ impl<R: Rules> Controller<R> {
         let stable_before = stable_before.map(|(_, measured)| measured.clone());
         let own = Samples { stable_before, step: present.trial.step, restarts: present.window, ..measured };
         let pooled = self.pool.sum(present.trial.epoch, &own, Heed::All);
-        let verdict = self.verdict(&present.trial, &pooled, &own);
+        let verdict = of_all(&present.trial, &self.pool, &pooled, &own);
         let own_verdict = judge(&present.trial.terms, &own, Scope::Node);
         let was_ejected = present.ejected.is_some();
         let own_recent = present.recent(now, &own);
@@ -169,7 +170,7 @@ impl<R: Rules> Controller<R> {
             moves.propose = self.proposal(now, facts, &present, &pooled, [&verdict, &own_verdict]);
             self.asked = moves.propose.clone().or(self.asked.take());
         }
-        moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
+        moves.report = present.report(now, &own, &own_verdict, own_recent, moves.ejection_changed);
         let against = failing.or_else(|| objection(&present.trial, &own_verdict));
         moves.measured = present.news(&own, against).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
@@ -206,20 +207,6 @@ impl<R: Rules> Controller<R> {
         let counted = self.pool.sum(epoch, own, Heed::Strict).routed.stable;
         if kind != Kind::Manual && can_be_compared_with(&counted) {
             self.stable_before = Some((kind, Box::new(counted)));
-        }
-    }
-
-    /// The verdict on all nodes' counts. Those of nodes that took hangs for good ends can only make it worse.
-    fn verdict(&self, trial: &Trial, pooled: &Samples, own: &Samples) -> Judgement {
-        let verdict = judge(&trial.terms, pooled, Scope::Pooled);
-        if verdict.ruling != Ruling::Pass || self.pool.lenient(trial.epoch).is_empty() {
-            return verdict;
-        }
-        let strict = judge(&trial.terms, &self.pool.sum(trial.epoch, own, Heed::Strict), Scope::Pooled);
-        match strict.ruling {
-            Ruling::Pass => verdict,
-            // What they count against the canary alone is no more than chance, as the verdict on all has shown.
-            Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough => Judgement { ruling: Ruling::NotEnough, ..strict },
         }
     }
 
@@ -391,14 +378,6 @@ impl<R: Rules> Controller<R> {
             (Some(clock), None) => Next::Undecided { left: clock.deadline, why: self.obstacle(verdict, canary) },
         }
     }
-}
-
-/// Why this node's own counts speak against a further step of a rollout, if they do: there are enough of them, and they are not
-/// within the limits. So no counts that another node made up can make a step pass.
-fn objection(trial: &Trial, own: &Judgement) -> Option<String> {
-    let is_limit = |finding: &&Finding| finding.gate.compare == Compare::Limit && finding.value.is_some();
-    let beyond = own.open().find(is_limit)?;
-    (trial.kind != Kind::Manual && own.missing == 0).then(|| format!("{beyond} on this node"))
 }
 
 /// The approvals that keep the next step from following by itself. Where an operator has to promote it anyway, she is who

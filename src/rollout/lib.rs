@@ -14,6 +14,7 @@ mod present;
 mod rules;
 mod status;
 mod trial;
+mod verdict;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::rules::Rules;
 use super::trial::Trial;
 use judge::{Arms, Judgement, Measured, Ruling, Samples};
 use model::{Evidence, Judging, NodeSet, Recent, Report, Time};
-use service::{Missing, Plan, Rollout};
+use service::{Metric, Missing, Plan, Rollout};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -166,11 +166,24 @@ impl Present {
     }
 
     /// What the others are to be told: from time to time, and at once when something is wrong.
-    pub(super) fn report(&mut self, now: Time, own: &Samples, recent: Vec<Recent>, is_urgent: bool) -> Option<Report> {
+    pub(super) fn report(
+        &mut self,
+        now: Time,
+        own: &Samples,
+        judged: &Judgement,
+        recent: Vec<Recent>,
+        is_urgent: bool,
+    ) -> Option<Report> {
         let limit = micros(self.trial.late_after());
+        // What clients bring about is usual at some services: it is news only where it is more than the limit.
+        let is_news =
+            |metric| judged.findings.iter().any(|finding| finding.gate.metric == metric && finding.is_beyond());
+        let news = |metric, count| if is_news(metric) { count } else { 0 };
         let bad_of = |canary: &Measured| {
-            let provoked = [canary.unknown(), canary.redirects(), canary.client_errors()].into_iter();
-            provoked.fold(canary.errors().saturating_add(canary.exceeding(limit)), u64::saturating_add)
+            let provoked = news(Metric::UnknownRate, canary.unknown())
+                .saturating_add(news(Metric::Rate3xx, canary.redirects()))
+                .saturating_add(news(Metric::Rate4xx, canary.client_errors()));
+            canary.errors().saturating_add(canary.exceeding(limit)).saturating_add(provoked)
         };
         let bad = bad_of(&own.routed.canary).saturating_add(bad_of(&own.told.canary));
         let due = now >= self.reported + REPORT_EVERY;

@@ -4,7 +4,7 @@ mod approvals;
 
 use super::*;
 use judge::{Arms, Measured, Samples, Verdict};
-use model::{Counts, Incarnation, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
+use model::{Counts, Incarnation, Judging, NodeId, NodeSet, Report, Time, TxId, UnixMillis, Weight};
 use service::{
     Change, Direction, GateName, Gates, Mode, Model, Outcome, Phase, Plan, RoutingState, Span, Step, Then, WhenOpen,
 };
@@ -22,6 +22,8 @@ struct Surroundings {
     own: Samples,
     counting: bool,
     made: Vec<Change>,
+    /// Why its votes speak against more, if they do.
+    against: Option<String>,
     reports: Vec<Report>,
 }
 
@@ -84,6 +86,7 @@ impl Surroundings {
             own: Samples::default(),
             counting: false,
             made: Vec::new(),
+            against: None,
             reports: Vec::new(),
         }
     }
@@ -122,6 +125,9 @@ impl Surroundings {
             self.own = Samples::default();
         }
         self.reports.extend(moves.report.clone());
+        if let Some((_, against)) = &moves.measured {
+            self.against.clone_from(against);
+        }
         moves
     }
 
@@ -504,4 +510,55 @@ fn a_step_that_is_never_agreed_to_ends_at_the_deadline() {
     assert!(asked.contains(&Change::Next { epoch: 1 }));
     let Some(Change::Abort { why, .. }) = asked.last() else { panic!("{:?}", asked.last()) };
     assert!(why.contains("20 s") && why.contains("node-c: it is unreachable"), "{why}");
+}
+
+#[test]
+fn a_member_whose_own_counts_are_beyond_a_limit_votes_against_the_next_step() {
+    let against = |own: Samples| {
+        let mut surroundings = Surroundings::started(|_| {});
+        // The others tell of more good requests than there can be.
+        surroundings.own = own;
+        surroundings.tell('b', report(1, 1_000_000, 0));
+        surroundings.tell('c', report(1, 1_000_000, 0));
+        surroundings.pass(1);
+        surroundings.against
+    };
+    let why = against(samples(60, 4)).expect("6 % of its own failed");
+    assert!(why.contains("error rate 6.2 % of 64 requests") && why.ends_with("on this node"), "{why}");
+    assert_eq!(against(samples(64, 0)), None);
+    assert_eq!(against(samples(30, 2)), None, "too few to say anything");
+}
+
+#[test]
+fn what_an_older_member_counts_fails_a_step_and_passes_none() {
+    let lenient = |report: Report| Report { judging: Judging::Lenient, ..report };
+    let mut surroundings = Surroundings::started(|_| {});
+    surroundings.own = samples(20, 0);
+    for _ in 0..20 {
+        surroundings.tell('b', lenient(report(1, 1_000, 0)));
+        surroundings.tell('c', report(1, 20, 0));
+        surroundings.pass(2);
+    }
+    assert!(surroundings.made.is_empty(), "{:?}", surroundings.made);
+    let status = surroundings.look().status.expect("a trial");
+    assert_eq!((status.missing, status.lenient), (19, [node('b')].into_iter().collect()));
+    surroundings.tell('b', lenient(report(1, 10, 60)));
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+}
+
+#[test]
+fn stable_is_compared_by_the_last_step_that_had_enough_of_it() {
+    let mut surroundings =
+        Surroundings::started(|plan| plan.steps = vec![plan.steps[0], Step::new(Weight::FULL, Plan::HOLD)]);
+    surroundings.own = samples(1_000, 0);
+    surroundings.pass_with_reports(12, 100, 0);
+    assert_eq!(surroundings.state.open_rollout().map(|rollout| rollout.step), Some(1), "{}", surroundings.why());
+    // At 100 % the canary is worse than stable ever was, and within the absolute limit.
+    let mut all = samples(0, 0);
+    all.routed = Arms { stable: Measured::default(), canary: counted(19_200, 800) };
+    surroundings.own = all;
+    surroundings.pass(1);
+    assert_eq!(surroundings.phase(), Phase::Ended(Outcome::RolledBack));
+    assert!(surroundings.why().contains("error rate difference to stable"), "{}", surroundings.why());
 }

@@ -22,6 +22,7 @@ mod daily;
 #[cfg(debug_assertions)]
 mod deaths;
 mod disk;
+mod evasions;
 mod evidence;
 mod isolation;
 mod models;
