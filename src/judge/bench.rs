@@ -177,7 +177,9 @@ impl<'a> Bench<'a> {
         let p95s = micros(canary).zip(micros(stable));
         let standing = match standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken) {
             Standing::Open if self.compare_sample.is_some_and(|enough| requests >= enough) => Standing::Unproven,
-            standing => standing,
+            standing @ (Standing::Kept | Standing::Open | Standing::Unproven | Standing::Broken | Standing::Absent) => {
+                standing
+            }
         };
         Seen { value: p95s.map(|(canary, stable)| canary / stable), requests, standing }
     }

@@ -40,7 +40,7 @@ enum Act {
     /// Make known that the member serves the canary, or no longer does.
     Ejection,
     /// Tell these members what was measured.
-    Report(NodeSet, Report),
+    Report(NodeSet, Box<Report>),
     /// Show what was made of it.
     Show(Option<Arc<Status>>),
     /// Ask for a change in the name of the rollout.
@@ -200,7 +200,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         let measured = measured.map(|(evidence, failing)| Act::Step(Input::Measured { evidence, failing }));
         self.to_do.extend(measured);
         self.to_do.extend(ejection_changed.then_some(Act::Ejection));
-        self.to_do.extend(report.map(|report| Act::Report(facts.connected, report)));
+        self.to_do.extend(report.map(|report| Act::Report(facts.connected, Box::new(report))));
         self.to_do.push_back(Act::Show(status));
         self.to_do.extend(propose.map(|change| Act::Ask(change, wall())));
         self.go_on(now, outside)
@@ -219,7 +219,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                     Progress::Done
                 }
                 Act::Report(connected, report) => {
-                    let message = Message::Report(Box::new(report));
+                    let message = Message::Report(report);
                     connected.iter().for_each(|to| outside.send(to, &message));
                     Progress::Done
                 }

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Threads share a lock only when there are more of them than this; the memory of a shard is allocated on its first use.
 pub(super) const SHARDS: usize = 8;
+/// What the clock tells apart.
+const CLOCK_STEP: Duration = Duration::from_micros(1);
 
 /// The observations of this node in the last minute.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -159,10 +161,11 @@ impl Observer {
         self.given.begin_anew(trial);
         self.patience.begin(trial.map(|trial| trial.stable.clone()));
         self.is_counting.store(trial.is_some(), Ordering::Relaxed);
-        let since = boottime();
-        for shard in &self.shards {
-            shard.0.lock().unwrap_or_else(PoisonError::into_inner).trial.begin(trial, since);
-        }
+        // While nobody else counts: of a request that began before, neither its beginning nor its end is counted; of one that
+        // begins afterwards, both.
+        let mut shards = self.shards.each_ref().map(|shard| shard.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let since = boottime() + CLOCK_STEP;
+        shards.iter_mut().for_each(|counts| counts.trial.begin(trial, since));
     }
 
     /// What was counted for the trial.
@@ -232,6 +235,8 @@ fn summary(tally: &Tally) -> ModelHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::Weight;
+    use service::{Canary, Model, RoutingState};
 
     #[test]
     fn threads_record_side_by_side_and_nothing_is_lost() {
@@ -255,6 +260,48 @@ mod tests {
         assert_eq!((observations.overall.requests, observations.overall.errors), (THREADS * EACH, THREADS * EACH));
         assert_eq!(observations.models[&model].error_rate, Some(1.0));
         assert_eq!(observations.window_id, 1);
+    }
+
+    #[test]
+    fn what_begins_while_a_trial_does_is_counted_whole_or_not_at_all() {
+        const KEPT: u64 = 10;
+        let (observer, v2) = (Observer::default(), "v2".parse().expect("a model id"));
+        let mut state = RoutingState::initial("v1".parse().expect("a model id"));
+        let model = Model { id: "v2".parse().expect("a model id"), upstream: None };
+        state.canary = Some(Canary { model, weight: Weight::FULL, salt: "salt".into() });
+        let trial = Trial::of(&state, None).expect("a canary has some weight");
+        let open = |from: &Observer| {
+            let started = boottime();
+            from.open(&v2, started);
+            started
+        };
+        observer.count(Some(&trial));
+        for _ in 0..50 {
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        while !stop.load(Ordering::Relaxed) {
+                            let started = open(&observer);
+                            observer.over(Counted { model: &v2, started, opened: Some(started) }, boottime(), None);
+                        }
+                    });
+                }
+                std::thread::yield_now();
+                observer.count(Some(&trial));
+                stop.store(true, Ordering::Relaxed);
+            });
+            std::thread::sleep(Duration::from_micros(10));
+            // Fewer than none are seen by what they take away from others.
+            let begun = boottime();
+            while boottime() <= begun + CLOCK_STEP {
+                std::hint::spin_loop();
+            }
+            for _ in 0..KEPT {
+                open(&observer);
+            }
+            assert_eq!(observer.counted().routed.canary.open(), KEPT);
+        }
     }
 
     #[test]

@@ -129,7 +129,9 @@ impl Change {
         match self {
             Self::Close(_) => false,
             Self::Start { plan, .. } => Plan::clone(plan).without_news().of_5().is_some(),
-            _ => true,
+            Self::Weight { .. } | Self::Drain(_) | Self::Undrain(_) | Self::Model(_) => true,
+            Self::Next { .. } | Self::Promote(_) | Self::Approve { .. } | Self::Pause { .. } | Self::Resume => true,
+            Self::Abort { .. } | Self::RollBack { .. } | Self::Retry | Self::Undo { .. } => true,
         }
     }
 

@@ -103,7 +103,12 @@ fn serve(mut stream: TcpStream, manner: &AtomicU8) -> Option<()> {
                 std::thread::sleep(Duration::from_secs(6));
                 stream.write_all(b"{}").ok()?;
             }
-            _ => say(&mut stream, "200 OK", 2, b"{}")?,
+            Manner::Good
+            | Manner::Hangs
+            | Manner::Refuses
+            | Manner::SendsElsewhere
+            | Manner::BreaksOff
+            | Manner::ThinksAfterTheHead => say(&mut stream, "200 OK", 2, b"{}")?,
         }
     }
 }

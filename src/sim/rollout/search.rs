@@ -44,7 +44,7 @@ struct Flight {
 }
 
 enum What {
-    Report(NodeId, Report),
+    Report(NodeId, Box<Report>),
     Decision(usize),
     Question(Change),
     Answer(Change, Option<String>),
@@ -251,7 +251,7 @@ impl World {
                     self.flights.push(Flight { at, to, what: What::Answer(change, told) });
                 }
                 What::Report(from, report) if self.nodes[to].alive => {
-                    self.nodes[to].controller.on_report(self.now, from, report);
+                    self.nodes[to].controller.on_report(self.now, from, *report);
                 }
                 What::Decision(version) if self.nodes[to].alive => {
                     self.nodes[to].version = self.nodes[to].version.max(version);
@@ -327,7 +327,7 @@ impl World {
             for to in (0..MEMBERS).filter(|to| *to != index) {
                 if !self.dice.chance(LOST) {
                     let at = self.later();
-                    self.flights.push(Flight { at, to, what: What::Report(id, report.clone()) });
+                    self.flights.push(Flight { at, to, what: What::Report(id, Box::new(report.clone())) });
                 }
             }
         }

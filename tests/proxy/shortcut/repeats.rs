@@ -3,8 +3,11 @@
 use super::world::{Bench, Way, post};
 use crate::answer;
 use crate::world::{named, within};
+use judge::{Sample, Verdict};
 use model::RequestId;
+use proxy::Heard;
 use std::collections::HashSet;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Goes to the canary.
@@ -57,6 +60,27 @@ async fn a_request_that_is_looked_at_twice_is_no_repeat() {
     names(&mut client, 1).await;
     let overall = bench.proxy.observations().overall;
     assert_eq!((bench.seen(), overall.requests, overall.uncounted), (1, 21, 0));
+}
+
+#[tokio::test]
+async fn of_the_repeats_of_a_choice_only_the_first_can_be_told_of() {
+    for first in [Way::Short, Way::Real] {
+        let bench = Bench::new("");
+        bench.begin_trial();
+        let mut given = Vec::new();
+        for way in [first, Way::Short, Way::Real] {
+            let mut client = bench.connect(way);
+            client.write_all(post("", CANARY).as_bytes()).await.expect("the connection is open");
+            given.extend(names(&mut client, 1).await);
+        }
+        let (v2, took) = ("v2".parse().expect("a model id"), Duration::from_millis(5));
+        let sample = Sample { latency: took, full: took, verdict: Verdict::Failed };
+        let heard: Vec<_> = given.iter().map(|name| bench.proxy.record_outcome(&v2, sample, Some(*name))).collect();
+        assert_eq!(heard, [Heard::Counted, Heard::UnknownRequest, Heard::UnknownRequest], "{first:?}");
+        let counted = bench.proxy.counted();
+        let (told, routed) = (counted.told.canary, counted.routed.canary);
+        assert_eq!((told.requests(), told.errors(), routed.ended(), routed.uncounted()), (1, 1, 0, 3), "{first:?}");
+    }
 }
 
 #[tokio::test]

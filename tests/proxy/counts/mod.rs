@@ -1,190 +1,18 @@
 //! The moments at which requests count for a trial, whichever way they come: when a model has them, when its answer begins, and
 //! when they end.
 
-use super::raw::{Node, Speaks, http1, http2, read_head, read_out, say};
-use super::world::{DEADLINE, PATIENCE, raw_upstream, trial, upstream, view, within};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+mod uploads;
+mod world;
+
+use self::world::*;
+use crate::world::PATIENCE;
 use judge::{Arms, Measured};
-use member::View;
-use model::{Provoked, UnixMillis};
-use proxy::Settings;
-use service::{Approvals, GateName, Outcome, Phase, Plan, Rollout, Span, Step};
+use model::Provoked;
+use service::{GateName, Outcome, Phase, Plan, Span};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-
-const INFER: &str = "/v2/models/m/infer";
-
-/// How a request comes.
-type Way = (Speaks, &'static str);
-/// By the short way, by the long one, and by HTTP/2.
-const WAYS: [Way; 3] = [(Speaks::Http1, "/predict"), (Speaks::Http1, INFER), (Speaks::Http2, INFER)];
-
-/// For whom the canary is when it has a third of the traffic, and for whom it is not.
-const KEYS: [&str; 2] = ["user-42", "alice"];
-const THIRD: u16 = 3_408;
-const ALL: u16 = 10_000;
-
-/// From when on a request is slow, in microseconds: long enough that none is which need not be.
-const LIMIT_MICROS: u64 = 1_000_000;
-const LIMIT: Duration = Duration::from_micros(LIMIT_MICROS);
-
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
-const BROKEN: &str = "HTTP/1.1 500 Broken\r\ncontent-length: 5\r\nconnection: close\r\n\r\nsorry";
-
-/// The agreement with a rollout that is open, with this much for the canary, by a plan that says what it does not usually.
-fn open(weight: u16, change: impl FnOnce(&mut Plan)) -> View {
-    let mut view = view(weight);
-    let state = Arc::make_mut(&mut view.state);
-    let on_trial = state.canary.as_ref().expect("there is a canary");
-    let mut plan = Plan::of(vec![Step::new(on_trial.weight, Span(60_000))]).expect("a plan");
-    plan.gates = plan.gates.changed(GateName::P95, |gate| gate.limit = LIMIT_MICROS);
-    change(&mut plan);
-    let rollout = Rollout {
-        started: state.version,
-        started_at: UnixMillis(0),
-        plan: Arc::new(plan),
-        canary: on_trial.model.clone(),
-        stable: state.stable.clone(),
-        step: 0,
-        epoch: state.version,
-        phase: Phase::Progressing,
-        why: String::new(),
-        approvals: Approvals::default(),
-    };
-    state.rollout = Some(Arc::new(rollout));
-    view.digest = state.digest();
-    view
-}
-
-/// A node that counts for the trial that `view` shows.
-async fn counting(model: SocketAddr, view: View, trusted_proxies: &str) -> Node {
-    let trial = trial(&view);
-    let trusted_proxies = trusted_proxies.parse().expect("networks");
-    let node = Node::with(model, view, Settings { trusted_proxies, ..Settings::default() }).await;
-    node.proxy.count(Some(&trial));
-    node
-}
-
-/// Waits until that holds of what the node has counted.
-async fn until(node: &Node, what: &str, holds: impl Fn(&Arms) -> bool) -> Arms {
-    let waiting = async {
-        loop {
-            let counted = node.proxy.counted().routed;
-            if holds(&counted) {
-                return counted;
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let reached = timeout(DEADLINE, waiting).await;
-    reached.unwrap_or_else(|_| panic!("never {what}: {:#?}", node.proxy.counted().routed))
-}
-
-/// Whether that holds of both models.
-fn both(counted: &Arms, holds: impl Fn(&Measured) -> bool) -> bool {
-    holds(&counted.canary) && holds(&counted.stable)
-}
-
-/// Requests, errors, unknown ends, redirects, client errors, and what is no evidence.
-fn ends(arm: &Measured) -> [u64; 6] {
-    [arm.requests(), arm.errors(), arm.unknown(), arm.redirects(), arm.client_errors(), arm.uncounted()]
-}
-
-/// A client with one request.
-enum Client {
-    Http1(TcpStream),
-    Http2(http2::Client),
-}
-
-impl Client {
-    /// Asks, with `sent` bytes of a body of `length`.
-    async fn begin(node: &Node, (speaks, target): Way, headers: &[(&str, &str)], length: usize, sent: usize) -> Self {
-        let stream = node.connect(speaks).await;
-        let mut client = match speaks {
-            Speaks::Http1 => {
-                let mut head = format!("POST {target} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n");
-                headers.iter().for_each(|(name, value)| head.extend([*name, ": ", *value, "\r\n"]));
-                let mut client = stream;
-                client.write_all(format!("{head}\r\n").as_bytes()).await.expect("the node reads");
-                Self::Http1(client)
-            }
-            Speaks::Http2 => {
-                let client = http2::Client::begin_with(headers, stream, target, length).await;
-                Self::Http2(client.expect("the node reads"))
-            }
-        };
-        client.send(sent, sent == length).await;
-        client
-    }
-
-    async fn ask(node: &Node, way: Way, headers: &[(&str, &str)]) -> Self {
-        Self::begin(node, way, headers, 2, 2).await
-    }
-
-    async fn send(&mut self, length: usize, is_last: bool) {
-        match self {
-            Self::Http1(stream) => say(stream, &vec![b'1'; length]).await,
-            Self::Http2(client) => client.send(length, is_last).await.expect("the node reads"),
-        }
-    }
-
-    /// The status of the answer, when that is whole.
-    async fn status(&mut self) -> u16 {
-        match self {
-            Self::Http1(stream) => {
-                let answer = within(http1::read(stream, &mut Vec::new())).await.expect("an answer");
-                answer.head[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
-            }
-            Self::Http2(client) => {
-                within(client.hear_out()).await.expect("an answer");
-                client.heard.status.expect("a status")
-            }
-        }
-    }
-}
-
-/// A model that says so many of these pieces to every request as it is told.
-async fn held(pieces: &'static [&'static str]) -> (SocketAddr, watch::Sender<usize>) {
-    let (told, say_now) = watch::channel(0);
-    let address = raw_upstream(move |mut stream| {
-        let mut say_now = say_now.clone();
-        async move {
-            let _ = read_head(&mut stream).await;
-            for (said, piece) in pieces.iter().enumerate() {
-                if say_now.wait_for(|so_many| *so_many > said).await.is_err() {
-                    return;
-                }
-                say(&mut stream, piece.as_bytes()).await;
-            }
-            let _ = stream.shutdown().await;
-            read_out(&mut stream).await;
-        }
-    })
-    .await;
-    (address, told)
-}
-
-/// A model that answers with the status that it is asked for, and not at all where that is none.
-async fn obedient() -> SocketAddr {
-    upstream(|request: Request<Incoming>| async move {
-        let status = request.headers().get("x-status").and_then(|status| status.to_str().ok()?.parse::<u16>().ok());
-        let _ = request.into_body().collect().await;
-        match status {
-            Some(status) => Response::builder().status(status).body(Full::from("answer")).expect("an answer"),
-            None => std::future::pending().await,
-        }
-    })
-    .await
-}
+use tokio::time::sleep;
 
 /// How a request ends that has hung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,73 +139,6 @@ async fn a_plan_says_what_its_service_answers_and_what_it_is_not_for_while_its_r
     }
 }
 
-/// More than is looked into, and less than a window of HTTP/2.
-const BODY: usize = 65_537 + 2_000;
-/// What of it comes first.
-const PART: usize = 40_000;
-
-#[tokio::test]
-async fn an_upload_is_open_from_when_it_is_whole() {
-    let (address, model) = held(&[OK]).await;
-    let node = counting(address, open(THIRD, |_| ()), "").await;
-    let mut clients = Vec::new();
-    for key in KEYS {
-        for way in &WAYS[1..] {
-            clients.push(Client::begin(&node, *way, &[("x-canary-key", key)], BODY, PART).await);
-        }
-    }
-    sleep(LIMIT * 5 / 4).await;
-    let counted = node.proxy.counted().routed;
-    assert!(both(&counted, |arm| arm.is_empty() && arm.answers() == 0), "nobody waits for the model: {counted:?}");
-    for client in &mut clients {
-        client.send(BODY - PART, true).await;
-    }
-    let counted = until(&node, "all open", |counted| both(counted, |arm| arm.open() == 2)).await;
-    assert!(both(&counted, |arm| arm.answers() == 0), "the model has time: {counted:?}");
-    model.send_replace(1);
-    for client in &mut clients {
-        assert_eq!(client.status().await, 200);
-    }
-    let counted = until(&node, "all over", |counted| both(counted, |arm| arm.open() == 0)).await;
-    assert!(both(&counted, |arm| ends(arm) == [2, 0, 0, 0, 0, 0]), "{counted:?}");
-    assert!(both(&counted, |arm| (arm.answers(), arm.exceeding(LIMIT_MICROS)) == (2, 0)), "{counted:?}");
-}
-
-#[tokio::test]
-async fn an_upload_that_is_answered_early_leaves_nothing_open() {
-    const REFUSED: &str = "HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nsorry";
-    for (answer, status, expected) in
-        [(OK, 200, [2, 0, 0, 0, 0, 0]), (REFUSED, 413, [0, 0, 0, 0, 2, 0]), (BROKEN, 500, [2, 2, 0, 0, 0, 0])]
-    {
-        let address = raw_upstream(move |mut stream| async move {
-            let _ = read_head(&mut stream).await;
-            say(&mut stream, answer.as_bytes()).await;
-            read_out(&mut stream).await;
-        })
-        .await;
-        let node = counting(address, open(ALL, |_| ()), "").await;
-        let mut clients = Vec::new();
-        for way in &WAYS[1..] {
-            let mut client = Client::begin(&node, *way, &[("x-canary-key", "alice")], BODY, PART).await;
-            assert_eq!(client.status().await, status);
-            clients.push(client);
-        }
-        let counted = until(&node, "counted", |counted| counted.canary.ended() == 2).await;
-        assert_eq!((ends(&counted.canary), counted.canary.open()), (expected, 0), "{status}");
-        for client in &mut clients {
-            // As far as anybody takes it.
-            match client {
-                Client::Http1(stream) => say(stream, &[b'1'; BODY - PART]).await,
-                Client::Http2(client) => drop(client.send(BODY - PART, true).await),
-            }
-        }
-        sleep(LIMIT * 5 / 4).await;
-        let canary = node.proxy.counted().routed.canary;
-        let answers = if status == 200 { 2 } else { 0 };
-        assert_eq!((ends(&canary), canary.open(), canary.answers()), (expected, 0, answers), "{status}");
-    }
-}
-
 #[tokio::test]
 async fn before_a_canary_is_warm_nothing_but_errors_counts() {
     let address = obedient().await;
@@ -405,7 +166,6 @@ async fn before_a_canary_is_warm_nothing_but_errors_counts() {
 #[tokio::test]
 async fn a_stream_has_its_latency_when_its_first_byte_is_there() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
-    const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\nfirst";
     // The head alone is nothing to its client, so that it is late with the byte that follows too late.
     for (pieces, late) in [(&[BEGUN, "later"][..], 0), (&[HEAD, "first", "later"], 3)] {
         let (address, model) = held(pieces).await;
@@ -452,7 +212,7 @@ async fn nothing_stays_open_whatever_comes_on_however_many_threads() {
                 let status = ["200", "302", "404", "503", "none"][turn % 5];
                 let headers = [("x-canary-key", key.as_str()), ("x-status", status)];
                 let is_upload = turn % 3 == 0 && way.1 == INFER;
-                let length = if is_upload { BODY } else { 2 };
+                let length = if is_upload { uploads::BODY } else { 2 };
                 let mut client = Client::begin(&node, way, &headers, length, length).await;
                 // One that is never answered is left at once.
                 if status != "none" {
