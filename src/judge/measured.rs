@@ -169,7 +169,7 @@ impl Measured {
     pub fn to_counts(&self) -> Counts {
         let Self { requests, errors, unknown, redirects, client_errors, uncounted, open, .. } = *self;
         let (latencies, late, waits) = (pairs(&self.latencies), pairs(&self.late), pairs(&self.waits));
-        let sources = self.sources.all().to_vec();
+        let sources = self.sources.largest();
         Counts { requests, errors, unknown, redirects, client_errors, uncounted, open, latencies, late, waits, sources }
     }
 

@@ -13,8 +13,20 @@ const KEPT: usize = 8;
 const FEWEST: usize = 5;
 
 /// The ends of one model by source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sources(Vec<Source>);
+
+/// In whatever order they came.
+impl PartialEq for Sources {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |sources: &Self| {
+            let mut all = sources.0.clone();
+            all.sort_unstable_by_key(|source| (source.end, source.address, source.count));
+            all
+        };
+        sorted(self) == sorted(other)
+    }
+}
 
 /// One source that gave too large a part of the ends to speak for others.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +66,15 @@ impl Sources {
     /// All of them.
     pub(super) fn all(&self) -> &[Source] {
         &self.0
+    }
+
+    /// As many as are kept of each way to end, the largest first: what others are told.
+    pub(super) fn largest(&self) -> Vec<Source> {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable_by_key(|source| (source.end, std::cmp::Reverse(source.count)));
+        let ends = [Provoked::Unknown, Provoked::Redirect, Provoked::ClientError];
+        let of_end = |end| sorted.iter().copied().filter(move |source| source.end == end).take(KEPT);
+        ends.into_iter().flat_map(of_end).collect()
     }
 
     /// The largest source of these ends, where it gave more than a third of all `total` of them, or where there are fewer than
@@ -108,6 +129,21 @@ mod tests {
             sources.add(END, host(number % 500), 1);
         }
         assert_eq!(sources.dominant(END, 10_036), None);
+    }
+
+    #[test]
+    fn the_largest_are_told_wherever_they_stand() {
+        let mut all = Sources::default();
+        for thread in 0..8 {
+            let mut own = Sources::default();
+            (0..KEPT as u32).for_each(|number| own.add(END, host(100 * thread + number), 2));
+            all.merge(own.all());
+        }
+        let mut last = Sources::default();
+        last.add(END, host(7_000), 900);
+        all.merge(last.all());
+        let told = all.largest();
+        assert_eq!((told.len(), told[0].address), (KEPT, host(7_000)));
     }
 
     #[test]

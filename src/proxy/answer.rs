@@ -58,10 +58,17 @@ pub(super) enum Blame {
     Upstream,
 }
 
+/// What the system says when it is this node that lacks what a connection takes: descriptors (EMFILE, ENFILE), ports
+/// (EADDRNOTAVAIL), or memory (ENOMEM, ENOBUFS).
+const OWN_SHORTAGES: [&str; 5] = ["(os error 24)", "(os error 23)", "(os error 99)", "(os error 12)", "(os error 105)"];
+
 impl Problem {
-    pub(super) const fn blame(&self) -> Blame {
-        match self.status_and_code().0 {
-            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Blame::Upstream,
+    pub(super) fn blame(&self) -> Blame {
+        match (self, self.status_and_code().0) {
+            (Self::UpstreamUnreachable { error, .. }, _) if OWN_SHORTAGES.iter().any(|own| error.contains(own)) => {
+                Blame::Elsewhere
+            }
+            (_, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => Blame::Upstream,
             _ => Blame::Elsewhere,
         }
     }

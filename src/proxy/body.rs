@@ -9,6 +9,7 @@ use edge::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use member::boottime;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -298,8 +299,11 @@ impl Streamed {
     /// client had left.
     fn fail(&mut self) {
         let Some(mut recording) = self.recording.take() else { return };
-        if !self.source.upload.as_ref().is_some_and(Progress::has_failed) {
-            recording.on_failure();
+        let is_clients =
+            |upload: &Progress| upload.has_failed() || (!upload.is_whole() && upload.unread(boottime()).is_none());
+        match self.source.upload.as_ref().is_some_and(is_clients) {
+            true => recording.on_client_failure(),
+            false => recording.on_failure(),
         }
     }
 

@@ -42,7 +42,7 @@ impl Proxy {
         let Some(body) = body.beginning().filter(|_| repeats.is_on()) else { return Counted::Yes };
         let client = || Some(client_behind(&self.0.trusted_proxies, remote?.address.ip(), &parts.headers));
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-        let asking = Asking { asker: Asker::new(key, client), method: parts.method.as_str(), path, query, body };
+        let asking = Asking { asker: Asker::new(key, client()), method: parts.method.as_str(), path, query, body };
         Counted::Once(repeats.print(&asking))
     }
 
@@ -58,7 +58,7 @@ impl Proxy {
             return Counted::Yes;
         }
         let client = || Some(client_along(&self.0.trusted_proxies, remote?.address.ip(), plain.ways()));
-        let (asker, body) = (Asker::new(key, client), Beginning::whole(plain.body));
+        let (asker, body) = (Asker::new(key, client()), Beginning::whole(plain.body));
         let asking = Asking { asker, method: "POST", path: PREDICT, query: plain.query, body };
         Counted::Once(repeats.print(&asking))
     }

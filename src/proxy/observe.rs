@@ -56,6 +56,8 @@ struct Shard(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     windows: Windows,
+    /// What applications told: it is shown with the rest, and nothing of the routers is held against it.
+    told: Windows,
     trial: Count,
 }
 
@@ -87,7 +89,7 @@ impl Observer {
     /// Counts what an application tells at `now` of a request that began at `started`, and that no router has seen end.
     pub(super) fn told(&self, model: &ModelId, started: Time, now: Time, sample: Sample) {
         let mut counts = self.own();
-        counts.windows.record(model, now, sample);
+        counts.told.record(model, now, sample);
         counts.trial.told(model, started, sample.latency, sample.verdict);
     }
 
@@ -159,7 +161,7 @@ impl Observer {
         // First, so that none that counts is missing there.
         self.repeats.begin_anew(trial.is_some());
         self.given.begin_anew(trial);
-        self.patience.begin(trial.map(|trial| trial.stable.clone()));
+        self.patience.begin(trial.map(|trial| (trial.stable.clone(), trial.late_after())));
         self.is_counting.store(trial.is_some(), Ordering::Relaxed);
         // While nobody else counts: of a request that began before, neither its beginning nor its end is counted; of one that
         // begins afterwards, both.
@@ -191,9 +193,10 @@ impl Observer {
             expected.into_iter().map(|model| (model.clone(), Tally::default())).collect();
         for shard in &self.shards {
             let counts = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let windows = &counts.windows;
-            for model in windows.models(now) {
-                tallies.entry(model.clone()).or_default().merge(&windows.tally(model, now));
+            for windows in [&counts.windows, &counts.told] {
+                for model in windows.models(now) {
+                    tallies.entry(model.clone()).or_default().merge(&windows.tally(model, now));
+                }
             }
         }
         let mut overall = Tally::default();

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
+use member::boottime;
 use routing::Choice;
 
 /// What can be sent a second time, and to whom.
@@ -155,7 +156,10 @@ impl Proxy {
                 Ok(response)
             }
             Err(problem) => {
+                // A model that gives up on a client that does not send has not failed.
+                let awaits_client = |upload: &Progress| !upload.is_whole() && upload.unread(boottime()).is_none();
                 match problem.blame() {
+                    Blame::Upstream if upload.as_ref().is_some_and(awaits_client) => recording.on_client_failure(),
                     Blame::Upstream => recording.on_failure(),
                     Blame::Elsewhere => recording.on_client_failure(),
                 }

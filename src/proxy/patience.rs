@@ -18,6 +18,8 @@ pub(super) struct Patience {
 #[derive(Default)]
 struct Known {
     stable: Option<ModelId>,
+    /// Whoever waits for longer waits for too long.
+    limit: Duration,
     /// The window that it was worked out in.
     window: Option<u64>,
 }
@@ -29,9 +31,10 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Goes on with this stable model.
-    pub(super) fn begin(&self, stable: Option<ModelId>) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { stable, window: None };
+    /// Goes on with this stable model, and never beyond this limit.
+    pub(super) fn begin(&self, stable: Option<(ModelId, Duration)>) {
+        let (stable, limit) = stable.map_or((None, USUAL), |(stable, limit)| (Some(stable), limit));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { stable, limit, window: None };
     }
 
     /// Takes what `p95_before` knows of the stable model at `now`, if a window has begun since that was done.
@@ -43,7 +46,8 @@ impl Patience {
         }
         known.window = window;
         let p95 = known.stable.as_ref().and_then(p95_before).unwrap_or(USUAL);
-        self.micros.store(micros(p95), Ordering::Relaxed);
+        let limit = if known.stable.is_some() { known.limit } else { USUAL };
+        self.micros.store(micros(p95.min(limit)), Ordering::Relaxed);
     }
 
     /// How long they wait.
@@ -66,11 +70,13 @@ mod tests {
         assert_eq!(patience.get(), second);
         let at = |seconds: u64| Time::from_micros(seconds * 1_000_000);
         patience.look(at(1), |_| panic!("there is no stable model"));
-        patience.begin(Some("v1".parse().expect("a model id")));
+        patience.begin(Some(("v1".parse().expect("a model id"), second * 2)));
         patience.look(at(1), |_| Some(second / 10));
         patience.look(at(2), |_| panic!("it is the same window"));
         assert_eq!(patience.get(), second / 10);
         patience.look(at(6), |_| None);
         assert_eq!(patience.get(), second);
+        patience.look(at(11), |_| Some(second * 30));
+        assert_eq!(patience.get(), second * 2, "who waits for longer has waited for too long");
     }
 }

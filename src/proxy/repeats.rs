@@ -64,13 +64,13 @@ pub(super) struct Asking<'a> {
     pub(super) body: Beginning<'a>,
 }
 
-/// The one who asks.
+/// The one who asks: nobody can use up another's request by asking for the same before.
 #[derive(Hash)]
-pub(super) enum Asker<'a> {
-    /// The one with this key.
-    Key(&'a [u8]),
-    /// One without a key, who has an address of this source; none where that is not known.
-    From(Option<IpAddr>),
+pub(super) struct Asker<'a> {
+    /// None where it has none.
+    key: Option<&'a [u8]>,
+    /// Where it comes from; none where that is not known.
+    source: Option<IpAddr>,
 }
 
 /// What was looked into of a body.
@@ -89,9 +89,9 @@ impl<'a> Beginning<'a> {
 }
 
 impl<'a> Asker<'a> {
-    /// The one with this key, or else at the address that `client` gives.
-    pub(super) fn new(key: Option<&'a [u8]>, client: impl FnOnce() -> Option<IpAddr>) -> Self {
-        key.map_or_else(|| Self::From(client().map(source)), Self::Key)
+    /// The one with this key at this address.
+    pub(super) fn new(key: Option<&'a [u8]>, client: Option<IpAddr>) -> Self {
+        Self { key, source: client.map(source) }
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
     const BODY: &[u8] = b"{}";
 
     fn asking(key: &'static str, query: &'static str) -> Asking<'static> {
-        let asker = Asker::Key(key.as_bytes());
+        let asker = Asker::new(Some(key.as_bytes()), None);
         Asking { asker, method: "POST", path: "/predict", query, body: Beginning::whole(BODY) }
     }
 
@@ -218,13 +218,13 @@ mod tests {
     fn the_clients_address_stands_in_for_a_key() {
         let repeats = remembering();
         let ask = |asker: Asker<'_>| repeats.is_first(repeats.print(&Asking { asker, ..asking("", "") }), at(100));
-        let from = |address: &str| Asker::new(None, || Some(address.parse().expect("an address")));
+        let from = |address: &str| Asker::new(None, Some(address.parse().expect("an address")));
         assert!(ask(from("192.0.2.1")) && ask(from("192.0.2.2")) && !ask(from("192.0.2.1")));
         assert!(!ask(from("::ffff:192.0.2.1")), "the same address as IPv6 writes it");
         assert!(ask(from("2001:db8:0:1::1")) && !ask(from("2001:db8:0:1:ffff::2")), "one network is one client");
         assert!(ask(from("2001:db8:0:2::1")));
-        assert!(ask(Asker::new(None, || None)) && !ask(Asker::new(None, || None)), "where none is known");
-        let keyed = || Asker::new(Some(b"k"), || unreachable!("a key is enough"));
+        assert!(ask(Asker::new(None, None)) && !ask(Asker::new(None, None)), "where none is known");
+        let keyed = || Asker::new(Some(b"k"), None);
         assert!(ask(keyed()) && !ask(keyed()));
     }
 

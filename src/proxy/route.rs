@@ -6,6 +6,8 @@ use crate::upstream::address::Upstream;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// The methods that are passed on. What is left out says nothing to a model: TRACE and CONNECT are about the way there.
 pub const METHODS: [Method; 7] =
@@ -57,7 +59,8 @@ impl Route {
             Self::Prediction => true,
             // Of an upstream this is the readiness probe, and whoever looks from outside asks the same.
             Self::BesidePrediction => *method != Method::GET,
-            Self::Inference => *method != Method::GET || !is_metadata(path),
+            // Servers decode paths before they look at them.
+            Self::Inference => *method != Method::GET || !is_metadata(&decoded(path)),
         }
     }
 
@@ -106,7 +109,10 @@ fn is_inference(path: &str) -> bool {
 /// version 2).
 fn is_metadata(path: &str) -> bool {
     let below = path.strip_prefix(INFERENCE).unwrap_or(path).trim_matches('/');
-    let segments: Vec<&str> = below.split('/').collect();
+    let mut segments: Vec<&str> = below.split('/').filter(|segment| !segment.is_empty()).collect();
+    if segments.is_empty() {
+        segments.push("");
+    }
     matches!(
         segments.as_slice(),
         ["" | "health", ..]
@@ -115,6 +121,11 @@ fn is_metadata(path: &str) -> bool {
             | ["models", _, "versions", _]
             | ["models", _, "versions", _, "ready"]
     )
+}
+
+/// A path as servers read it.
+pub(super) fn decoded(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
 }
 
 fn passed(method: &Method, route: Route) -> Option<Route> {
@@ -200,6 +211,16 @@ mod tests {
         let long: Uri = format!("/predict?{}", "x".repeat(65_000)).parse().expect("a target");
         let upstream: Upstream = format!("http://m/{}", "y".repeat(1_000)).parse().expect("a URL");
         assert_eq!(Route::Prediction.url(&upstream, &long), None);
+    }
+
+    #[test]
+    fn a_path_is_what_servers_read_in_it() {
+        let is_work = |path| Route::Inference.is_work(&Method::GET, path);
+        for path in ["/v2/health/live", "/v2/%68ealth/live", "/v2/models/m", "/v2/models/m/%72eady", "/v2//health/live"]
+        {
+            assert!(!is_work(path), "{path}");
+        }
+        assert!(is_work("/v2/models/m/stats"));
     }
 
     #[test]

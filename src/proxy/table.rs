@@ -2,7 +2,7 @@
 //! once for each request.
 
 use crate::fast::template::Template;
-use crate::route::Route;
+use crate::route::{Route, decoded};
 use crate::upstream::address::{Upstream, UpstreamError, Upstreams};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -90,7 +90,7 @@ impl Table {
     /// Whether requests for this path are evidence, as far as the plan says.
     pub(super) fn counts(&self, path: &str) -> bool {
         let uncounted = self.plan.as_ref().map_or(&[][..], |plan| &plan.uncounted);
-        !uncounted.iter().any(|named| named == path)
+        uncounted.is_empty() || !uncounted.iter().any(|named| *named == decoded(path))
     }
 
     /// What an answer with this status says about its model.
@@ -99,6 +99,8 @@ impl Table {
         match status.as_u16() {
             300..=399 if !is_expected() => Verdict::Redirect,
             400..=499 if !is_expected() => Verdict::ClientError,
+            // The model is asked for what it never had.
+            501 | 505 => Verdict::ClientError,
             500.. => Verdict::Failed,
             _ => Verdict::Good,
         }

@@ -133,6 +133,10 @@ impl<B: RequestBody> HttpBody for Rest<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(start) = self.start.take() {
             self.progress.on_piece(boottime());
+            // Whoever knows that this is all does not ask for the end.
+            if self.body.is_end_stream() {
+                self.progress.on_end();
+            }
             return Poll::Ready(Some(Ok(Frame::data(start))));
         }
         let next = std::task::ready!(self.next(context));

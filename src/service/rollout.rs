@@ -121,8 +121,11 @@ fn begins(next: &RoutingState, rollout: &Rollout) -> Result<(), String> {
     if !first || !on_trial || rollout.phase != Phase::Progressing || next.canary_weight() != rollout.weight() {
         return Err(format!("a rollout begins with its first step, {}", rollout.weight()));
     }
-    let plan = Plan::clone(&rollout.plan);
-    plan.checked().map(|_| ()).map_err(|error| error.to_string())
+    match Plan::clone(&rollout.plan).checked() {
+        Ok(plan) if plan == *rollout.plan => Ok(()),
+        Ok(_) => Err("the lists of its plan are not in order".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The rollout there is goes on by its plan, or stays as it is while something else changes.
