@@ -18,6 +18,18 @@ pub struct Terms {
     pub min_sample: u64,
     /// Answers of the canary from which on a ratio of latencies that is not proven to be beyond its limit holds nothing up.
     pub compare_sample: Option<u64>,
+    /// Whether applications can be all who know how requests end.
+    pub witnesses: Witnesses,
+}
+
+/// Who knows how the canary's requests end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Witnesses {
+    /// The routers, which pass them on: what applications tell comes on top, and is no sample by itself.
+    #[default]
+    Routers,
+    /// Applications alone may: no place is agreed at which the canary is served.
+    Applications,
 }
 
 /// The consequence of the findings.
@@ -70,7 +82,7 @@ impl Judgement {
 /// pass count only when each window in the samples has been open for a good part of its span, such as 30 s. Otherwise a
 /// bad canary is lucky sooner or later in the few requests of a window that was just begun anew.
 pub fn judge(terms: &Terms, samples: &Samples, scope: Scope) -> Judgement {
-    let Terms { gates, min_sample, compare_sample } = terms;
+    let Terms { gates, min_sample, compare_sample, witnesses } = terms;
     let (routed, told) = (&samples.routed.canary, &samples.told.canary);
     let of_group = |group| {
         let bench = Bench::new(samples, gates, *compare_sample, scope, group);
@@ -83,7 +95,11 @@ pub fn judge(terms: &Terms, samples: &Samples, scope: Scope) -> Judgement {
     let findings: Vec<_> = seen.chain(heard).collect();
     let broken = |mode| findings.iter().find(|finding| finding.is_broken(mode)).map(|finding| finding.gate);
     // Without any request there is nothing to pass, whatever the plan asks for.
-    let missing = (*min_sample).max(1).saturating_sub(routed.requests().max(told.requests()));
+    let counted = match witnesses {
+        Witnesses::Routers => routed.requests(),
+        Witnesses::Applications => routed.requests().max(told.requests()),
+    };
+    let missing = (*min_sample).max(1).saturating_sub(counted);
     let ruling = match (broken(Mode::Enforce), broken(Mode::Pause)) {
         (Some(gate), _) => Ruling::Fail(gate),
         (None, Some(gate)) => Ruling::Pause(gate),
@@ -140,7 +156,7 @@ mod tests {
     }
 
     fn terms(gates: &Gates) -> Terms {
-        Terms { gates: gates.clone(), min_sample: 59, compare_sample: Some(400) }
+        Terms { gates: gates.clone(), min_sample: 59, compare_sample: Some(400), witnesses: Witnesses::Routers }
     }
 
     fn usual() -> Terms {
@@ -424,7 +440,13 @@ mod tests {
         assert_eq!(ruled(&told(bad.clone(), good.clone())), Ruling::Fail(GateName::ERROR_RATE));
         assert_eq!(ruled(&told(good.clone(), good.clone())), Ruling::Pass);
         let only = Samples { told: Arms { stable: Measured::default(), canary: good }, ..Samples::default() };
-        assert_eq!(ruled(&only), Ruling::Pass, "an application without a router in its way");
+        assert_eq!(ruled(&only), Ruling::NotEnough, "it has a model server, and nobody was there");
+        let alone = Terms { witnesses: Witnesses::Applications, ..usual() };
+        assert_eq!(
+            judge(&alone, &only, Scope::Pooled).ruling,
+            Ruling::Pass,
+            "an application without a router in its way"
+        );
         let failing = Samples { told: Arms { stable: Measured::default(), canary: bad }, ..Samples::default() };
         let reason = judge(&usual(), &failing, Scope::Pooled).reason().map(ToString::to_string);
         assert_eq!(reason.as_deref(), Some("reported outcomes: error rate 25.0 % of 200 requests, limit 5 %"));

@@ -20,7 +20,7 @@ mod window;
 
 pub use bench::can_be_compared_with;
 pub use finding::{Doubt, Finding, Group, Standing};
-pub use judge::{Judgement, Ruling, Terms, judge};
+pub use judge::{Judgement, Ruling, Terms, Witnesses, judge};
 pub use measured::{Arms, Measured, Samples, Scope};
 pub use recent::judge_recent;
 pub use sequential::{

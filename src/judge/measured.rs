@@ -270,9 +270,9 @@ impl Measured {
         self.sources.dominant(end, total)
     }
 
-    /// Whether the ends that this figure counts may be the doing of one client.
-    pub(super) fn is_dominated(&self, metric: Metric) -> bool {
-        provoked(metric).is_some_and(|end| self.dominant(end).is_some())
+    /// Whether so many of the ends that this figure counts may be the doing of one client.
+    pub(super) fn is_dominated(&self, metric: Metric, count: u64) -> bool {
+        provoked(metric).is_some_and(|end| self.sources.dominant(end, count).is_some())
     }
 
     /// The share of requests that failed, 0 to 1; none without a request, for no data is neither good nor bad.

@@ -46,8 +46,8 @@ fn judged_by(terms: &Terms, gate: &Gate, samples: &Samples, recent: &Recent, sco
             canary_share > limit_is && rate_lower_bound(canary.all, canary.of, needed(2.0)) > at_most + limit_is
         }
     };
-    // Whether they come from many is known of the whole step only, and looked at there.
-    let is_one_clients = name.can_be_provoked() && samples.routed.canary.is_dominated(name.metric);
+    // Who gave how many is known of the whole step only: whoever gave as many in all may have given them now.
+    let is_one_clients = name.can_be_provoked() && samples.routed.canary.is_dominated(name.metric, canary.of);
     let (seen, all, limit) = (percent(canary_share), canary.all, percent(limit_is));
     (is_broken && !is_one_clients).then(|| format!("{name} {seen} % of the last {all} requests, limit {limit} %"))
 }
@@ -83,7 +83,7 @@ mod tests {
     use std::time::Duration;
 
     fn terms() -> Terms {
-        Terms { gates: Gates::default(), min_sample: 59, compare_sample: None }
+        Terms { gates: Gates::default(), min_sample: 59, ..Terms::default() }
     }
 
     fn judged(recent: Recent, scope: Scope) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The trial of a canary under a routing state: what is measured, and by which limits.
 
-use judge::Terms;
+use judge::{Terms, Witnesses};
 use model::{ModelId, Weight};
 use service::{GateName, Gates, Plan, RoutingState, min_sample};
 use std::time::Duration;
@@ -44,13 +44,17 @@ impl Trial {
             let (gates, min_sample, compare_sample) = (plan.gates.clone(), plan.min_sample, plan.compare_sample);
             let kind = Kind::Rollout { started: rollout.started };
             let step = u32::try_from(rollout.step).unwrap_or(u32::MAX);
-            let terms = Terms { gates, min_sample, compare_sample };
+            // Where a node's own settings alone say where it is served, the state does not know.
+            let is_served = state.canary.as_ref().is_some_and(|canary| canary.model.upstream.is_some());
+            let witnesses = if is_served { Witnesses::Routers } else { Witnesses::Applications };
+            let terms = Terms { gates, min_sample, compare_sample, witnesses };
             let warm_up = if rollout.step == 0 { plan.initial_delay.duration() } else { Duration::ZERO };
             return Some(Self { epoch: rollout.epoch, stable, canary, terms, warm_up, step, kind });
         }
         let gates = Gates::default();
         let min_sample = min_sample(&gates);
-        let terms = Terms { gates, min_sample, compare_sample: Some(Plan::COMPARE_SAMPLE) };
+        let compare_sample = Some(Plan::COMPARE_SAMPLE);
+        let terms = Terms { gates, min_sample, compare_sample, witnesses: Witnesses::Routers };
         let same = |before: &&Self| {
             let models = before.stable == stable && before.canary == canary;
             before.kind == Kind::Manual && models

@@ -138,7 +138,12 @@ fn pool(pooled: &mut Samples, nodes: &[Node]) {
 
 /// What a plan with these gates asks for, where it says nothing else.
 fn terms(gates: &Gates) -> Terms {
-    Terms { gates: gates.clone(), min_sample: min_sample(gates), compare_sample: Some(Plan::COMPARE_SAMPLE) }
+    Terms {
+        gates: gates.clone(),
+        min_sample: min_sample(gates),
+        compare_sample: Some(Plan::COMPARE_SAMPLE),
+        ..Terms::default()
+    }
 }
 
 /// How many requests the canary of a first step gets until it fails, looked at after each: none within `most`.
