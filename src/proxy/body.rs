@@ -299,11 +299,9 @@ impl Streamed {
     /// client had left.
     fn fail(&mut self) {
         let Some(mut recording) = self.recording.take() else { return };
-        let is_clients =
-            |upload: &Progress| upload.has_failed() || (!upload.is_whole() && upload.unread(boottime()).is_none());
-        match self.source.upload.as_ref().is_some_and(is_clients) {
-            true => recording.on_client_failure(),
-            false => recording.on_failure(),
+        let is_clients = |upload: &Progress| upload.has_failed() || upload.is_stalled(boottime());
+        if !self.source.upload.as_ref().is_some_and(is_clients) {
+            recording.on_failure();
         }
     }
 

@@ -157,9 +157,9 @@ impl Proxy {
             }
             Err(problem) => {
                 // A model that gives up on a client that does not send has not failed.
-                let awaits_client = |upload: &Progress| !upload.is_whole() && upload.unread(boottime()).is_none();
+                let is_stalled = |upload: &Progress| upload.is_stalled(boottime());
                 match problem.blame() {
-                    Blame::Upstream if upload.as_ref().is_some_and(awaits_client) => recording.on_client_failure(),
+                    Blame::Upstream if upload.as_ref().is_some_and(is_stalled) => recording.on_client_failure(),
                     Blame::Upstream => recording.on_failure(),
                     Blame::Elsewhere => recording.on_client_failure(),
                 }

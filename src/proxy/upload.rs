@@ -20,6 +20,8 @@ pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
 /// A body must arrive as far as it is looked into within this time, and must not pause for longer after that: 64 KiB over
 /// a slow phone link take a few seconds, and a phone that changes networks is back by then.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// From when on a client is what a request waits for: no network makes it pause for so long between two pieces often.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// What is read past the limit, and for how long, so that the client is still there for the answer: many clients see
 /// a reset instead of the answer when the connection is closed before they have sent everything.
 const DISCARDED: u64 = 16 * BODY_LIMIT;
@@ -317,6 +319,12 @@ impl Progress {
     pub(super) fn unread(&self, now: Time) -> Option<Duration> {
         let waits_for_client = self.0.pause.load(Ordering::Relaxed) > 0;
         (!waits_for_client).then(|| now.since(Time::from_micros(self.0.since.load(Ordering::Relaxed))))
+    }
+
+    /// Whether everybody waits for the client, and has for long: whoever gives up on it then is not to blame.
+    pub(super) fn is_stalled(&self, now: Time) -> bool {
+        let began = self.0.pause.load(Ordering::Relaxed);
+        !self.is_whole() && began > 0 && now.since(Time::from_micros(began)) >= LONG_PAUSE
     }
 
     /// Whether the client has sent all.
