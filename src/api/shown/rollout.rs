@@ -115,7 +115,7 @@ fn next(next: &Next) -> NextShape {
         Next::Holds { left, then } => {
             NextShape { in_s: seconds(left), then: then.map(Weight::fraction), ..what("holds") }
         }
-        Next::Undecided { left, why } => {
+        Next::Undecided { left, why, .. } => {
             NextShape { in_s: seconds(left), waits_for: Some(why.clone()), ..what("undecided") }
         }
         Next::AwaitsApproval(missing) => NextShape { waits_for: Some(missing.to_string()), ..what("awaits_approval") },
