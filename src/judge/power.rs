@@ -1,11 +1,12 @@
-//! The power of a plan's gates: how many requests a canary beyond a limit gets until it is proven to be, and how many of them end
-//! badly for somebody.
+//! The power of a plan's gates: how many requests a canary beyond a limit gets until it is proven to be, and how many
+//! of them end badly for somebody.
 //!
-//! Limits that are numbers are told exactly, by the distribution of what is counted. Where a limit compares, the counts are taken
-//! to be the ones to be expected, which tells a seventh too many: half of all such canaries are found a little before the
-//! expected one is. What is judged of the last seconds alone, and by single nodes, finds some sooner still. The stable model is
-//! taken to have no such ends. Where nothing but a p95 is known of latencies, they are taken to be distributed exponentially:
-//! with shorter tails more answers are beyond a limit than that, and it is proven sooner.
+//! Limits that are numbers are told exactly, by the distribution of what is counted. Where a limit compares, the
+//! counts are taken to be the ones to be expected, which tells a seventh too many: half of all such canaries are
+//! found a little before the expected one is. What is judged of the last seconds alone, and by single nodes, finds
+//! some sooner still. The stable model is taken to have no such ends. Where nothing but a p95 is known of latencies,
+//! they are taken to be distributed exponentially: with shorter tails more answers are beyond a limit than that, and
+//! it is proven sooner.
 
 use super::bench::{TAIL, can_compare};
 use super::finding::Group;
@@ -17,10 +18,11 @@ use service::{Compare, Gate, Gates, Metric};
 
 /// More requests than any plan gives time for: what is not proven by then is not proven.
 const MOST: u64 = 1 << 40;
-/// The rate below which rare ends are counted as if they came this often, in so many fewer requests: the difference is beyond what
-/// is shown.
+/// The rate below which rare ends are counted as if they came this often, in so many fewer requests: the difference
+/// is beyond what is shown.
 const RARE: f64 = 0.002;
-/// Requests by which ends that are no rarer are found, with room. What is not found by then is a limit of nearly all requests.
+/// Requests by which ends that are no rarer are found, with room. What is not found by then is a limit of nearly all
+/// requests.
 const MOST_EXACT: u64 = 1 << 15;
 /// How many times its limit the canary is at.
 const TIMES: f64 = 2.0;
@@ -38,8 +40,8 @@ pub struct Power {
     pub hit: u64,
 }
 
-/// What a canary that is at twice a limit costs, for each limit of a first step at this weight. Without those that cannot be
-/// proven to be broken there, as nothing is left to compare with.
+/// What a canary that is at twice a limit costs, for each limit of a first step at this weight. Without those that
+/// cannot be proven to be broken there, as nothing is left to compare with.
 pub fn power(gates: &Gates, weight: Weight) -> Vec<Power> {
     gates.iter().filter_map(|gate| of_gate(gates, gate, weight)).collect()
 }
@@ -71,8 +73,8 @@ fn of_gate(gates: &Gates, gate: Gate, weight: Weight) -> Option<Power> {
     Some(Power { gate, requests, hit })
 }
 
-/// The requests after which a test of `rate` has found half of the models of which `share` end badly: by the chances of all counts
-/// that were not found before.
+/// The requests after which a test of `rate` has found half of the models of which `share` end badly: by the chances
+/// of all counts that were not found before.
 fn median(share: f64, rate: f64, threshold: f64) -> Option<u64> {
     let scale = (rate / RARE).min(1.0);
     let (share, rate) = (share / scale, rate / scale);
@@ -98,7 +100,8 @@ fn median(share: f64, rate: f64, threshold: f64) -> Option<u64> {
     None
 }
 
-/// The requests to a canary at this weight after which what is to be expected of it is proven, and the share of them that end badly.
+/// The requests to a canary at this weight after which what is to be expected of it is proven, and the share of them
+/// that end badly.
 /// `tested` says that share, and the rate that it is tested against, with so many requests to the stable model.
 #[allow(clippy::cast_precision_loss, reason = "at most 2^54")]
 fn compared(weight: Weight, threshold: f64, tested: impl Fn(u64) -> Option<(f64, f64)>) -> Option<(u64, f64)> {
@@ -116,8 +119,8 @@ fn compared(weight: Weight, threshold: f64, tested: impl Fn(u64) -> Option<(f64,
     Some((requests, tested(requests)?.0))
 }
 
-/// The share of the stable model's answers beyond the upper bound of its p95, when there are so many: as much less than a
-/// twentieth as it takes to prove that. None when there are too few for any bound.
+/// The share of the stable model's answers beyond the upper bound of its p95, when there are so many: as much less
+/// than a twentieth as it takes to prove that. None when there are too few for any bound.
 fn beyond_bound(answers: f64, threshold: f64) -> Option<f64> {
     let is_proven = |share: f64| log_evidence(answers, share * answers, TAIL, Side::Below) >= threshold;
     if !is_proven(0.0) {

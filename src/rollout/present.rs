@@ -22,8 +22,8 @@ const WINDOW_REQUESTS: u64 = 2_000;
 
 /// A rate of requests is known when a window is open for this long: what others have counted is up to two seconds old.
 const RATE_AFTER: Duration = Duration::from_secs(5);
-/// What holds a step up is told again when it is something else, but not more often than this: a figure may go to and fro about
-/// its limit with every request.
+/// What holds a step up is told again when it is something else, but not more often than this: a figure may go to and
+/// fro about its limit with every request.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Seconds of the step that tests of their own have begun in, each going on for as many seconds.
@@ -158,8 +158,8 @@ impl Present {
         self.starts.iter().map(since).collect()
     }
 
-    /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops serving it
-    /// then. That is for good: only another step, or a word of an operator, begins anew.
+    /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops
+    /// serving it then. That is for good: only another step, or a word of an operator, begins anew.
     pub(super) fn condemn(
         &mut self,
         rules: &impl Rules,
@@ -271,7 +271,8 @@ pub(super) fn reason(judgement: &Judgement) -> String {
     judgement.reason().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What keeps a step from being passed, and the same in words; `others` are the requests to the canary beside those that count.
+/// What keeps a step from being passed, and the same in words; `others` are the requests to the canary beside those
+/// that count.
 pub(super) fn obstacle(judgement: &Judgement, counted: u64, others: u64) -> (HeldUp, String) {
     if let Some(finding) = judgement.reason() {
         return (HeldUp::Gate(finding.gate), finding.to_string());

@@ -132,7 +132,19 @@ impl Change {
             Self::Close(_) => false,
             Self::At { change, .. } => change.is_said_by_5(),
             Self::Start { plan, .. } => Plan::clone(plan).without_news().of_5().is_some(),
-            _ => true,
+            Self::Weight { .. }
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::Model(_)
+            | Self::Next { .. }
+            | Self::Promote(_)
+            | Self::Approve { .. }
+            | Self::Pause { .. }
+            | Self::Resume
+            | Self::Abort { .. }
+            | Self::RollBack { .. }
+            | Self::Retry
+            | Self::Undo { .. } => true,
         }
     }
 
@@ -161,11 +173,8 @@ impl Change {
 
     /// The rate that comes with it; none is known without.
     fn rate(&self) -> Rate {
-        match self {
-            Self::At { rate, .. } => *rate,
-            Self::Close(Some(first)) => first.rate(),
-            _ => Rate::default(),
-        }
+        let within = if let Self::Close(Some(first)) = self { first } else { self };
+        if let Self::At { rate, .. } = within { *rate } else { Rate::default() }
     }
 
     /// The state that follows `base` by this change. Fails when the change does not fit `base` or names a node

@@ -11,7 +11,8 @@ use std::time::Duration;
 pub const SHORTEST_DEADLINE: Span = Plan::PROGRESS_DEADLINE;
 /// The longest deadline that is worked out: whoever has less traffic than a day brings says so in the plan.
 pub const LONGEST_DEADLINE: Span = Span(24 * 3600 * 1000);
-/// How many times what a step needs its deadline is: traffic may fall to a third of what it was when the step was entered.
+/// How many times what a step needs its deadline is: traffic may fall to a third of what it was when the step was
+/// entered.
 const DEADLINE_TIMES: u64 = 3;
 /// Microseconds in the unit of a rate.
 const UNIT_MICROS: u128 = 1_000_000_000_000;
@@ -31,8 +32,8 @@ pub struct StepNeeds {
     pub hold: Span,
     /// How long the minimum sample takes; none without traffic.
     pub min_sample: Option<Span>,
-    /// How long the sample takes after which a ratio of latencies holds nothing up; none without traffic, and where no ratio
-    /// does.
+    /// How long the sample takes after which a ratio of latencies holds nothing up; none without traffic, and where
+    /// no ratio does.
     pub compare_sample: Option<Span>,
     /// How long the step may stay undecided after its hold.
     pub deadline: Span,
@@ -81,8 +82,8 @@ impl Rate {
 }
 
 impl StepNeeds {
-    /// How long the step takes at most, if nothing speaks against it: its hold, or until the samples are there. None without
-    /// traffic.
+    /// How long the step takes at most, if nothing speaks against it: its hold, or until the samples are there. None
+    /// without traffic.
     pub fn takes(&self) -> Option<Span> {
         Some(self.hold.max(self.min_sample?).max(self.compare_sample.unwrap_or_default()))
     }
@@ -116,7 +117,8 @@ impl Plan {
         StepNeeds { deadline, late, ..needs }
     }
 
-    /// The answers after which a ratio of latencies that is close to its limit holds nothing up, if there is one that does.
+    /// The answers after which a ratio of latencies that is close to its limit holds nothing up, if there is one that
+    /// does.
     fn compared(&self) -> Option<u64> {
         let ratio = self.gates.get(GateName::P95_RATIO)?;
         self.compare_sample.filter(|_| ratio.mode != Mode::Observe)
@@ -156,8 +158,8 @@ impl RoutingState {
         self
     }
 
-    /// Whether the deadline of the step in `next` is one that can follow: worked out where the plan has none, within its
-    /// bounds, and the same as long as the step is. Fails with what is wrong with it.
+    /// Whether the deadline of the step in `next` is one that can follow: worked out where the plan has none, within
+    /// its bounds, and the same as long as the step is. Fails with what is wrong with it.
     pub(super) fn deadline_allows(&self, next: &Self) -> Result<(), String> {
         let Some(after) = next.rollout.as_deref() else { return Ok(()) };
         let is_worked_out = next.wire.is_some() && after.plan.progress_deadline.is_none();

@@ -15,8 +15,8 @@ use terminal::table;
 
 /// Show what a plan needs at a rate of requests, and what it costs to find a bad canary. It asks no node.
 ///
-/// A step takes its hold, or as long as it takes until the requests are there that a verdict needs. Where the deadline comes
-/// first, the rollout could only be aborted.
+/// A step takes its hold, or as long as it takes until the requests are there that a verdict needs. Where the
+/// deadline comes first, the rollout could only be aborted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -133,8 +133,9 @@ fn text(explained: &Explained) -> String {
     let weight = percent(Some(first.weight));
     text += &format!("\na canary at twice a limit, in step 1 ({weight}), until half of all such canaries are found:\n");
     text += &table(header, power.iter().map(row));
-    text += "BAD ONES are the requests that failed, were too slow, or ended as the limit says; with the shield users see few of the\n";
-    text += "failures. Latencies are taken to be spread exponentially, and stable to have no such ends.\n";
+    text +=
+        "BAD ONES are the requests that failed, were too slow, or ended as the limit says; with the shield users see\n";
+    text += "few of the failures. Latencies are taken to be spread exponentially, and stable to have no such ends.\n";
     text
 }
 
@@ -188,7 +189,8 @@ mod tests {
     #[test]
     fn a_plan_that_could_only_be_aborted_says_so() {
         let slow = text(&explained("1.8/s", Some(600)));
-        let late = "the deadline comes first: step 1 (5 %): the minimum sample takes 656 s: it can only be aborted, after 630 s\n";
+        let late = "the deadline comes first: step 1 (5 %): the minimum sample takes 656 s: it can only be aborted, after \
+                    630 s\n";
         assert!(slow.contains(late), "{slow}");
         assert!(!text(&explained("1.8/s", None)).contains("comes first"), "three times what it needs is enough");
         let none = text(&explained("0/s", None));

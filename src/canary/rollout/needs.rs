@@ -64,8 +64,8 @@ pub(super) fn line(needs: &NeedsShape, present: usize) -> String {
     text
 }
 
-/// Says on stderr where the deadline of the rollout that has just begun comes first, at the rate of the last minute on all nodes.
-/// Nodes that cannot be asked are left out: it is a warning and no more.
+/// Says on stderr where the deadline of the rollout that has just begun comes first, at the rate of the last minute
+/// on all nodes. Nodes that cannot be asked are left out: it is a warning and no more.
 pub(super) async fn warn(client: &Client, plan: &Plan) {
     let rows = client.compare().await;
     let health = rows.iter().filter_map(|row| row.answer.as_ref().ok()?.health.as_ref());
@@ -127,9 +127,10 @@ mod tests {
         assert_eq!(told, "at 3/s step 4 takes 134 s at most; step 4 is aborted 600 s after its hold\n");
         let told = line(&needs(Rate(1_800_000), Some(600)), 1);
         let late: Vec<&str> = told.lines().skip(1).collect();
-        let min = "  the deadline comes first: step 1 (5 %): the minimum sample takes 656 s: it can only be aborted, after 630 s";
-        let compare = "  the deadline comes first: step 2 (20 %): compareSample takes 1112 s: with a p95 close to its limit it can \
-                       only be aborted, after 630 s";
+        let min = "  the deadline comes first: step 1 (5 %): the minimum sample takes 656 s: it can only be \
+                   aborted, after 630 s";
+        let compare = "  the deadline comes first: step 2 (20 %): compareSample takes 1112 s: with a p95 close to its \
+                       limit it can only be aborted, after 630 s";
         assert_eq!(late, [min, compare]);
         assert_eq!(line(&needs(Rate(1_800_000), Some(600)), 3).lines().count(), 1, "what is over is over");
     }

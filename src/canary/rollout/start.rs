@@ -69,7 +69,10 @@ pub(super) fn run(args: StartArgs, certs: &Path) -> Result<Exit, Failure> {
     };
     let exit = change::run(&args.change, certs, "/rollouts", &request)?;
     let client = args.change.client(certs)?;
-    block_on(async { Ok(needs::warn(&client, &plan).await) })?;
+    block_on(async {
+        needs::warn(&client, &plan).await;
+        Ok(())
+    })?;
     if !args.watch {
         return Ok(exit);
     }
