@@ -179,6 +179,7 @@ impl RoutingState {
 mod tests {
     use super::*;
     use crate::{Change, Model, Phase, WhenOpen};
+    use agreement::Register;
     use model::{Incarnation, NodeId, NodeSet, TxId, UnixMillis};
 
     const SECOND: Rate = Rate(1_000_000);
@@ -290,6 +291,8 @@ mod tests {
         let paused = after(&first, &Change::Pause { why: String::new(), epoch: None });
         assert_eq!(paused.rollout.as_ref().map(|rollout| rollout.phase), Some(Phase::Paused));
         assert!(first.deadline_allows(&with(&paused, Some(Span(700_000)))).is_err(), "the step is the same");
+        // A retreat is not voted on: whoever accepts it looks.
+        assert!(first.bears(&with(&paused, Some(Span(700_000))), "").is_err() && first.bears(&paused, "").is_ok());
         let said = Plan { progress_deadline: Some(Span(5_000)), ..plan(&["5"]) };
         let beside = with(&after(&base, &start(said)), Some(Span(700_000)));
         assert!(base.plan_allows(&beside, "").is_err());
