@@ -1,7 +1,10 @@
 //! `canary rollout`. The words that take nothing of their own are here; every other command has a file.
 
+mod explain;
 mod follow;
 mod history;
+mod needs;
+mod plan;
 mod promote;
 mod screen;
 mod set_weight;
@@ -25,6 +28,7 @@ pub(crate) struct RolloutArgs {
 #[derive(Debug, Subcommand)]
 enum RolloutCommand {
     Start(start::StartArgs),
+    Explain(explain::ExplainArgs),
     Status(status::StatusArgs),
     Promote(promote::PromoteArgs),
     /// Say that the next step that asks for approvals may be entered.
@@ -58,6 +62,7 @@ struct WhyArgs {
 pub(crate) fn run(args: RolloutArgs, certs: &Path) -> Result<Exit, Failure> {
     match args.command {
         RolloutCommand::Start(args) => start::run(args, certs),
+        RolloutCommand::Explain(args) => explain::run(&args),
         RolloutCommand::Status(args) => status::run(&args, certs),
         RolloutCommand::Promote(args) => promote::run(&args, certs),
         RolloutCommand::Approve(args) => say(&args, certs, "approve", None),

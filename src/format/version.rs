@@ -22,9 +22,8 @@ impl Version {
 
     /// The oldest that has words for all of `state`.
     pub fn of(state: &RoutingState) -> Self {
-        let is_old = |rollout: &Arc<Rollout>| rollout.plan.of_5().is_some();
-        let has_old_plan = state.rollout.as_ref().is_none_or(is_old);
-        if state.wire.is_none() && has_old_plan { Self::V5 } else { Self::V6 }
+        let is_old = |rollout: &Arc<Rollout>| rollout.is_said_by_5();
+        if state.wire.is_none() && state.rollout.as_ref().is_none_or(is_old) { Self::V5 } else { Self::V6 }
     }
 
     /// Whether this one has words for all of `state`.

@@ -228,6 +228,6 @@ fn standing(kept: Option<bool>, broken: impl Fn() -> bool) -> Standing {
     }
 }
 
-const fn can_compare(stable: u64, canary: u64) -> bool {
+pub(super) const fn can_compare(stable: u64, canary: u64) -> bool {
     stable >= FEWEST_TO_COMPARE && stable.saturating_mul(CANARY_A_STABLE) >= canary
 }

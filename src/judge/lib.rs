@@ -12,16 +12,21 @@ mod finding;
 mod judge;
 mod levels;
 mod measured;
+mod power;
 mod recent;
 mod sequential;
 mod sources;
 mod tally;
 mod window;
 
+#[cfg(test)]
+mod exact;
+
 pub use bench::can_be_compared_with;
 pub use finding::{Doubt, Finding, Group, Standing};
 pub use judge::{Judgement, Ruling, Terms, Witnesses, judge};
 pub use measured::{Arms, Measured, Samples, Scope};
+pub use power::{Power, power};
 pub use recent::judge_recent;
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,

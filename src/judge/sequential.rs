@@ -34,8 +34,10 @@ const HALVINGS: u32 = 30;
 
 /// Which alternatives are bet on.
 #[derive(Clone, Copy)]
-enum Side {
+pub(super) enum Side {
+    /// Higher rates than the one under test.
     Above,
+    /// Lower ones.
     Below,
 }
 
@@ -100,7 +102,11 @@ pub fn quantile_below(measured: &Measured, q: f64, log_threshold: f64) -> Option
 
 #[allow(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
 fn log_mixture(n: u64, k: u64, p0: f64, side: Side) -> f64 {
-    let (n, k) = (n as f64, k.min(n) as f64);
+    log_evidence(n as f64, k.min(n) as f64, p0, side)
+}
+
+/// The same after counts that need not be whole, as expected ones are not.
+pub(super) fn log_evidence(n: f64, k: f64, p0: f64, side: Side) -> f64 {
     let terms = ODDS.map(|(odds, share)| {
         let odds: f64 = match side {
             Side::Above => odds,
@@ -113,7 +119,7 @@ fn log_mixture(n: u64, k: u64, p0: f64, side: Side) -> f64 {
 }
 
 /// The first number from `low` on that `is` so, when all after it are too; `high` if none before it is.
-fn first(mut low: u64, mut high: u64, is: impl Fn(u64) -> bool) -> u64 {
+pub(super) fn first(mut low: u64, mut high: u64, is: impl Fn(u64) -> bool) -> u64 {
     while low < high {
         let middle = low + (high - low) / 2;
         match is(middle) {
@@ -128,10 +134,9 @@ fn first(mut low: u64, mut high: u64, is: impl Fn(u64) -> bool) -> u64 {
 mod tests {
     use super::*;
     use crate::Verdict;
+    use crate::exact::{Evidence, crossed};
     use proptest::prelude::*;
     use std::time::Duration;
-
-    type Evidence = fn(u64, u64, f64) -> f64;
 
     /// The evidence to expect after `n` requests at the rate `p`, by all its outcomes.
     fn expected(evidence: Evidence, n: u64, p: f64, p0: f64) -> f64 {
@@ -143,28 +148,6 @@ mod tests {
             ways *= f64::from(no) / f64::from(yes + 1);
         }
         sum
-    }
-
-    /// The chance that the evidence has reached the threshold after each number of requests up to `n`, looked at after
-    /// each: exact, by the distribution of k among the paths that have not.
-    fn crossed(evidence: Evidence, n: u64, p: f64, p0: f64, threshold: f64) -> Vec<f64> {
-        let (mut open, mut ever) = (vec![1.0], 0.0);
-        let mut all = vec![0.0];
-        for n in 1..=n {
-            let mut next = vec![0.0; open.len() + 1];
-            for (k, chance) in open.iter().enumerate() {
-                next[k] += chance * (1.0 - p);
-                next[k + 1] += chance * p;
-            }
-            for (k, chance) in (0..).zip(&mut next) {
-                if evidence(n, k, p0) >= threshold {
-                    ever += std::mem::take(chance);
-                }
-            }
-            open = next;
-            all.push(ever);
-        }
-        all
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Drop for AuditTap {
 }
 
 /// The name of a kind of change.
-const fn name(change: &Change) -> &'static str {
+fn name(change: &Change) -> &'static str {
     match change {
         Change::Weight { .. } => "weight",
         Change::Drain(_) => "drain",
@@ -189,6 +189,7 @@ const fn name(change: &Change) -> &'static str {
         Change::Retry => "retry",
         Change::Undo { .. } => "undo",
         Change::Close(_) => "close",
+        Change::At { change, .. } => name(change),
     }
 }
 

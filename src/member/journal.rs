@@ -3,6 +3,7 @@
 use super::facts::against;
 use agreement::Votes;
 use model::{NodeId, TxId};
+use rollout::{HeldUp, Next};
 use service::{Event, Proposal};
 use std::time::Duration;
 use store::Room;
@@ -55,6 +56,20 @@ pub(super) fn ejection(node: NodeId, why: Option<&str>) {
     match why {
         Some(reason) => tracing::warn!(%node, reason, "Canary ejected: this node serves stable only"),
         None => tracing::info!(%node, "Canary no longer ejected: this node serves what is agreed"),
+    }
+}
+
+/// Tells what holds the present step up: the limit and what was measured, the requests that are missing, or approvals.
+pub(super) fn held_up(node: NodeId, next: &Next) {
+    match next {
+        Next::Undecided { left, by, why } => {
+            let (held_by, reason, aborted_in_s) = (by.word(), why.as_str(), left.as_secs());
+            tracing::info!(%node, held_by, reason, aborted_in_s, "Step held up");
+        }
+        Next::AwaitsApproval(missing) => {
+            tracing::info!(%node, held_by = HeldUp::Approvals.word(), reason = %missing, "Step held up");
+        }
+        Next::Begins | Next::Holds { .. } | Next::Advances | Next::RollsBack | Next::Waits | Next::Manual => {}
     }
 }
 

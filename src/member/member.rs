@@ -155,7 +155,7 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                     None
                 } else {
                     let (change, by) = (asked.change.clone(), asked.by.clone());
-                    Some(self.ask(change, asked.base_version, by, at, Waiter::Caller(asked)))
+                    Some(self.ask(change, asked.base_version, by, at, Waiter::Caller(asked), outside))
                 }
             }
             Happened::LookAtRoom => self.look_at_room(outside),
@@ -193,9 +193,12 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         let moves = self.controller.look(now, &facts);
         let pace = if self.controller.is_judging() { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
         self.next_look = self.controller.is_watching().then(|| now + pace);
-        let Moves { count, report, propose, measured, ejection_changed, status } = moves;
+        let Moves { count, report, propose, measured, ejection_changed, held_up, status } = moves;
         if let Some(trial) = count {
             outside.count(trial.as_ref());
+        }
+        if let Some(next) = held_up {
+            outside.held_up(&next);
         }
         let measured = measured.map(|(evidence, failing)| Act::Step(Input::Measured { evidence, failing }));
         self.to_do.extend(measured);
@@ -229,11 +232,12 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
                 }
                 Act::Ask(change, at) => {
                     let by = self.signed("rollout");
-                    let question = self.ask(change.clone(), None, by, at, Waiter::Controller(change));
+                    let question = self.ask(change.clone(), None, by, at, Waiter::Controller(change), outside);
                     self.step(now, question, outside)?
                 }
                 Act::Close(at) => {
-                    let question = self.ask(Change::Close(None), None, self.signed("wire"), at, Waiter::Door);
+                    let by = self.signed("wire");
+                    let question = self.ask(Change::Close(None), None, by, at, Waiter::Door, outside);
                     self.step(now, question, outside)?
                 }
             };
@@ -256,13 +260,21 @@ impl<M: Memory, Caller, R: Rules> Member<M, Caller, R> {
         by: Actor,
         at: UnixMillis,
         waiter: Waiter<Caller>,
+        outside: &mut impl Outside<Caller = Caller>,
     ) -> Input {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.waiting.insert(ticket, waiter);
+        let change = if change.begins_step() { self.paced(change, outside) } else { change };
         let is_first = self.door.comes_with_first(&self.engine, &self.rules);
         let change = if is_first { Change::Close(Some(Box::new(change))) } else { change };
         Input::Propose(Question { ticket, change, base_version, by, at })
+    }
+
+    /// The change at the rate at which requests come: on all nodes as far as that is counted, else on this one.
+    fn paced(&self, change: Change, outside: &mut impl Outside<Caller = Caller>) -> Change {
+        let rate = self.controller.rate().unwrap_or_else(|| outside.rate());
+        Change::At { rate, change: Box::new(change) }
     }
 
     fn on_report(&mut self, now: Time, from: NodeId, report: Report) {

@@ -4,8 +4,8 @@ use agreement::Stop;
 use judge::Samples;
 use mesh::WireVersion;
 use model::{Actor, NodeId, Testimony, UnixMillis};
-use rollout::{Status, Trial};
-use service::{Answer, Change, Envelope, Event, Input, Message, Probe, Record, View};
+use rollout::{Next, Status, Trial};
+use service::{Answer, Change, Envelope, Event, Input, Message, Probe, Rate, Record, View};
 use std::sync::Arc;
 use store::{Room, StoreError};
 
@@ -41,6 +41,10 @@ pub trait Outside {
     fn count(&mut self, trial: Option<&Trial>);
     /// What was counted since.
     fn counted(&mut self) -> Samples;
+    /// The rate at which requests have come to this node of late.
+    fn rate(&mut self) -> Rate;
+    /// Notes that the present step is held up, and by what.
+    fn held_up(&mut self, next: &Next);
     /// Notes what the engine is about to be told.
     fn received(&mut self, input: &Input);
     /// Notes what a peer puts its name to.

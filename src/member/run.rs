@@ -16,8 +16,10 @@ use crash::{Step, around};
 use judge::Samples;
 use mesh::{self, Mesh};
 use model::{NodeId, NodeSet, Testimony, Time};
-use rollout::{Status, Trial};
-use service::{Answer, Check, Config, Engine, Envelope, Event, Input, Message, Model, Probe, Record, Smoke, View};
+use rollout::{Next, Status, Trial};
+use service::{
+    Answer, Check, Config, Engine, Envelope, Event, Input, Message, Model, Probe, Rate, Record, Smoke, View,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub trait Traffic: Send {
     fn count(&self, trial: Option<&Trial>);
     /// What was counted since.
     fn counted(&self) -> Samples;
+    /// The rate of the requests in the last minute, to all models.
+    fn rate(&self) -> Rate;
 }
 
 /// Where an answer to a caller goes.
@@ -225,6 +229,14 @@ impl Outside for Node {
 
     fn counted(&mut self) -> Samples {
         self.traffic.counted()
+    }
+
+    fn rate(&mut self) -> Rate {
+        self.traffic.rate()
+    }
+
+    fn held_up(&mut self, next: &Next) {
+        journal::held_up(self.me, next);
     }
 
     fn received(&mut self, input: &Input) {

@@ -4,7 +4,7 @@ use judge::Samples;
 use member::{Probing, Traffic};
 use proxy::Proxy;
 use rollout::Trial;
-use service::{Model, Smoke};
+use service::{Model, Rate, Smoke};
 
 /// Asks upstreams, and counts requests, through the proxy that serves them.
 pub(super) struct ProxyTraffic(pub(super) Proxy);
@@ -25,5 +25,9 @@ impl Traffic for ProxyTraffic {
 
     fn counted(&self) -> Samples {
         self.0.counted()
+    }
+
+    fn rate(&self) -> Rate {
+        Rate::of(self.0.observations().overall.requests, judge::SPAN)
     }
 }

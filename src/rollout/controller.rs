@@ -3,12 +3,12 @@
 use super::pool::{Heed, Pool};
 use super::present::{Clock, Present, REPORT_STALE, deadline, obstacle, reason};
 use super::rules::{All, Rules};
-use super::status::{ModelFigures, Next, NodeFigures, Status};
+use super::status::{HeldUp, ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
 use super::verdict::{objection, of_all};
 use judge::{Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
 use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
-use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
+use service::{Change, Missing, Phase, Rate, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub struct Moves {
     pub measured: Option<(Evidence, Option<String>)>,
     /// Whether this node has stopped serving the canary by itself, or serves it again, just now.
     pub ejection_changed: bool,
+    /// What holds the step up, where people are to be told.
+    pub held_up: Option<Next>,
     /// What people are shown.
     pub status: Option<Arc<Status>>,
 }
@@ -110,6 +112,11 @@ impl<R: Rules> Controller<R> {
     /// The reason for which this node has stopped serving the canary by itself, if it has.
     pub fn ejected(&self) -> Option<&str> {
         self.trial.as_ref()?.ejected.as_deref()
+    }
+
+    /// The rate of the requests to both models on all nodes, if it is known.
+    pub fn rate(&self) -> Option<Rate> {
+        self.trial.as_ref()?.rate
     }
 
     /// Whether there is something to look at from time to time.
@@ -163,6 +170,7 @@ impl<R: Rules> Controller<R> {
         moves.ejection_changed |= present.ejected.is_some() != was_ejected;
         let silent = self.silent(now, facts, &present);
         present.watch(now, silent);
+        present.pace(now, &pooled);
         present.wait_for_people(now, facts.state.open_rollout().and_then(|rollout| awaited(rollout)).as_ref());
         // A rollback does not wait for the votes on a step.
         let overtakes = self.asked.as_ref().is_some_and(is_step) && self.failure(&present).is_some();
@@ -173,7 +181,9 @@ impl<R: Rules> Controller<R> {
         moves.report = present.report(now, &own, &own_verdict, own_recent, moves.ejection_changed);
         let against = failing.or_else(|| objection(&present.trial, &own_verdict));
         moves.measured = present.news(&own, against).or(moves.measured);
-        moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
+        let status = self.status(now, facts, &present, &pooled, &own, verdict);
+        moves.held_up = present.is_held_up_anew(now, &status.next).then(|| status.next.clone());
+        moves.status = Some(Arc::new(status));
         if present.renew_window(now, &own) {
             moves.count = Some(Some(present.trial.clone()));
         }
@@ -276,16 +286,16 @@ impl<R: Rules> Controller<R> {
             why: format!(
                 "not passed within {} s after the hold: {}",
                 limit.as_secs(),
-                self.obstacle(verdict, &pooled.canary())
+                self.obstacle(verdict, &pooled.canary()).1
             ),
             started: Some(rollout.started),
         })
     }
 
-    /// What held the step up, in words.
-    fn obstacle(&self, verdict: &Judgement, canary: &Measured) -> String {
+    /// What holds the step up, and the same in words.
+    fn obstacle(&self, verdict: &Judgement, canary: &Measured) -> (HeldUp, String) {
         match (&self.refused, verdict.ruling) {
-            (Some(refused), Ruling::Pass) => refused.clone(),
+            (Some(refused), Ruling::Pass) => (HeldUp::Settling, refused.clone()),
             (_, Ruling::Pass | Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough) => {
                 obstacle(verdict, canary.requests(), canary.uncounted())
             }
@@ -356,6 +366,7 @@ impl<R: Rules> Controller<R> {
             findings: verdict.findings,
             lenient: self.pool.lenient(present.trial.epoch),
             missing_for,
+            rate: present.rate,
             nodes: facts.members.iter().map(|id| (id, node(id))).collect(),
             refused: self.refused.clone(),
         }
@@ -375,7 +386,10 @@ impl<R: Rules> Controller<R> {
             (Some(Clock { holds: Some(left), .. }), _) => Next::Holds { left, then },
             (Some(_), Some(missing)) => Next::AwaitsApproval(missing),
             (Some(_), None) if verdict.ruling == Ruling::Pass && self.has_settled(now, present) => Next::Advances,
-            (Some(clock), None) => Next::Undecided { left: clock.deadline, why: self.obstacle(verdict, canary) },
+            (Some(clock), None) => {
+                let (by, why) = self.obstacle(verdict, canary);
+                Next::Undecided { left: clock.deadline, by, why }
+            }
         }
     }
 }

@@ -21,5 +21,5 @@ mod tests;
 
 pub use controller::{Controller, Facts, LOOK_EVERY, MayPropose, Moves};
 pub use rules::{All, Rules};
-pub use status::{ModelFigures, Next, NodeFigures, Status};
+pub use status::{HeldUp, ModelFigures, Next, NodeFigures, Status};
 pub use trial::{Kind, Trial};

@@ -1,10 +1,11 @@
 //! The trial that is going on, as far as one node has come with it: its clock, its windows, and what was told of it.
 
 use super::rules::Rules;
+use super::status::{HeldUp, Next};
 use super::trial::Trial;
 use judge::{Arms, Judgement, Measured, Ruling, Samples};
 use model::{Evidence, Judging, NodeSet, Recent, Report, Time};
-use service::{Metric, Missing, Plan, Rollout};
+use service::{Metric, Missing, Rate, Rollout};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -18,6 +19,12 @@ pub(super) const REPORT_STALE: Duration = Duration::from_secs(7);
 /// does not hide a canary that turns bad.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_REQUESTS: u64 = 2_000;
+
+/// A rate of requests is known when a window is open for this long: what others have counted is up to two seconds old.
+const RATE_AFTER: Duration = Duration::from_secs(5);
+/// What holds a step up is told again when it is something else, but not more often than this: a figure may go to and
+/// fro about its limit with every request.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Seconds of the step that tests of their own have begun in, each going on for as many seconds.
 const RECENT_SECONDS: usize = 4;
@@ -48,6 +55,10 @@ pub(super) struct Present {
     reported: Time,
     reported_bad: u64,
     told: Option<Told>,
+    /// The rate of the requests to both models, on all nodes, as soon as it is known.
+    pub(super) rate: Option<Rate>,
+    /// What was told last to hold the step up, and when.
+    told_held_up: Option<(HeldUp, Time)>,
 }
 
 /// How far the present step is by its plan.
@@ -75,6 +86,8 @@ impl Present {
             reported: now,
             reported_bad: 0,
             told: None,
+            rate: None,
+            told_held_up: None,
         }
     }
 
@@ -145,8 +158,8 @@ impl Present {
         self.starts.iter().map(since).collect()
     }
 
-    /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops serving it
-    /// then. That is for good: only another step, or a word of an operator, begins anew.
+    /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops
+    /// serving it then. That is for good: only another step, or a word of an operator, begins anew.
     pub(super) fn condemn(
         &mut self,
         rules: &impl Rules,
@@ -163,6 +176,28 @@ impl Present {
             self.ejected.clone_from(&why);
         }
         self.ejected.clone().or(why)
+    }
+
+    /// Takes note of the rate at which requests come, once the window is open long enough.
+    pub(super) fn pace(&mut self, now: Time, pooled: &Samples) {
+        let open = now.since(self.window_began);
+        if self.began.is_some() && open >= RATE_AFTER {
+            let Samples { routed, told, .. } = pooled;
+            let counts = [&routed.stable, &routed.canary, &told.stable, &told.canary].map(Measured::requests);
+            let requests = counts.into_iter().fold(0, u64::saturating_add);
+            self.rate = Some(Rate::of(requests, open));
+        }
+    }
+
+    /// Whether people are to be told that the step is held up: it was not before, or it is by something else now.
+    pub(super) fn is_held_up_anew(&mut self, now: Time, next: &Next) -> bool {
+        let Some(by) = next.held_up() else { return false };
+        let is_told = |(told, at): (HeldUp, Time)| told == by || now < at + TELL_EVERY;
+        let is_new = !self.told_held_up.is_some_and(is_told);
+        if is_new {
+            self.told_held_up = Some((by, now));
+        }
+        is_new
     }
 
     /// What the others are to be told: from time to time, and at once when something is wrong.
@@ -231,7 +266,7 @@ impl Present {
 
 /// How long a step of `rollout` may stay undecided after its hold.
 pub(super) fn deadline(rollout: &Rollout) -> Duration {
-    rollout.plan.progress_deadline.unwrap_or(Plan::PROGRESS_DEADLINE).duration()
+    rollout.progress_deadline().duration()
 }
 
 /// What applications told, in the form in which nodes tell it each other; none where they told nothing.
@@ -249,17 +284,27 @@ pub(super) fn reason(judgement: &Judgement) -> String {
     judgement.reason().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What keeps a step from being passed, in words; `others` are the requests to the canary beside those that count.
-pub(super) fn obstacle(judgement: &Judgement, counted: u64, others: u64) -> String {
+/// What keeps a step from being passed, and the same in words; `others` are the requests to the canary beside those
+/// that count.
+pub(super) fn obstacle(judgement: &Judgement, counted: u64, others: u64) -> (HeldUp, String) {
     if let Some(finding) = judgement.reason() {
-        return finding.to_string();
+        return (HeldUp::Gate(finding.gate), finding.to_string());
     }
+    let by = match judgement.open().next() {
+        _ if judgement.missing > 0 && counted == 0 => HeldUp::NoRequests,
+        _ if judgement.missing > 0 => HeldUp::Requests,
+        Some(finding) => HeldUp::Gate(finding.gate),
+        None if judgement.ruling == Ruling::Pass => {
+            return (HeldUp::Settling, "the counts were begun anew just now".into());
+        }
+        None => return (HeldUp::Nothing, "no limit has anything to be held against".into()),
+    };
     let why =
         if counted == 0 && others > 0 { format!(": no requests that count; {others} others") } else { String::new() };
     let missing =
         (judgement.missing > 0).then(|| format!("{} requests to the canary are missing{why}", judgement.missing));
     let open = judgement.open().map(ToString::to_string);
-    missing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
+    (by, missing.into_iter().chain(open).collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
@@ -270,8 +315,13 @@ mod tests {
     fn a_step_that_waits_says_for_what_and_why_that_does_not_come() {
         let judgement = Judgement { ruling: Ruling::NotEnough, findings: Vec::new(), missing: 59, uncounted: 0 };
         let missing = "59 requests to the canary are missing";
-        assert_eq!(obstacle(&judgement, 0, 0), missing);
-        assert_eq!(obstacle(&judgement, 0, 120), format!("{missing}: no requests that count; 120 others"));
-        assert_eq!(obstacle(&Judgement { missing: 9, ..judgement }, 50, 120), "9 requests to the canary are missing");
+        assert_eq!(obstacle(&judgement, 0, 0), (HeldUp::NoRequests, missing.to_owned()));
+        let others = format!("{missing}: no requests that count; 120 others");
+        assert_eq!(obstacle(&judgement, 0, 120), (HeldUp::NoRequests, others));
+        let (by, why) = obstacle(&Judgement { missing: 9, ..judgement.clone() }, 50, 120);
+        assert_eq!((by, why.as_str()), (HeldUp::Requests, "9 requests to the canary are missing"));
+        assert_eq!(obstacle(&Judgement { missing: 0, ..judgement.clone() }, 59, 0).0, HeldUp::Nothing);
+        let passed = Judgement { missing: 0, ruling: Ruling::Pass, ..judgement };
+        assert_eq!(obstacle(&passed, 59, 0).0, HeldUp::Settling);
     }
 }

@@ -2,7 +2,7 @@
 
 use judge::{Finding, Measured, Ruling};
 use model::{NodeId, NodeSet, Weight};
-use service::Missing;
+use service::{GateName, Missing, Rate};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Status {
     pub missing: u64,
     /// When they will be there at the present rate; none without traffic.
     pub missing_for: Option<Duration>,
+    /// The rate of the requests to both models; none before it is known.
+    pub rate: Option<Rate>,
     /// Each member.
     pub nodes: BTreeMap<NodeId, NodeFigures>,
     /// What happens next.
@@ -84,7 +86,7 @@ pub enum Next {
     /// The step is held for as long as is left; then this weight follows, or promotion where there is none.
     Holds { left: Duration, then: Option<Weight> },
     /// The hold is over and the verdict is open, for this reason; at the deadline the rollout is aborted.
-    Undecided { left: Duration, why: String },
+    Undecided { left: Duration, by: HeldUp, why: String },
     /// The hold is over, and the next step is not approved by enough operators.
     AwaitsApproval(Missing),
     /// The next step is being taken.
@@ -95,6 +97,48 @@ pub enum Next {
     Waits,
     /// An operator set the weight: nothing follows by itself.
     Manual,
+}
+
+/// The kind of thing that holds a step up whose hold is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldUp {
+    /// Requests to the canary are missing.
+    Requests,
+    /// There is none that counts.
+    NoRequests,
+    /// What was seen is beyond this limit, and may be chance.
+    Gate(GateName),
+    /// The counts were begun anew and have to stand for a while.
+    Settling,
+    /// No limit of the plan has anything to be held against.
+    Nothing,
+    /// Operators have to approve the next step.
+    Approvals,
+}
+
+impl HeldUp {
+    /// Its word: that of the gate, or of what is missing.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::NoRequests => "no_requests",
+            Self::Gate(gate) => gate.word(),
+            Self::Settling => "settling",
+            Self::Nothing => "nothing_to_judge",
+            Self::Approvals => "approvals",
+        }
+    }
+}
+
+impl Next {
+    /// What holds the step up, if its hold is over and something does.
+    pub const fn held_up(&self) -> Option<HeldUp> {
+        match self {
+            Self::Undecided { by, .. } => Some(*by),
+            Self::AwaitsApproval(_) => Some(HeldUp::Approvals),
+            Self::Begins | Self::Holds { .. } | Self::Advances | Self::RollsBack | Self::Waits | Self::Manual => None,
+        }
+    }
 }
 
 impl ModelFigures {

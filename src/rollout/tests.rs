@@ -1,6 +1,7 @@
 //! The controller's answers to what it sees, over whole rollouts.
 
 mod approvals;
+mod held_up;
 
 use super::*;
 use judge::{Arms, Measured, Samples, Verdict};

@@ -6,6 +6,7 @@
 mod document;
 mod gates;
 mod health;
+mod needs;
 pub mod openapi;
 mod plan;
 mod problem;
@@ -18,6 +19,7 @@ mod values;
 pub use document::Document;
 pub use gates::{CompareShape, GateEntry, GateShape, GatesShape, MetricShape, ModeShape};
 pub use health::{CertificateHealth, HealthSnapshot, ModelHealth, PeerHealth};
+pub use needs::{NeedsShape, StepNeedsShape};
 pub use plan::{PlanShape, PlanShapeError};
 pub use problem::{ProblemShape, code};
 pub use requests::{ModelRequest, StartRequest, UndoRequest, VerbRequest, WeightRequest};

@@ -34,7 +34,8 @@ pub struct PlanShape {
     /// How long after the first step has begun nothing but errors is judged.
     #[serde(default, rename = "initialDelay", skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<HoldShape>,
-    /// Seconds that a step may stay undecided after its hold.
+    /// Seconds that a step may stay undecided after its hold; where nothing is said, worked out for each step from the rate at
+    /// which requests come.
     #[serde(default, rename = "progressDeadlineSeconds", skip_serializing_if = "Option::is_none")]
     pub progress_deadline_seconds: Option<u32>,
     /// Failures to measure in a row that pause the rollout.

@@ -1,5 +1,6 @@
 //! The JSON of rollouts and of what is measured of them.
 
+use super::needs::NeedsShape;
 use super::plan::PlanShape;
 use super::values::{Shares, rfc3339};
 use model::{Digest, ModelId, NodeId};
@@ -30,6 +31,9 @@ pub struct RolloutShape {
     pub weights: Vec<f64>,
     /// How long the present step is held, in seconds.
     pub hold_s: f64,
+    /// How long the present step may stay undecided after its hold, in seconds.
+    #[serde(default)]
+    pub deadline_s: Option<f64>,
     /// Whether an operator has to promote the present step.
     pub manual: bool,
     /// Each step that asks for approvals, and who gave theirs.
@@ -75,6 +79,9 @@ pub struct CurrentRollout {
     pub nodes: BTreeMap<NodeId, NodeShape>,
     /// What is measured, while the canary gets traffic.
     pub trial: Option<TrialShape>,
+    /// What the steps need at the rate at which requests come; none before that is known.
+    #[serde(default)]
+    pub needs: Option<NeedsShape>,
 }
 
 /// A member as the answering node knows it.
@@ -188,6 +195,9 @@ pub struct NextShape {
     pub then: Option<f64>,
     /// What it waits for, in words: approvals, requests, or a limit that is not kept yet; none while it waits for the time.
     pub waits_for: Option<String>,
+    /// The kind of that: the short name of the limit, `requests`, `no_requests`, `settling`, `nothing_to_judge` or `approvals`.
+    #[serde(default)]
+    pub held_by: Option<String>,
 }
 
 impl RolloutShape {
@@ -206,6 +216,7 @@ impl RolloutShape {
             steps: rollout.plan.steps.len(),
             weights: rollout.plan.steps.iter().map(|step| step.weight.fraction()).collect(),
             hold_s: step.map_or(0.0, |step| step.hold.duration().as_secs_f64()),
+            deadline_s: Some(rollout.progress_deadline().duration().as_secs_f64()),
             manual: step.is_some_and(|step| step.then == Then::AwaitPromotion),
             approvals: approvals(rollout),
             epoch: rollout.epoch,

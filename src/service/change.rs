@@ -4,7 +4,7 @@ use super::next::{
     approve, end_as_stable, end_at_nothing, member, named, present, resume, retry, set_model, set_weight, start,
     step_on, undo, wrong_phase,
 };
-use crate::{MARK, Missing, Model, Outcome, Phase, Plan, RoutingState};
+use crate::{MARK, Missing, Model, Outcome, Phase, Plan, Rate, RoutingState};
 use agreement::Direction;
 use model::{ModelId, NodeId, NodeSet, TxId, UnixMillis, Weight};
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub enum Change {
     /// Closes the door to version 5 of the wire: the state as it stands, marked. At version 0, where nothing stands yet,
     /// the mark comes with the first change, so that it takes no version of its own.
     Close(Option<Box<Self>>),
+    /// The change at this rate of the service's requests, from which follows how long a step that begins with it may take.
+    At { rate: Rate, change: Box<Self> },
 }
 
 /// What becomes of a rollout that is open when another one is to begin.
@@ -128,11 +130,41 @@ impl Change {
     pub fn is_said_by_5(&self) -> bool {
         match self {
             Self::Close(_) => false,
+            Self::At { change, .. } => change.is_said_by_5(),
             Self::Start { plan, .. } => Plan::clone(plan).without_news().of_5().is_some(),
             Self::Weight { .. } | Self::Drain(_) | Self::Undrain(_) | Self::Model(_) => true,
             Self::Next { .. } | Self::Promote(_) | Self::Approve { .. } | Self::Pause { .. } | Self::Resume => true,
             Self::Abort { .. } | Self::RollBack { .. } | Self::Retry | Self::Undo { .. } => true,
         }
+    }
+
+    /// Whether a step begins with it, so that it matters at which rate of requests that is.
+    pub const fn begins_step(&self) -> bool {
+        match self {
+            Self::Start { .. }
+            | Self::Next { .. }
+            | Self::Promote(Extent::Step)
+            | Self::Resume
+            | Self::Retry
+            | Self::Model(_) => true,
+            Self::Weight { .. }
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::Promote(Extent::Full)
+            | Self::Approve { .. }
+            | Self::Pause { .. }
+            | Self::Abort { .. }
+            | Self::RollBack { .. }
+            | Self::Undo { .. }
+            | Self::Close(_)
+            | Self::At { .. } => false,
+        }
+    }
+
+    /// The rate that comes with it; none is known without.
+    fn rate(&self) -> Rate {
+        let within = if let Self::Close(Some(first)) = self { first } else { self };
+        if let Self::At { rate, .. } = within { *rate } else { Rate::default() }
     }
 
     /// The state that follows `base` by this change. Fails when the change does not fit `base` or names a node
@@ -144,7 +176,8 @@ impl Change {
         txid: TxId,
         timestamp: UnixMillis,
     ) -> Result<RoutingState, ChangeError> {
-        self.applied(base, members, txid, timestamp)?.in_its_words(members)
+        let next = self.applied(base, members, txid, timestamp)?.in_its_words(members)?;
+        Ok(next.with_deadline(self.rate()))
     }
 
     fn applied(
@@ -194,6 +227,7 @@ impl Change {
             }
             Self::Retry => retry(base, &mut next)?,
             Self::Undo { to } => undo(base, &mut next, to.as_ref())?,
+            Self::At { change, .. } => next = change.applied(base, members, txid, timestamp)?,
             Self::Close(None) if base.wire.is_some() => return Err(ChangeError::Closed),
             Self::Close(None) => next.wire = Some(MARK),
             Self::Close(Some(first)) => {

@@ -34,16 +34,15 @@ impl RoutingState {
         }
         let in_words = |rollout: &Arc<Rollout>| {
             let plan = Arc::new(Plan::clone(&rollout.plan).without_news());
-            Arc::new(Rollout { plan, ..Rollout::clone(rollout) })
+            Arc::new(Rollout { plan, deadline: None, ..Rollout::clone(rollout) })
         };
         let plain = Self { rollout: self.rollout.as_ref().map(in_words), ..self };
         if plain.has_plan_of_5() { Ok(plain) } else { Err(ChangeError::WireVersion(members)) }
     }
 
-    /// Whether version 5 of the wire has words for the plan, if there is one.
+    /// Whether version 5 of the wire has words for the rollout, if there is one.
     fn has_plan_of_5(&self) -> bool {
-        let is_known = |rollout: &Arc<Rollout>| rollout.plan.of_5().is_some();
-        self.rollout.as_ref().is_none_or(is_known)
+        self.rollout.as_ref().is_none_or(|rollout| rollout.is_said_by_5())
     }
 
     /// Whether a state that comes after this one, sooner or later, can have this mark.

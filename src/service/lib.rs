@@ -8,6 +8,7 @@ mod approval;
 mod change;
 mod door;
 mod gates;
+mod needs;
 mod next;
 mod plan;
 mod register;
@@ -23,6 +24,7 @@ pub use approval::{Approvals, MAX_APPROVALS, Missing, operators};
 pub use change::{Change, ChangeError, Extent, WhenOpen};
 pub use door::MARK;
 pub use gates::{Compare, Gate, GateName, Gates, Metric, Mode};
+pub use needs::{LONGEST_DEADLINE, Late, Rate, SHORTEST_DEADLINE, StepNeeds};
 pub use plan::{
     MAX_HOLD, MAX_SMOKE_PATH, MAX_STEPS, MAX_UNCOUNTED, MILLION, Plan, PlanError, Shield, Smoke, Span, Step, Then,
     min_sample,

@@ -71,6 +71,7 @@ pub(super) fn start(
         phase: Phase::Progressing,
         why: String::new(),
         approvals: Approvals::default(),
+        deadline: None,
     }));
     Ok(())
 }

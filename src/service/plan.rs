@@ -188,7 +188,7 @@ impl Plan {
             gates,
             compare_sample: Some(Self::COMPARE_SAMPLE),
             initial_delay: Span(0),
-            progress_deadline: Some(Self::PROGRESS_DEADLINE),
+            progress_deadline: None,
             consecutive_error_limit: Self::CONSECUTIVE_ERROR_LIMIT,
             smoke: Smoke::default(),
             shield: Shield::On,

@@ -95,6 +95,7 @@ impl Register for RoutingState {
 
     fn bears(&self, next: &Self, by: &str) -> Result<(), String> {
         self.door_allows(next)?;
+        self.deadline_allows(next)?;
         self.approvals_allow(next, by)
     }
 

@@ -1,7 +1,7 @@
 //! A rollout: a plan, how far it has come, and how it ended. It is part of what the members agree on, so whoever
 //! coordinates carries it on.
 
-use crate::{Approvals, Model, Plan, RoutingState};
+use crate::{Approvals, Model, Plan, RoutingState, Span};
 use model::{UnixMillis, Weight};
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ pub struct Rollout {
     pub why: String,
     /// Who approved which step.
     pub approvals: Approvals,
+    /// How long the present step may stay undecided after its hold, worked out when it was entered; none where the plan says it
+    /// for all steps.
+    pub deadline: Option<Span>,
 }
 
 /// Where a rollout stands.
@@ -78,6 +81,16 @@ impl Rollout {
         self.plan.steps.get(self.step).map_or(Weight::ZERO, |step| step.weight)
     }
 
+    /// How long the present step may stay undecided after its hold.
+    pub fn progress_deadline(&self) -> Span {
+        self.plan.progress_deadline.or(self.deadline).unwrap_or(Plan::PROGRESS_DEADLINE)
+    }
+
+    /// Whether version 5 of the wire has words for all of it.
+    pub fn is_said_by_5(&self) -> bool {
+        self.plan.of_5().is_some() && self.deadline.is_none()
+    }
+
     /// Whether there is no step after this one.
     pub fn is_last_step(&self) -> bool {
         self.step + 1 >= self.plan.steps.len()
@@ -104,6 +117,7 @@ impl RoutingState {
     /// `by`: what every member checks before it votes, whoever asks. Fails with what the plan says instead.
     pub fn plan_allows(&self, next: &Self, by: &str) -> Result<(), String> {
         self.approvals_allow(next, by)?;
+        self.deadline_allows(next)?;
         match (self.rollout.as_deref(), next.rollout.as_deref()) {
             (None, None) => Ok(()),
             (Some(before), None) => Err(format!("{} may not vanish from the state", before.id())),

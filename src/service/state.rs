@@ -171,7 +171,8 @@ impl Fields {
     }
 
     fn rollout(&mut self, rollout: &Rollout) {
-        let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why, approvals } = rollout;
+        let Rollout { started, started_at, plan, canary, stable, step, epoch, phase, why, approvals, deadline } =
+            rollout;
         for number in [*started, started_at.0, *step as u64, *epoch, phase_number(*phase)] {
             self.number(number);
         }
@@ -184,6 +185,11 @@ impl Fields {
             self.number(*step as u64);
             self.number(by.len() as u64);
             by.iter().for_each(|operator| self.text(operator));
+        }
+        // Likewise: version 5 knows none.
+        if let Some(deadline) = deadline {
+            self.text("deadline");
+            self.number(deadline.0);
         }
     }
 

@@ -245,11 +245,39 @@ async fn weights_that_are_none_never_leave_the_machine() {
 }
 
 #[tokio::test]
+async fn a_plan_is_explained_without_a_mesh() {
+    let cluster = Cluster::new(44);
+    let explain = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["rollout", "explain"].into_iter().chain(arguments.iter().copied()).collect();
+        run(canary(&cluster, &cluster.peers, &arguments))
+    };
+    let plan = cluster.certs.path().join("plan.toml");
+    std::fs::write(&plan, "steps = [{ setWeight = 5 }, { setWeight = 50 }]\nprogressDeadlineSeconds = 600\n")
+        .expect("a file");
+    let plan = plan.to_str().expect("UTF-8");
+    let told = explain(&["--plan", plan, "--rate", "1.8/s"]).await;
+    let late = "step 1 (5 %): the minimum sample takes 656 s: it can only be aborted, after 630 s";
+    assert!(told.code == 0 && told.stdout.contains(late), "{} {}", told.stdout, told.stderr);
+    let told = explain(&["--rate", "180/min", "--output", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&told.stdout).expect("JSON");
+    assert_eq!((&json["rate"], &json["steps"][0]["deadline_s"]), (&3.0.into(), &8_000.001.into()));
+    assert_eq!(json["power"][0]["gate"], "max_error_rate");
+    for wrong in [&["--rate", "3"][..], &["--rate", "3/s", "--steps", "20,5"], &[]] {
+        assert_eq!(explain(wrong).await.code, 2, "{wrong:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_help_has_examples() {
     let cluster = Cluster::new(43);
-    for command in
-        [&["query"][..], &["rollout", "set-weight"], &["rollout", "status"], &["rollout", "history"], &["member"]]
-    {
+    for command in [
+        &["query"][..],
+        &["rollout", "set-weight"],
+        &["rollout", "status"],
+        &["rollout", "explain"],
+        &["rollout", "history"],
+        &["member"],
+    ] {
         let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
         let ran = run(canary(&cluster, &cluster.peers, &arguments)).await;
         assert!(ran.code == 0 && ran.stdout.contains("Examples:"), "{command:?}: {}", ran.stdout);

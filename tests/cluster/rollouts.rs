@@ -324,6 +324,33 @@ fn no_traffic_holds_the_step_and_says_what_is_missing() {
 }
 
 #[test]
+fn without_traffic_a_start_warns_and_the_log_names_what_holds_the_step_up() {
+    let world = World::new(60);
+    let start = ["rollout", "start", "v2", "--upstream", &world.v2.url(), "--steps", "10,100", "--hold", "1s"];
+    let warned = eventually("a start", || {
+        let said = world.cluster.canary(&start);
+        if said.code == Some(0) { Ok(said.err) } else { Err(format!("{said:?}")) }
+    });
+    let late = "step 1 (10 %): without requests it can only be aborted, after 601 s";
+    assert!(warned.contains("a deadline comes first") && warned.contains(late), "{warned}");
+    for id in [A, B, C] {
+        world.cluster.wait_log(id, &["Step held up", "no_requests", "59 requests to the canary are missing"]);
+    }
+    let current = eventually("the rate is known", || {
+        let current = world.cluster.get(B, "/rollouts/current")?.json();
+        if current["needs"].is_object() { Ok(current) } else { Err(current.to_string()) }
+    });
+    assert_eq!(
+        (&current["rollout"]["deadline_s"], &current["plan"]["progressDeadlineSeconds"]),
+        (&json!(600.0), &Value::Null)
+    );
+    assert_eq!((&current["needs"]["rate"], &current["needs"]["steps"][0]["late"]), (&json!(0.0), &json!("traffic")));
+    assert_eq!(current["trial"]["next"]["held_by"], "no_requests");
+    let status = world.cluster.canary(&["rollout", "status"]).out;
+    assert!(status.contains("  see that users' requests reach these nodes") && status.contains(late), "{status}");
+}
+
+#[test]
 fn what_is_no_plan_is_refused_before_anything_is_asked() {
     let cluster = Cluster::new(47);
     let start = |more: &[&str]| {

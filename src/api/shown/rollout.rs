@@ -5,7 +5,8 @@ use member::{HistoryEntry, View};
 use model::{NodeId, Weight};
 use rollout::{ModelFigures, Next, NodeFigures, Status};
 use schema::{
-    AgreedState, CurrentRollout, FiguresShape, GateFinding, NextShape, NodeShape, PlanShape, RolloutShape, TrialShape,
+    AgreedState, CurrentRollout, FiguresShape, GateFinding, NeedsShape, NextShape, NodeShape, PlanShape, RolloutShape,
+    TrialShape,
 };
 use service::{Mode, Outcome, Phase, Rollout};
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub(crate) fn current(view: &View, status: Option<&Status>) -> Option<CurrentRol
         };
         (id, shape)
     };
+    let needs = status.and_then(|status| status.rate).zip(state.open_rollout());
+    let needs = needs.map(|(rate, rollout)| NeedsShape::of(rate, &rollout.needs(rate)));
     let others = view.peers.iter().map(|(id, peer)| node(*id, peer.connected, peer.applied));
     Some(CurrentRollout {
         node_id: view.me,
@@ -41,6 +44,7 @@ pub(crate) fn current(view: &View, status: Option<&Status>) -> Option<CurrentRol
         acting_coordinator: view.coordinator,
         nodes: std::iter::once(node(view.me, true, state.version)).chain(others).collect(),
         trial: status.map(trial),
+        needs,
     })
 }
 
@@ -108,14 +112,15 @@ const fn ruling(ruling: &Ruling) -> &'static str {
 }
 
 fn next(next: &Next) -> NextShape {
-    let what = |word: &str| NextShape { what: word.into(), in_s: None, then: None, waits_for: None };
+    let held_by = next.held_up().map(|by| by.word().to_owned());
+    let what = |word: &str| NextShape { what: word.into(), in_s: None, then: None, waits_for: None, held_by };
     let seconds = |left: &Duration| Some(left.as_secs_f64());
     match next {
         Next::Begins => what("begins"),
         Next::Holds { left, then } => {
             NextShape { in_s: seconds(left), then: then.map(Weight::fraction), ..what("holds") }
         }
-        Next::Undecided { left, why } => {
+        Next::Undecided { left, why, .. } => {
             NextShape { in_s: seconds(left), waits_for: Some(why.clone()), ..what("undecided") }
         }
         Next::AwaitsApproval(missing) => NextShape { waits_for: Some(missing.to_string()), ..what("awaits_approval") },

@@ -1,5 +1,6 @@
 //! A rollout in text: one screen, or one line.
 
+use super::needs;
 use schema::{ApprovalsShape, CurrentRollout, FiguresShape, GateFinding, NextShape, RolloutShape, TrialShape};
 use service::operators;
 use std::fmt::Write as _;
@@ -15,6 +16,9 @@ pub(super) fn rollout(current: &CurrentRollout) -> String {
     text += &current.rollout.as_ref().map(approvals).unwrap_or_default();
     if let Some(trial) = &current.trial {
         text += &progress(current.rollout.as_ref(), trial);
+        if let (Some(needs), Some(rollout)) = (&current.needs, &current.rollout) {
+            text += &needs::line(needs, rollout.step);
+        }
         text += &format!("\n{}\n{}", models(current, trial), gates(trial));
     }
     text += &format!("\n{}", nodes(current));
@@ -74,6 +78,9 @@ fn progress(rollout: Option<&RolloutShape>, trial: &TrialShape) -> String {
     if trial.missing > 0 {
         let _ = write!(text, "; {} requests missing{}", trial.missing, prospect(trial));
     }
+    if let Some(hint) = trial.next.held_by.as_deref().map(hint) {
+        let _ = write!(text, "\n  {hint}");
+    }
     if !trial.unheeded.is_empty() {
         let nodes: Vec<_> = trial.unheeded.iter().map(ToString::to_string).collect();
         let nodes = nodes.join(", ");
@@ -92,6 +99,21 @@ fn prospect(trial: &TrialShape) -> String {
         Some(seconds) => format!(", there in {seconds:.0} s at this rate"),
         None if requests == 0 && uncounted > 0 => format!(": no requests that count; {uncounted} others"),
         None => ", and none come".to_owned(),
+    }
+}
+
+/// What an operator can do about what holds the step up.
+fn hint(held_by: &str) -> &'static str {
+    match held_by {
+        "requests" => {
+            "wait for them; or promote without a verdict, or start with larger steps or a smaller minSample: explain shows \
+             what a plan needs"
+        }
+        "no_requests" => "see that users' requests reach these nodes; promote goes on without a verdict, abort ends it",
+        "settling" => "nothing: the step is passed when the counts have stood for a while",
+        "nothing_to_judge" => "promote or abort: the plan has no limit that could be measured here",
+        "approvals" => "canary rollout approve, by operators who have not approved it yet",
+        _ => "look what the canary does there: more requests will tell; promote if it is as it should be, abort if not",
     }
 }
 
@@ -195,7 +217,7 @@ fn commands(rollout: &RolloutShape) -> String {
     verbs.collect::<Vec<_>>().join("  |  ")
 }
 
-fn percent(fraction: Option<f64>) -> String {
+pub(super) fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(
         || "-".to_owned(),
         |fraction| {

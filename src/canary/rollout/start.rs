@@ -1,20 +1,16 @@
 //! `canary rollout start`.
 
 use super::follow::{self, Until};
+use super::needs;
+use super::plan::PlanArgs;
 use crate::change::{self, ChangeArgs};
-use crate::cluster::parse_span;
+use crate::cluster::{block_on, parse_span};
 use crate::failure::{Exit, Failure};
 use clap::Args;
-use model::{ModelId, Weight};
-use schema::{HoldShape, PlanShape, StartRequest};
-use service::MAX_APPROVALS;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use model::ModelId;
+use schema::StartRequest;
+use std::path::Path;
 use std::time::Duration;
-
-/// Longest plan file: a plan of as many steps as there may be is a hundredth of it.
-const MAX_PLAN: u64 = 1024 * 1024;
 
 /// Start a rollout: the canary's share grows by a plan, judged at each step by the requests that it serves.
 #[derive(Debug, Args)]
@@ -38,19 +34,8 @@ pub(super) struct StartArgs {
     /// Where it is served, on every node; a node's own CANARY_UPSTREAMS goes over it.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// The weights in per cent, rising.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Weight::from_percent, conflicts_with = "plan")]
-    steps: Vec<Weight>,
-    /// How long each weight is held; at most 31 days.
-    #[arg(long, value_name = "TIME", value_parser = parse_hold, conflicts_with = "plan")]
-    hold: Option<Duration>,
-    /// How many different operators have to approve the last step before it is entered: `canary rollout approve`. In a
-    /// plan file any step but the first may have approvals.
-    #[arg(long, value_name = "COUNT", conflicts_with = "plan", value_parser = clap::value_parser!(u8).range(1..=MAX_APPROVALS.into()))]
-    approvals: Option<u8>,
-    /// Read the plan from this file, TOML when its name ends in .toml, else JSON.
-    #[arg(long, value_name = "FILE")]
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArgs,
     /// Let users see the failures of the canary's upstream, instead of sending their requests to the stable model.
     #[arg(long)]
     no_shield: bool,
@@ -71,58 +56,25 @@ pub(super) struct StartArgs {
 }
 
 pub(super) fn run(args: StartArgs, certs: &Path) -> Result<Exit, Failure> {
-    let plan = plan(&args)?;
+    let (mut shape, plan) = args.plan.read()?;
+    if args.no_shield {
+        shape.shield = Some(false);
+    }
     let request = StartRequest {
         canary_model_id: args.model,
         upstream: args.upstream,
-        plan: Some(plan),
+        plan: Some(shape),
         supersede: args.supersede,
         base_version: args.base_version,
     };
     let exit = change::run(&args.change, certs, "/rollouts", &request)?;
+    let client = args.change.client(certs)?;
+    block_on(async {
+        needs::warn(&client, &plan).await;
+        Ok(())
+    })?;
     if !args.watch {
         return Ok(exit);
     }
-    follow::run(&args.change.client(certs)?, args.change.output, Until::new(args.watch_timeout))
-}
-
-fn plan(args: &StartArgs) -> Result<PlanShape, Failure> {
-    let mut shape = match &args.plan {
-        Some(path) => read(path)?,
-        None if args.steps.is_empty() => PlanShape { hold: args.hold.map(HoldShape), ..PlanShape::usual() },
-        None => PlanShape::of_weights(&args.steps, args.hold),
-    };
-    if let Some(approvals) = args.approvals {
-        shape = shape.with_approvals(approvals);
-    }
-    if args.no_shield {
-        shape.shield = Some(false);
-    }
-    // The node says the same, but here nothing is sent for a plan that is none.
-    shape.plan().map_err(|error| wrong(args.plan.as_deref(), &error.to_string()))?;
-    Ok(shape)
-}
-
-fn read(path: &Path) -> Result<PlanShape, Failure> {
-    let failed = |error: std::io::Error| wrong(Some(path), &error.to_string());
-    let mut text = String::new();
-    File::open(path).map_err(failed)?.take(MAX_PLAN).read_to_string(&mut text).map_err(failed)?;
-    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) {
-        toml::from_str(&text).map_err(|error| wrong(Some(path), error.to_string().trim_end()))
-    } else {
-        serde_json::from_str(&text).map_err(|error| wrong(Some(path), &error.to_string()))
-    }
-}
-
-fn wrong(path: Option<&Path>, error: &str) -> Failure {
-    let place = path.map_or_else(|| "the plan".to_owned(), |path| path.display().to_string());
-    Failure::message(Exit::Usage, format!("{place}: {error}"))
-        .with_hint("canary rollout start --help shows a plan; README lists its fields")
-}
-
-/// Reads `30s` or `1h30m`, or a number of seconds.
-fn parse_hold(text: &str) -> Result<Duration, String> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let hold = if is_number { text.parse().ok().map(Duration::from_secs) } else { schema::parse_span(text) };
-    hold.ok_or_else(|| format!("{text:?} is no duration such as 30s"))
+    follow::run(&client, args.change.output, Until::new(args.watch_timeout))
 }

@@ -1,5 +1,5 @@
 //! Version 6: version 5 with a mark in the routing state, by which the members agree that they all speak it; with plans that
-//! have any number of limits; and with reports that tell more ways to end apart.
+//! have any number of limits, and deadlines of their steps; and with reports that tell more ways to end apart.
 //!
 //! | | number |
 //! |---|---|
@@ -12,8 +12,10 @@
 
 mod plan;
 mod report;
+mod rollout;
 mod state;
 
 pub use plan::{Compare, Gate, Metric, Plan};
 pub use report::{Counts, Provoked, Recent, Report, Source, Told};
+pub use rollout::Rollout;
 pub use state::RoutingState;

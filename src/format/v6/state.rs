@@ -1,12 +1,10 @@
 //! The routing state, with the mark of a version of the wire.
 
-use super::Plan;
+use super::Rollout;
 use crate::v5::{self, Canary, Link, List, Model, NodeId, NodeSet, TxId};
 use crate::{Form, Invalid};
 use serde::{Deserialize, Serialize};
 
-/// A rollout by a plan of this version.
-type Rollout<'a> = v5::Rollout<'a, Plan<'a>>;
 /// The routing state without the mark.
 type Unmarked<'a> = v5::RoutingState<'a, Rollout<'a>>;
 

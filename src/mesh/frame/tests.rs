@@ -99,7 +99,8 @@ fn rollout(canary: Model, stable: Model) -> Rollout {
     plan.smoke.path = Some("/ready".into());
     let (plan, phase, why) = (Arc::new(plan.without_news()), Phase::Ended(Outcome::RolledBack), "because".into());
     let approvals = [(1, ["operator/x", "operator/y"].map(String::from).into())].into_iter().collect();
-    Rollout { started: 5, started_at: UnixMillis(7), plan, canary, stable, step: 1, epoch: 6, phase, why, approvals }
+    let (started_at, deadline) = (UnixMillis(7), None);
+    Rollout { started: 5, started_at, plan, canary, stable, step: 1, epoch: 6, phase, why, approvals, deadline }
 }
 
 fn report() -> Report {

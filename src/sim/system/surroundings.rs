@@ -6,8 +6,8 @@ use judge::{Arms, Measured, Samples};
 use member::{Asked, Outside};
 use mesh::{WireVersion, codec};
 use model::{Counts, NodeId, Testimony, Time, Weight};
-use rollout::{Status, Trial};
-use service::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Record, View, serving_weight};
+use rollout::{Next, Status, Trial};
+use service::{Answer, Envelope, Event, Input, Message, Probe, Proposal, Rate, Record, View, serving_weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Room;
@@ -165,6 +165,12 @@ impl Outside for Surroundings {
     fn counted(&mut self) -> Samples {
         self.traffic.samples(self.now)
     }
+
+    fn rate(&mut self) -> Rate {
+        Rate(self.traffic.quality.rate.saturating_mul(1_000_000))
+    }
+
+    fn held_up(&mut self, _: &Next) {}
 
     fn received(&mut self, _: &Input) {}
 

@@ -47,6 +47,7 @@ pub(crate) fn open(weight: u16, change: impl FnOnce(&mut Plan)) -> View {
     plan.gates = plan.gates.changed(GateName::P95, |gate| gate.limit = LIMIT_MICROS);
     change(&mut plan);
     let rollout = Rollout {
+        deadline: None,
         started: state.version,
         started_at: UnixMillis(0),
         plan: Arc::new(plan),

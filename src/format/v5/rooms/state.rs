@@ -132,6 +132,7 @@ impl<'a, P: From<&'a service::Plan>> From<&'a service::Rollout> for Rollout<'a, 
             phase,
             why,
             approvals,
+            deadline: _,
         } = rollout;
         Self {
             started: *started,
@@ -168,6 +169,7 @@ where
             phase: phase.into(),
             why: why.into(),
             approvals: approvals_in_room(approvals)?,
+            deadline: None,
         })
     }
 }
