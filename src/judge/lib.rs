@@ -18,7 +18,7 @@ mod sources;
 mod tally;
 mod window;
 
-pub use bench::can_be_compared_with;
+pub use bench::{can_be_compared_with, stable_to_keep};
 pub use finding::{Doubt, Finding, Group, Standing};
 pub use judge::{Judgement, Ruling, Terms, judge};
 pub use measured::{Arms, Measured, Samples, Scope};

@@ -5,9 +5,9 @@ use super::present::{Clock, Present, REPORT_STALE, deadline, obstacle, reason};
 use super::rules::{All, Rules};
 use super::status::{ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use judge::{Finding, Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
+use judge::{Judgement, Measured, Ruling, Samples, Scope, judge, judge_recent, stable_to_keep};
 use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
-use service::{Change, Compare, Missing, Phase, Rollout, RoutingState, Then};
+use service::{Change, Missing, Phase, Rollout, RoutingState, Then};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ pub struct Controller<R = All> {
     me: NodeId,
     trial: Option<Present>,
     pool: Pool,
-    /// The rollout, and what was counted of its stable model in the last step that had enough of it to compare with.
+    /// The rollout, and what was counted of its stable model in the last steps that had enough of it to compare with.
     stable_before: Option<(Kind, Box<Measured>)>,
     /// The change that was asked for and is not answered yet.
     asked: Option<Change>,
@@ -170,7 +170,9 @@ impl<R: Rules> Controller<R> {
             self.asked = moves.propose.clone().or(self.asked.take());
         }
         moves.report = present.report(now, &own, own_recent, moves.ejection_changed);
-        let against = failing.or_else(|| objection(&present.trial, &own_verdict));
+        let objection =
+            || objection(&present.trial, &own_verdict).or_else(|| self.doubt(&present.trial, &own, &verdict));
+        let against = failing.or_else(objection);
         moves.measured = present.news(&own, against).or(moves.measured);
         moves.status = Some(Arc::new(self.status(now, facts, &present, &pooled, &own, verdict)));
         if present.renew_window(now, &own) {
@@ -199,13 +201,15 @@ impl<R: Rules> Controller<R> {
         self.trial = trial.map(|trial| Present::new(trial, now));
     }
 
-    /// Keeps what was counted of the stable model in the step that is over, if it is enough to compare with: in a step of
-    /// 100 % there is none.
+    /// Keeps what was counted of the stable model in the step that is over, with what was kept before where that is little: in
+    /// a step of 100 % there is none.
     fn keep_stable(&mut self, own: &Samples) {
         let Some(Present { trial: Trial { epoch, kind, .. }, began: Some(_), .. }) = self.trial else { return };
         let counted = self.pool.sum(epoch, own, Heed::Strict).routed.stable;
-        if kind != Kind::Manual && can_be_compared_with(&counted) {
-            self.stable_before = Some((kind, Box::new(counted)));
+        if kind != Kind::Manual {
+            let before = self.stable_before.take().filter(|(before, _)| *before == kind);
+            let kept = stable_to_keep(counted, before.as_ref().map(|(_, measured)| &**measured));
+            self.stable_before = kept.map(|measured| (kind, Box::new(measured)));
         }
     }
 
@@ -221,6 +225,19 @@ impl<R: Rules> Controller<R> {
             // What they count against the canary alone is no more than chance, as the verdict on all has shown.
             Ruling::Fail(_) | Ruling::Pause(_) | Ruling::NotEnough => Judgement { ruling: Ruling::NotEnough, ..strict },
         }
+    }
+
+    /// Why what all nodes but one have counted speaks against a step that only that one's counts make good, if it does. A node
+    /// with little traffic has too few requests to object alone; with the others that tell the truth it has enough.
+    fn doubt(&self, trial: &Trial, own: &Samples, verdict: &Judgement) -> Option<String> {
+        if trial.kind == Kind::Manual || verdict.ruling != Ruling::Pass {
+            return None;
+        }
+        self.pool.reporters(trial.epoch).find_map(|node| {
+            let others = self.pool.sum(trial.epoch, own, Heed::AllBut(node));
+            let judged = judge(&trial.terms, &others, Scope::Pooled);
+            judged.objection().map(|beyond| format!("{beyond} on all nodes but {node}"))
+        })
     }
 
     /// Starts the step's clock when the last connected member that is not drained serves it.
@@ -393,12 +410,10 @@ impl<R: Rules> Controller<R> {
     }
 }
 
-/// Why this node's own counts speak against a further step of a rollout, if they do: there are enough of them, and they are not
-/// within the limits. So no counts that another node made up can make a step pass.
+/// Why this node's own counts speak against a further step of a rollout, if they do.
 fn objection(trial: &Trial, own: &Judgement) -> Option<String> {
-    let is_limit = |finding: &&Finding| finding.gate.compare == Compare::Limit && finding.value.is_some();
-    let beyond = own.open().find(is_limit)?;
-    (trial.kind != Kind::Manual && own.missing == 0).then(|| format!("{beyond} on this node"))
+    let beyond = own.objection().filter(|_| trial.kind != Kind::Manual)?;
+    Some(format!("{beyond} on this node"))
 }
 
 /// The approvals that keep the next step from following by itself. Where an operator has to promote it anyway, she is who
