@@ -74,7 +74,7 @@ pub(crate) struct Crowd {
     pub(crate) retries: u32,
     /// This share of answers is a stream of some seconds.
     pub(crate) streams: f64,
-    /// This share of good answers is a 404, and this a redirect, whatever the model.
+    /// This share of answers is a 404, and this a redirect, whatever the model.
     pub(crate) not_found: f64,
     pub(crate) redirects: f64,
     pub(crate) tells: Tells,
@@ -217,9 +217,10 @@ impl World {
         let (latency, verdict) = model.answer(moment, chance);
         let mut course = Course::at_once(latency.as_secs_f64(), verdict);
         let crowd = &self.crowd;
-        if verdict == Verdict::Good && chance.random_bool(crowd.not_found) {
+        // What is not there cannot fail.
+        if chance.random_bool(crowd.not_found) {
             course.verdict = Verdict::ClientError;
-        } else if verdict == Verdict::Good && chance.random_bool(crowd.redirects) {
+        } else if chance.random_bool(crowd.redirects) {
             course.verdict = Verdict::Redirect;
         } else if verdict == Verdict::Good && chance.random_bool(crowd.streams) {
             let lasts: f64 = Exp1.sample(chance);
