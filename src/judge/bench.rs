@@ -16,6 +16,14 @@ pub(super) const TAIL: f64 = 0.05;
 /// A comparison needs this many stable requests: a p95 of fewer than 20 is the slowest of them, and half as many again
 /// keep one outlier from being it.
 const FEWEST_TO_COMPARE: u64 = 30;
+/// So many stable requests of one step are compared with alone in a later one. They tell a share of one half within 5 in a
+/// hundred, which is what the usual gates allow, and a p95 within a tenth unless its tail is very heavy.
+const ENOUGH_TO_KEEP: u64 = 400;
+/// A sample that is large enough to compare by lets a step pass though it has not kept the ratio's limit, unless that is likely to
+/// be broken: that too many answers are beyond it is at least this part as likely as that just enough are, by the natural
+/// logarithm. Without this, a canary a quarter over the limit was let pass in three rollouts of four, for it takes thousands of
+/// answers to prove that; and two equal models are seldom seen so far apart.
+const LIKELY: f64 = -1.3;
 /// A comparison needs one stable request for at most this many of the canary's. In a step of 100 % the stable model only
 /// ends what it had begun; with fewer than this it is no trial beside the canary's, and nothing is gained by waiting.
 const CANARY_A_STABLE: u64 = 200;
@@ -169,14 +177,24 @@ impl<'a> Bench<'a> {
         // Each bound may be wrong with half of the level.
         let threshold = self.threshold(gate, 2.0);
         let is_beyond = |canary: f64, stable: f64| canary > limit * stable && canary - stable > allow;
-        let broken = || {
+        let is_beyond_at = |threshold| {
             let (at_least, at_most) = (quantile_above(canary, P95, threshold), quantile_below(stable, P95, threshold));
             at_least.zip(at_most).is_some_and(|(canary, stable)| is_beyond(canary as f64, stable as f64))
         };
+        let broken = || is_beyond_at(threshold);
         let micros = |measured: &Measured| measured.quantile(P95).map(|p95| p95.as_secs_f64() * 1e6);
         let p95s = micros(canary).zip(micros(stable));
+        // From the lower end of the bucket in which stable's p95 is: the limit's own bucket is not counted as beyond it.
+        let is_likely = || {
+            let beyond = stable.answers_and_waits() / 20 + 1;
+            let p95 = stable.exceeded_by(beyond).unwrap_or(0) as f64;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some minutes in microseconds")]
+            let most = (limit * p95).max(p95 + allow) as u64;
+            log_evidence_above(requests, canary.exceeding(most), TAIL) >= LIKELY
+        };
+        let has_enough = self.compare_sample.is_some_and(|enough| requests >= enough);
         let standing = match standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken) {
-            Standing::Open if self.compare_sample.is_some_and(|enough| requests >= enough) => Standing::Unproven,
+            Standing::Open if has_enough && !is_likely() => Standing::Unproven,
             standing @ (Standing::Kept | Standing::Open | Standing::Unproven | Standing::Broken | Standing::Absent) => {
                 standing
             }
@@ -226,6 +244,17 @@ fn standing(kept: Option<bool>, broken: impl Fn() -> bool) -> Standing {
         Some(false) if broken() => Standing::Broken,
         Some(false) | None => Standing::Open,
     }
+}
+
+/// The stable model's counts for a later step to be compared with: those of the step that is over, with what was kept `before`
+/// where they are few. A comparison with a few dozen requests would be wrong for as long as it is made, as nothing is added to
+/// them in a step of 100 %. None while there are too few in all.
+pub fn stable_to_keep(mut over: Measured, before: Option<&Measured>) -> Option<Measured> {
+    let fewest = over.requests().min(over.answers());
+    if let Some(before) = before.filter(|_| fewest < ENOUGH_TO_KEEP) {
+        over.merge(before);
+    }
+    can_be_compared_with(&over).then_some(over)
 }
 
 pub(super) const fn can_compare(stable: u64, canary: u64) -> bool {

@@ -7,7 +7,7 @@
 use super::bench::Bench;
 use super::finding::{Finding, Group, Standing};
 use super::measured::{Samples, Scope};
-use service::{GateName, Gates, Mode};
+use service::{Compare, GateName, Gates, Mode};
 
 /// What a canary has to keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,16 @@ impl Judgement {
     /// The gates that hold a step up: what was seen is beyond their limit and may be chance, or nothing was seen yet.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.mode != Mode::Observe && finding.standing == Standing::Open)
+    }
+
+    /// The limit that these counts are beyond, by chance or not, where there are enough of them. Counts that some members made,
+    /// and could only be found good with those of another, speak against a further step: so no counts that one member has made
+    /// up can make a step pass.
+    pub fn objection(&self) -> Option<&Finding> {
+        let is_beyond = |finding: &&Finding| matches!(finding.standing, Standing::Open | Standing::Broken);
+        let is_limit = |finding: &&Finding| finding.gate.compare == Compare::Limit && finding.value.is_some();
+        let ruling = self.findings.iter().filter(|finding| finding.mode != Mode::Observe);
+        ruling.filter(is_beyond).find(is_limit).filter(|_| self.missing == 0)
     }
 }
 
@@ -419,6 +429,31 @@ mod tests {
         let of_5 = Terms { compare_sample: None, ..usual() };
         let judged = judge(&of_5, &samples(counted(4_000, 0, 50), slow(400, 22)), Scope::Pooled);
         assert_eq!(judged.ruling, Ruling::NotEnough);
+    }
+
+    #[test]
+    fn a_ratio_that_is_likely_to_be_broken_holds_a_step_up_though_it_is_not_proven() {
+        let slow = |slow: u64| {
+            let mut measured = counted(400 - slow, 0, 50);
+            measured.merge(&counted(slow, 0, 90));
+            judge(&usual(), &samples(counted(4_000, 0, 50), measured), Scope::Pooled)
+        };
+        for (count, expected) in [(22, Ruling::Pass), (28, Ruling::NotEnough)] {
+            assert_eq!(slow(count).ruling, expected, "{count}");
+        }
+        assert_eq!(standing(&slow(28), GateName::P95_RATIO), Standing::Open);
+    }
+
+    #[test]
+    fn what_a_later_step_is_compared_with_is_more_than_a_few_requests() {
+        let (few, many) = (counted(50, 0, 50), counted(1_000, 0, 50));
+        let requests =
+            |over: &Measured, before| crate::stable_to_keep(over.clone(), before).map(|kept| kept.requests());
+        assert_eq!(requests(&few, None), Some(50));
+        assert_eq!(requests(&few, Some(&many)), Some(1_050));
+        assert_eq!(requests(&many, Some(&few)), Some(1_000), "what is newer stands alone where it is enough");
+        assert_eq!(requests(&counted(5, 0, 50), None), None);
+        assert_eq!(requests(&Measured::default(), Some(&many)), Some(1_000));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod window;
 #[cfg(test)]
 mod exact;
 
-pub use bench::can_be_compared_with;
+pub use bench::{can_be_compared_with, stable_to_keep};
 pub use finding::{Doubt, Finding, Group, Standing};
 pub use judge::{Judgement, Ruling, Terms, Witnesses, judge};
 pub use measured::{Arms, Measured, Samples, Scope};

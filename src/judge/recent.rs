@@ -38,12 +38,16 @@ fn judged_by(terms: &Terms, gate: &Gate, samples: &Samples, recent: &Recent, sco
     }
     let canary = ends(recent, name.metric)?;
     let canary_share = share(canary.of, canary.all)?;
+    // What keeps the limit by itself proves nothing, and most of what is looked at does.
+    if canary_share <= limit_is {
+        return None;
+    }
     let is_broken = match name.compare {
         Compare::Limit => log_evidence_above(canary.all, canary.of, limit_is) >= needed(1.0),
         Compare::Stable => {
             let stable = stable_of(samples, name.metric)?;
             let at_most = rate_upper_bound(stable.all, stable.of, needed(2.0));
-            canary_share > limit_is && rate_lower_bound(canary.all, canary.of, needed(2.0)) > at_most + limit_is
+            rate_lower_bound(canary.all, canary.of, needed(2.0)) > at_most + limit_is
         }
     };
     // Who gave how many is known of the whole step only: whoever gave as many in all may have given them now.

@@ -5,8 +5,8 @@ use super::present::{Clock, Present, REPORT_STALE, deadline, obstacle, reason};
 use super::rules::{All, Rules};
 use super::status::{HeldUp, ModelFigures, Next, NodeFigures, Status};
 use super::trial::{Kind, Trial};
-use super::verdict::{objection, of_all};
-use judge::{Judgement, Measured, Ruling, Samples, Scope, can_be_compared_with, judge, judge_recent};
+use super::verdict::{doubt, objection, of_all};
+use judge::{Judgement, Measured, Ruling, Samples, Scope, judge, judge_recent, stable_to_keep};
 use model::{Evidence, NodeId, NodeSet, Recent, Report, Time};
 use service::{Change, Missing, Phase, Rate, Rollout, RoutingState, Then};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub struct Controller<R = All> {
     me: NodeId,
     trial: Option<Present>,
     pool: Pool,
-    /// The rollout, and what was counted of its stable model in the last step that had enough of it to compare with.
+    /// The rollout, and what was counted of its stable model in the last steps that had enough of it to compare with.
     stable_before: Option<(Kind, Box<Measured>)>,
     /// The change that was asked for and is not answered yet.
     asked: Option<Change>,
@@ -179,7 +179,8 @@ impl<R: Rules> Controller<R> {
             self.asked = moves.propose.clone().or(self.asked.take());
         }
         moves.report = present.report(now, &own, &own_verdict, own_recent, moves.ejection_changed);
-        let against = failing.or_else(|| objection(&present.trial, &own_verdict));
+        let objects = || objection(&present.trial, &own_verdict);
+        let against = failing.or_else(objects).or_else(|| doubt(&present.trial, &self.pool, &own, &verdict));
         moves.measured = present.news(&own, against).or(moves.measured);
         let status = self.status(now, facts, &present, &pooled, &own, verdict);
         moves.held_up = present.is_held_up_anew(now, &status.next).then(|| status.next.clone());
@@ -210,13 +211,15 @@ impl<R: Rules> Controller<R> {
         self.trial = trial.map(|trial| Present::new(trial, now));
     }
 
-    /// Keeps what was counted of the stable model in the step that is over, if it is enough to compare with: in a step of
-    /// 100 % there is none.
+    /// Keeps what was counted of the stable model in the step that is over, with what was kept before where that is little: in
+    /// a step of 100 % there is none.
     fn keep_stable(&mut self, own: &Samples) {
         let Some(Present { trial: Trial { epoch, kind, .. }, began: Some(_), .. }) = self.trial else { return };
         let counted = self.pool.sum(epoch, own, Heed::Strict).routed.stable;
-        if kind != Kind::Manual && can_be_compared_with(&counted) {
-            self.stable_before = Some((kind, Box::new(counted)));
+        if kind != Kind::Manual {
+            let before = self.stable_before.take().filter(|(before, _)| *before == kind);
+            let kept = stable_to_keep(counted, before.as_ref().map(|(_, measured)| &**measured));
+            self.stable_before = kept.map(|measured| (kind, Box::new(measured)));
         }
     }
 

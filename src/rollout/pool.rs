@@ -33,6 +33,8 @@ pub(super) enum Heed {
     All,
     /// Those of nodes that tell good ends from others as this one does: they may speak for it.
     Strict,
+    /// All nodes' but this one's, which may have made up what it says.
+    AllBut(NodeId),
 }
 
 impl Pool {
@@ -61,9 +63,13 @@ impl Pool {
     pub(super) fn sum(&self, epoch: u64, own: &Samples, heed: Heed) -> Samples {
         let mut sum = own.clone();
         sum.restarts = sum.restarts.saturating_add(self.restarts);
-        let heeded = |report: &Report| heed == Heed::All || report.judging == Judging::Strict;
-        for Reported { report, routed, told, .. } in self.on(epoch).map(|(_, reported)| reported) {
-            if heeded(report) {
+        let heeded = |node, report: &Report| match heed {
+            Heed::All => true,
+            Heed::Strict => report.judging == Judging::Strict,
+            Heed::AllBut(other) => node != other,
+        };
+        for (node, Reported { report, routed, told, .. }) in self.on(epoch) {
+            if heeded(node, report) {
                 sum.routed.merge(routed);
                 sum.told.merge(told);
             }
@@ -76,6 +82,11 @@ impl Pool {
     pub(super) fn lenient(&self, epoch: u64) -> NodeSet {
         let lenient = |(_, reported): &(NodeId, &Reported)| reported.report.judging == Judging::Lenient;
         self.on(epoch).filter(lenient).map(|(node, _)| node).collect()
+    }
+
+    /// The nodes that have reported on `epoch`.
+    pub(super) fn reporters(&self, epoch: u64) -> impl Iterator<Item = NodeId> {
+        self.on(epoch).map(|(node, _)| node)
     }
 
     fn on(&self, epoch: u64) -> impl Iterator<Item = (NodeId, &Reported)> {

@@ -445,6 +445,22 @@ fn a_window_begun_anew_lets_nothing_pass_at_once() {
 }
 
 #[test]
+fn counts_that_one_member_made_up_make_no_step_pass() {
+    // Two nodes have too few requests to object alone, and enough together.
+    for (failed, objects) in [(5, true), (0, false)] {
+        let mut surroundings = Surroundings::started(|_| ());
+        surroundings.pass(1);
+        surroundings.own = samples(40, failed);
+        let epoch = surroundings.epoch();
+        surroundings.tell('b', report(epoch, 40, failed));
+        surroundings.tell('c', report(epoch, 20_000, 0));
+        let (_, against) = surroundings.look().measured.expect("it has news");
+        let why = against.as_deref().unwrap_or_default();
+        assert_eq!(why == "error rate 11.1 % of 90 requests, limit 5 % on all nodes but node-c", objects, "{why}");
+    }
+}
+
+#[test]
 fn an_old_good_past_is_forgotten() {
     let mut surroundings = Surroundings::started(|plan| plan.steps[0].hold = Span(3_600_000));
     surroundings.own = samples(50_000, 0);

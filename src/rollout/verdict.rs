@@ -3,8 +3,7 @@
 
 use super::pool::{Heed, Pool};
 use super::trial::{Kind, Trial};
-use judge::{Finding, Judgement, Ruling, Samples, Scope, judge};
-use service::Compare;
+use judge::{Judgement, Ruling, Samples, Scope, judge};
 
 /// The verdict on all nodes' counts, which add up to `pooled`. Those of nodes that took hangs for good ends can only make it worse.
 pub(super) fn of_all(trial: &Trial, pool: &Pool, pooled: &Samples, own: &Samples) -> Judgement {
@@ -20,10 +19,21 @@ pub(super) fn of_all(trial: &Trial, pool: &Pool, pooled: &Samples, own: &Samples
     }
 }
 
-/// Why this node's own counts speak against a further step of a rollout, if they do: there are enough of them, and they are not
-/// within the limits. So no counts that another node made up can make a step pass.
+/// Why this node's own counts speak against a further step of a rollout, if they do.
 pub(super) fn objection(trial: &Trial, own: &Judgement) -> Option<String> {
-    let is_limit = |finding: &&Finding| finding.gate.compare == Compare::Limit && finding.value.is_some();
-    let beyond = own.open().find(is_limit)?;
-    (trial.kind != Kind::Manual && own.missing == 0).then(|| format!("{beyond} on this node"))
+    let beyond = own.objection().filter(|_| trial.kind != Kind::Manual)?;
+    Some(format!("{beyond} on this node"))
+}
+
+/// Why what all nodes but one have counted speaks against a step that only that one's counts make good, if it does. A node
+/// with little traffic has too few requests to object alone; with the others that tell the truth it has enough.
+pub(super) fn doubt(trial: &Trial, pool: &Pool, own: &Samples, verdict: &Judgement) -> Option<String> {
+    if trial.kind == Kind::Manual || verdict.ruling != Ruling::Pass {
+        return None;
+    }
+    pool.reporters(trial.epoch).find_map(|node| {
+        let others = pool.sum(trial.epoch, own, Heed::AllBut(node));
+        let judged = judge(&trial.terms, &others, Scope::Pooled);
+        judged.objection().map(|beyond| format!("{beyond} on all nodes but {node}"))
+    })
 }

@@ -8,14 +8,20 @@
 #![allow(clippy::cast_precision_loss, reason = "counts of a simulation are small")]
 
 mod cases;
+mod course;
+mod equal;
+mod evasions;
+mod node;
 mod rollout;
+mod strangers;
 mod table;
 mod traffic;
+mod world;
 
 use cases::Cases;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: judge [--seed NUMBER] [--rollouts NUMBER]";
+const USAGE: &str = "usage: judge [--seed NUMBER] [--rollouts NUMBER] [--only limits|equal|strangers|evasions]";
 
 fn main() -> ExitCode {
     let Some(cases) = parse(std::env::args().skip(1)) else {
@@ -32,12 +38,13 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Cases> {
-    let mut cases = Cases { seed: 1, rollouts: 1_000 };
+    let mut cases = Cases { seed: 1, rollouts: 1_000, only: None };
     while let Some(word) = words.next() {
-        let number = words.next()?.parse().ok()?;
+        let value = words.next()?;
         match word.as_str() {
-            "--seed" => cases.seed = number,
-            "--rollouts" if number > 0 => cases.rollouts = number,
+            "--seed" => cases.seed = value.parse().ok()?,
+            "--rollouts" => cases.rollouts = value.parse().ok().filter(|rollouts| *rollouts > 0)?,
+            "--only" => cases.only = Some(value),
             _ => return None,
         }
     }

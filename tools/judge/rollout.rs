@@ -1,9 +1,11 @@
 //! One rollout on three nodes, second by second, judged by the very code that ships.
 
-use crate::traffic::{Behaviour, Chance, Moment};
-use judge::{Ruling, Samples, Scope, Terms, judge};
+use crate::node::Node;
+use crate::traffic::{Chance, Moment};
+use crate::world::{Step, World};
+use judge::{Judgement, Measured, Ruling, Samples, Scope, Terms, judge, judge_recent, stable_to_keep};
+use model::Recent;
 use rand::RngExt;
-use rand_distr::{Distribution, Poisson};
 use service::{Gates, Plan, min_sample};
 
 const NODES: usize = 3;
@@ -13,127 +15,183 @@ pub(crate) const STEPS: [f64; 4] = [0.05, 0.2, 0.5, 1.0];
 pub(crate) const HOLD: u64 = 30;
 /// How long a step may stay undecided after its hold, in seconds.
 const DEADLINE: u64 = 600;
-/// A node begins its window anew when it is older than this, in seconds, ...
-const WINDOW: u64 = 60;
-/// ... and has as many requests to the canary of its own.
-const WINDOW_REQUESTS: u64 = 2_000;
-/// A pass counts when each node's window has been open for this long, in seconds: in the few requests of one that was just
-/// begun anew a bad canary is lucky sooner or later.
-const SETTLED: u64 = 30;
-
-/// What is rolled out, and with how much traffic.
-pub(crate) struct Setting {
-    /// Requests a second on all nodes together.
-    pub(crate) rate: f64,
-    pub(crate) stable: Behaviour,
-    pub(crate) canary: Behaviour,
-}
+/// A look a second may find what is there only one second later.
+const LOOK: u64 = 1;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum End {
     /// Rolled back in this step, from 0.
     RolledBack { step: usize },
-    /// The deadline came in this step.
-    Aborted { step: usize },
+    /// An operator has to decide.
+    Paused,
+    /// The deadline came in this step, with so many requests to the canary that count.
+    Aborted { step: usize, requests: u64 },
     /// All steps were passed.
     Promoted,
+}
+
+/// How it ended, and whether a step was held for longer than it and the samples that the plan names took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) end: End,
+    pub(crate) was_held_up: bool,
 }
 
 impl Ended {
     /// Whether it never got all the traffic.
     pub(crate) const fn is_before_the_whole(self) -> bool {
-        match self {
-            Self::RolledBack { step } | Self::Aborted { step } => step + 1 < STEPS.len(),
-            Self::Promoted => false,
+        match self.end {
+            End::RolledBack { step } | End::Aborted { step, .. } => step + 1 < STEPS.len(),
+            End::Paused | End::Promoted => false,
         }
     }
 }
 
-#[derive(Clone, Default)]
-struct Node {
-    samples: Samples,
-    open: u64,
-}
-
-impl Node {
-    fn serve(&mut self, setting: &Setting, weight: f64, moment: &Moment, chance: &mut Chance) {
-        let mean = setting.rate / NODES as f64;
-        let requests: f64 = Poisson::new(mean).expect("a rate is positive").sample(chance);
-        let mut left = requests;
-        while left >= 1.0 {
-            left -= 1.0;
-            let (model, measured) = match chance.random_bool(weight) {
-                true => (&setting.canary, &mut self.samples.routed.canary),
-                false => (&setting.stable, &mut self.samples.routed.stable),
-            };
-            let (latency, ended) = model.answer(moment, chance);
-            measured.record(latency, ended, None);
-        }
-        self.open += 1;
-    }
-
-    fn begin_anew_if_due(&mut self) {
-        if self.open > WINDOW && self.samples.routed.canary.requests() >= WINDOW_REQUESTS {
-            self.samples.routed.stable.clear();
-            self.samples.routed.canary.clear();
-            self.samples.restarts += 1;
-            self.open = 0;
-        }
-    }
+/// A rollout on its way.
+struct Rollout<'a> {
+    world: &'a World,
+    terms: Terms,
+    moment: Moment,
+    patience: f64,
+    stable_before: Option<Box<Measured>>,
+    was_held_up: bool,
 }
 
 /// Runs it to its end.
-pub(crate) fn run(setting: &Setting, chance: &mut Chance) -> Ended {
-    let mut moment = Moment::start(chance);
-    for (step, weight) in STEPS.into_iter().enumerate() {
-        if let Some(ended) = hold(setting, step, weight, &mut moment, chance) {
-            return ended;
-        }
-    }
-    Ended::Promoted
+pub(crate) fn run(world: &World, chance: &mut Chance) -> Ended {
+    let (terms, moment) = (terms(&Gates::default()), Moment::start(chance));
+    let patience = world.stable.p95_seconds(chance);
+    let mut rollout = Rollout { world, terms, moment, patience, stable_before: None, was_held_up: false };
+    let end = (0..STEPS.len()).find_map(|step| rollout.hold(step, chance));
+    Ended { end: end.unwrap_or(End::Promoted), was_held_up: rollout.was_held_up }
 }
 
-/// One step: none if it is passed.
-fn hold(setting: &Setting, step: usize, weight: f64, moment: &mut Moment, chance: &mut Chance) -> Option<Ended> {
-    let terms = terms(&Gates::default());
-    let mut nodes = vec![Node::default(); NODES];
-    let mut pooled = Samples { step: u32::try_from(step).expect("four steps"), ..Samples::default() };
-    let begin = moment.second();
-    for node in &mut nodes {
-        node.samples.step = pooled.step;
-    }
-    loop {
-        moment.advance(chance);
-        let held = moment.second() - begin;
-        for node in &mut nodes {
-            node.begin_anew_if_due();
-            node.serve(setting, weight, moment, chance);
-            let own = judge(&terms, &node.samples, Scope::Node);
-            if let Ruling::Fail(_) = own.ruling {
-                return Some(Ended::RolledBack { step });
+impl Rollout<'_> {
+    /// One step: none if it is passed.
+    fn hold(&mut self, step: usize, chance: &mut Chance) -> Option<End> {
+        let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::new(self.patience)).collect();
+        let mut enough_at = None;
+        for held in 1.. {
+            self.moment.advance(chance);
+            let at = Step { step, weight: STEPS[step], held };
+            for node in &mut nodes {
+                #[allow(clippy::cast_precision_loss, reason = "three")]
+                self.world.serve(node, NODES as f64, at, &self.moment, chance);
             }
+            let own: Vec<Samples> = nodes.iter().map(|node| self.own(node, step)).collect();
+            let pooled = self.pool(&own);
+            let canary = &pooled.routed.canary;
+            let answers = self.terms.compare_sample.is_none_or(|enough| canary.answers() >= enough);
+            if enough_at.is_none() && answers && canary.requests() >= self.terms.min_sample {
+                enough_at = Some(held);
+            }
+            let verdict = judge(&self.terms, &pooled, Scope::Pooled);
+            let verdicts = self.honest(&own).iter().map(|own| judge(&self.terms, own, Scope::Node)).collect::<Vec<_>>();
+            if is_failure(&verdict) || verdicts.iter().any(is_failure) || self.fails_of_late(&mut nodes, &own, &pooled)
+            {
+                return Some(End::RolledBack { step });
+            }
+            if [&verdict, &verdicts[0]].iter().any(|judged| matches!(judged.ruling, Ruling::Pause(_))) {
+                return Some(End::Paused);
+            }
+            let passes = held >= HOLD && verdict.ruling == Ruling::Pass;
+            if passes && self.is_voted(&own, &verdicts) && nodes.iter().all(Node::has_settled) {
+                self.was_held_up |= enough_at.is_some_and(|enough| held > enough.max(HOLD) + LOOK);
+                let kept = stable_to_keep(pooled.routed.stable, self.stable_before.as_deref());
+                self.stable_before = kept.map(Box::new);
+                self.patience = nodes[0].patience;
+                return None;
+            }
+            if held >= HOLD + DEADLINE {
+                self.was_held_up |= enough_at.is_some();
+                return Some(End::Aborted { step, requests: canary.requests() });
+            }
+            nodes.iter_mut().zip(&own).for_each(|(node, own)| node.begin_anew_if_due(own));
         }
-        pool(&mut pooled, &nodes);
-        match judge(&terms, &pooled, Scope::Pooled).ruling {
-            Ruling::Fail(_) => return Some(Ended::RolledBack { step }),
-            Ruling::Pass if held >= HOLD && nodes.iter().all(|node| node.open >= SETTLED) => return None,
-            Ruling::Pass | Ruling::Pause(_) | Ruling::NotEnough => {}
+        None
+    }
+
+    fn own(&self, node: &Node, step: usize) -> Samples {
+        let step = u32::try_from(step).expect("four steps");
+        Samples { stable_before: self.stable_before.clone(), step, ..node.samples(self.moment.now()) }
+    }
+
+    /// Whether no node that says the truth objects, by its own counts or by those of all but one other.
+    fn is_voted(&self, own: &[Samples], verdicts: &[Judgement]) -> bool {
+        let without = |left_out: usize| {
+            let all = self.pool_of(own, |node| node != left_out);
+            judge(&self.terms, &all, Scope::Pooled).objection().is_some()
+        };
+        verdicts.iter().all(|own| own.objection().is_none()) && !(0..NODES).any(without)
+    }
+
+    /// The nodes that say what they count.
+    fn honest<'a>(&self, all: &'a [Samples]) -> &'a [Samples] {
+        if self.world.has_liar { &all[..NODES - 1] } else { all }
+    }
+
+    fn pool(&self, own: &[Samples]) -> Samples {
+        self.pool_of(own, |_| true)
+    }
+
+    /// What these nodes say.
+    fn pool_of(&self, own: &[Samples], is_heeded: impl Fn(usize) -> bool) -> Samples {
+        let mut pooled = Samples { stable_before: self.stable_before.clone(), step: own[0].step, ..Samples::default() };
+        for (_, samples) in self.honest(own).iter().enumerate().filter(|(node, _)| is_heeded(*node)) {
+            pooled.routed.merge(&samples.routed);
+            pooled.told.merge(&samples.told);
+            pooled.restarts += samples.restarts;
         }
-        if held >= HOLD + DEADLINE {
-            return Some(Ended::Aborted { step });
+        if self.world.has_liar && is_heeded(NODES - 1) {
+            pooled.routed.merge(&invented());
         }
+        pooled
+    }
+
+    /// Whether the last seconds prove that the canary is bad.
+    fn fails_of_late(&self, nodes: &mut [Node], own: &[Samples], pooled: &Samples) -> bool {
+        let recents: Vec<Vec<Recent>> = nodes.iter_mut().zip(own).map(|(node, own)| node.recent(own)).collect();
+        let honest = self.honest(own).len();
+        let fails = |recents: &[Recent], samples: &Samples, scope| {
+            recents.iter().any(|recent| judge_recent(&self.terms, samples, recent, scope).is_some())
+        };
+        let alone = recents[..honest].iter().zip(own).any(|(recents, own)| fails(recents, own, Scope::Node));
+        alone || fails(&sum(&recents[..honest]), pooled, Scope::Pooled)
     }
 }
 
-fn pool(pooled: &mut Samples, nodes: &[Node]) {
-    pooled.routed.stable.clear();
-    pooled.routed.canary.clear();
-    pooled.restarts = 0;
-    for Node { samples, .. } in nodes {
-        pooled.routed.merge(&samples.routed);
-        pooled.restarts += samples.restarts;
-    }
+/// What the nodes' last seconds add up to, for each that the first has.
+fn sum(recents: &[Vec<Recent>]) -> Vec<Recent> {
+    let add = |sum: Recent, other: &Recent| Recent {
+        second: sum.second,
+        begun: sum.begun + other.begun,
+        errors: sum.errors + other.errors,
+        answers: sum.answers + other.answers,
+        slow: sum.slow + other.slow,
+        unknown: sum.unknown + other.unknown,
+        redirects: sum.redirects + other.redirects,
+        client_errors: sum.client_errors + other.client_errors,
+    };
+    let of = |own: &Recent| {
+        let others = recents[1..].iter().filter_map(|other| other.iter().find(|recent| recent.second == own.second));
+        others.fold(*own, add)
+    };
+    recents[0].iter().map(of).collect()
+}
+
+/// What a member makes up that wants the canary promoted.
+fn invented() -> judge::Arms {
+    let counts = |micros| model::Counts {
+        requests: 1_000_000,
+        latencies: vec![(micros, 1_000_000)],
+        ..model::Counts::default()
+    };
+    judge::Arms { stable: Measured::from_counts(&counts(100_000)), canary: Measured::from_counts(&counts(1_000)) }
+}
+
+fn is_failure(judged: &Judgement) -> bool {
+    matches!(judged.ruling, Ruling::Fail(_))
 }
 
 /// What a plan with these gates asks for, where it says nothing else.
@@ -147,16 +205,16 @@ fn terms(gates: &Gates) -> Terms {
 }
 
 /// How many requests the canary of a first step gets until it fails, looked at after each: none within `most`.
-pub(crate) fn requests_to_fail(setting: &Setting, gates: &Gates, most: u64, chance: &mut Chance) -> Option<u64> {
+pub(crate) fn requests_to_fail(world: &World, gates: &Gates, most: u64, chance: &mut Chance) -> Option<u64> {
     let mut samples = Samples::default();
     let moment = Moment::start(chance);
     let terms = terms(gates);
     for request in 1..=most {
         while !chance.random_bool(STEPS[0]) {
-            let (latency, ended) = setting.stable.answer(&moment, chance);
+            let (latency, ended) = world.stable.answer(&moment, chance);
             samples.routed.stable.record(latency, ended, None);
         }
-        let (latency, ended) = setting.canary.answer(&moment, chance);
+        let (latency, ended) = world.canary.answer(&moment, chance);
         samples.routed.canary.record(latency, ended, None);
         let judged = judge(&terms, &samples, Scope::Pooled);
         if matches!(judged.ruling, Ruling::Fail(_)) {

@@ -104,6 +104,17 @@ impl Behaviour {
         Self { failing: Failing::Steady(chance.random_range(0.0..most)), ..self }
     }
 
+    /// Its 95th percentile in seconds, of ten thousand draws.
+    pub(crate) fn p95_seconds(&self, chance: &mut Chance) -> f64 {
+        self.median_micros * self.shape.p95(chance) / 1e6
+    }
+
+    /// The same, slowed down to a p95 of so many seconds if it is faster.
+    pub(crate) fn slowed_to(self, p95: f64, chance: &mut Chance) -> Self {
+        let times = (p95 / self.p95_seconds(chance)).max(1.0);
+        Self { median_micros: self.median_micros * times, ..self }
+    }
+
     /// How one request ends in this second of the rollout.
     pub(crate) fn answer(&self, moment: &Moment, chance: &mut Chance) -> (Duration, Verdict) {
         let failing = match self.failing {
@@ -144,7 +155,13 @@ impl Moment {
         self.is_burst = self.second % 10 == self.burst;
     }
 
-    pub(crate) const fn second(&self) -> u64 {
-        self.second
+    /// Seconds since the rollout began.
+    #[allow(clippy::cast_precision_loss, reason = "a rollout takes less than an hour")]
+    pub(crate) const fn now(&self) -> f64 {
+        self.second as f64
+    }
+
+    pub(crate) const fn is_burst(&self) -> bool {
+        self.is_burst
     }
 }
