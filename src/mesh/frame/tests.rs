@@ -221,7 +221,7 @@ fn the_bytes_of_a_version_stay_as_they_are() {
     let all = [all_kinds(), stopping()].concat();
     assert_eq!(print(&encode_in(WireVersion::V5, &all).concat()), pinned(2001, "ee75627f"));
     let all = [all, vec![full_report()]].concat();
-    assert_eq!(print(&encode_in(WireVersion::V6, &all).concat()), pinned(2297, "a762a2fb"));
+    assert_eq!(print(&encode_in(WireVersion::V6, &all).concat()), pinned(2301, "45dc1730"));
 }
 
 /// Whoever speaks one version only names no newest.
