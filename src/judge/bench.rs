@@ -195,7 +195,9 @@ impl<'a> Bench<'a> {
         let has_enough = self.compare_sample.is_some_and(|enough| requests >= enough);
         let standing = match standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken) {
             Standing::Open if has_enough && !is_likely() => Standing::Unproven,
-            standing => standing,
+            standing @ (Standing::Kept | Standing::Open | Standing::Unproven | Standing::Broken | Standing::Absent) => {
+                standing
+            }
         };
         Seen { value: p95s.map(|(canary, stable)| canary / stable), requests, standing }
     }
