@@ -68,13 +68,16 @@ impl Ends {
     }
 }
 
+/// A part of the table by its name.
+type Part = (&'static str, fn(&Cases) -> Vec<Row>);
+
 /// Makes up a stable model and a canary.
 type Made = fn(&mut Chance) -> (Behaviour, Behaviour);
 
 impl Cases {
     /// All rows of the table, or those of one part.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let parts: [(&str, fn(&Self) -> Vec<Row>); 4] = [
+        let parts: [Part; 4] = [
             ("limits", Self::limits),
             ("equal", Self::alike),
             ("strangers", Self::strangers),
@@ -126,11 +129,11 @@ impl Cases {
             let world = make(&mut chance);
             (rollout, run(&world, &mut chance))
         };
-        let of_thread = |first: u64, threads: u64| (first..rollouts).step_by(threads as usize).map(one).collect();
-        let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let of_thread = |first: u64| (first..rollouts).step_by(threads).map(one).collect();
         let mut ends: Vec<(u64, Ended)> = thread::scope(|scope| {
             let running: Vec<_> =
-                (0..threads).map(|first| scope.spawn(move || -> Vec<_> { of_thread(first, threads) })).collect();
+                (0..threads as u64).map(|first| scope.spawn(move || -> Vec<_> { of_thread(first) })).collect();
             running.into_iter().flat_map(|thread| thread.join().expect("a rollout does not panic")).collect()
         });
         ends.sort_unstable_by_key(|(rollout, _)| *rollout);

@@ -273,7 +273,16 @@ impl Fault {
             // A tenth of them is spread over both models' users.
             Self::Users(share) if f64::from(user.wrapping_mul(2_654_435_761) >> 16) < share * 65_536.0 => fails,
             Self::Bursts if moment.is_burst() => fails,
-            _ => usual,
+            Self::None
+            | Self::Nothing
+            | Self::Answers(..)
+            | Self::BreaksOff(_)
+            | Self::Hangs(_)
+            | Self::Stalls(_)
+            | Self::Tail(..)
+            | Self::FailsLate(..)
+            | Self::Users(_)
+            | Self::Bursts => usual,
         }
     }
 }
