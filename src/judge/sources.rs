@@ -136,7 +136,7 @@ mod tests {
         let mut all = Sources::default();
         for thread in 0..8 {
             let mut own = Sources::default();
-            (0..KEPT as u32).for_each(|number| own.add(END, host(100 * thread + number), 2));
+            (0..8).for_each(|number| own.add(END, host(100 * thread + number), 2));
             all.merge(own.all());
         }
         let mut last = Sources::default();
