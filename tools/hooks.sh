@@ -19,7 +19,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 # The text between quotes of the variable, and of names that are two words: `send` alone may be anybody's.
 readonly points=src/crash/armed.rs
-readarray -t words < <(sed -nE 's/^const VARIABLE: &str = "(.*)";$/\1/p; s/^ *Self::\w+ => "(\w+-\w+)",$/\1/p' "$points")
+readarray -t words < <(sed -nE 's/^pub\(super\) const VARIABLE: &str = "(.*)";$/\1/p; s/^ *Self::\w+ => "(\w+-\w+)",$/\1/p' "$points")
 [[ ${#words[@]} -ge 19 ]] || fail "only ${#words[@]} names were found in $points: this looks in the wrong place"
 
 # Prints those of the words that are in the program.
