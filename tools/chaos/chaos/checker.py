@@ -225,7 +225,7 @@ def _judge_model(index: Index, request: dict) -> "str | None":
 
 
 def availability(index: Index, finding: Finding):
-    """/predict answers throughout, on every living node."""
+    """/predict answers throughout, on every living node that has joined."""
     hurt = [fault for fault in index.faults if fault.get("model")]
     while_down = 0
     for request in index.by_kind["predict"]:
@@ -233,7 +233,9 @@ def availability(index: Index, finding: Finding):
         if index.is_remote:
             answered |= "upstream" in request.get("error", "") or "error" not in request
         gone = index.is_remote or index.was_down(request["node"], request["start"], request["end"])
-        if gone and request.get("status") is None:
+        # A node that has its disk anew is there, and has not joined yet: it says so, and answers nothing else.
+        waits = request.get("status") == 503 and '"not_joined"' in request.get("error", "")
+        if gone and (request.get("status") is None or waits):
             while_down += 1
             continue
         finding.looked_at += 1

@@ -136,6 +136,12 @@ class Bad(unittest.TestCase):
         stopping = [h.life("b", 20.0, "stopping"), h.life("b", 20.2, "ready")]
         self.breaks("/predict", *stopping, h.answer("b", 20.1, None, None, h.INSIDE, status=503, by=None))
 
+    def test_a_node_says_that_it_has_not_joined_only_until_it_has(self):
+        waits = h.answer("b", 20.1, None, None, h.INSIDE, status=503, by=None, error='503 {"code":"not_joined"}')
+        self.breaks("/predict", waits)
+        starting = [h.life("b", 20.0, "killed"), h.life("b", 20.2, "ready")]
+        self.assertEqual(broken(h.good() + [*starting, waits]), set())
+
     def test_an_error_of_the_model_is_an_answer(self):
         self.assertEqual(broken(h.good() + [h.answer("b", 20.0, 2, "v1", h.INSIDE, status=500)]), set())
 
