@@ -41,6 +41,24 @@ impl<'a> State<'a> for v6::RoutingState<'a> {
     type Report = v6::Report<'a>;
 }
 
+/// Both ways between two enums with the same variants, none of which holds anything.
+macro_rules! same_words {
+    ($form:ty = $room:ty { $($word:ident),+ $(,)? }) => {
+        impl From<$room> for $form {
+            fn from(word: $room) -> Self {
+                match word { $(<$room>::$word => Self::$word),+ }
+            }
+        }
+
+        impl From<$form> for $room {
+            fn from(word: $form) -> Self {
+                match word { $(<$form>::$word => Self::$word),+ }
+            }
+        }
+    };
+}
+pub(crate) use same_words;
+
 macro_rules! kept {
     ($($form:ty = $pointer:ident<$room:ty>),+) => { $(
         impl Kept<$pointer<$room>> for $form {

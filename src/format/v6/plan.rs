@@ -1,6 +1,7 @@
 //! The plan of a rollout, with its limits as a list.
 
 use crate::Invalid;
+use crate::parts::same_words;
 use crate::v5::{List, Mode, Shield, Smoke, Step, Text};
 use serde::{Deserialize, Serialize};
 use service::{GateName, Span};
@@ -74,26 +75,8 @@ pub enum Compare {
     Stable,
 }
 
-macro_rules! same_words {
-    ($($word:ident { $($variant:ident)+ })+) => { $(
-        impl From<service::$word> for $word {
-            fn from(word: service::$word) -> Self {
-                match word { $(service::$word::$variant => Self::$variant),+ }
-            }
-        }
-
-        impl From<$word> for service::$word {
-            fn from(word: $word) -> Self {
-                match word { $($word::$variant => Self::$variant),+ }
-            }
-        }
-    )+ };
-}
-
-same_words! {
-    Metric { ErrorRate P95 UnknownRate Rate4xx Rate3xx }
-    Compare { Limit Stable }
-}
+same_words!(Metric = service::Metric { ErrorRate, P95, UnknownRate, Rate4xx, Rate3xx });
+same_words!(Compare = service::Compare { Limit, Stable });
 
 impl<'a> From<&'a service::Plan> for Plan<'a> {
     #[inline]

@@ -1,5 +1,6 @@
 //! What one node measured, with every way to end told apart.
 
+use crate::parts::same_words;
 use crate::v5::{List, Text};
 use crate::{Form, Invalid};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,8 @@ pub struct Recent {
     pub client_errors: u64,
 }
 
+same_words!(Provoked = model::Provoked { Unknown, Redirect, ClientError });
+
 impl<'a> Form<'a> for Report<'a> {
     type Value = model::Report;
 
@@ -212,23 +215,13 @@ impl<'a> Form<'a> for Source {
     type Value = model::Source;
 
     fn of(model::Source { end, address, count }: &'a model::Source) -> Self {
-        let end = match end {
-            model::Provoked::Unknown => Provoked::Unknown,
-            model::Provoked::Redirect => Provoked::Redirect,
-            model::Provoked::ClientError => Provoked::ClientError,
-        };
-        Self { end, address: *address, count: *count }
+        Self { end: (*end).into(), address: *address, count: *count }
     }
 }
 
 impl From<Source> for model::Source {
     fn from(Source { end, address, count }: Source) -> Self {
-        let end = match end {
-            Provoked::Unknown => model::Provoked::Unknown,
-            Provoked::Redirect => model::Provoked::Redirect,
-            Provoked::ClientError => model::Provoked::ClientError,
-        };
-        Self { end, address, count }
+        Self { end: end.into(), address, count }
     }
 }
 

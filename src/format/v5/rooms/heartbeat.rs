@@ -1,8 +1,8 @@
 //! Heartbeats.
 
 use super::super::{Hearing, Heartbeat, Stage, Standing};
-use super::same_words;
 use crate::Invalid;
+use crate::parts::same_words;
 use model::Time;
 
 same_words!(Standing = agreement::Readiness { Follows, Ready, Leads, Leaves });

@@ -18,24 +18,6 @@ use super::{
 use crate::{Form, Invalid};
 use std::collections::BTreeMap;
 
-/// Both ways between two enums with the same variants, none of which holds anything.
-macro_rules! same_words {
-    ($form:ty = $room:ty { $($word:ident),+ $(,)? }) => {
-        impl From<$room> for $form {
-            fn from(word: $room) -> Self {
-                match word { $(<$room>::$word => Self::$word),+ }
-            }
-        }
-
-        impl From<$form> for $room {
-            fn from(word: $form) -> Self {
-                match word { $(<$form>::$word => Self::$word),+ }
-            }
-        }
-    };
-}
-use same_words;
-
 /// Forms that lists and maps are made of, each by its conversion from the room's value.
 macro_rules! forms {
     ($($form:ty = $room:ty),+ $(,)?) => { $(

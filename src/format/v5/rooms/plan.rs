@@ -1,8 +1,8 @@
 //! Plans.
 
 use super::super::{Gate, Gates, Mode, Plan, Shield, Smoke, Step, Text, Then};
-use super::same_words;
 use crate::Invalid;
+use crate::parts::same_words;
 use model::Weight;
 use service::{GateName, Span};
 

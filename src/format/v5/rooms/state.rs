@@ -2,7 +2,7 @@
 
 use super::super::{Approvals, Canary, Link, Model, Outcome, Phase, Rollout, RoutingState, StepNumber, Text};
 use super::plan::weight_of;
-use super::same_words;
+use crate::parts::same_words;
 use crate::{Form, Invalid};
 use model::UnixMillis;
 use std::collections::BTreeSet;
