@@ -2,7 +2,8 @@
 
 use super::finding::{Doubt, Finding, Group, Standing};
 use super::levels::level;
-use super::measured::{Arms, Measured, Samples, Scope, provoked};
+use super::measured::{Measured, provoked};
+use super::samples::{Arms, Samples, Scope};
 use super::sequential::{
     log_evidence_above, log_threshold, quantile_above, quantile_below, rate_lower_bound, rate_upper_bound,
 };
@@ -177,11 +178,10 @@ impl<'a> Bench<'a> {
         // Each bound may be wrong with half of the level.
         let threshold = self.threshold(gate, 2.0);
         let is_beyond = |canary: f64, stable: f64| canary > limit * stable && canary - stable > allow;
-        let is_beyond_at = |threshold| {
+        let broken = || {
             let (at_least, at_most) = (quantile_above(canary, P95, threshold), quantile_below(stable, P95, threshold));
             at_least.zip(at_most).is_some_and(|(canary, stable)| is_beyond(canary as f64, stable as f64))
         };
-        let broken = || is_beyond_at(threshold);
         let micros = |measured: &Measured| measured.quantile(P95).map(|p95| p95.as_secs_f64() * 1e6);
         let p95s = micros(canary).zip(micros(stable));
         // From the lower end of the bucket in which stable's p95 is: the limit's own bucket is not counted as beyond it.
@@ -193,12 +193,10 @@ impl<'a> Bench<'a> {
             log_evidence_above(requests, canary.exceeding(most), TAIL) >= LIKELY
         };
         let has_enough = self.compare_sample.is_some_and(|enough| requests >= enough);
-        let standing = match standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken) {
-            Standing::Open if has_enough && !is_likely() => Standing::Unproven,
-            standing @ (Standing::Kept | Standing::Open | Standing::Unproven | Standing::Broken | Standing::Absent) => {
-                standing
-            }
-        };
+        let mut standing = standing(p95s.map(|(canary, stable)| !is_beyond(canary, stable)), broken);
+        if standing == Standing::Open && has_enough && !is_likely() {
+            standing = Standing::Unproven;
+        }
         Seen { value: p95s.map(|(canary, stable)| canary / stable), requests, standing }
     }
 

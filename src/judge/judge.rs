@@ -6,7 +6,7 @@
 
 use super::bench::Bench;
 use super::finding::{Finding, Group, Standing};
-use super::measured::{Samples, Scope};
+use super::samples::{Samples, Scope};
 use service::{Compare, GateName, Gates, Mode};
 
 /// What a canary has to keep.

@@ -1,7 +1,7 @@
 //! The chances that gates roll back a canary that keeps its limits, each over a whole rollout.
 
 use super::finding::Group;
-use super::measured::Scope;
+use super::samples::Scope;
 use service::{Compare, Gate, GateName, Gates, Metric, Mode};
 
 /// For the counts of all nodes together, with what the last seconds have.

@@ -14,6 +14,7 @@ mod levels;
 mod measured;
 mod power;
 mod recent;
+mod samples;
 mod sequential;
 mod sources;
 mod tally;
@@ -25,9 +26,10 @@ mod exact;
 pub use bench::{can_be_compared_with, stable_to_keep};
 pub use finding::{Doubt, Finding, Group, Standing};
 pub use judge::{Judgement, Ruling, Terms, Witnesses, judge};
-pub use measured::{Arms, Measured, Samples, Scope};
+pub use measured::Measured;
 pub use power::{Power, power};
 pub use recent::judge_recent;
+pub use samples::{Arms, Samples, Scope};
 pub use sequential::{
     log_evidence_above, log_evidence_below, log_threshold, quantile_above, quantile_below, rate_lower_bound,
     rate_upper_bound,

@@ -11,7 +11,7 @@
 use super::bench::{TAIL, can_compare};
 use super::finding::Group;
 use super::levels::level;
-use super::measured::Scope;
+use super::samples::Scope;
 use super::sequential::{Side, first, log_evidence, log_evidence_above, log_threshold, rate_upper_bound};
 use model::Weight;
 use service::{Compare, Gate, Gates, Metric};

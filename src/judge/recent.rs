@@ -4,11 +4,12 @@
 //! Every second of the step begins a test of its own, and has a part of the level that all of them share, as windows do
 //! that are begun anew. A test that is a few seconds old is dropped; that can only make a failure less likely.
 
-use super::bench::{Ends, TAIL};
+use super::bench::{Ends, TAIL, can_be_compared_with};
 use super::finding::Group;
 use super::judge::Terms;
 use super::levels::{has_recent, level};
-use super::measured::{Measured, Samples, Scope};
+use super::measured::Measured;
+use super::samples::{Samples, Scope};
 use super::sequential::{log_evidence_above, log_threshold, rate_lower_bound, rate_upper_bound};
 use super::tally::share;
 use model::Recent;
@@ -17,8 +18,8 @@ use service::{Compare, Gate, Metric, Mode};
 /// Say why what was counted since one second of the step proves that a limit is broken that is enforced, in words; none when it
 /// does not. What is compared with the stable model is held against all that was counted of it in `samples`.
 pub fn judge_recent(terms: &Terms, samples: &Samples, recent: &Recent, scope: Scope) -> Option<String> {
-    let judged = terms.gates.iter().filter(|gate| gate.mode == Mode::Enforce && has_recent(gate.name));
-    judged.filter_map(|gate| judged_by(terms, &gate, samples, recent, scope)).next()
+    let mut judged = terms.gates.iter().filter(|gate| gate.mode == Mode::Enforce && has_recent(gate.name));
+    judged.find_map(|gate| judged_by(terms, &gate, samples, recent, scope))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a limit is at most a million, or a minute in microseconds")]
@@ -59,7 +60,7 @@ fn judged_by(terms: &Terms, gate: &Gate, samples: &Samples, recent: &Recent, sco
 /// What the stable model is held to: what was counted of it now, or else in an earlier step.
 fn stable_of(samples: &Samples, metric: Metric) -> Option<Ends> {
     let before = samples.stable_before.as_deref();
-    let enough = |measured: &&Measured| super::bench::can_be_compared_with(measured);
+    let enough = |measured: &&Measured| can_be_compared_with(measured);
     let stable = Some(&samples.routed.stable).filter(enough).or(before)?;
     Ends::of(stable, metric)
 }

@@ -66,6 +66,33 @@ pub struct Recent {
     pub client_errors: u64,
 }
 
+impl Recent {
+    /// These with `others` of the same second.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        self.each(others, u64::saturating_add)
+    }
+
+    /// What came of these after `start`, whose second it is then: those of them that were counted before are taken away.
+    #[must_use]
+    pub fn since(self, start: Self) -> Self {
+        Self { second: start.second, ..self.each(start, u64::saturating_sub) }
+    }
+
+    fn each(self, other: Self, both: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            second: self.second,
+            begun: both(self.begun, other.begun),
+            errors: both(self.errors, other.errors),
+            answers: both(self.answers, other.answers),
+            slow: both(self.slow, other.slow),
+            unknown: both(self.unknown, other.unknown),
+            redirects: both(self.redirects, other.redirects),
+            client_errors: both(self.client_errors, other.client_errors),
+        }
+    }
+}
+
 /// What was counted of one model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {

@@ -341,7 +341,8 @@ impl<R: Rules> Controller<R> {
         verdict: Judgement,
     ) -> Status {
         let open = now.since(present.window_began);
-        let canary = ModelFigures::of(&pooled.canary(), open);
+        let on_trial = pooled.canary();
+        let canary = ModelFigures::of(&on_trial, open);
         #[allow(clippy::cast_precision_loss, reason = "a minimum sample has at most seven digits")]
         let missing_for = (canary.rate > 0.0 && verdict.missing > 0)
             .then(|| Duration::from_secs_f64((verdict.missing as f64 / canary.rate).min(1e9)));
@@ -363,7 +364,7 @@ impl<R: Rules> Controller<R> {
             held: present.began.map(|began| now.since(began)),
             stable: ModelFigures::of(&pooled.stable(), open),
             canary,
-            next: self.next(now, facts, present, &verdict, &pooled.canary()),
+            next: self.next(now, facts, present, &verdict, &on_trial),
             ruling: verdict.ruling,
             missing: verdict.missing,
             findings: verdict.findings,

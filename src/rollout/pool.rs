@@ -100,16 +100,7 @@ impl Pool {
             let of_second = |reported: &Reported| {
                 reported.report.recent.iter().take(MOST_RECENT).find(|recent| recent.second == own.second).copied()
             };
-            self.on(epoch).filter_map(|(_, reported)| of_second(reported)).fold(*own, |sum, other| Recent {
-                second: sum.second,
-                begun: sum.begun.saturating_add(other.begun),
-                errors: sum.errors.saturating_add(other.errors),
-                answers: sum.answers.saturating_add(other.answers),
-                slow: sum.slow.saturating_add(other.slow),
-                unknown: sum.unknown.saturating_add(other.unknown),
-                redirects: sum.redirects.saturating_add(other.redirects),
-                client_errors: sum.client_errors.saturating_add(other.client_errors),
-            })
+            self.on(epoch).filter_map(|(_, reported)| of_second(reported)).fold(*own, Recent::with)
         };
         own.iter().map(sum).collect()
     }

@@ -126,36 +126,15 @@ impl Present {
     /// What was counted of the canary since each of the last seconds.
     pub(super) fn recent(&mut self, now: Time, own: &Samples) -> Vec<Recent> {
         let Some(began) = self.began else { return Vec::new() };
-        let limit = micros(self.trial.late_after());
-        let sum = |of: &dyn Fn(&Measured) -> u64| of(&own.routed.canary).saturating_add(of(&own.told.canary));
-        let all = Recent {
-            second: u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX),
-            begun: sum(&Measured::begun),
-            // A failure that a client has told of afterwards is none of the present second's.
-            errors: sum(&Measured::errors).saturating_sub(sum(&Measured::amended)),
-            answers: sum(&Measured::answers),
-            slow: sum(&|canary| canary.exceeding(limit)),
-            unknown: sum(&Measured::unknown),
-            redirects: sum(&Measured::redirects),
-            client_errors: sum(&Measured::client_errors),
-        };
+        let second = u32::try_from(now.since(began).as_secs()).unwrap_or(u32::MAX);
+        let all = own.canary_at(second, micros(self.trial.late_after()));
         if self.starts.back().is_none_or(|newest| newest.second != all.second) {
             self.starts.push_back(all);
         }
         if self.starts.len() > RECENT_SECONDS {
             self.starts.pop_front();
         }
-        let since = |start: &Recent| Recent {
-            second: start.second,
-            begun: all.begun.saturating_sub(start.begun),
-            errors: all.errors.saturating_sub(start.errors),
-            answers: all.answers.saturating_sub(start.answers),
-            slow: all.slow.saturating_sub(start.slow),
-            unknown: all.unknown.saturating_sub(start.unknown),
-            redirects: all.redirects.saturating_sub(start.redirects),
-            client_errors: all.client_errors.saturating_sub(start.client_errors),
-        };
-        self.starts.iter().map(since).collect()
+        self.starts.iter().map(|start| all.since(*start)).collect()
     }
 
     /// Why the canary is held to be bad, if it is: here, or on all nodes together. In a rollout the node stops
@@ -253,7 +232,8 @@ impl Present {
 
     /// Begins a new window when this one is old and full; says whether it did.
     pub(super) fn renew_window(&mut self, now: Time, own: &Samples) -> bool {
-        let full = now >= self.window_began + WINDOW && own.canary().requests() >= WINDOW_REQUESTS;
+        let full = now >= self.window_began + WINDOW
+            && own.routed.canary.requests().saturating_add(own.told.canary.requests()) >= WINDOW_REQUESTS;
         let renews = full && self.ejected.is_none();
         if renews {
             (self.window_began, self.reported_bad) = (now, 0);

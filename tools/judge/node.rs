@@ -127,32 +127,12 @@ impl Node {
 
     /// What was counted of the canary since each of the last seconds.
     pub(crate) fn recent(&mut self, own: &Samples) -> Vec<Recent> {
-        let sum = |of: &dyn Fn(&Measured) -> u64| of(&own.routed.canary) + of(&own.told.canary);
-        let all = Recent {
-            second: self.second,
-            begun: sum(&Measured::begun),
-            errors: sum(&Measured::errors).saturating_sub(sum(&Measured::amended)),
-            answers: sum(&Measured::answers),
-            slow: sum(&|canary| canary.exceeding(200_000)),
-            unknown: sum(&Measured::unknown),
-            redirects: sum(&Measured::redirects),
-            client_errors: sum(&Measured::client_errors),
-        };
+        let all = own.canary_at(self.second, 200_000);
         self.starts.push_back(all);
         if self.starts.len() > RECENT {
             self.starts.pop_front();
         }
-        let since = |start: &Recent| Recent {
-            second: start.second,
-            begun: all.begun.saturating_sub(start.begun),
-            errors: all.errors.saturating_sub(start.errors),
-            answers: all.answers.saturating_sub(start.answers),
-            slow: all.slow.saturating_sub(start.slow),
-            unknown: all.unknown.saturating_sub(start.unknown),
-            redirects: all.redirects.saturating_sub(start.redirects),
-            client_errors: all.client_errors.saturating_sub(start.client_errors),
-        };
-        self.starts.iter().map(since).collect()
+        self.starts.iter().map(|start| all.since(*start)).collect()
     }
 
     /// Begins its window anew when it is old and full.
