@@ -2,13 +2,12 @@
 
 use crate::body::Taken;
 use crate::fast::request::Plain;
-use crate::headers::Remote;
 use crate::predict::{Chosen, Proxy};
 use crate::repeats::{Asker, Asking, Beginning, Fingerprint};
 use crate::route::PREDICT;
 use crate::upload::RequestBody;
-use edge::{client_along, client_behind};
 use http::request::Parts;
+use std::net::IpAddr;
 
 /// Whether a request is part of what is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +34,13 @@ impl Proxy {
         &self,
         parts: &Parts,
         key: Option<&[u8]>,
-        remote: Option<Remote>,
+        client: Option<IpAddr>,
         body: &Taken<B>,
     ) -> Counted {
         let repeats = &self.0.observer.repeats;
         let Some(body) = body.beginning().filter(|_| repeats.is_on()) else { return Counted::Yes };
-        let client = || Some(client_behind(&self.0.trusted_proxies, remote?.address.ip(), &parts.headers));
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-        let asking = Asking { asker: Asker::new(key, client()), method: parts.method.as_str(), path, query, body };
+        let asking = Asking { asker: Asker::new(key, client), method: parts.method.as_str(), path, query, body };
         Counted::Once(repeats.print(&asking))
     }
 
@@ -51,14 +49,13 @@ impl Proxy {
         &self,
         plain: &Plain<'_, '_>,
         key: Option<&[u8]>,
-        remote: Option<Remote>,
+        client: Option<IpAddr>,
     ) -> Counted {
         let repeats = &self.0.observer.repeats;
         if !repeats.is_on() {
             return Counted::Yes;
         }
-        let client = || Some(client_along(&self.0.trusted_proxies, remote?.address.ip(), plain.ways()));
-        let (asker, body) = (Asker::new(key, client()), Beginning::whole(plain.body));
+        let (asker, body) = (Asker::new(key, client), Beginning::whole(plain.body));
         let asking = Asking { asker, method: "POST", path: PREDICT, query: plain.query, body };
         Counted::Once(repeats.print(&asking))
     }

@@ -12,7 +12,7 @@ use rollout::Trial;
 use schema::ModelHealth;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +36,6 @@ pub struct Observations {
 #[derive(Default)]
 pub(super) struct Observer {
     shards: [Shard; SHARDS],
-    /// Whether there is a trial: without one only ends are counted.
-    is_counting: AtomicBool,
     /// The requests that count while a trial goes on, so that none does twice.
     pub(super) repeats: Repeats,
     /// The same by the names of their answers, so that their clients may say how they ended.
@@ -115,8 +113,9 @@ impl Observer {
         }
     }
 
+    /// Whether there is a trial: without one only ends are counted.
     fn is_counting(&self) -> bool {
-        self.is_counting.load(Ordering::Relaxed)
+        self.repeats.is_on()
     }
 
     /// Notes that the first byte of an answer is there.
@@ -162,7 +161,6 @@ impl Observer {
         self.repeats.begin_anew(trial.is_some());
         self.given.begin_anew(trial);
         self.patience.begin(trial.map(|trial| (trial.stable.clone(), trial.late_after())));
-        self.is_counting.store(trial.is_some(), Ordering::Relaxed);
         // While nobody else counts: of a request that began before, neither its beginning nor its end is counted; of one that
         // begins afterwards, both.
         let mut shards = self.shards.each_ref().map(|shard| shard.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -240,6 +238,7 @@ mod tests {
     use super::*;
     use model::Weight;
     use service::{Canary, Model, RoutingState};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn threads_record_side_by_side_and_nothing_is_lost() {

@@ -17,9 +17,8 @@ pub(super) struct Patience {
 
 #[derive(Default)]
 struct Known {
-    stable: Option<ModelId>,
-    /// Whoever waits for longer waits for too long.
-    limit: Duration,
+    /// The model, and a limit: whoever waits for longer waits for too long.
+    stable: Option<(ModelId, Duration)>,
     /// The window that it was worked out in.
     window: Option<u64>,
 }
@@ -33,8 +32,7 @@ impl Default for Patience {
 impl Patience {
     /// Goes on with this stable model, and never beyond this limit.
     pub(super) fn begin(&self, stable: Option<(ModelId, Duration)>) {
-        let (stable, limit) = stable.map_or((None, USUAL), |(stable, limit)| (Some(stable), limit));
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { stable, limit, window: None };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { stable, window: None };
     }
 
     /// Takes what `p95_before` knows of the stable model at `now`, if a window has begun since that was done.
@@ -45,9 +43,11 @@ impl Patience {
             return;
         }
         known.window = window;
-        let p95 = known.stable.as_ref().and_then(p95_before).unwrap_or(USUAL);
-        let limit = if known.stable.is_some() { known.limit } else { USUAL };
-        self.micros.store(micros(p95.min(limit)), Ordering::Relaxed);
+        let patience = match &known.stable {
+            Some((stable, limit)) => p95_before(stable).unwrap_or(USUAL).min(*limit),
+            None => USUAL,
+        };
+        self.micros.store(micros(patience), Ordering::Relaxed);
     }
 
     /// How long they wait.

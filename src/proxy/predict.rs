@@ -107,8 +107,8 @@ impl Chosen {
 }
 
 impl Proxy {
-    /// A proxy that follows the state that `handle` shows. Its tasks are counted in `tasks`. They are none of a request's way to its answer: connections to upstreams, and the closing of those that
-    /// were kept for long enough.
+    /// A proxy that follows the state that `handle` shows. Its tasks are counted in `tasks`. They are none of a request's
+    /// way to its answer: connections to upstreams, and the closing of those that were kept for long enough.
     pub fn new(handle: Handle, settings: Settings, tasks: TaskTracker) -> Self {
         let Settings { upstreams, timeouts, testers, trusted_proxies } = settings;
         let table = ArcSwap::from_pointee(Table::new(&handle.view(), &upstreams));
@@ -153,9 +153,11 @@ impl Proxy {
         let key = body_key(&body);
         let readable = key.as_ref().ok().and_then(Option::as_deref);
         let key_or_none = header_key(&parts.headers).or(readable);
+        let trusted = &self.0.trusted_proxies;
+        let source = remote.map(|remote| client_behind(trusted, remote.address.ip(), &parts.headers));
         let counted = match tester {
             None if route.is_work(&parts.method, parts.uri.path()) => {
-                self.counted_once(&parts, key_or_none, remote, &body)
+                self.counted_once(&parts, key_or_none, source, &body)
             }
             None | Some(_) => Counted::No,
         };
@@ -163,8 +165,7 @@ impl Proxy {
         if !chosen.table.counts(parts.uri.path()) {
             chosen.counted = Counted::No;
         }
-        chosen.client =
-            remote.map(|remote| client_behind(&self.0.trusted_proxies, remote.address.ip(), &parts.headers));
+        chosen.client = source;
         let chosen = self.begun(chosen);
         match (&chosen.target().upstream, route) {
             (Ok(None), Route::Prediction) => match key {
@@ -283,12 +284,13 @@ impl Proxy {
     ) -> Decided {
         let Ok(body_key) = key_of(plain.body) else { return Decided::NotPlain };
         let key = plain.key.or(body_key.as_deref());
-        let mut chosen = self.choose(None, key, self.counted_once_plain(plain, key, remote));
+        let trusted = &self.0.trusted_proxies;
+        let source = remote.map(|remote| client_along(trusted, remote.address.ip(), plain.ways()));
+        let mut chosen = self.choose(None, key, self.counted_once_plain(plain, key, source));
         if !chosen.table.counts(PREDICT) {
             chosen.counted = Counted::No;
         }
-        let trusted = &self.0.trusted_proxies;
-        chosen.client = remote.map(|remote| client_along(trusted, remote.address.ip(), plain.ways()));
+        chosen.client = source;
         if !chosen.table.has_joined {
             return Decided::NotPlain;
         }

@@ -109,13 +109,10 @@ fn is_inference(path: &str) -> bool {
 /// version 2).
 fn is_metadata(path: &str) -> bool {
     let below = path.strip_prefix(INFERENCE).unwrap_or(path).trim_matches('/');
-    let mut segments: Vec<&str> = below.split('/').filter(|segment| !segment.is_empty()).collect();
-    if segments.is_empty() {
-        segments.push("");
-    }
+    let segments: Vec<&str> = below.split('/').filter(|segment| !segment.is_empty()).collect();
     matches!(
         segments.as_slice(),
-        ["" | "health", ..]
+        [] | ["health", ..]
             | ["models", _]
             | ["models", _, "ready"]
             | ["models", _, "versions", _]
