@@ -1,6 +1,5 @@
 //! Canaries that are bad in ways that a careless judge takes for good, on real nodes, with clients at many addresses and at one.
 
-use super::process::eventually;
 use super::shell::{Said, curl};
 use super::world::{A, ALL, C, Cluster};
 use model::NodeId;
@@ -178,7 +177,7 @@ impl World {
         let cluster = Cluster::running(number);
         let (stable, canary) =
             (Model::start(&format!("127.31.{number}.21")), Model::start(&format!("127.31.{number}.22")));
-        decided(&cluster, &["model", "set", "v1", "--upstream", &stable.url()]);
+        cluster.decided(&["model", "set", "v1", "--upstream", &stable.url()]);
         Self { cluster, canary, _stable: stable }
     }
 
@@ -190,7 +189,7 @@ impl World {
         let path = self.cluster.path("plan.json");
         std::fs::write(&path, plan.to_string()).expect("a file");
         let (url, path) = (self.canary.url(), path.display().to_string());
-        decided(&self.cluster, &["rollout", "start", "v2", "--upstream", &url, "--plan", &path]);
+        self.cluster.decided(&["rollout", "start", "v2", "--upstream", &url, "--plan", &path]);
     }
 
     /// The rollout when it has come to this phase. On the way there it may be paused: who asked first are few.
@@ -198,15 +197,6 @@ impl World {
         let state = self.cluster.wait_state(C, &format!("{manner:?}"), |state| state["rollout"]["phase"] == phase);
         state["rollout"].clone()
     }
-}
-
-/// A command that has to be decided for; a machine under load may be too slow for a vote.
-#[track_caller]
-fn decided(cluster: &Cluster, arguments: &[&str]) {
-    eventually(&format!("{arguments:?}"), || {
-        let said = cluster.canary(arguments);
-        if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
-    });
 }
 
 #[test]

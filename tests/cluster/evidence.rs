@@ -17,10 +17,7 @@ fn start(cluster: &Cluster, canary: &str, more: &Value) {
     let path = cluster.path("plan.json");
     std::fs::write(&path, plan.to_string()).expect("a file");
     let path = path.display().to_string();
-    eventually("the rollout begins", || {
-        let said = cluster.canary(&["rollout", "start", canary, "--plan", &path]);
-        if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
-    });
+    cluster.decided(&["rollout", "start", canary, "--plan", &path]);
     for id in ALL {
         eventually(&format!("{id} counts"), || {
             let trial = cluster.get(id, "/rollouts/current")?.json()["trial"].clone();
@@ -94,11 +91,7 @@ fn without_model_servers_outcomes_promote_and_roll_back() {
     start(&cluster, "v2", &json!({"steps": [{"setWeight": 100}]}));
     tell(&cluster, 40, 0);
     cluster.wait_state(C, "the canary's promotion", |state| state["stable_model_id"] == "v2");
-    let undone = || {
-        let said = cluster.canary(&["rollout", "undo"]);
-        if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
-    };
-    eventually("it is taken back", undone);
+    cluster.decided(&["rollout", "undo"]);
     start(&cluster, "v2", &json!({"hold": "60s"}));
     tell(&cluster, 20, 20);
     for id in [A, B, C] {

@@ -48,7 +48,7 @@ impl World {
         let (v1, v2) = (server(21, "v1"), server(22, "v2"));
         cluster.wait_synchronized();
         let world = Self { cluster, v1, v2, stop: Arc::default(), users: Vec::new() };
-        world.decided(&["model", "set", "v1", "--upstream", &world.v1.url()]);
+        world.cluster.decided(&["model", "set", "v1", "--upstream", &world.v1.url()]);
         world
     }
 
@@ -81,15 +81,6 @@ impl World {
         self
     }
 
-    /// A command that has to be decided for; a machine under load may be too slow for a vote.
-    #[track_caller]
-    fn decided(&self, arguments: &[&str]) {
-        eventually(&format!("{arguments:?}"), || {
-            let said = self.cluster.canary(arguments);
-            if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
-        });
-    }
-
     /// A plan file of these weights in per cent, each held for this long.
     fn plan(&self, weights: &[u32], hold: &str, more: &str) -> String {
         let steps: Vec<Value> = weights.iter().map(|weight| json!({"setWeight": weight})).collect();
@@ -100,7 +91,7 @@ impl World {
     }
 
     fn start(&self, plan: &str) {
-        self.decided(&["rollout", "start", "v2", "--upstream", &self.v2.url(), "--plan", plan]);
+        self.cluster.decided(&["rollout", "start", "v2", "--upstream", &self.v2.url(), "--plan", plan]);
     }
 
     #[track_caller]
@@ -151,7 +142,7 @@ fn a_good_canary_is_promoted_by_its_own_measurements() {
     world.cluster.wait_synchronized();
     assert_eq!(told(&world, C)[..before.len()], before, "the history survives");
 
-    world.decided(&["rollout", "undo"]);
+    world.cluster.decided(&["rollout", "undo"]);
     world.cluster.wait_state(B, "the old model", |state| state["stable_model_id"] == "v1");
     let known = world.cluster.get(B, "/rollouts").expect("it answers").json();
     assert_eq!((known[0]["outcome"].as_str(), known.as_array().map(Vec::len)), (Some("Promoted"), Some(1)), "{known}");
@@ -174,9 +165,9 @@ fn a_bad_canary_is_gone_everywhere_and_all_say_why() {
     world.cluster.canary(&["rollout", "status"]).exits(5);
     // Made good, it may try again.
     world.v2.fail_one_in(0);
-    world.decided(&["rollout", "retry"]);
+    world.cluster.decided(&["rollout", "retry"]);
     world.wait_rollout(C, "the first step again", |rollout| rollout["phase"] == "Progressing");
-    world.decided(&["rollout", "abort", "--why", "enough seen"]);
+    world.cluster.decided(&["rollout", "abort", "--why", "enough seen"]);
     let rollout = world.wait_rollout(C, "the end", |rollout| rollout["outcome"] == "Aborted");
     assert_eq!(rollout["why"], "enough seen");
 }
@@ -225,10 +216,10 @@ fn a_clock_that_jumps_neither_shortens_a_hold_nor_lengthens_it() {
     world.cluster.wait_log(A, &["The wall clock of this machine has jumped", "\"jump_ms\":172"]);
     assert!(held(before + 2.0) < 600.0);
     world.wait_rollout(C, "it goes on", |rollout| rollout["phase"] == "Progressing");
-    world.decided(&["rollout", "abort"]);
+    world.cluster.decided(&["rollout", "abort"]);
 
     let plan = world.plan(&[30], "3s", "");
-    world.decided(&["rollout", "start", "v2", "--plan", &plan, "--supersede"]);
+    world.cluster.decided(&["rollout", "start", "v2", "--plan", &plan, "--supersede"]);
     world.cluster.wait_state(A, "the step", |state| state["serving"]["v2"] == 0.3);
     set("+0d");
     world.cluster.wait_log(A, &["The wall clock of this machine has jumped", "\"jump_ms\":-172"]);
@@ -249,9 +240,9 @@ fn a_rollout_outlives_its_coordinator() {
     world.v2.fail_one_in(0);
     // A dead member holds up what needs its vote; out of the vote it does not.
     world.cluster.canary(&["rollout", "retry"]).fails(4, &["node-a", "unreachable"]);
-    world.decided(&["member", "drain", "node-a"]);
+    world.cluster.decided(&["member", "drain", "node-a"]);
     let plan = world.plan(&[30], "1s", "");
-    world.decided(&["rollout", "start", "v2", "--plan", &plan]);
+    world.cluster.decided(&["rollout", "start", "v2", "--plan", &plan]);
     for id in [B, C] {
         world.cluster.wait_state(id, "the end", |state| state["stable_model_id"] == "v2");
     }
@@ -268,23 +259,23 @@ fn an_operator_has_the_last_word() {
     cluster.canary(&["rollout", "start", "v3"]).fails(4, &["rollout_open", "--supersede"]);
     cluster.canary(&["rollout", "set-weight", "50"]).fails(4, &["rollout_open"]);
     cluster.canary(&["rollout", "resume"]).fails(4, &["wrong_phase", "progressing"]);
-    world.decided(&["rollout", "promote"]);
+    world.cluster.decided(&["rollout", "promote"]);
     world.wait_rollout(C, "the second step", |rollout| rollout["step"] == 2);
     cluster.wait_state(C, "its weight", |state| state["serving"]["v2"] == 0.3);
-    world.decided(&["rollout", "set-weight", "1"]);
+    world.cluster.decided(&["rollout", "set-weight", "1"]);
     let paused = world.wait_rollout(C, "the pause", |rollout| rollout["phase"] == "Paused");
     assert!(paused["why"].as_str().is_some_and(|why| why.contains("lowered the weight to 1 %")), "{paused}");
     let shown = cluster.canary(&["rollout", "status"]).exits(0);
     assert!(shown.out.contains("waits for you") && shown.out.contains("canary rollout resume"), "{}", shown.out);
-    world.decided(&["rollout", "resume"]);
+    world.cluster.decided(&["rollout", "resume"]);
     cluster.wait_state(C, "its weight", |state| state["serving"]["v2"] == 0.3);
-    world.decided(&["rollout", "promote", "--full"]);
+    world.cluster.decided(&["rollout", "promote", "--full"]);
     let end = world.wait_rollout(C, "the end", |rollout| rollout["outcome"] == "FastPromoted");
     assert_eq!(end["phase"], "Healthy");
     cluster.wait_state(C, "the new stable model", |state| state["weights"] == json!({"v2": 1.0}));
 
-    world.decided(&["rollout", "start", "v3", "--upstream", &world.v1.url(), "--steps", "10,100"]);
-    world.decided(&["rollout", "start", "v4", "--upstream", &world.v1.url(), "--supersede"]);
+    world.cluster.decided(&["rollout", "start", "v3", "--upstream", &world.v1.url(), "--steps", "10,100"]);
+    world.cluster.decided(&["rollout", "start", "v4", "--upstream", &world.v1.url(), "--supersede"]);
     let known = eventually("both are known", || {
         let known = cluster.get(C, "/rollouts")?.json();
         if known[0]["canary_model_id"] == "v4" { Ok(known) } else { Err(known.to_string()) }
@@ -404,7 +395,7 @@ fn two_operators_approve_the_last_step_and_neither_does_alone() {
         let said = cluster.canary(&promote[..2 + usize::from(full)]);
         said.fails(4, &["not_approved", "2 more approvals of step 2 (100 %): nobody approved"]);
     }
-    world.decided(&["rollout", "approve", "--operator", "alice"]);
+    world.cluster.decided(&["rollout", "approve", "--operator", "alice"]);
     for id in ALL {
         waits_for(id, "1 more approval of step 2 (100 %): alice approved");
     }
@@ -417,7 +408,7 @@ fn two_operators_approve_the_last_step_and_neither_does_alone() {
         assert!(shown.contains(words), "{words:?} is not in {shown}");
     }
     assert_eq!(cluster.wait_synchronized(), version, "nothing of this was decided");
-    world.decided(&["rollout", "approve", "--operator", "bob"]);
+    world.cluster.decided(&["rollout", "approve", "--operator", "bob"]);
     for id in ALL {
         let state = cluster.wait_state(id, "the end", |state| state["stable_model_id"] == "v2");
         let approved = json!([{"step": 2, "weight": 1.0, "needed": 2, "by": ["operator/alice", "operator/bob"]}]);

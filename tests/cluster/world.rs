@@ -106,6 +106,15 @@ impl Cluster {
         self.operator().canary(arguments)
     }
 
+    /// Runs a command until what it asks for is decided; a machine under load may be too slow for a vote.
+    #[track_caller]
+    pub(crate) fn decided(&self, arguments: &[&str]) {
+        eventually(&format!("{arguments:?}"), || {
+            let said = self.canary(arguments);
+            if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+    }
+
     /// `canary node` on the machine of `id`, not started.
     pub(crate) fn node_command(&self, id: NodeId, arguments: &[&str]) -> Command {
         let mut command = program(&self.machine(id), &self.hosts);

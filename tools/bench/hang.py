@@ -49,21 +49,6 @@ class ModelServer(serving.Conversation):
             asyncio.get_running_loop().call_later(STABLE_SECONDS, self.write, b"200 OK", b'{"answer":42}')
 
 
-def serve_models(address: str):
-    """Both servers, on a thread of their own."""
-    ready = threading.Event()
-
-    async def serve():
-        loop = asyncio.get_running_loop()
-        for model, port in UPSTREAM_PORTS.items():
-            await loop.create_server(lambda model=model: ModelServer(model), address, port)
-        ready.set()
-        await asyncio.Event().wait()
-
-    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-    ready.wait()
-
-
 def ask_all_the_time(canary: Canary, net: str, number: int):
     """One client at an address of its own, which leaves when an answer takes too long."""
     node = IDS[number % len(IDS)]
@@ -136,7 +121,7 @@ def rolled_back(canary: Canary, good_seconds: float) -> float:
 def measure(given) -> "list[figures.Figure]":
     found: "dict[int, list[float]]" = {good: [] for good in GOOD_SECONDS}
     with Place(given.dir) as place:
-        serve_models(f"{given.net}.1")
+        serving.serve_models(ModelServer, f"{given.net}.1", UPSTREAM_PORTS)
         canary = Canary(place, given.canary, [f"{given.net}.{last}" for last in (1, 2, 3)])
         canary.start()
         line = canary.operator("a")

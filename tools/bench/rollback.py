@@ -10,7 +10,6 @@ last node-a is killed in a good rollout, which then lacks its vote: from the kil
 other two; and, with node-a drained at node-b as soon as that decides, from the end of the hold until the other two serve the next step.
 """
 
-import asyncio
 import json
 import random
 import sys
@@ -54,21 +53,6 @@ class ModelServer(serving.Conversation):
                 status = b"500 Internal Server Error"
                 ModelServer.first_bad = ModelServer.first_bad or time.perf_counter()
         self.write(status, b'{"answer":42}')
-
-
-def serve_models(address: str):
-    """Both servers, on a thread of their own."""
-    ready = threading.Event()
-
-    async def serve():
-        loop = asyncio.get_running_loop()
-        for model, port in UPSTREAM_PORTS.items():
-            await loop.create_server(lambda model=model: ModelServer(model), address, port)
-        ready.set()
-        await asyncio.Event().wait()
-
-    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-    ready.wait()
 
 
 class Clients:
@@ -235,7 +219,7 @@ def measure(given) -> "list[figures.Figure]":
     turned: "dict[int, list[float]]" = {0: [], GOOD_SECONDS: [], LONG_GOOD_SECONDS: []}
     asked, served, decided, aborted, gone_on = [], [], [], [], []
     with Place(given.dir) as place:
-        serve_models(f"{given.net}.1")
+        serving.serve_models(ModelServer, f"{given.net}.1", UPSTREAM_PORTS)
         canary = Canary(place, given.canary, [f"{given.net}.{last}" for last in (1, 2, 3)])
         canary.start()
         mesh = Mesh(canary)

@@ -1,6 +1,7 @@
 """The small HTTP/1.1 server of model servers: cuts requests from a connection, and writes answers of JSON."""
 
 import asyncio
+import threading
 
 
 class Conversation(asyncio.Protocol):
@@ -32,3 +33,18 @@ class Conversation(asyncio.Protocol):
         if not self.transport.is_closing():
             head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
             self.transport.write(head + body)
+
+
+def serve_models(conversation: "type[Conversation]", address: str, ports: "dict[str, int]"):
+    """A server for each model, on a thread of their own; each connection is a conversation that is made with the model's name."""
+    ready = threading.Event()
+
+    async def serve():
+        loop = asyncio.get_running_loop()
+        for model, port in ports.items():
+            await loop.create_server(lambda model=model: conversation(model), address, port)
+        ready.set()
+        await asyncio.Event().wait()
+
+    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+    ready.wait()
